@@ -1,0 +1,106 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+MODULES  := $(shell scripts/modules.sh)
+PATTERNS := $(addprefix ./,$(addsuffix /...,$(MODULES)))
+BINARIES := gateway rule token sender agent-routing console simulator
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X github.com/wxbus/wxbus/pkg/process.Version=$(VERSION)
+GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+SOURCES  := $(shell find proto pkg services -name '*.go' -not -name '*_test.go' -o -name 'go.mod' -not -path '*/node_modules/*') \
+            $(shell find services -path '*/internal/*' \( -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.json' -o -name '*.yaml' \) )
+DATA     ?= data/demo
+FUZZTIME ?= 60s
+
+.PHONY: help
+help: ## show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: bin/wxbus ## build and start everything with two demo accounts; prints the URLs
+	bin/wxbus up --demo --data $(DATA)
+
+bin/wxbus: $(SOURCES)
+	$(GOBUILD) -o $@ ./services/allinone/cmd/wxbus
+
+.PHONY: build
+build: bin/wxbus ## build bin/wxbus and one binary per service
+	for s in $(BINARIES); do $(GOBUILD) -o bin/$$s ./services/$$s/cmd/$$s; done
+
+.PHONY: test
+test: ## everything CI needs: generated files, borders, vet, unit, integration, end to end
+	scripts/test.sh
+
+.PHONY: unit
+unit: ## unit and integration tests of every module, with the race detector
+	go test -race -shuffle=on -count=1 -timeout 15m $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
+
+.PHONY: e2e
+e2e: bin/wxbus ## end-to-end table, all in one process and split over a NATS of three
+	go test -count=1 -timeout 20m -v ./tests/e2e/... -args -mode=all
+	go test -count=1 -timeout 20m -v ./tests/e2e/... -args -mode=split
+
+.PHONY: soak
+soak: bin/wxbus ## 20 000 pushes at 500/s with 5 % faults of each kind; prints the simulator's report
+	go test -count=1 -timeout 30m -v -tags soak ./tests/soak/...
+
+.PHONY: bench
+bench: bin/wxbus ## budgets of the design as ratios in one run
+	scripts/bench.sh
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (60s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: generate
+generate: ## regenerate protobuf code and generated docs
+	scripts/tools.sh buf protoc-gen-go protoc-gen-go-grpc
+	bin/buf generate
+	$(MAKE) docs
+
+.PHONY: docs
+docs: bin/wxbus ## regenerate docs/configuration.md, docs/events.md and the index of decisions
+	scripts/docs.sh
+
+.PHONY: fmt
+fmt: ## format Go and proto files
+	gofmt -l -w proto/gen pkg services tests
+	@if [ -x bin/buf ]; then bin/buf format -w; fi
+
+.PHONY: lint
+lint: ## golangci-lint and buf lint (installs the pinned tools)
+	scripts/tools.sh golangci-lint buf
+	bin/golangci-lint run $(PATTERNS)
+	bin/buf lint
+
+.PHONY: breaking
+breaking: ## check that no stored or served message changed its wire form since BASE (main)
+	scripts/tools.sh buf
+	bin/buf breaking --against '.git#branch=$(or $(BASE),main)'
+
+.PHONY: vet
+vet: ## go vet in every module
+	go vet work
+
+.PHONY: tidy
+tidy: ## tidy every module in dependency order
+	for m in $(MODULES); do GOWORK=off go -C $$m mod tidy; done
+	go work sync
+	for m in $(MODULES); do GOWORK=off go -C $$m mod tidy; done
+
+.PHONY: tidy-check
+tidy-check: ## fail when a go.mod is not tidy
+	for m in $(MODULES); do GOWORK=off go -C $$m mod tidy -diff; done
+
+.PHONY: standalone
+standalone: ## build each module without the workspace, which hides undeclared imports
+	for m in $(MODULES); do GOWORK=off go -C $$m vet ./...; done
+
+.PHONY: borders
+borders: ## check what may import what
+	scripts/check-imports.sh
+
+.PHONY: clean
+clean: ## remove binaries and demo data
+	rm -rf bin/wxbus $(addprefix bin/,$(BINARIES)) data

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The whole check: cheap things first, then tests, then the end-to-end table in both shapes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
+
+step "formatting"
+unformatted=$(gofmt -l pkg services tests)
+[ -z "$unformatted" ] || { echo "run make fmt: $unformatted" >&2; exit 1; }
+
+step "modules build without the workspace"
+for m in $(scripts/modules.sh); do
+  GOWORK=off go -C "$m" mod tidy -diff
+  GOWORK=off go -C "$m" vet ./...
+done
+
+step "borders between modules"
+scripts/check-imports.sh
+
+step "binaries"
+make --no-print-directory build
+
+step "generated documents"
+scripts/docs.sh --check
+
+step "unit and integration tests"
+make --no-print-directory unit
+
+step "end to end: all in one process, then split over a NATS of three"
+make --no-print-directory e2e

@@ -1,0 +1,12 @@
+module github.com/wxbus/wxbus/services/console
+
+go 1.26.0
+
+require (
+	github.com/wxbus/wxbus/pkg v0.0.0
+	github.com/wxbus/wxbus/proto v0.0.0
+)
+
+replace github.com/wxbus/wxbus/pkg => ../../pkg
+
+replace github.com/wxbus/wxbus/proto => ../../proto
