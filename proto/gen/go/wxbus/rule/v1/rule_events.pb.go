@@ -342,12 +342,16 @@ func (x *DecisionMade) GetTags() []string {
 // Claim is one gateway's right to write the first reply, and what came of it.
 type Claim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// server is the gateway instance.
+	// server names the writer: the gateway instance for the claim that the rule service makes with
+	// the record, and <instance>#<n>, one name per connection, for a claim that a gateway makes itself.
 	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
 	// state of the claim.
 	State ClaimState `protobuf:"varint,2,opt,name=state,proto3,enum=wxbus.rule.v1.ClaimState" json:"state,omitempty"`
 	// until_unix_ms is the deadline that the gateway set itself, Unix milliseconds.
-	UntilUnixMs   int64 `protobuf:"varint,3,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"`
+	UntilUnixMs int64 `protobuf:"varint,3,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"`
+	// shared is set before anyone but the creator of the record offers the reply of this claim.
+	// From then on an offer that finds no responder proves nothing about an earlier offer.
+	Shared        bool `protobuf:"varint,4,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,6 +407,13 @@ func (x *Claim) GetUntilUnixMs() int64 {
 	return 0
 }
 
+func (x *Claim) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
 var File_wxbus_rule_v1_rule_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_rule_v1_rule_events_proto_rawDesc = "" +
@@ -427,11 +438,12 @@ const file_wxbus_rule_v1_rule_events_proto_rawDesc = "" +
 	"kf_allowed\x18\x0e \x01(\bR\tkfAllowed\x12\x1f\n" +
 	"\vcreate_time\x18\x0f \x01(\x03R\n" +
 	"createTime\x12\x12\n" +
-	"\x04tags\x18\x10 \x03(\tR\x04tags\"t\n" +
+	"\x04tags\x18\x10 \x03(\tR\x04tags\"\x8c\x01\n" +
 	"\x05Claim\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.wxbus.rule.v1.ClaimStateR\x05state\x12\"\n" +
-	"\runtil_unix_ms\x18\x03 \x01(\x03R\vuntilUnixMs*\x9d\x01\n" +
+	"\runtil_unix_ms\x18\x03 \x01(\x03R\vuntilUnixMs\x12\x16\n" +
+	"\x06shared\x18\x04 \x01(\bR\x06shared*\x9d\x01\n" +
 	"\x05Route\x12\x15\n" +
 	"\x11ROUTE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rROUTE_PASSIVE\x10\x01\x12\x0f\n" +

@@ -311,8 +311,10 @@ type SendRecord struct {
 	Openid string `protobuf:"bytes,9,opt,name=openid,proto3" json:"openid,omitempty"`
 	// accepted_unix_ms is when Send accepted it, Unix milliseconds.
 	AcceptedUnixMs int64 `protobuf:"varint,10,opt,name=accepted_unix_ms,json=acceptedUnixMs,proto3" json:"accepted_unix_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// not_before_unix_ms is the end of the wait of a parked message, Unix milliseconds.
+	NotBeforeUnixMs int64 `protobuf:"varint,11,opt,name=not_before_unix_ms,json=notBeforeUnixMs,proto3" json:"not_before_unix_ms,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *SendRecord) Reset() {
@@ -411,6 +413,13 @@ func (x *SendRecord) GetOpenid() string {
 func (x *SendRecord) GetAcceptedUnixMs() int64 {
 	if x != nil {
 		return x.AcceptedUnixMs
+	}
+	return 0
+}
+
+func (x *SendRecord) GetNotBeforeUnixMs() int64 {
+	if x != nil {
+		return x.NotBeforeUnixMs
 	}
 	return 0
 }
@@ -673,8 +682,14 @@ type GrantRecord struct {
 	ClosedBy int32 `protobuf:"varint,5,opt,name=closed_by,json=closedBy,proto3" json:"closed_by,omitempty"`
 	// newest_create_time is the CreateTime of the newest folded event, Unix seconds.
 	NewestCreateTime int64 `protobuf:"varint,6,opt,name=newest_create_time,json=newestCreateTime,proto3" json:"newest_create_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// closed_create_time is set when the window was closed early: events with an older CreateTime,
+	// Unix seconds, no longer open it. WeChat's clock, never ours.
+	ClosedCreateTime int64 `protobuf:"varint,7,opt,name=closed_create_time,json=closedCreateTime,proto3" json:"closed_create_time,omitempty"`
+	// folded_unix_ms is when the newest event was folded, Unix milliseconds by our clock: a refusal
+	// of WeChat to an older call says nothing about it.
+	FoldedUnixMs  int64 `protobuf:"varint,8,opt,name=folded_unix_ms,json=foldedUnixMs,proto3" json:"folded_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GrantRecord) Reset() {
@@ -749,6 +764,112 @@ func (x *GrantRecord) GetNewestCreateTime() int64 {
 	return 0
 }
 
+func (x *GrantRecord) GetClosedCreateTime() int64 {
+	if x != nil {
+		return x.ClosedCreateTime
+	}
+	return 0
+}
+
+func (x *GrantRecord) GetFoldedUnixMs() int64 {
+	if x != nil {
+		return x.FoldedUnixMs
+	}
+	return 0
+}
+
+// PauseRecord is the value of a key in the bucket sends that holds back the calls of an account to
+// one endpoint, in every replica and over restarts. Key: pause.<account>.<endpoint>. The later end wins.
+type PauseRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that is held back.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// endpoint of WeChat in a word, for example "custom_send".
+	Endpoint string `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// until_unix_ms is the end of the pause, Unix milliseconds.
+	UntilUnixMs int64 `protobuf:"varint,3,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"`
+	// errcode of WeChat that caused it.
+	Errcode int32 `protobuf:"varint,4,opt,name=errcode,proto3" json:"errcode,omitempty"`
+	// reason in a few words.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// refuse is true when messages are refused until then; otherwise they wait.
+	Refuse        bool `protobuf:"varint,6,opt,name=refuse,proto3" json:"refuse,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRecord) Reset() {
+	*x = PauseRecord{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRecord) ProtoMessage() {}
+
+func (x *PauseRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
+func (*PauseRecord) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PauseRecord) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PauseRecord) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *PauseRecord) GetUntilUnixMs() int64 {
+	if x != nil {
+		return x.UntilUnixMs
+	}
+	return 0
+}
+
+func (x *PauseRecord) GetErrcode() int32 {
+	if x != nil {
+		return x.Errcode
+	}
+	return 0
+}
+
+func (x *PauseRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PauseRecord) GetRefuse() bool {
+	if x != nil {
+		return x.Refuse
+	}
+	return false
+}
+
 var File_wxbus_sender_v1_sender_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
@@ -767,7 +888,7 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"ownerEpoch\x12(\n" +
 	"\x10accepted_unix_ms\x18\t \x01(\x03R\x0eacceptedUnixMs\x12\x1c\n" +
 	"\tpartition\x18\n" +
-	" \x01(\rR\tpartition\"\xc1\x02\n" +
+	" \x01(\rR\tpartition\"\xee\x02\n" +
 	"\n" +
 	"SendRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
@@ -780,7 +901,8 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x0fupdated_unix_ms\x18\b \x01(\x03R\rupdatedUnixMs\x12\x16\n" +
 	"\x06openid\x18\t \x01(\tR\x06openid\x12(\n" +
 	"\x10accepted_unix_ms\x18\n" +
-	" \x01(\x03R\x0eacceptedUnixMs\"\xda\x01\n" +
+	" \x01(\x03R\x0eacceptedUnixMs\x12+\n" +
+	"\x12not_before_unix_ms\x18\v \x01(\x03R\x0fnotBeforeUnixMs\"\xda\x01\n" +
 	"\x11DeliveryAttempted\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -803,14 +925,23 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x04lane\x18\t \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\n" +
-	" \x01(\x03R\batUnixMs\"\xd4\x01\n" +
+	" \x01(\x03R\batUnixMs\"\xa8\x02\n" +
 	"\vGrantRecord\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12(\n" +
 	"\x10deadline_unix_ms\x18\x02 \x01(\x03R\x0edeadlineUnixMs\x12\x16\n" +
 	"\x06folded\x18\x03 \x03(\tR\x06folded\x12\x1a\n" +
 	"\breserved\x18\x04 \x03(\tR\breserved\x12\x1b\n" +
 	"\tclosed_by\x18\x05 \x01(\x05R\bclosedBy\x12,\n" +
-	"\x12newest_create_time\x18\x06 \x01(\x03R\x10newestCreateTime*_\n" +
+	"\x12newest_create_time\x18\x06 \x01(\x03R\x10newestCreateTime\x12,\n" +
+	"\x12closed_create_time\x18\a \x01(\x03R\x10closedCreateTime\x12$\n" +
+	"\x0efolded_unix_ms\x18\b \x01(\x03R\ffoldedUnixMs\"\xb1\x01\n" +
+	"\vPauseRecord\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
+	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\"\n" +
+	"\runtil_unix_ms\x18\x03 \x01(\x03R\vuntilUnixMs\x12\x18\n" +
+	"\aerrcode\x18\x04 \x01(\x05R\aerrcode\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06refuse\x18\x06 \x01(\bR\x06refuse*_\n" +
 	"\x04Lane\x12\x14\n" +
 	"\x10LANE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -842,7 +973,7 @@ func file_wxbus_sender_v1_sender_events_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_sender_v1_sender_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_wxbus_sender_v1_sender_events_proto_goTypes = []any{
 	(Lane)(0),                 // 0: wxbus.sender.v1.Lane
 	(SendState)(0),            // 1: wxbus.sender.v1.SendState
@@ -851,11 +982,12 @@ var file_wxbus_sender_v1_sender_events_proto_goTypes = []any{
 	(*DeliveryAttempted)(nil), // 4: wxbus.sender.v1.DeliveryAttempted
 	(*DeliverySettled)(nil),   // 5: wxbus.sender.v1.DeliverySettled
 	(*GrantRecord)(nil),       // 6: wxbus.sender.v1.GrantRecord
-	(*v1.Content)(nil),        // 7: wxbus.event.v1.Content
+	(*PauseRecord)(nil),       // 7: wxbus.sender.v1.PauseRecord
+	(*v1.Content)(nil),        // 8: wxbus.event.v1.Content
 }
 var file_wxbus_sender_v1_sender_events_proto_depIdxs = []int32{
 	0, // 0: wxbus.sender.v1.OutboundMessage.lane:type_name -> wxbus.sender.v1.Lane
-	7, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
+	8, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
 	1, // 2: wxbus.sender.v1.SendRecord.state:type_name -> wxbus.sender.v1.SendState
 	1, // 3: wxbus.sender.v1.DeliverySettled.state:type_name -> wxbus.sender.v1.SendState
 	0, // 4: wxbus.sender.v1.DeliverySettled.lane:type_name -> wxbus.sender.v1.Lane
@@ -877,7 +1009,7 @@ func file_wxbus_sender_v1_sender_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_sender_events_proto_rawDesc), len(file_wxbus_sender_v1_sender_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -73,7 +73,10 @@ func (x *GetTokenRequest) GetAccount() string {
 type GetTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// token that is current.
-	Token         *AccessToken `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Token *AccessToken `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// valid_for_ms is the life that is left by the clock of the token service, milliseconds, so that
+	// a caller with a wrong clock neither uses a dead token nor throws a good one away.
+	ValidForMs    int64 `protobuf:"varint,2,opt,name=valid_for_ms,json=validForMs,proto3" json:"valid_for_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -113,6 +116,13 @@ func (x *GetTokenResponse) GetToken() *AccessToken {
 		return x.Token
 	}
 	return nil
+}
+
+func (x *GetTokenResponse) GetValidForMs() int64 {
+	if x != nil {
+		return x.ValidForMs
+	}
+	return 0
 }
 
 // ReportBadTokenRequest is the request of ReportBadToken.
@@ -183,7 +193,9 @@ func (x *ReportBadTokenRequest) GetErrcode() int32 {
 type ReportBadTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// token that is current; its generation is greater than the reported one.
-	Token         *AccessToken `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Token *AccessToken `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// valid_for_ms is the life that is left by the clock of the token service, milliseconds.
+	ValidForMs    int64 `protobuf:"varint,2,opt,name=valid_for_ms,json=validForMs,proto3" json:"valid_for_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +235,13 @@ func (x *ReportBadTokenResponse) GetToken() *AccessToken {
 		return x.Token
 	}
 	return nil
+}
+
+func (x *ReportBadTokenResponse) GetValidForMs() int64 {
+	if x != nil {
+		return x.ValidForMs
+	}
+	return 0
 }
 
 // AccessToken is a secret. It is stored sealed (AES-GCM) in the KV bucket tokens.
@@ -405,17 +424,21 @@ const file_wxbus_token_v1_token_service_proto_rawDesc = "" +
 	"\n" +
 	"\"wxbus/token/v1/token_service.proto\x12\x0ewxbus.token.v1\"+\n" +
 	"\x0fGetTokenRequest\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\"E\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"g\n" +
 	"\x10GetTokenResponse\x121\n" +
-	"\x05token\x18\x01 \x01(\v2\x1b.wxbus.token.v1.AccessTokenR\x05token\"k\n" +
+	"\x05token\x18\x01 \x01(\v2\x1b.wxbus.token.v1.AccessTokenR\x05token\x12 \n" +
+	"\fvalid_for_ms\x18\x02 \x01(\x03R\n" +
+	"validForMs\"k\n" +
 	"\x15ReportBadTokenRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x18\n" +
-	"\aerrcode\x18\x03 \x01(\x05R\aerrcode\"K\n" +
+	"\aerrcode\x18\x03 \x01(\x05R\aerrcode\"m\n" +
 	"\x16ReportBadTokenResponse\x121\n" +
-	"\x05token\x18\x01 \x01(\v2\x1b.wxbus.token.v1.AccessTokenR\x05token\"p\n" +
+	"\x05token\x18\x01 \x01(\v2\x1b.wxbus.token.v1.AccessTokenR\x05token\x12 \n" +
+	"\fvalid_for_ms\x18\x02 \x01(\x03R\n" +
+	"validForMs\"p\n" +
 	"\vAccessToken\x12\x19\n" +
 	"\x05value\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05value\x12\x1e\n" +
 	"\n" +

@@ -1,0 +1,81 @@
+package topology
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+)
+
+// The streams and buckets of the sender.
+const (
+	StreamOutbound = "OUTBOUND"
+	StreamDelivery = "DELIVERY"
+	BucketSends    = "sends"
+	BucketGrants   = "grants"
+)
+
+func senderStreams() []streamSpec {
+	return []streamSpec{
+		{
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "`id` of the send", share: 100,
+			note: "Private work: a message is gone when it is acknowledged. The bucket sends makes a repeated id harmless.",
+			config: jetstream.StreamConfig{
+				Name: StreamOutbound, Description: "messages that wait to be sent",
+				Subjects:  []string{prefixOutbound + ">"},
+				Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+				MaxAge: 3 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
+			},
+		},
+		{
+			writer: ServiceSender, readers: "agent-routing, console",
+			types: "wxbus.sender.v1.DeliveryAttempted, wxbus.sender.v1.DeliverySettled",
+			key:   "`<id>:<attempt>:attempted`, `<id>:settled`", share: 120,
+			config: jetstream.StreamConfig{
+				Name: StreamDelivery, Description: "what became of every send",
+				Subjects:  []string{prefixDelivery + ">"},
+				Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+				MaxAge: 30 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
+			},
+		},
+	}
+}
+
+func senderBuckets() []bucketSpec {
+	return []bucketSpec{
+		{
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.SendRecord", key: "`<account>.<id>`", share: 60,
+			config: jetstream.KeyValueConfig{Bucket: BucketSends, Description: "state of every send", History: 1,
+				TTL: 7 * day, LimitMarkerTTL: time.Minute},
+		},
+		{
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.GrantRecord", key: "`<account>.<openid>`", share: 30,
+			note:   "The longest window is 48 hours.",
+			config: jetstream.KeyValueConfig{Bucket: BucketGrants, Description: "what may still be sent to a fan", History: 1, TTL: 50 * time.Hour},
+		},
+	}
+}
+
+func senderConsumers(t *Topology) []Consumer {
+	out := partitioned(t, ServiceSender, StreamInbound, "folds grants and job results", inboundOf)
+	out = append(out, partitioned(t, ServiceSender, StreamOutbound, "sends to WeChat", func(p uint32) []string {
+		return []string{
+			outboundOf(senderv1.Lane_LANE_AGENT, p),
+			outboundOf(senderv1.Lane_LANE_RULE, p),
+			outboundOf(senderv1.Lane_LANE_NOTIFY, p),
+		}
+	})...)
+	for p := range uint32(t.opts.Partitions) {
+		c := t.consumer(ServiceSender, StreamOutbound, DurableCampaign(p), "sends campaigns to WeChat",
+			[]string{outboundOf(senderv1.Lane_LANE_CAMPAIGN, p)})
+		c.Partition = p
+		out = append(out, c)
+	}
+	return out
+}
+
+func outboundOf(lane senderv1.Lane, partition uint32) string {
+	return fmt.Sprintf("%s%s.*.%d.>", prefixOutbound, LaneToken(lane), partition)
+}

@@ -1,0 +1,178 @@
+package topology
+
+import (
+	"strconv"
+	"strings"
+
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/pkg/fault"
+)
+
+// The first tokens of every subject. Only this package spells them.
+const (
+	prefixInbound      = "wx.in."
+	prefixSpill        = "wx.spill."
+	prefixDecision     = "wx.decision."
+	prefixOutbound     = "wx.out."
+	prefixDelivery     = "wx.delivery."
+	prefixConversation = "wx.conv."
+	prefixDeadLetter   = "wx.dlq."
+	prefixOffer        = "wxgw.offer."
+	prefixAdvisory     = "$JS.EVENT.ADVISORY."
+)
+
+var kindTokens = [...]string{
+	eventv1.EventKind_EVENT_KIND_MESSAGE:     "message",
+	eventv1.EventKind_EVENT_KIND_CLICK:       "click",
+	eventv1.EventKind_EVENT_KIND_SCAN:        "scan",
+	eventv1.EventKind_EVENT_KIND_SUBSCRIBE:   "subscribe",
+	eventv1.EventKind_EVENT_KIND_UNSUBSCRIBE: "unsubscribe",
+	eventv1.EventKind_EVENT_KIND_LOCATION:    "location",
+	eventv1.EventKind_EVENT_KIND_JOB:         "job",
+	eventv1.EventKind_EVENT_KIND_KF:          "kf",
+	eventv1.EventKind_EVENT_KIND_EVENT:       "event",
+}
+
+var laneTokens = [...]string{
+	senderv1.Lane_LANE_AGENT:    "agent",
+	senderv1.Lane_LANE_RULE:     "rule",
+	senderv1.Lane_LANE_NOTIFY:   "notify",
+	senderv1.Lane_LANE_CAMPAIGN: "campaign",
+}
+
+// KindToken returns the token of an event kind, or "" for EVENT_KIND_UNSPECIFIED and unknown kinds.
+func KindToken(kind eventv1.EventKind) string { return tokenOf(kindTokens[:], int(kind)) }
+
+// ParseKindToken is the inverse of KindToken; unknown tokens give EVENT_KIND_UNSPECIFIED.
+func ParseKindToken(token string) eventv1.EventKind {
+	return eventv1.EventKind(indexOf(kindTokens[:], token))
+}
+
+// LaneToken returns the token of a lane, or "" for LANE_UNSPECIFIED and unknown lanes.
+func LaneToken(lane senderv1.Lane) string { return tokenOf(laneTokens[:], int(lane)) }
+
+// ParseLaneToken is the inverse of LaneToken; unknown tokens give LANE_UNSPECIFIED.
+func ParseLaneToken(token string) senderv1.Lane {
+	return senderv1.Lane(indexOf(laneTokens[:], token))
+}
+
+func tokenOf(tokens []string, i int) string {
+	if i < 0 || i >= len(tokens) {
+		return ""
+	}
+	return tokens[i]
+}
+
+func indexOf(tokens []string, token string) int {
+	for i, t := range tokens {
+		if t == token && t != "" {
+			return i
+		}
+	}
+	return 0
+}
+
+// SubjectInbound returns wx.in.<account>.<partition>.<kind>.<openid>, the subject of a push.
+// The openid goes through OpenIDToken. It fails with Invalid for a bad account or kind.
+func SubjectInbound(account string, partition uint32, kind eventv1.EventKind, openid string) (string, error) {
+	return subjectOfPush(prefixInbound, account, partition, kind, openid)
+}
+
+// SubjectSpill returns wx.spill.<account>.<partition>.<kind>.<openid>, where the gateway stores a push
+// while INBOUND has no leader.
+func SubjectSpill(account string, partition uint32, kind eventv1.EventKind, openid string) (string, error) {
+	return subjectOfPush(prefixSpill, account, partition, kind, openid)
+}
+
+func subjectOfPush(prefix, account string, partition uint32, kind eventv1.EventKind, openid string) (string, error) {
+	token := KindToken(kind)
+	if token == "" {
+		return "", fault.Errorf(fault.Invalid, "kind: %s has no subject", kind)
+	}
+	return fanSubject(prefix, "", account, partition, token, openid)
+}
+
+// SubjectDecision returns wx.decision.<account>.<partition>.<id>; id is InboundEvent.id.
+func SubjectDecision(account string, partition uint32, id string) (string, error) {
+	if err := CheckToken("account", account); err != nil {
+		return "", err
+	}
+	if err := CheckToken("id", id); err != nil {
+		return "", err
+	}
+	return prefixDecision + account + "." + strconv.FormatUint(uint64(partition), 10) + "." + id, nil
+}
+
+// SubjectOutbound returns wx.out.<lane>.<account>.<partition>.<openid>, the sender's work.
+func SubjectOutbound(lane senderv1.Lane, account string, partition uint32, openid string) (string, error) {
+	token := LaneToken(lane)
+	if token == "" {
+		return "", fault.Errorf(fault.Invalid, "lane: %s has no subject", lane)
+	}
+	return fanSubject(prefixOutbound, token, account, partition, "", openid)
+}
+
+// SubjectDelivery returns wx.delivery.<account>.<partition>.<openid>, what became of sends to a fan.
+func SubjectDelivery(account string, partition uint32, openid string) (string, error) {
+	return fanSubject(prefixDelivery, "", account, partition, "", openid)
+}
+
+// SubjectConversation returns wx.conv.<account>.<conversation>, the facts of one conversation.
+func SubjectConversation(account, conversation string) (string, error) {
+	if err := CheckToken("account", account); err != nil {
+		return "", err
+	}
+	if err := CheckToken("conversation", conversation); err != nil {
+		return "", err
+	}
+	return prefixConversation + account + "." + conversation, nil
+}
+
+// SubjectDeadLetter returns wx.dlq.<service>.<stream>: the dead letters of one service from one stream.
+func SubjectDeadLetter(service, stream string) (string, error) {
+	if err := CheckToken("service", service); err != nil {
+		return "", err
+	}
+	if err := CheckToken("stream", stream); err != nil {
+		return "", err
+	}
+	return prefixDeadLetter + service + "." + stream, nil
+}
+
+// SubjectOffer returns wxgw.offer.<instance>, the core NATS subject on which one gateway instance
+// takes offers of passive replies. It is in no stream.
+func SubjectOffer(instance string) (string, error) {
+	if err := CheckToken("instance", instance); err != nil {
+		return "", err
+	}
+	return prefixOffer + instance, nil
+}
+
+// fanSubject joins prefix [first.] account.partition. [last.] openid in one allocation.
+func fanSubject(prefix, first, account string, partition uint32, last, openid string) (string, error) {
+	if err := CheckToken("account", account); err != nil {
+		return "", err
+	}
+	fan := OpenIDToken(openid)
+	var digits [10]byte
+	number := strconv.AppendUint(digits[:0], uint64(partition), 10)
+	var b strings.Builder
+	b.Grow(len(prefix) + len(first) + len(account) + len(number) + len(last) + len(fan) + 4)
+	b.WriteString(prefix)
+	if first != "" {
+		b.WriteString(first)
+		b.WriteByte('.')
+	}
+	b.WriteString(account)
+	b.WriteByte('.')
+	b.Write(number)
+	b.WriteByte('.')
+	if last != "" {
+		b.WriteString(last)
+		b.WriteByte('.')
+	}
+	b.WriteString(fan)
+	return b.String(), nil
+}

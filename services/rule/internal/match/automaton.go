@@ -1,0 +1,137 @@
+package match
+
+// automaton finds every pattern in a text in one pass: Aho–Corasick over folded runes.
+//
+// Nodes of depth 0 and 1 do not exist. Most runes of a text start no pattern, so the scan keeps the
+// previous rune instead of a shallow state and asks the table whether the pair begins a pattern;
+// that answer comes from the table's filter alone for nearly every position. Nodes are numbered in
+// the order of a depth-first walk, so the first child of a node is its neighbour in memory and only
+// further children need the table.
+//
+// An automaton is immutable after build and safe for concurrent use.
+type automaton struct {
+	nodes  []node // node 0 stands for every shallow state
+	terms  []term // term 0 means nothing
+	outs   []out
+	table  table
+	single bool // whether patterns of one rune exist
+}
+
+// node is 12 bytes, five to a cache line.
+type node struct {
+	label uint32 // rune of the edge into this node, and the two flags
+	fail  uint32 // longest proper suffix of at least two runes, or 0
+	term  uint32 // what ends here: this node's own patterns and those of its suffixes
+}
+
+const (
+	hasFirst  = 1 << 31 // the next node is a child of this one
+	hasOthers = 1 << 30 // further children are in the table
+	runeMask  = 1<<21 - 1
+)
+
+// term is what ends at a node. Terms of suffixes follow by next.
+type term struct {
+	best  uint32 // best rank here and in all that follow, to leave early
+	next  uint32
+	first uint32 // outs[first:end] belong to the pattern that ends here
+	end   uint32
+}
+
+// out is one use of a pattern.
+type out struct {
+	rank  uint32
+	mask  uint32 // triggers for which it counts
+	regex uint32 // list of regular expressions that the pattern makes worth trying, or 0
+}
+
+// scan reports to v every pattern that occurs anywhere in text.
+func (a *automaton) scan(text []rune, v *search) {
+	var state uint32
+	var previous rune
+	for i, r := range text {
+		if state != 0 {
+			state = a.step(state, previous, r)
+		} else {
+			state = a.table.get(pairKey(previous, r))
+		}
+		var t uint32
+		if state != 0 {
+			t = a.nodes[state].term
+		} else if a.single {
+			t = a.table.get(singleKey(r))
+		}
+		if t != 0 {
+			a.report(t, i+1, v)
+		}
+		previous = r
+	}
+}
+
+// step follows the edge r from a deep state, by way of its suffixes when it has none.
+func (a *automaton) step(state uint32, previous, r rune) uint32 {
+	for state != 0 {
+		if next := a.child(state, r); next != 0 {
+			return next
+		}
+		state = a.nodes[state].fail
+	}
+	return a.table.get(pairKey(previous, r))
+}
+
+func (a *automaton) child(state uint32, r rune) uint32 {
+	label := a.nodes[state].label
+	if label&hasFirst != 0 && a.nodes[state+1].label&runeMask == uint32(r) {
+		return state + 1
+	}
+	if label&hasOthers != 0 {
+		return a.table.get(edgeKey(state, r))
+	}
+	return 0
+}
+
+// prefixes reports to v every pattern that text begins with. It needs no suffix links, so it is for
+// an automaton that was built without them.
+func (a *automaton) prefixes(text []rune, v *search) {
+	if len(text) == 0 {
+		return
+	}
+	if a.single {
+		if t := a.table.get(singleKey(text[0])); t != 0 {
+			a.report(t, 1, v)
+		}
+	}
+	if len(text) == 1 {
+		return
+	}
+	state := a.table.get(pairKey(text[0], text[1]))
+	for i := 2; state != 0; i++ {
+		if t := a.nodes[state].term; t != 0 {
+			a.report(t, i, v)
+		}
+		if i == len(text) {
+			return
+		}
+		state = a.child(state, text[i])
+	}
+}
+
+// report offers v the uses of every pattern that ends at position end.
+func (a *automaton) report(t uint32, end int, v *search) {
+	for t != 0 {
+		here := &a.terms[t]
+		if here.best >= v.best {
+			return
+		}
+		for _, o := range a.outs[here.first:here.end] {
+			switch {
+			case o.mask&v.mask == 0:
+			case o.regex != 0:
+				v.candidate(o.regex)
+			case o.rank < v.best:
+				v.best, v.end = o.rank, end
+			}
+		}
+		t = here.next
+	}
+}

@@ -1,0 +1,188 @@
+package match
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// pattern is a folded text with one use of it.
+type pattern struct {
+	text string
+	out  out
+}
+
+// builder turns patterns into an automaton.
+type builder struct {
+	automaton
+	parent []uint32 // by node
+	depth  []uint16 // by node
+	own    []uint32 // term of the pattern that ends at the node itself, by node
+	edges  []edge
+	path   []uint32 // nodes of the pattern before, by depth
+	runes  []rune   // runes of the pattern before
+}
+
+type edge struct {
+	key  uint64
+	node uint32
+}
+
+// build makes an automaton of patterns, which must be non-empty and without NUL. Without links it
+// serves prefixes only.
+func build(patterns []pattern, links bool) *automaton {
+	if len(patterns) == 0 {
+		return nil
+	}
+	// Bytes of UTF-8 sort as their runes do.
+	slices.SortFunc(patterns, func(x, y pattern) int {
+		if c := strings.Compare(x.text, y.text); c != 0 {
+			return c
+		}
+		return int(int64(x.out.rank) - int64(y.out.rank))
+	})
+	b := &builder{}
+	b.newNode(0, 0, 0)
+	b.terms = append(b.terms, term{best: noRank})
+	b.outs = make([]out, 0, len(patterns))
+	for i := 0; i < len(patterns); {
+		end := i + 1
+		for end < len(patterns) && patterns[end].text == patterns[i].text {
+			end++
+		}
+		b.insert(patterns[i].text, b.newTerm(patterns[i:end]))
+		i = end
+	}
+	b.table = newTable(len(b.edges))
+	for _, e := range b.edges {
+		b.table.put(e.key, e.node)
+	}
+	if links {
+		b.link()
+	} else {
+		for i := range b.nodes {
+			b.nodes[i].term = b.own[i]
+		}
+	}
+	return &automaton{nodes: slices.Clip(b.nodes), terms: slices.Clip(b.terms), outs: slices.Clip(b.outs), table: b.table, single: b.single}
+}
+
+func (b *builder) newNode(parent uint32, depth int, r rune) uint32 {
+	id := uint32(len(b.nodes)) //nolint:gosec // a rule file of 32 MiB has fewer runes than 2^32
+	b.nodes = append(b.nodes, node{label: uint32(r)})
+	b.parent = append(b.parent, parent)
+	b.depth = append(b.depth, uint16(min(depth, maxPatternRunes))) //nolint:gosec // bounded
+	b.own = append(b.own, 0)
+	return id
+}
+
+// newTerm keeps the uses of one pattern, best first, without those that can never win: a better
+// one counts for every trigger for which they count.
+func (b *builder) newTerm(uses []pattern) uint32 {
+	t := term{best: uses[0].out.rank, first: uint32(len(b.outs))}
+	var covered uint32
+	for _, use := range uses {
+		if use.out.regex == 0 && use.out.mask&^covered == 0 {
+			continue
+		}
+		if use.out.regex == 0 {
+			covered |= use.out.mask
+		}
+		b.outs = append(b.outs, use.out)
+	}
+	t.end = uint32(len(b.outs))
+	b.terms = append(b.terms, t)
+	return uint32(len(b.terms) - 1)
+}
+
+// insert adds a pattern that sorts after all before it.
+func (b *builder) insert(text string, t uint32) {
+	common, depth := 0, 0
+	shared := true
+	for _, r := range text {
+		if shared && depth < len(b.runes) && b.runes[depth] == r {
+			common++
+		} else {
+			shared = false
+			b.runes = append(b.runes[:depth], r)
+		}
+		depth++
+	}
+	b.runes = b.runes[:depth]
+	if depth == 1 {
+		b.single = true
+		b.path = append(b.path[:0], 0)
+		b.edges = append(b.edges, edge{singleKey(b.runes[0]), t})
+		return
+	}
+	// path[i] is the node at depth i+1; depth 1 has none.
+	b.path = append(b.path[:min(common, len(b.path))], make([]uint32, depth-min(common, len(b.path)))...)
+	for i := max(common, 1); i < depth; i++ {
+		b.path[i] = b.addChild(b.path[i-1], i+1)
+	}
+	b.own[b.path[depth-1]] = t
+}
+
+// addChild makes the node of the given depth below parent on the current path.
+func (b *builder) addChild(parent uint32, depth int) uint32 {
+	r := b.runes[depth-1]
+	id := b.newNode(parent, depth, r)
+	switch {
+	case depth == 2:
+		b.edges = append(b.edges, edge{pairKey(b.runes[0], r), id})
+	case id == parent+1:
+		b.nodes[parent].label |= hasFirst
+	default:
+		b.nodes[parent].label |= hasOthers
+		b.edges = append(b.edges, edge{edgeKey(parent, r), id})
+	}
+	return id
+}
+
+// link sets the suffix links and, with them, what ends at each node, shallow nodes first.
+func (b *builder) link() {
+	for _, id := range b.byDepth() {
+		n := &b.nodes[id]
+		r := rune(n.label & runeMask) //nolint:gosec // a rune
+		if parent := b.parent[id]; parent != 0 {
+			above := rune(b.nodes[parent].label & runeMask) //nolint:gosec // a rune
+			n.fail = b.step(b.nodes[parent].fail, above, r)
+		}
+		suffix := b.nodes[n.fail].term
+		if n.fail == 0 && b.single {
+			suffix = b.table.get(singleKey(r))
+		}
+		n.term = suffix
+		if own := b.own[id]; own != 0 {
+			b.terms[own].next = suffix
+			b.terms[own].best = min(b.terms[own].best, b.terms[suffix].best)
+			n.term = own
+		}
+	}
+}
+
+// byDepth lists the nodes from shallow to deep.
+func (b *builder) byDepth() []uint32 {
+	var count [maxPatternRunes + 2]uint32
+	for _, d := range b.depth[1:] {
+		count[d+1]++
+	}
+	for i := 1; i < len(count); i++ {
+		count[i] += count[i-1]
+	}
+	order := make([]uint32, len(b.nodes)-1)
+	for id := 1; id < len(b.nodes); id++ {
+		d := b.depth[id]
+		order[count[d]] = uint32(id) //nolint:gosec // an index of nodes
+		count[d]++
+	}
+	return order
+}
+
+// maxPatternRunes bounds the length of a pattern.
+const maxPatternRunes = 512
+
+// usable tells whether s can be a pattern.
+func usable(s string) bool {
+	return s != "" && utf8.RuneCountInString(s) <= maxPatternRunes && !strings.ContainsRune(s, 0)
+}
