@@ -27,6 +27,7 @@ bin/wxbus: $(SOURCES)
 .PHONY: build
 build: bin/wxbus ## build bin/wxbus and one binary per service
 	for s in $(BINARIES); do $(GOBUILD) -o bin/$$s ./services/$$s/cmd/$$s; done
+	for c in natsd bare; do $(GOBUILD) -o bin/$$c ./tests/cmd/$$c; done
 
 .PHONY: test
 test: ## everything CI needs: generated files, borders, vet, unit, integration, end to end
@@ -37,16 +38,16 @@ unit: ## unit and integration tests of every module, with the race detector
 	go test -race -shuffle=on -count=1 -timeout 15m $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
 
 .PHONY: e2e
-e2e: bin/wxbus ## end-to-end table, all in one process and split over a NATS of three
+e2e: build ## end-to-end table, all in one process and split over a NATS of three
 	go test -count=1 -timeout 20m -v ./tests/e2e/... -args -mode=all
 	go test -count=1 -timeout 20m -v ./tests/e2e/... -args -mode=split
 
 .PHONY: soak
-soak: bin/wxbus ## 20 000 pushes at 500/s with 5 % faults of each kind; prints the simulator's report
+soak: build ## 20 000 pushes at 500/s with 5 % faults of each kind; prints the simulator's report
 	go test -count=1 -timeout 30m -v -tags soak ./tests/soak/...
 
 .PHONY: bench
-bench: bin/wxbus ## budgets of the design as ratios in one run
+bench: build ## budgets of the design as ratios in one run
 	scripts/bench.sh
 
 .PHONY: fuzz

@@ -143,14 +143,14 @@ func (l *loader) content() ([]byte, error) {
 // validate runs the checks of shared and of every section, and drops what they say about values
 // that already could not be decoded.
 func (l *loader) validate(shared *Shared, sections []Section) {
-	undecoded := l.problems.paths()
+	undecoded := l.problems.covers()
 	add := func(section string, err error) {
 		for _, e := range flatten(err) {
 			path, text := splitPath(e.Error())
 			if section != "" {
 				path = strings.TrimSuffix(section+"."+path, ".")
 			}
-			if !undecoded[path] {
+			if !undecoded(path) {
 				l.problems.add(path, text)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wxbus/wxbus/pkg/secret"
 )
@@ -101,6 +102,10 @@ func (d decoder) dict(n *node, raw any, dst reflect.Value, path string) {
 			d.report(join(path, key), unknown("key", key, n.keys))
 			continue
 		}
+		if !utf8.ValidString(key) {
+			d.report(path, "has a key that is not UTF-8 text")
+			continue
+		}
 		k := reflect.ValueOf(key).Convert(n.typ.Key())
 		elem := reflect.New(n.typ.Elem()).Elem()
 		if old := out.MapIndex(k); old.IsValid() {
@@ -118,6 +123,10 @@ func (d decoder) scalar(n *node, raw any, dst reflect.Value, path string) {
 	text, ok := raw.(string)
 	if !ok {
 		d.report(path, "must be a single value")
+		return
+	}
+	if !utf8.ValidString(text) {
+		d.report(path, "must be UTF-8 text")
 		return
 	}
 	if len(n.enum) > 0 && !slices.Contains(n.enum, text) {
@@ -212,15 +221,14 @@ func decimal(text string) string {
 }
 
 func wholeNumber(dst reflect.Value) string {
-	switch dst.Kind() {
-	case reflect.Uint, reflect.Uint64:
-		return "must be a whole number, not negative"
-	case reflect.Int, reflect.Int64:
-		return "must be a whole number"
-	}
 	bits := dst.Type().Bits()
-	if dst.CanUint() {
+	switch {
+	case dst.CanUint() && bits == 64:
+		return "must be a whole number, not negative"
+	case dst.CanUint():
 		return fmt.Sprintf("must be a whole number from 0 to %d", uint64(1)<<bits-1)
+	case bits == 64:
+		return "must be a whole number"
 	}
 	return fmt.Sprintf("must be a whole number from %d to %d", -int64(1)<<(bits-1), int64(1)<<(bits-1)-1)
 }

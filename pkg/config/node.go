@@ -74,6 +74,9 @@ func rootOf(shared *Shared, sections []Section) (*node, error) {
 
 // nodeOf describes type t; path is for errors about structs that cannot be configured.
 func nodeOf(t reflect.Type, v reflect.Value, path string) (*node, error) {
+	if strings.Count(path, ".") > maxDepth {
+		return nil, fmt.Errorf("%s: type %s is nested too deeply", path, t)
+	}
 	if t.Kind() == reflect.Pointer {
 		if isScalar(t.Elem()) {
 			return &node{shape: scalar, typ: t, value: v}, nil

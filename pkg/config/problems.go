@@ -19,12 +19,16 @@ type problems struct{ list []problem }
 
 func (p *problems) add(path, text string) { p.list = append(p.list, problem{path, text}) }
 
-func (p *problems) paths() map[string]bool {
-	set := make(map[string]bool, len(p.list))
-	for _, x := range p.list {
-		set[x.path] = true
+// covers returns a function that tells whether there is a problem at a path or above it. Later
+// problems do not change the answer.
+func (p *problems) covers() func(path string) bool {
+	known := slices.Clone(p.list)
+	return func(path string) bool {
+		return slices.ContainsFunc(known, func(x problem) bool {
+			rest, ok := strings.CutPrefix(path, x.path)
+			return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+		})
 	}
-	return set
 }
 
 // join returns all problems as one error, sorted by path, each with its origin; nil if there are none.
@@ -102,7 +106,7 @@ func unknown(what, key string, known []string) string {
 	switch {
 	case best != "":
 		return "unknown " + what + "; did you mean " + best + "?"
-	case len(known) > 0 && len(known) <= 20:
+	case len(known) > 0 && len(known) <= 12:
 		known = slices.Sorted(slices.Values(known))
 		return "unknown " + what + "; known are " + strings.Join(known, ", ")
 	default:

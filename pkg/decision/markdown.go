@@ -13,7 +13,8 @@ func RouteName(r rulev1.Route) string {
 	return strings.ToLower(strings.TrimPrefix(r.String(), "ROUTE_"))
 }
 
-// Markdown renders the table of allowed changes, one section per command, for the documentation.
+// Markdown renders the table of allowed changes, one section per command, for the documentation. Of
+// the lines of a section the first that matches decides.
 func Markdown() string {
 	var b strings.Builder
 	for v := VerbClaim; v <= VerbResend; v++ {
@@ -35,7 +36,7 @@ func Markdown() string {
 // String lists the routes of a set.
 func (s routes) String() string {
 	if s == anyRoute {
-		return "any other"
+		return "any"
 	}
 	var names []string
 	for r := range rulev1.Route_name {

@@ -15,7 +15,8 @@ func routeSet(rs ...rulev1.Route) routes {
 	return s
 }
 
-func (s routes) has(r rulev1.Route) bool { return s&(1<<r) != 0 }
+// has is false for routes that this code does not know.
+func (s routes) has(r rulev1.Route) bool { return r >= 0 && s&(1<<r) != 0 }
 
 // standing summarises the claims of a record. For commands that name a claim it is the state of
 // that claim; for commands about the route it is the most binding state of all claims.

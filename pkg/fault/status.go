@@ -35,7 +35,7 @@ func Status(err error) error {
 	}
 	kind := KindOf(err)
 	if kind == Internal {
-		id := newErrorID()
+		id := NewErrorID()
 		return withDetails(status.New(codes.Internal, "internal error "+id), kind, id, 0)
 	}
 	after, _ := RetryAfter(err)
@@ -171,7 +171,8 @@ func retryDelay(st *status.Status) time.Duration {
 	return 0
 }
 
-func newErrorID() string {
+// NewErrorID returns a random id of 8 hex digits, for edges that mask errors without gRPC.
+func NewErrorID() string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never returns an error
 	return hex.EncodeToString(b[:])

@@ -119,7 +119,7 @@ func (g *Group) Start(ctx context.Context) error {
 		g.mu.Unlock()
 		g.log.DebugContext(ctx, "component started", "component", c.Name(), "took", time.Since(begin))
 	}
-	g.watchFailures()
+	g.watchFailures(ctx)
 	if g.opts.Readiness != nil {
 		g.opts.Readiness.setRunning()
 	}
@@ -127,8 +127,8 @@ func (g *Group) Start(ctx context.Context) error {
 }
 
 // watchFailures forwards the first failure of any component to g.failed.
-func (g *Group) watchFailures() {
-	ctx, cancel := context.WithCancel(context.Background())
+func (g *Group) watchFailures(ctx context.Context) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	g.mu.Lock()
 	g.watch = cancel
 	g.mu.Unlock()

@@ -98,6 +98,7 @@ func (r *Readiness) Report(ctx context.Context) []CheckResult {
 		return []CheckResult{{"lifecycle", ErrStarting}}
 	case phaseStopping:
 		return []CheckResult{{"lifecycle", ErrStopping}}
+	case phaseRunning:
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

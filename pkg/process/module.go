@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,11 +24,13 @@ type Module struct {
 	Name string
 	// Section of the configuration file that the service reads.
 	Section config.Section
+	// Wanted tells whether the configuration asks for the service; nil means always.
+	Wanted func(*config.Shared) bool
+	// WithoutBus is true for a service that does not use NATS.
+	WithoutBus bool
 	// Build makes the service from its section, which is loaded by then. It registers gRPC services
 	// and HTTP listeners on rt and returns the component to start. It starts nothing itself.
 	Build func(ctx context.Context, rt *Runtime) (lifecycle.Component, error)
-	// NeedsBus is false for a service that does without NATS.
-	NeedsBus bool
 }
 
 // Runtime is what a process lends to its modules. Nothing in it is theirs to close.
@@ -37,16 +40,16 @@ type Runtime struct {
 	Version  string
 	Log      *slog.Logger
 	Tel      *telemetry.Telemetry
-	Bus      *bus.Conn // nil when no module needs it
+	Bus      *bus.Conn // nil when no module uses NATS
 	Topology *topology.Topology
 	Accounts *account.Directory
-	Sealer   *secret.Sealer // nil without a master key
+	Sealer   *secret.Sealer
 	Ready    *lifecycle.Readiness
 	Now      func() time.Time
 
-	grpc     grpc.ServiceRegistrar
-	dial     func(service string) (grpc.ClientConnInterface, error)
 	services []string
+	grpc     grpc.ServiceRegistrar
+	rpc      *rpc
 	http     []listener
 }
 
@@ -59,9 +62,10 @@ type listener struct {
 func (rt *Runtime) GRPC() grpc.ServiceRegistrar { return rt.grpc }
 
 // Dial returns a connection to a service: in process when this process runs it, otherwise to
-// grpc.addresses of the configuration. It does not wait for the other side. The connection is
-// closed by the process.
-func (rt *Runtime) Dial(service string) (grpc.ClientConnInterface, error) { return rt.dial(service) }
+// grpc.addresses of the configuration. It does not wait for the other side. The process closes it.
+func (rt *Runtime) Dial(ctx context.Context, service string) (grpc.ClientConnInterface, error) {
+	return rt.rpc.dial(ctx, service, rt.Runs(service))
+}
 
 // HTTP adds a public listener. It starts after all modules and drains before they stop.
 func (rt *Runtime) HTTP(name, addr string, h http.Handler) {
@@ -69,11 +73,10 @@ func (rt *Runtime) HTTP(name, addr string, h http.Handler) {
 }
 
 // Runs tells whether this process runs the named service.
-func (rt *Runtime) Runs(service string) bool {
-	for _, s := range rt.services {
-		if s == service {
-			return true
-		}
+func (rt *Runtime) Runs(service string) bool { return slices.Contains(rt.services, service) }
+
+func (rt *Runtime) closeDialed() {
+	if rt.rpc != nil {
+		rt.rpc.close()
 	}
-	return false
 }

@@ -24,13 +24,9 @@ const maxFileSize = 64 << 10
 
 // Value holds a secret. The zero Value is empty. Values are immutable and safe for concurrent use.
 type Value struct {
-	// The secret is behind a pointer because fmt prints unexported fields of outer structs by
-	// reflection, without calling our methods; at depth it prints a pointer as an address.
-	held *held
-}
-
-type held struct {
-	text   string
+	// fmt prints the unexported fields of other structs by reflection, without calling our methods.
+	// It follows pointers to structs, also when only a verb does not fit, but never pointers to strings.
+	text   *string
 	source string // "file:/path" or "env:NAME"; empty for a literal
 }
 
@@ -39,7 +35,7 @@ func New(s string) Value {
 	if s == "" {
 		return Value{}
 	}
-	return Value{held: &held{text: s}}
+	return Value{text: &s}
 }
 
 // Parse reads the configuration form: "file:/path" is the content of that file without one
@@ -54,7 +50,7 @@ func Parse(text string, lookup func(string) (string, bool)) (Value, error) {
 		if err != nil {
 			return Value{}, err
 		}
-		return Value{held: &held{text: s, source: text}}, nil
+		return Value{text: &s, source: text}, nil
 	case strings.HasPrefix(text, "env:"):
 		if lookup == nil {
 			lookup = os.LookupEnv
@@ -64,7 +60,7 @@ func Parse(text string, lookup func(string) (string, bool)) (Value, error) {
 		if !ok || s == "" {
 			return Value{}, fmt.Errorf("environment variable %q is not set", name)
 		}
-		return Value{held: &held{text: s, source: text}}, nil
+		return Value{text: &s, source: text}, nil
 	default:
 		return New(text), nil
 	}
@@ -95,22 +91,17 @@ func readFile(path string) (string, error) {
 
 // Reveal returns the secret.
 func (v Value) Reveal() string {
-	if v.held == nil {
+	if v.text == nil {
 		return ""
 	}
-	return v.held.text
+	return *v.text
 }
 
 // Source returns "file:/path" or "env:NAME" when the secret came from there, otherwise "".
-func (v Value) Source() string {
-	if v.held == nil {
-		return ""
-	}
-	return v.held.source
-}
+func (v Value) Source() string { return v.source }
 
 // IsZero reports whether the Value is empty. YAML's omitempty uses it too.
-func (v Value) IsZero() bool { return v.held == nil }
+func (v Value) IsZero() bool { return v.text == nil }
 
 // Equal compares in constant time, whatever the lengths.
 func (v Value) Equal(other Value) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,9 +52,10 @@ func again(ctx context.Context, step func() error) error {
 	}
 }
 
-// kindOf tells a server that cannot answer now from one that says no.
+// kindOf tells a server that says no from one that cannot answer now. A change that is not
+// allowed, or a store that is too small, comes with 500; a cluster without a leader with 503.
 func kindOf(err error) fault.Kind {
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code < 500 {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code != http.StatusServiceUnavailable {
 		return fault.Permanent
 	}
 	return fault.Unavailable

@@ -176,3 +176,16 @@ func fanSubject(prefix, first, account string, partition uint32, last, openid st
 	b.WriteString(fan)
 	return b.String(), nil
 }
+
+// FilterDeadLetters returns the filter for dead letters; "*" stands for every service or stream.
+func FilterDeadLetters(service, stream string) string { return prefixDeadLetter + service + "." + stream }
+
+// ParseDeadLetter takes a subject of DLQ apart.
+func ParseDeadLetter(subject string) (service, stream string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, prefixDeadLetter)
+	var tokens [2]string
+	if !ok || !split(rest, tokens[:]) {
+		return "", "", false
+	}
+	return tokens[0], tokens[1], true
+}

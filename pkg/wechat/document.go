@@ -1,10 +1,6 @@
 package wechat
 
-import (
-	"strings"
-
-	"github.com/wxbus/wxbus/pkg/fault"
-)
+import "github.com/wxbus/wxbus/pkg/fault"
 
 // Errors of the limits. They are fault.Invalid: the same body always fails.
 var (
@@ -48,87 +44,22 @@ const (
 	kindNull
 	// kindBranch is an element with children.
 	kindBranch
+	// kindList is a JSON array inside an array; its children have no name.
+	kindList
 	// kindEmptyList stands for a JSON array without elements.
 	kindEmptyList
 )
 
 func (d *document) str(s span) string { return d.text[s.start:s.end] }
 
-// parse reads body, which must be within limits.Bytes, into the empty document d.
+// parse reads body into the empty document d.
 func (d *document) parse(body []byte, limits Limits) (Format, error) {
-	limits = limits.orDefaults()
-	if len(body) > limits.Bytes {
-		return 0, ErrTooLarge
-	}
-	body = clean(body)
-	format, ok := SniffFormat(body)
-	if !ok {
-		return 0, ErrFormat
-	}
-	out := builder{doc: d, limits: limits}
-	d.nodes = d.first[:0]
-	out.text.Grow(len(body))
-	var err error
-	if format == XML {
-		err = readXML(body, &out)
-	} else {
-		err = readJSON(body, &out)
-	}
+	b, format, err := parseBody(body, limits)
 	if err != nil {
 		return 0, err
 	}
-	d.text = out.text.String()
+	d.text = string(b.text)
+	d.nodes = append(d.first[:0], b.nodes...)
+	b.release()
 	return format, nil
-}
-
-// builder fills a document in one pass.
-type builder struct {
-	doc    *document
-	limits Limits
-	text   strings.Builder
-	open   [hardMaxDepth]uint16
-	depth  int
-}
-
-// name stores the name of an element to come.
-func (b *builder) name(p []byte) span {
-	start := b.text.Len()
-	b.text.Write(p)
-	return span{uint32(start), uint32(b.text.Len())}
-}
-
-// begin opens an element; what is written until its end is its value, unless it gets children.
-func (b *builder) begin(name span, kind nodeKind, listed bool) error {
-	if b.depth == b.limits.Depth {
-		return ErrTooDeep
-	}
-	if len(b.doc.nodes) == b.limits.Elements {
-		return ErrTooMany
-	}
-	if b.depth > 0 {
-		b.doc.nodes[b.open[b.depth-1]].kind = kindBranch
-	}
-	b.open[b.depth] = uint16(len(b.doc.nodes))
-	b.depth++
-	start := uint32(b.text.Len())
-	b.doc.nodes = append(b.doc.nodes, node{name: name, value: span{start, start}, kind: kind, listed: listed})
-	return nil
-}
-
-// end closes the innermost open element.
-func (b *builder) end() {
-	b.depth--
-	n := &b.doc.nodes[b.open[b.depth]]
-	n.next = uint16(len(b.doc.nodes))
-	if n.kind == kindBranch {
-		n.value = span{}
-		return
-	}
-	n.value.end = uint32(b.text.Len())
-}
-
-// inBranch reports whether the innermost open element already has children, so that text directly
-// inside it has no meaning.
-func (b *builder) inBranch() bool {
-	return b.doc.nodes[b.open[b.depth-1]].kind == kindBranch
 }

@@ -58,7 +58,7 @@ func (r *jsonReader) value(name span, listed bool) error {
 		}
 		literal := r.literal()
 		if kind != kindNull {
-			r.out.text.Write(literal)
+			r.out.text = append(r.out.text, literal...)
 		}
 	}
 	r.out.end()
@@ -105,7 +105,7 @@ func (r *jsonReader) array(name span) error {
 
 // nestedArray stores an array inside an array as one element whose children have no name.
 func (r *jsonReader) nestedArray(name span) error {
-	if err := r.out.begin(name, kindBranch, true); err != nil {
+	if err := r.out.begin(name, kindList, true); err != nil {
 		return err
 	}
 	if err := r.array(span{}); err != nil {
@@ -131,17 +131,16 @@ func (r *jsonReader) next(closing byte) bool {
 
 // key stores a member name without blanks around it; an official sample has " OpenID".
 func (r *jsonReader) key() span {
-	start := uint32(r.out.text.Len())
+	key := span{start: uint32(len(r.out.text))}
 	r.string()
-	stored := r.out.text.String()[start:]
-	end := start + uint32(len(stored))
-	for start < end && isBlank(stored[0]) {
-		start, stored = start+1, stored[1:]
+	key.end = uint32(len(r.out.text))
+	for key.start < key.end && isBlank(r.out.text[key.start]) {
+		key.start++
 	}
-	for start < end && isBlank(stored[len(stored)-1]) {
-		end, stored = end-1, stored[:len(stored)-1]
+	for key.start < key.end && isBlank(r.out.text[key.end-1]) {
+		key.end--
 	}
-	return span{start, end}
+	return key
 }
 
 func (r *jsonReader) literal() []byte {
@@ -166,14 +165,14 @@ func (r *jsonReader) string() {
 		quote := bytes.IndexByte(rest, '"')
 		escape := bytes.IndexByte(rest[:quote], '\\')
 		if escape < 0 {
-			r.out.text.Write(rest[:quote])
+			r.out.text = append(r.out.text, rest[:quote]...)
 			r.pos += quote + 1
 			return
 		}
-		r.out.text.Write(rest[:escape])
+		r.out.text = append(r.out.text, rest[:escape]...)
 		char, size := decodeJSONEscape(rest[escape:])
 		if !isControl(char) {
-			r.out.text.WriteRune(char)
+			r.out.text = utf8.AppendRune(r.out.text, char)
 		}
 		r.pos += escape + size
 	}

@@ -54,7 +54,7 @@ func (p *Push) eventPayload(root Tree) any {
 	case eventLocation:
 		return reportedLocationOf(root)
 	case "view", "view_miniprogram":
-		return MenuView{Target: p.EventKey, MenuID: field1(root, "MenuId")}
+		return MenuView{Target: p.EventKey, MenuID: trimmed(root, "MenuId")}
 	case "scancode_push", "scancode_waitmsg":
 		return scanCodeOf(root)
 	case "pic_sysphoto", "pic_photo_or_album", "pic_weixin":

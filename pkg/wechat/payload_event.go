@@ -80,8 +80,8 @@ type UserData struct {
 
 // Authorization is a push to an Open Platform component: a ticket, or a change of an authorization.
 type Authorization struct {
-	AppID, Ticket                             string
-	AuthorizerAppID, Code, Expires, PreAuthID string
+	AppID, Ticket                               string
+	AuthorizerAppID, Code, Expires, PreAuthCode string
 }
 
 func followOf(p *Push) Follow {
@@ -95,25 +95,25 @@ func followOf(p *Push) Follow {
 
 func scanCodeOf(root Tree) ScanCode {
 	info := root.Child("ScanCodeInfo")
-	return ScanCode{Type: field1(info, "ScanType"), Result: info.Child("ScanResult").Text()}
+	return ScanCode{Type: trimmed(info, "ScanType"), Result: info.Child("ScanResult").Text()}
 }
 
 func picturesOf(root Tree) Pictures {
 	info := root.Child("SendPicsInfo")
 	pics := Pictures{Count: int(parseInt(info.Child("Count").Text()))}
 	for item := range listOf(info, "PicList") {
-		pics.MD5 = append(pics.MD5, field1(item, "PicMd5Sum"))
+		pics.MD5 = append(pics.MD5, trimmed(item, "PicMd5Sum"))
 	}
 	return pics
 }
 
 func kfSessionOf(root Tree) KfSession {
 	s := KfSession{
-		KfAccount:     field1(root, "KfAccount"),
-		FromKfAccount: field1(root, "FromKfAccount"),
-		CloseType:     field1(root, "CloseType"),
+		KfAccount:     trimmed(root, "KfAccount"),
+		FromKfAccount: trimmed(root, "FromKfAccount"),
+		CloseType:     trimmed(root, "CloseType"),
 	}
-	if to := field1(root, "ToKfAccount"); to != "" {
+	if to := trimmed(root, "ToKfAccount"); to != "" {
 		s.KfAccount = to
 	}
 	return s
@@ -139,11 +139,11 @@ func isListSeparator(r rune) bool { return r == ',' || r == ';' || r == '|' || r
 
 func authorizationOf(root Tree) Authorization {
 	return Authorization{
-		AppID:           field1(root, "AppId"),
-		Ticket:          field1(root, "ComponentVerifyTicket"),
-		AuthorizerAppID: field1(root, "AuthorizerAppid"),
-		Code:            field1(root, "AuthorizationCode"),
-		Expires:         field1(root, "AuthorizationCodeExpiredTime"),
-		PreAuthID:       field1(root, "PreAuthCode"),
+		AppID:           trimmed(root, "AppId"),
+		Ticket:          trimmed(root, "ComponentVerifyTicket"),
+		AuthorizerAppID: trimmed(root, "AuthorizerAppid"),
+		Code:            trimmed(root, "AuthorizationCode"),
+		Expires:         trimmed(root, "AuthorizationCodeExpiredTime"),
+		PreAuthCode:     trimmed(root, "PreAuthCode"),
 	}
 }

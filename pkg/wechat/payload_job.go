@@ -92,7 +92,7 @@ var massErrors = map[int]string{
 func (j MassJob) Reason() string { return massErrors[j.Code] }
 
 func templateJobOf(p *Push, root Tree) TemplateJob {
-	status := field1(root, "Status")
+	status := trimmed(root, "Status")
 	job := TemplateJob{MsgID: p.MsgID, Status: status, Result: TemplateFailed}
 	switch s := strings.ToLower(status); {
 	case s == "success":
@@ -106,7 +106,7 @@ func templateJobOf(p *Push, root Tree) TemplateJob {
 }
 
 func massJobOf(p *Push, root Tree) MassJob {
-	status := field1(root, "Status")
+	status := trimmed(root, "Status")
 	job := MassJob{
 		MsgID:          p.MsgID,
 		Status:         status,
@@ -114,7 +114,7 @@ func massJobOf(p *Push, root Tree) MassJob {
 		FilterCount:    parseInt(root.Child("FilterCount").Text()),
 		SentCount:      parseInt(root.Child("SentCount").Text()),
 		ErrorCount:     parseInt(root.Child("ErrorCount").Text()),
-		CopyrightState: field1(root.Child("CopyrightCheckResult"), "CheckState"),
+		CopyrightState: trimmed(root.Child("CopyrightCheckResult"), "CheckState"),
 	}
 	job.Succeeded, job.Code = massStatus(status)
 	for item := range listOf(root.Child("CopyrightCheckResult"), "ResultList") {
@@ -123,7 +123,7 @@ func massJobOf(p *Push, root Tree) MassJob {
 	for item := range listOf(root.Child("ArticleUrlResult"), "ResultList") {
 		job.Articles = append(job.Articles, ArticleURL{
 			Index: int(parseInt(item.Child("ArticleIdx").Text())),
-			URL:   field1(item, "ArticleUrl"),
+			URL:   trimmed(item, "ArticleUrl"),
 		})
 	}
 	return job
@@ -145,27 +145,27 @@ func massStatus(status string) (succeeded bool, code int) {
 func copyrightOf(item Tree) CopyrightResult {
 	return CopyrightResult{
 		Index:                 int(parseInt(item.Child("ArticleIdx").Text())),
-		UserDeclareState:      field1(item, "UserDeclareState"),
-		AuditState:            field1(item, "AuditState"),
-		OriginalArticleURL:    field1(item, "OriginalArticleUrl"),
-		OriginalArticleType:   field1(item, "OriginalArticleType"),
-		CanReprint:            field1(item, "CanReprint") == "1",
-		NeedReplaceContent:    field1(item, "NeedReplaceContent") == "1",
-		NeedShowReprintSource: field1(item, "NeedShowReprintSource") == "1",
+		UserDeclareState:      trimmed(item, "UserDeclareState"),
+		AuditState:            trimmed(item, "AuditState"),
+		OriginalArticleURL:    trimmed(item, "OriginalArticleUrl"),
+		OriginalArticleType:   trimmed(item, "OriginalArticleType"),
+		CanReprint:            trimmed(item, "CanReprint") == "1",
+		NeedReplaceContent:    trimmed(item, "NeedReplaceContent") == "1",
+		NeedShowReprintSource: trimmed(item, "NeedShowReprintSource") == "1",
 	}
 }
 
 func publishJobOf(info Tree) PublishJob {
 	job := PublishJob{
-		PublishID: field1(info, "publish_id"),
+		PublishID: trimmed(info, "publish_id"),
 		Status:    -1,
-		ArticleID: field1(info, "article_id"),
+		ArticleID: trimmed(info, "article_id"),
 	}
-	if status, err := strconv.Atoi(field1(info, "publish_status")); err == nil {
+	if status, err := strconv.Atoi(trimmed(info, "publish_status")); err == nil {
 		job.Status = status
 	}
 	for item := range listOf(info, "article_detail") {
-		if url := field1(item, "article_url"); url != "" {
+		if url := trimmed(item, "article_url"); url != "" {
 			job.Articles = append(job.Articles, ArticleURL{Index: int(parseInt(item.Child("idx").Text())), URL: url})
 		}
 	}

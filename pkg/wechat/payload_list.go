@@ -47,12 +47,12 @@ func subscribeMessagesOf(root Tree, wrapper string) SubscribeMessages {
 	var m SubscribeMessages
 	for item := range listOf(parent, "List") {
 		m.Items = append(m.Items, SubscribeMessage{
-			TemplateID:  field1(item, "TemplateId"),
-			Decision:    field1(item, "SubscribeStatusString"),
-			PopupScene:  field1(item, "PopupScene"),
-			MsgID:       field1(item, "MsgID"),
+			TemplateID:  trimmed(item, "TemplateId"),
+			Decision:    trimmed(item, "SubscribeStatusString"),
+			PopupScene:  trimmed(item, "PopupScene"),
+			MsgID:       trimmed(item, "MsgID"),
 			ErrorCode:   int(parseInt(item.Child("ErrorCode").Text())),
-			ErrorStatus: field1(item, "ErrorStatus"),
+			ErrorStatus: trimmed(item, "ErrorStatus"),
 		})
 	}
 	return m

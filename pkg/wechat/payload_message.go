@@ -58,29 +58,29 @@ type Device struct {
 	Content string
 }
 
-// field1 returns the trimmed text of a child.
-func field1(t Tree, name string) string { return strings.TrimSpace(t.Child(name).Text()) }
+// trimmed returns the trimmed text of a child.
+func trimmed(t Tree, name string) string { return strings.TrimSpace(t.Child(name).Text()) }
 
 func textOf(t Tree) Text {
 	return Text{
 		Content:      t.Child("Content").Text(),
-		MenuID:       field1(t, "bizmsgmenuid"),
-		BusinessID:   field1(t, "BusinessId"),
-		ArticleID:    field1(t, "MsgDataId"),
-		ArticleIndex: field1(t, "Idx"),
+		MenuID:       trimmed(t, "bizmsgmenuid"),
+		BusinessID:   trimmed(t, "BusinessId"),
+		ArticleID:    trimmed(t, "MsgDataId"),
+		ArticleIndex: trimmed(t, "Idx"),
 	}
 }
 
 func mediaOf(t Tree) Media {
 	return Media{
-		MediaID:      field1(t, "MediaId"),
-		PicURL:       field1(t, "PicUrl"),
-		ThumbMediaID: field1(t, "ThumbMediaId"),
-		Format:       field1(t, "Format"),
+		MediaID:      trimmed(t, "MediaId"),
+		PicURL:       trimmed(t, "PicUrl"),
+		ThumbMediaID: trimmed(t, "ThumbMediaId"),
+		Format:       trimmed(t, "Format"),
 		Recognition:  t.Child("Recognition").Text(),
-		MediaID16K:   field1(t, "MediaId16K"),
-		ArticleID:    field1(t, "MsgDataId"),
-		ArticleIndex: field1(t, "Idx"),
+		MediaID16K:   trimmed(t, "MediaId16K"),
+		ArticleID:    trimmed(t, "MsgDataId"),
+		ArticleIndex: trimmed(t, "Idx"),
 	}
 }
 
@@ -88,8 +88,8 @@ func fileOf(t Tree) File {
 	return File{
 		Title:       t.Child("Title").Text(),
 		Description: t.Child("Description").Text(),
-		FileKey:     field1(t, "FileKey"),
-		MD5:         field1(t, "FileMd5"),
+		FileKey:     trimmed(t, "FileKey"),
+		MD5:         trimmed(t, "FileMd5"),
 		Size:        parseInt(t.Child("FileTotalLen").Text()),
 	}
 }
@@ -117,26 +117,26 @@ func linkOf(t Tree) Link {
 	return Link{
 		Title:       t.Child("Title").Text(),
 		Description: t.Child("Description").Text(),
-		URL:         field1(t, "Url"),
+		URL:         trimmed(t, "Url"),
 	}
 }
 
 func miniProgramPageOf(t Tree) MiniProgramPage {
 	return MiniProgramPage{
 		Title:        t.Child("Title").Text(),
-		AppID:        field1(t, "AppId"),
-		PagePath:     field1(t, "PagePath"),
-		ThumbURL:     field1(t, "ThumbUrl"),
-		ThumbMediaID: field1(t, "ThumbMediaId"),
+		AppID:        trimmed(t, "AppId"),
+		PagePath:     trimmed(t, "PagePath"),
+		ThumbURL:     trimmed(t, "ThumbUrl"),
+		ThumbMediaID: trimmed(t, "ThumbMediaId"),
 	}
 }
 
 func deviceOf(t Tree) Device {
 	return Device{
-		DeviceType: field1(t, "DeviceType"),
-		DeviceID:   field1(t, "DeviceID"),
-		SessionID:  field1(t, "SessionID"),
-		OpenID:     field1(t, "OpenID"),
+		DeviceType: trimmed(t, "DeviceType"),
+		DeviceID:   trimmed(t, "DeviceID"),
+		SessionID:  trimmed(t, "SessionID"),
+		OpenID:     trimmed(t, "OpenID"),
 		Content:    t.Child("Content").Text(),
 	}
 }

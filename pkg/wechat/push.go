@@ -11,7 +11,7 @@ import (
 var (
 	// ErrNotPush is returned for a body without MsgType, InfoType or the action of a probe.
 	ErrNotPush = fault.New(fault.Invalid, "parse push: no MsgType")
-	// ErrNoSender is returned for a push without FromUserName: there is nobody to route it for.
+	// ErrNoSender is returned for a push without FromUserName (and OpenID): nobody to route it for.
 	ErrNoSender = fault.New(fault.Invalid, "parse push: no FromUserName")
 )
 
@@ -68,7 +68,7 @@ func Parse(body []byte, limits Limits) (*Push, error) {
 		return p, nil
 	case p.MsgType == "":
 		return nil, ErrNotPush
-	case p.FromUserName == "":
+	case p.OpenID == "":
 		return nil, ErrNoSender
 	}
 	p.Known = isKnownType(p.MsgType, p.Event)

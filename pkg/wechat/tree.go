@@ -33,7 +33,7 @@ func (t Tree) Text() string {
 
 // IsBranch reports whether the element has children (or is a JSON object without any).
 func (t Tree) IsBranch() bool {
-	return t.doc != nil && t.doc.nodes[t.index].kind == kindBranch
+	return t.doc != nil && isBranchKind(t.doc.nodes[t.index].kind)
 }
 
 // Children yields the children in the order of the body.
@@ -89,12 +89,14 @@ func (t Tree) Value() any {
 		return nil
 	case kindBranch:
 		return t.branch()
+	case kindList:
+		return t.branch()[""]
 	default:
 		return t.Text()
 	}
 }
 
-func (t Tree) branch() any {
+func (t Tree) branch() map[string]any {
 	members := make(map[string]any)
 	for i, end := t.index+1, int(t.doc.nodes[t.index].next); i < end; i = int(t.doc.nodes[i].next) {
 		n := t.doc.nodes[i]
@@ -111,11 +113,10 @@ func (t Tree) branch() any {
 			members[name] = append(asList(before), Tree{t.doc, i}.Value())
 		}
 	}
-	if list, ok := members[""]; ok && len(members) == 1 {
-		return list // a JSON array inside an array
-	}
 	return members
 }
+
+func isBranchKind(k nodeKind) bool { return k == kindBranch || k == kindList }
 
 func asList(v any) []any {
 	if list, ok := v.([]any); ok {

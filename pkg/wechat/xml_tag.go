@@ -15,6 +15,7 @@ func (r *xmlReader) startTag() error {
 	if r.out.depth < len(r.names) {
 		r.names[r.out.depth] = name
 	}
+	r.out.dropText()
 	if err := r.out.begin(r.out.name(name), kindText, false); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (r *xmlReader) text(p []byte) error {
 			return r.fail("undefined entity")
 		}
 		if keep && !isControl(char) {
-			r.out.text.WriteRune(char)
+			r.out.text = utf8.AppendRune(r.out.text, char)
 		}
 		p = p[i+size:]
 	}
@@ -38,11 +38,11 @@ func (r *xmlReader) literal(p []byte) {
 	for {
 		i := bytes.IndexByte(p, '\r')
 		if i < 0 {
-			r.out.text.Write(p)
+			r.out.text = append(r.out.text, p...)
 			return
 		}
-		r.out.text.Write(p[:i])
-		r.out.text.WriteByte('\n')
+		r.out.text = append(r.out.text, p[:i]...)
+		r.out.text = append(r.out.text, '\n')
 		p = p[i+1:]
 		if len(p) > 0 && p[0] == '\n' {
 			p = p[1:]

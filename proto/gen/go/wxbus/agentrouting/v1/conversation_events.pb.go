@@ -379,7 +379,8 @@ type WaitingMessage struct {
 	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	// msg_type of the message.
 	MsgType string `protobuf:"bytes,2,opt,name=msg_type,json=msgType,proto3" json:"msg_type,omitempty"`
-	// text of the message; empty for other types. Hostile: show it as text only.
+	// text of the message; for a voice what WeChat recognised, for a link its address, for a place its
+	// label, for a menu action its key, else empty. Hostile: show it as text only.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	// at_unix_ms is when it was received, Unix milliseconds.
 	AtUnixMs      int64 `protobuf:"varint,4,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`

@@ -94,8 +94,8 @@ type OfferReplyRequest struct {
 	// content is the reply to write. Unset, it dismisses the wait: the record has a route that
 	// gives the fan no passive reply, so the instance answers success now instead of at its deadline.
 	Content *v1.Content `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
-	// deadline_unix_ms is the claim's end: nothing is written after it, Unix milliseconds. Zero
-	// leaves it to the deadline of the instance.
+	// deadline_unix_ms is the claim's end: nothing is written after it, Unix milliseconds.
+	// Required unless content is unset.
 	DeadlineUnixMs int64 `protobuf:"varint,4,opt,name=deadline_unix_ms,json=deadlineUnixMs,proto3" json:"deadline_unix_ms,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -1,0 +1,32 @@
+package bus
+
+// Lanes returns how many lanes a running consumer keeps, and Held how many messages.
+func (c *Consumer) Lanes() (lanes, held int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.partitions {
+		p.mu.Lock()
+		lanes += len(p.lanes)
+		held += p.held
+		p.mu.Unlock()
+	}
+	return lanes, held
+}
+
+// StepNames returns the names of the steps around a handler, outermost first.
+func (c *Consumer) StepNames() []string {
+	var names []string
+	for _, s := range c.around() {
+		if s.reason == "" {
+			panic("step " + s.name + " has no reason")
+		}
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// DecodeAck is the reader of answers to a publish.
+var DecodeAck = decodeAck
+
+// FormatParent writes a traceparent.
+var FormatParent = formatParent

@@ -1,0 +1,223 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/wxbus/wxbus/pkg/topology"
+)
+
+const (
+	// pinHeader tells a reader under which pin it got a message.
+	pinHeader = "Nats-Pin-Id"
+	minExpiry = time.Second // of a pull request, by nats.go
+)
+
+// partition reads one durable.
+type partition struct {
+	c       *Consumer
+	durable string
+	stream  jetstream.Stream
+	reader  jetstream.Consumer
+	config  jetstream.ConsumerConfig
+	expiry  time.Duration
+	base    context.Context
+
+	loops    sync.WaitGroup // read and tick
+	handlers sync.WaitGroup
+	stop     chan struct{}
+	stopOnce sync.Once
+	freed    chan struct{} // a message left; capacity 1
+
+	mu       sync.Mutex // guards the fields below
+	iterator jetstream.MessagesContext
+	lanes    map[string]*lane
+	held     int // messages in our hands
+	draining bool
+	pin      string    // under which the newest message came
+	pinned   time.Time // when
+	recovery recovery
+}
+
+func newPartition(c *Consumer, durable string, stream jetstream.Stream, reader jetstream.Consumer) *partition {
+	p := &partition{
+		c: c, durable: durable, stream: stream, reader: reader, config: reader.CachedInfo().Config,
+		stop: make(chan struct{}), freed: make(chan struct{}, 1), lanes: make(map[string]*lane),
+	}
+	// Asking again well before the pin runs out keeps it.
+	p.expiry = max(p.config.PinnedTTL*2/5, minExpiry)
+	if p.config.PinnedTTL == 0 {
+		p.expiry = 5 * time.Second
+	}
+	return p
+}
+
+func (p *partition) start(base context.Context) {
+	p.base = base
+	p.loops.Go(p.read)
+	p.loops.Go(p.tick)
+}
+
+// read fetches as many messages as there is room for, until drain.
+func (p *partition) read() {
+	for failures := 0; ; {
+		room := p.awaitRoom()
+		if room == 0 {
+			return
+		}
+		err := p.fetch(room)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		failures++
+		p.c.conn.log.Warn("read durable", "service", p.c.cfg.Service, "durable", p.durable, "error", err)
+		select {
+		case <-p.stop:
+			return
+		case <-time.After(min(time.Duration(failures)*100*time.Millisecond, 5*time.Second) + rand.N(100*time.Millisecond)):
+		}
+	}
+}
+
+// awaitRoom returns how many messages may be fetched, or zero when the partition stops. It waits until
+// a quarter of the window is free, so that a busy partition fetches in batches. A partition that stays
+// full asks for one more message in time, because the server gives a silent reader's pin away.
+func (p *partition) awaitRoom() int {
+	window := p.c.cfg.MaxInFlight
+	keepPin := time.NewTimer(p.expiry)
+	defer keepPin.Stop()
+	for {
+		p.mu.Lock()
+		room := window - p.held
+		p.mu.Unlock()
+		if room >= max(window/4, 1) {
+			return room
+		}
+		select {
+		case <-p.stop:
+			return 0
+		case <-p.freed:
+		case <-keepPin.C:
+			return max(room, 1)
+		}
+	}
+}
+
+// fetch takes n messages; it returns early when the partition drains or the iterator fails.
+func (p *partition) fetch(n int) error {
+	opts := []jetstream.PullMessagesOpt{
+		jetstream.PullMaxMessages(n), jetstream.StopAfter(n), jetstream.PullExpiry(p.expiry),
+		jetstream.WithMessagesErrOnMissingHeartbeat(false),
+	}
+	if len(p.config.PriorityGroups) > 0 {
+		opts = append(opts, jetstream.PullPriorityGroup(p.config.PriorityGroups[0]))
+	}
+	iterator, err := p.reader.Messages(opts...)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.iterator = iterator
+	if p.draining {
+		iterator.Drain()
+	}
+	p.mu.Unlock()
+	for {
+		msg, err := iterator.Next()
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) && !errors.Is(err, jetstream.ErrConnectionClosed) {
+			return nil // all n came, or the partition drains
+		}
+		if err != nil {
+			iterator.Stop()
+			return err
+		}
+		p.accept(msg)
+	}
+}
+
+// accept takes one message into its lane.
+func (p *partition) accept(msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		p.c.conn.log.Error("message without metadata", "durable", p.durable, "error", err)
+		return
+	}
+	p.c.conn.metrics.pending.Record(p.base, int64(meta.NumPending), p.c.labels.of(p.durable))
+	d := &Delivery{
+		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Stream: meta.Stream, Durable: p.durable,
+		Seq: meta.Sequence.Stream, NumDelivered: meta.NumDelivered, Stored: meta.Timestamp, attempt: meta.NumDelivered,
+	}
+	if replay := d.Header.Get(HeaderReplay); replay != "" && replay != p.c.cfg.Service {
+		p.c.skip(p.base, msg)
+		return
+	}
+	p.notePin(d)
+	h := &holding{msg: msg, delivery: d, key: p.c.laneOf(d), touched: time.Now()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.enter(h)
+}
+
+// notePin begins the recovery when the messages come under a new pin: another reader had the partition.
+func (p *partition) notePin(d *Delivery) {
+	pin := d.Header.Get(pinHeader)
+	p.mu.Lock()
+	changed := pin != p.pin
+	p.pin, p.pinned = pin, time.Now()
+	if changed {
+		p.beginRecovery()
+	}
+	due := p.recovery.due && d.NumDelivered == 1
+	p.mu.Unlock()
+	if due {
+		p.recoverLanes(d.Seq)
+	}
+}
+
+// leave counts a message out. p.mu is held.
+func (p *partition) leave(n int) {
+	p.held -= n
+	p.c.conn.metrics.inFlight.Add(p.base, -int64(n), p.c.labels.consumer)
+	select {
+	case p.freed <- struct{}{}:
+	default:
+	}
+}
+
+// drain ends the intake. Messages that the server has sent already still arrive and are given back.
+func (p *partition) drain() {
+	p.stopOnce.Do(func() { close(p.stop) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draining = true
+	if p.iterator != nil {
+		p.iterator.Drain()
+	}
+}
+
+// wait returns when nothing runs any more.
+func (p *partition) wait() {
+	p.loops.Wait()
+	p.handlers.Wait()
+	p.giveBack()
+}
+
+// handOver lets a standby reader have the partition now and not after the pin has run out.
+func (p *partition) handOver(ctx context.Context) {
+	p.mu.Lock()
+	mine := p.pin != "" && time.Since(p.pinned) < p.config.PinnedTTL
+	p.mu.Unlock()
+	if !mine || ctx.Err() != nil || !p.c.conn.NC().IsConnected() {
+		return
+	}
+	// Without the right to do so, or on another error, the pin runs out by itself.
+	if err := p.stream.UnpinConsumer(ctx, p.durable, topology.PriorityGroup); err != nil {
+		p.c.conn.log.Debug("unpin", "durable", p.durable, "error", err)
+	}
+}

@@ -1,0 +1,150 @@
+package bus
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+)
+
+// DefaultPublishTimeout bounds a publish whose context has no deadline.
+const DefaultPublishTimeout = 5 * time.Second
+
+// Headers of our own.
+const (
+	// HeaderReplay marks a message that was requeued from the dead letters. Its value is the service that
+	// shall handle it; the consumers of other services acknowledge it unseen.
+	HeaderReplay = "Wxbus-Replay"
+	// HeaderType names the protobuf message where a subject carries several.
+	HeaderType = "Wxbus-Type"
+)
+
+// Msg is a message to publish. Data and Header must not be changed before Publish returns, and never
+// after it returned ErrTimeout.
+type Msg struct {
+	Subject string
+	// ID makes the message idempotent within the dedupe window of the stream; empty for none.
+	ID   string
+	Data []byte
+	// Header is added to ours; may be nil.
+	Header nats.Header
+	// ExpectLastSubjectSeq makes the publish a compare-and-set; nil for none. Zero means that the subject
+	// must be empty.
+	ExpectLastSubjectSeq *uint64
+	// ExpectStream refuses the message if another stream would store it; empty for none.
+	ExpectStream string
+}
+
+// Publish stores one message and waits for the server's word: until ctx ends, or 5 s without a deadline.
+// It never repeats by itself. After ErrTimeout the message may be stored; with an ID the caller may
+// publish it again anywhere. The errors are the Err… of this package, with their fault kinds.
+func (c *Conn) Publish(ctx context.Context, m Msg) (Ack, error) {
+	start := time.Now()
+	span, parent := c.startSend(ctx, &m)
+	l := c.pick()
+	w := waiters.Get().(*waiter)
+	w.reset(nil)
+	out := outgoings.Get().(*outgoing)
+	err := out.send(l, &m, parent, w)
+	outgoings.Put(out)
+	var ack Ack
+	if err == nil {
+		ack, err = l.await(ctx, w)
+	} else {
+		waiters.Put(w)
+	}
+	c.metrics.publish(m.Subject, err, ack.Duplicate, time.Since(start))
+	endSend(span, err)
+	return ack, err
+}
+
+// await waits for the answer to w and gives w back.
+func (l *link) await(ctx context.Context, w *waiter) (Ack, error) {
+	var expired <-chan time.Time
+	if _, ok := ctx.Deadline(); !ok {
+		timer := time.NewTimer(DefaultPublishTimeout)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	cause := error(context.DeadlineExceeded)
+	select {
+	case r := <-w.answer:
+		waiters.Put(w)
+		return r.ack, r.err
+	case <-ctx.Done():
+		cause = ctx.Err()
+	case <-expired:
+	}
+	if !l.acks.drop(w) {
+		r := <-w.answer // the answer won by a hair
+		waiters.Put(w)
+		return r.ack, r.err
+	}
+	if cause == context.DeadlineExceeded {
+		l.timedOut.Store(time.Now().UnixNano())
+	}
+	waiters.Put(w)
+	return Ack{}, transportFault(cause)
+}
+
+// outgoing is a message under construction. It is reused, so that a publish does not allocate the
+// header map and its slices: nats.go has written them out when PublishMsg returns.
+type outgoing struct {
+	msg   nats.Msg
+	slots [5][1]string
+	reply []byte
+}
+
+var outgoings = sync.Pool{New: func() any {
+	return &outgoing{msg: nats.Msg{Header: make(nats.Header, 4)}, reply: make([]byte, 0, 64)}
+}}
+
+// send registers w and writes m to the connection. An error means that nothing was sent.
+func (o *outgoing) send(l *link, m *Msg, parent traceParent, w *waiter) error {
+	h := o.msg.Header
+	for k, v := range m.Header {
+		h[k] = v
+	}
+	if m.ID != "" {
+		h[jetstream.MsgIDHeader] = o.slot(0, m.ID)
+	}
+	if m.ExpectLastSubjectSeq != nil {
+		h[jetstream.ExpectedLastSubjSeqHeader] = o.slot(1, strconv.FormatUint(*m.ExpectLastSubjectSeq, 10))
+	}
+	if m.ExpectStream != "" {
+		h[jetstream.ExpectedStreamHeader] = o.slot(2, m.ExpectStream)
+	}
+	if parent.parent != "" {
+		h[headerTraceParent] = o.slot(3, parent.parent)
+	}
+	if parent.state != "" {
+		h[headerTraceState] = o.slot(4, parent.state)
+	}
+	o.reply = l.acks.add(w, o.reply[:0])
+	o.msg.Subject, o.msg.Reply, o.msg.Data = m.Subject, string(o.reply), m.Data
+	err := l.nc.PublishMsg(&o.msg)
+	o.reset()
+	if err == nil {
+		return nil
+	}
+	if !l.acks.drop(w) {
+		<-w.answer // the connection was lost in this moment
+	}
+	return transportFault(err)
+}
+
+func (o *outgoing) slot(i int, value string) []string {
+	o.slots[i][0] = value
+	return o.slots[i][:]
+}
+
+func (o *outgoing) reset() {
+	clear(o.msg.Header)
+	o.slots = [5][1]string{}
+	o.msg.Data, o.msg.Subject, o.msg.Reply = nil, "", ""
+}
+

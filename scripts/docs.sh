@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Writes the generated documents, or with --check fails when they are not what the code says.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+check=${1:-}
+stale=0
+
+put() { # FILE, content on stdin
+  local new
+  new=$(cat; printf x)
+  new=${new%x}
+  if [ "$check" = --check ]; then
+    diff -u "$1" <(printf "%s" "$new") || stale=1
+  else
+    printf '%s' "$new" >"$1"
+  fi
+}
+
+bin/wxbus docs configuration | put docs/configuration.md
+bin/wxbus docs events | put docs/events.md
+{
+  printf '# Decisions\n\nOne page each; the newest may replace an older one.\n\n| | decision | status |\n|---|---|---|\n'
+  for f in docs/adr/[0-9]*.md; do
+    n=$(basename "$f")
+    [ "$n" != 0000-template.md ] || continue
+    title=$(head -1 "$f" | sed 's/^# [0-9]*: //')
+    status=$(sed -n 's/^| Status | \(.*\) |$/\1/p' "$f")
+    printf '| %s | [%s](%s) | %s |\n' "${n%%-*}" "$title" "$n" "$status"
+  done
+} | put docs/adr/README.md
+
+if [ "$stale" != 0 ]; then
+  echo "generated documents are stale: run make docs" >&2
+  exit 1
+fi

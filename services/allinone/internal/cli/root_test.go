@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+)
+
+func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Main(args, []string{"HOME=" + t.TempDir()}, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestExitCodesTellUseFromFailure(t *testing.T) {
+	dir := t.TempDir()
+	good := filepath.Join(dir, "good.yaml")
+	require.NoError(t, os.WriteFile(good, []byte("accounts:\n  - {name: shop, appid: wx0000000000000001, token: abc123, encoding_aes_key: abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG}\n"), 0o600))
+	bad := filepath.Join(dir, "bad.yaml")
+	require.NoError(t, os.WriteFile(bad, []byte("gatewy: {}\naccounts: [{name: Shop!, appid: x}]\n"), 0o600))
+
+	for name, tc := range map[string]struct {
+		args           []string
+		code           int
+		stdout, stderr []string
+	}{
+		"version":              {[]string{"version"}, exitOK, []string{"wxbus "}, nil},
+		"version as JSON":      {[]string{"version", "--json"}, exitOK, []string{`"version"`}, nil},
+		"valid file":           {[]string{"config", "check", "--config", good}, exitOK, []string{"1 accounts"}, nil},
+		"one dash is accepted": {[]string{"config", "check", "-config=" + good}, exitOK, []string{"1 accounts"}, nil},
+		"every mistake at once": {[]string{"config", "check", "-c", bad}, exitProblems, nil,
+			[]string{"gatewy", "gateway", "accounts[0].name", "accounts[0].token"}},
+		"unknown flag":      {[]string{"up", "--nope"}, exitUsage, nil, []string{"--nope", "--help"}},
+		"unknown target":    {[]string{"up", "-target=gatway", "--demo", "--data", dir}, exitUsage, nil, []string{"gatway", "gateway"}},
+		"surplus argument":  {[]string{"doctor", "now"}, exitUsage, nil, []string{"now"}},
+		"missing argument":  {[]string{"dlq", "show"}, exitUsage, nil, []string{"SEQ"}},
+		"missing file":      {[]string{"config", "check", "-c", filepath.Join(dir, "none.yaml")}, exitProblems, nil, []string{"none.yaml"}},
+		"help has examples": {[]string{"rules", "test", "--help"}, exitOK, []string{"Examples:", "--event-key"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := run(t, tc.args...)
+			require.Equal(t, tc.code, code, "stdout: %s\nstderr: %s", stdout, stderr)
+			for _, want := range tc.stdout {
+				require.Contains(t, stdout, want)
+			}
+			for _, want := range tc.stderr {
+				require.Contains(t, stderr, want)
+			}
+		})
+	}
+}
+
+func TestPrintedConfigurationHidesSecrets(t *testing.T) {
+	dir := t.TempDir()
+	code, stdout, stderr := run(t, "config", "print", "-c", writeDemo(t, dir))
+	require.Equal(t, exitOK, code, stderr)
+	require.Contains(t, stdout, "[redacted]")
+	require.NotContains(t, stdout, "demoshoptoken")
+	require.NotContains(t, stdout, "demo-shop-app-secret")
+}
+
+func writeDemo(t *testing.T, dir string) string {
+	t.Helper()
+	content, err := os.ReadFile("../../demo/wxbus.yaml")
+	require.NoError(t, err)
+	name := filepath.Join(dir, "wxbus.yaml")
+	require.NoError(t, os.WriteFile(name, content, 0o600))
+	return name
+}
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	a := &app{}
+	var missing []string
+	for _, c := range allCommands(a.root()) {
+		if c.Example == "" && !c.Hidden {
+			missing = append(missing, c.CommandPath())
+		}
+	}
+	require.Empty(t, missing)
+}
+
+func allCommands(c *cobra.Command) []*cobra.Command {
+	out := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		if sub.Name() != "help" && sub.Name() != "completion" {
+			out = append(out, allCommands(sub)...)
+		}
+	}
+	return out
+}

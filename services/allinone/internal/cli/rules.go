@@ -1,0 +1,259 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wxbus/wxbus/pkg/process"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
+)
+
+func (a *app) rulesCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rules",
+		Short: "Publish, try out and roll back rules",
+		Example: `  wxbus rules apply -f rules.yaml --note "spring sale"
+  wxbus rules test --account shop --text 我要退货
+  wxbus rules test --account shop --text 我要退货 -f draft.yaml
+  wxbus rules list
+  wxbus rules rollback VERSION`,
+	}
+	var address string
+	cmd.PersistentFlags().StringVar(&address, "address", "", "gRPC address of the rule service (default: grpc.addresses.rule of the file)")
+	with := func(run func(ctx context.Context, c rulev1.RuleServiceClient, args []string) error) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, args []string) error {
+			return a.withRules(cmd.Context(), address, func(ctx context.Context, c rulev1.RuleServiceClient) error { return run(ctx, c, args) })
+		}
+	}
+	cmd.AddCommand(a.rulesApply(with), a.rulesTest(with), a.rulesShow(with), a.rulesList(with), a.rulesRollback(with))
+	return cmd
+}
+
+type withRules func(run func(context.Context, rulev1.RuleServiceClient, []string) error) func(*cobra.Command, []string) error
+
+func (a *app) rulesApply(with withRules) *cobra.Command {
+	var file, note, expect string
+	cmd := &cobra.Command{
+		Use: "apply", Short: "Validate a rule file and make it live everywhere at once", Args: noArgs,
+		Example: `  wxbus rules apply -f rules.yaml
+  cat rules.yaml | wxbus rules apply -f -`,
+		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, _ []string) error {
+			yaml, err := readFile(file)
+			if err != nil {
+				return err
+			}
+			resp, err := c.PublishRuleSet(ctx, &rulev1.PublishRuleSetRequest{Yaml: yaml, Note: note, ExpectedVersion: expect})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printProto(resp)
+			}
+			state := "is live now"
+			if resp.GetUnchanged() {
+				state = "was live already"
+			}
+			fmt.Fprintf(a.stdout, "version %s with %d rules %s\n", resp.GetRuleSet().GetVersion(), resp.GetRuleSet().GetRules(), state)
+			return nil
+		}),
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "rules.yaml", "rule file, - for standard input")
+	cmd.Flags().StringVar(&note, "note", "", "why, for the history")
+	cmd.Flags().StringVar(&expect, "expect", "", "fail unless this version is live now")
+	return cmd
+}
+
+func (a *app) rulesTest(with withRules) *cobra.Command {
+	var req rulev1.DryRunRequest
+	var file string
+	cmd := &cobra.Command{
+		Use: "test", Short: "Show what the rules would do with a message, and why; sends nothing", Args: noArgs,
+		Example: `  wxbus rules test --account shop --text 我要退货
+  wxbus rules test --account shop --on click --event-key DEALS
+  wxbus rules test --account shop --text hello -f draft.yaml`,
+		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, _ []string) error {
+			if req.GetAccount() == "" {
+				return usagef("rules test needs --account")
+			}
+			if file != "" {
+				yaml, err := readFile(file)
+				if err != nil {
+					return err
+				}
+				req.Yaml = yaml
+			}
+			resp, err := c.DryRun(ctx, &req)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printProto(resp)
+			}
+			return printDryRun(a.stdout, resp)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&req.Account, "account", "", "account that receives the message")
+	f.StringVar(&req.Text, "text", "", "text of the message")
+	f.StringVar(&req.On, "on", "text", "kind: text, image, subscribe, click, scan, location, …")
+	f.StringVar(&req.EventKey, "event-key", "", "EventKey of the event")
+	f.StringVarP(&file, "file", "f", "", "try this rule file instead of the live rules")
+	return cmd
+}
+
+func printDryRun(w io.Writer, r *rulev1.DryRunResponse) error {
+	if r.GetRule() == "" {
+		fmt.Fprintf(w, "no rule matches (version %s)\n", r.GetVersion())
+	} else {
+		fmt.Fprintf(w, "rule      %s\n", r.GetRule())
+		fmt.Fprintf(w, "matched   %q\n", r.GetMatched())
+	}
+	fmt.Fprintf(w, "route     %s\n", routeName(r.GetRoute()))
+	if r.GetQueue() != "" {
+		fmt.Fprintf(w, "queue     %s\n", r.GetQueue())
+	}
+	for i, c := range r.GetReplies() {
+		fmt.Fprintf(w, "reply %d   %s\n", i+1, describeContent(c))
+	}
+	if len(r.GetCandidates()) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\ncandidates")
+	tw := tabwriter.NewWriter(w, 2, 4, 2, ' ', 0)
+	for _, c := range r.GetCandidates() {
+		fmt.Fprintf(tw, "  %s\tpriority %d\t%q\t%s\n", c.GetRule(), c.GetPriority(), c.GetMatched(), c.GetOutcome())
+	}
+	return tw.Flush()
+}
+
+func routeName(r rulev1.Route) string {
+	switch r {
+	case rulev1.Route_ROUTE_PASSIVE:
+		return "passive"
+	case rulev1.Route_ROUTE_ASYNC:
+		return "async (customer-service API)"
+	case rulev1.Route_ROUTE_QUEUE:
+		return "queue"
+	case rulev1.Route_ROUTE_NATIVE:
+		return "native (WeChat's own agents)"
+	case rulev1.Route_ROUTE_REFUSED:
+		return "refused"
+	default:
+		return "none"
+	}
+}
+
+func describeContent(c *eventv1.Content) string {
+	if t := c.GetText(); t != nil {
+		return fmt.Sprintf("text %q", t.GetContent())
+	}
+	b, err := protojson.Marshal(c)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+func (a *app) rulesShow(with withRules) *cobra.Command {
+	return &cobra.Command{
+		Use: "show", Short: "Print the live rule file", Args: noArgs,
+		Example: `  wxbus rules show > live.yaml`,
+		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, _ []string) error {
+			resp, err := c.GetRuleSet(ctx, &rulev1.GetRuleSetRequest{})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printProto(resp)
+			}
+			_, err = a.stdout.Write(resp.GetYaml())
+			return err
+		}),
+	}
+}
+
+func (a *app) rulesList(with withRules) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the kept versions, newest first", Args: noArgs,
+		Example: `  wxbus rules list --json`,
+		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, _ []string) error {
+			resp, err := c.ListRuleSets(ctx, &rulev1.ListRuleSetsRequest{})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printProto(resp)
+			}
+			tw := tabwriter.NewWriter(a.stdout, 2, 4, 2, ' ', 0)
+			fmt.Fprintln(tw, "VERSION\tRULES\tPUBLISHED\tLIVE\tNOTE")
+			for _, s := range resp.GetRuleSets() {
+				live := ""
+				if s.GetLive() {
+					live = "live"
+				}
+				fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\n", s.GetVersion(), s.GetRules(),
+					time.UnixMilli(s.GetPublishedUnixMs()).UTC().Format(time.RFC3339), live, s.GetNote())
+			}
+			return tw.Flush()
+		}),
+	}
+}
+
+func (a *app) rulesRollback(with withRules) *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback VERSION", Short: "Make a kept version live again", Args: exactArgs(1, "the version from wxbus rules list"),
+		Example: `  wxbus rules rollback 7-3f9a1c`,
+		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, args []string) error {
+			resp, err := c.RollBackRuleSet(ctx, &rulev1.RollBackRuleSetRequest{Version: args[0]})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printProto(resp)
+			}
+			fmt.Fprintf(a.stdout, "version %s is live now\n", resp.GetRuleSet().GetVersion())
+			return nil
+		}),
+	}
+}
+
+func (a *app) withRules(ctx context.Context, address string, run func(context.Context, rulev1.RuleServiceClient) error) error {
+	if address == "" {
+		shared, err := a.loadShared(ctx)
+		if err != nil {
+			return err
+		}
+		address = process.GRPCAddress(shared, "rule")
+	}
+	conn, err := process.DialPlain(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // nothing is left to lose when the command ends
+	return run(ctx, rulev1.NewRuleServiceClient(conn))
+}
+
+func (a *app) printProto(m proto.Message) error {
+	b, err := protojson.MarshalOptions{Multiline: true, UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.stdout, string(b))
+	return err
+}
+
+func readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(os.Stdin, 32<<20))
+	}
+	return os.ReadFile(name)
+}

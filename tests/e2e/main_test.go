@@ -1,0 +1,106 @@
+// Package e2e runs one table of scenarios against real processes, twice: all services in one process
+// (-mode=all), and each on its own over a NATS of three (-mode=split). WeChat is the simulator, which
+// shares no code with what it judges. Times are WeChat's, shortened: an attempt lasts 2 s.
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/wxbus/wxbus/tests/stack"
+)
+
+var mode = flag.String("mode", "all", "all or split")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *mode != string(stack.All) && *mode != string(stack.Split) {
+		fmt.Fprintf(os.Stderr, "-mode must be all or split, got %q\n", *mode)
+		os.Exit(2)
+	}
+	os.Exit(m.Run())
+}
+
+// Accounts of the table: one for each way that WeChat can push and we can answer.
+const (
+	secureXML  = "sxml"
+	secureJSON = "sjson"
+	compatXML  = "cxml"
+	compatJSON = "cjson"
+	plainXML   = "pxml"
+	plainJSON  = "pjson"
+	stretched  = "stretch"
+	noAPI      = "noapi"
+	ackOnly    = "ack"
+	miniApp    = "mini"
+)
+
+const (
+	key    = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+	oldKey = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+)
+
+func accountConfig(i int, name, kind, format, mode, reply string, more map[string]any) map[string]any {
+	a := map[string]any{
+		"name": name, "appid": fmt.Sprintf("wx%016x", 0xe2e00+i), "original_id": "gh_" + name, "kind": kind, "format": format, "mode": mode,
+		"token": "token" + name, "encoding_aes_key": key, "app_secret": "secret-of-" + name, "reply": reply,
+	}
+	if mode != "secure" {
+		a["allow_insecure"] = true
+	}
+	for k, v := range more {
+		a[k] = v
+	}
+	return a
+}
+
+func config(w *webhook) map[string]any {
+	return map[string]any{
+		"accounts": []map[string]any{
+			accountConfig(1, secureXML, "service", "xml", "secure", "passive", map[string]any{"previous_encoding_aes_key": oldKey, "previous_token": "oldtoken"}),
+			accountConfig(2, secureJSON, "service", "json", "secure", "passive", nil),
+			accountConfig(3, compatXML, "service", "xml", "compatible", "passive", nil),
+			accountConfig(4, compatJSON, "service", "json", "compatible", "passive", nil),
+			accountConfig(5, plainXML, "service", "xml", "plaintext", "passive", nil),
+			accountConfig(6, plainJSON, "service", "json", "plaintext", "passive", nil),
+			accountConfig(7, stretched, "subscription", "xml", "secure", "stretch", nil),
+			accountConfig(8, noAPI, "subscription", "xml", "secure", "passive", map[string]any{"kf_api": false}),
+			accountConfig(9, ackOnly, "service", "xml", "secure", "ack", nil),
+			accountConfig(10, miniApp, "miniprogram", "json", "secure", "passive", nil),
+		},
+		"gateway":   map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms"},
+		"simulator": map[string]any{"attempt_timeout": "2s"},
+		"rule": map[string]any{
+			"attempt_timeout": "2s",
+			"webhook":         map[string]any{"allow_http": true, "allow_private": true},
+		},
+	}
+}
+
+func rules(w *webhook) string {
+	return fmt.Sprintf(`
+rules:
+  - {name: hello, match: {exact: [你好]}, do: [{reply: {text: "你好，朋友"}}]}
+  - {name: two, match: {exact: [两条]}, do: [{reply: {text: 第一条}}, {reply: {text: 第二条}}, {reply: {text: 第三条}}]}
+  - {name: quick-system, match: {exact: [快]}, do: [{webhook: {url: "%[1]s/after/900ms"}}]}
+  - {name: slow-system, match: {exact: [慢]}, do: [{webhook: {url: "%[1]s/after/3s", timeout: 5s}}]}
+  - {name: prefix, match: {prefix: [订单]}, do: [{reply: {text: 订单已发货}}]}
+  - {name: regex, match: {regex: ['^\d{6}$']}, do: [{reply: {text: 验证码收到}}]}
+  - {name: returns, match: {contains: [退货]}, do: [{reply: {text: 请稍候}}, {transfer: {queue: aftersales}}]}
+  - {name: image, on: [image], match: any, do: [{reply: {text: 图片收到}}]}
+  - {name: welcome, on: [subscribe], match: any, do: [{reply: {text: 欢迎}}, {reply: {text: 看看菜单}}]}
+  - {name: deals, on: [click], match: {event_key: [DEALS]}, do: [{reply: {news: [{title: 今日优惠, description: 八折, url: "https://example.com", pic_url: "https://example.com/a.png"}]}}]}
+  - {name: silence, match: {exact: [嘘]}, do: [none]}
+  - {name: unknown, on: [text, voice], priority: -10, match: any, do: [{transfer: native}]}
+`, w.URL)
+}
+
+func start(t *testing.T) *world {
+	t.Helper()
+	hook := newWebhook(t)
+	w := &world{webhook: hook}
+	w.Stack = stack.Start(t, stack.Options{Mode: stack.Mode(*mode), Config: config(hook), Rules: rules(hook)})
+	return w
+}

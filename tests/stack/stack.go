@@ -1,0 +1,311 @@
+package stack
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// Mode is the shape in which the services run.
+type Mode string
+
+// The shapes.
+const (
+	All   Mode = "all"   // one process with an embedded NATS, more gateways as processes of their own
+	Split Mode = "split" // each service its own process, NATS of three
+)
+
+// Options of a stack.
+type Options struct {
+	Mode Mode
+	// Config is the configuration file as a tree; ports, NATS and the simulator are filled in.
+	Config map[string]any
+	// Rules is the content of the rule file.
+	Rules string
+	// Gateways is the number of gateways, at least 1; default 3.
+	Gateways int
+	// Rule replicas in split mode; default 2.
+	RuleReplicas int
+}
+
+// Stack is a running system.
+type Stack struct {
+	Mode      Mode
+	Dir       string
+	File      string // the configuration file
+	Simulator string // base URL of the simulated WeChat
+	Console   string // base URL of the console's API
+	NATS      []string
+	Gateways  []*Gateway
+	Servers   []*Process            // NATS servers; only in split mode
+	Services  map[string][]*Process // by service; in one process all services name the same one
+
+	bin string
+	env []string
+}
+
+// Gateway is one replica.
+type Gateway struct {
+	*Process
+	URL string
+}
+
+// Start starts everything and waits until it is ready. Everything is killed when the test ends.
+func Start(t testing.TB, o Options) *Stack {
+	t.Helper()
+	if o.Gateways == 0 {
+		o.Gateways = 3
+	}
+	if o.RuleReplicas == 0 {
+		o.RuleReplicas = 2
+	}
+	s := &Stack{Mode: o.Mode, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
+	s.configure(t, o)
+	if o.Mode == Split {
+		s.startSplit(t, o)
+	} else {
+		s.startAll(t, o)
+	}
+	return s
+}
+
+// binDir is where make build puts binaries.
+func binDir(t testing.TB) string {
+	t.Helper()
+	_, file, _, ok := runtime.Caller(0)
+	require.True(t, ok)
+	dir := filepath.Join(filepath.Dir(file), "..", "..", "bin")
+	_, err := os.Stat(filepath.Join(dir, "wxbus"))
+	require.NoError(t, err, "run make build first")
+	return dir
+}
+
+// configure writes the file that every process reads.
+func (s *Stack) configure(t testing.TB, o Options) {
+	t.Helper()
+	simPort, consolePort := FreePort(t), FreePort(t)
+	s.Simulator = fmt.Sprintf("http://127.0.0.1:%d", simPort)
+	s.Console = fmt.Sprintf("http://127.0.0.1:%d", consolePort)
+	gateways := make([]string, 0, o.Gateways)
+	for range o.Gateways {
+		gw := &Gateway{URL: fmt.Sprintf("http://127.0.0.1:%d", FreePort(t))}
+		s.Gateways = append(s.Gateways, gw)
+		gateways = append(gateways, gw.URL)
+	}
+	c := o.Config
+	c["data"] = filepath.Join(s.Dir, "data")
+	c["master_key"] = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+	c["rules_file"] = s.write(t, "rules.yaml", []byte(o.Rules))
+	c["log"] = map[string]any{"level": "info", "format": "text"}
+	section(c, "console")["listen"] = strings.TrimPrefix(s.Console, "http://")
+	sim := section(c, "simulator")
+	sim["listen"], sim["targets"] = strings.TrimPrefix(s.Simulator, "http://"), gateways
+	addresses := map[string]any{}
+	for _, service := range []string{"rule", "token", "sender", "agent-routing"} {
+		addresses[service] = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+	}
+	section(c, "grpc")["addresses"] = addresses
+	for _, a := range c["accounts"].([]map[string]any) {
+		a["api_base"] = s.Simulator
+	}
+	s.natsConfig(t, c, o.Mode)
+	b, err := yaml.Marshal(c)
+	require.NoError(t, err)
+	s.File = s.write(t, "wxbus.yaml", b)
+}
+
+func (s *Stack) natsConfig(t testing.TB, c map[string]any, mode Mode) {
+	n := section(c, "nats")
+	if mode == All {
+		port := FreePort(t)
+		n["listen"] = fmt.Sprintf("127.0.0.1:%d", port)
+		s.NATS = []string{fmt.Sprintf("nats://127.0.0.1:%d", port)}
+		return
+	}
+	for range 3 {
+		s.NATS = append(s.NATS, fmt.Sprintf("nats://127.0.0.1:%d", FreePort(t)))
+	}
+	n["urls"], n["replicas"] = s.NATS, 3
+}
+
+func section(c map[string]any, name string) map[string]any {
+	m, ok := c[name].(map[string]any)
+	if !ok {
+		m = map[string]any{}
+		c[name] = m
+	}
+	return m
+}
+
+func (s *Stack) write(t testing.TB, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(s.Dir, name)
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	return path
+}
+
+// startAll runs every service and the first gateway in one process; further gateways join its NATS.
+func (s *Stack) startAll(t testing.TB, o Options) {
+	s.startService(t, "simulator", 1)
+	main := s.wxbus(t, "wxbus", "token,sender,agent-routing,rule,console,gateway",
+		[]string{"WXBUS_GATEWAY_LISTEN=" + strings.TrimPrefix(s.Gateways[0].URL, "http://")}, s.grpcListen())
+	main.WaitReady(t, 60*time.Second)
+	for _, service := range []string{"token", "sender", "agent-routing", "rule", "console", "gateway"} {
+		s.Services[service] = []*Process{main}
+	}
+	s.Gateways[0].Process = main
+	for i := range s.Gateways[1:] {
+		s.startGateway(t, i+1)
+	}
+	for _, gw := range s.Gateways[1:] {
+		gw.WaitReady(t, 60*time.Second)
+	}
+}
+
+// grpcListen makes the all-in-one listen where the file says that its services are: one address can
+// be set, the others are reached in process.
+func (s *Stack) grpcListen() string { return "WXBUS_GRPC_LISTEN=" + s.address("rule") }
+
+func (s *Stack) address(service string) string {
+	var c struct {
+		GRPC struct{ Addresses map[string]string }
+	}
+	b, err := os.ReadFile(s.File)
+	if err == nil {
+		err = yaml.Unmarshal(b, &c)
+	}
+	if err != nil {
+		panic(err) // written by configure a moment ago
+	}
+	return c.GRPC.Addresses[service]
+}
+
+func (s *Stack) startSplit(t testing.TB, o Options) {
+	s.startCluster(t)
+	s.provision(t)
+	s.startService(t, "simulator", 1)
+	s.startService(t, "token", 1)
+	s.startService(t, "sender", 1)
+	s.startService(t, "agent-routing", 1)
+	s.startService(t, "rule", o.RuleReplicas)
+	s.startService(t, "console", 1)
+	for i := range s.Gateways {
+		s.startGateway(t, i)
+	}
+	for _, ps := range s.Services {
+		for _, p := range ps {
+			p.WaitReady(t, 90*time.Second)
+		}
+	}
+	for _, gw := range s.Gateways {
+		gw.WaitReady(t, 90*time.Second)
+	}
+}
+
+// startCluster runs three NATS servers with the settings of production.
+func (s *Stack) startCluster(t testing.TB) {
+	t.Helper()
+	routes := make([]string, 3)
+	ports := make([]int, 3)
+	for i := range routes {
+		ports[i] = FreePort(t)
+		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+	}
+	for i, u := range s.NATS {
+		name := fmt.Sprintf("nats-%d", i)
+		file := s.write(t, name+".conf", fmt.Appendf(nil, `
+server_name: %s
+listen: %q
+jetstream { store_dir: %q, sync_interval: always }
+cluster { name: wxbus, listen: "127.0.0.1:%d", routes: [%s] }
+`, name, strings.TrimPrefix(u, "nats://"), filepath.Join(s.Dir, name), ports[i], strings.Join(routes, ", ")))
+		s.Servers = append(s.Servers, startProcess(t, s.Dir, name, filepath.Join(s.bin, "natsd"), []string{"-c", file}, nil))
+	}
+}
+
+// provision retries while the cluster elects its leaders.
+func (s *Stack) provision(t testing.TB) {
+	t.Helper()
+	var out []byte
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		var err error
+		out, err = exec.CommandContext(ctx, filepath.Join(s.bin, "wxbus"), "provision", "--config", s.File, "--nats", strings.Join(s.NATS, ",")).CombinedOutput() //nolint:gosec // our binary
+		return err == nil
+	}, 90*time.Second, 500*time.Millisecond, "wxbus provision: %s", &lazy{&out})
+}
+
+type lazy struct{ b *[]byte }
+
+func (l *lazy) String() string { return string(*l.b) }
+
+// startService runs replicas of a service by its own binary. Only the first listens at the address
+// of the file, as a Service of Kubernetes would have one; the others take any free one.
+func (s *Stack) startService(t testing.TB, service string, replicas int) {
+	t.Helper()
+	for i := range replicas {
+		grpc := s.address(service)
+		if i > 0 || grpc == "" {
+			grpc = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+		}
+		s.Services[service] = append(s.Services[service], s.service(t, fmt.Sprintf("%s-%d", service, i), service, grpc, nil))
+	}
+	if service == "simulator" {
+		s.Services[service][0].WaitReady(t, 30*time.Second)
+	}
+}
+
+func (s *Stack) startGateway(t testing.TB, i int) {
+	gw := s.Gateways[i]
+	gw.Process = s.service(t, fmt.Sprintf("gateway-%d", i), "gateway", fmt.Sprintf("127.0.0.1:%d", FreePort(t)),
+		[]string{"WXBUS_GATEWAY_LISTEN=" + strings.TrimPrefix(gw.URL, "http://")})
+}
+
+func (s *Stack) service(t testing.TB, name, binary, grpc string, env []string) *Process {
+	t.Helper()
+	admin := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+	args := []string{"-config", s.File, "-nats", strings.Join(s.NATS, ","), "-admin", admin, "-grpc", grpc}
+	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, binary), args, append(env, s.env...))
+	p.Admin = admin
+	return p
+}
+
+func (s *Stack) wxbus(t testing.TB, name, target string, env []string, more ...string) *Process {
+	t.Helper()
+	admin := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+	env = append(append(env, "WXBUS_ADMIN_LISTEN="+admin), more...)
+	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, "wxbus"), []string{"up", "--config", s.File, "--target", target}, env)
+	p.Admin = admin
+	return p
+}
+
+// RestartGateway starts a killed gateway again at the same address.
+func (s *Stack) RestartGateway(t testing.TB, i int) {
+	t.Helper()
+	s.startGateway(t, i)
+	s.Gateways[i].WaitReady(t, 60*time.Second)
+}
+
+// CLI runs wxbus with the stack's configuration and returns its output.
+func (s *Stack) CLI(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "wxbus"), append(args, "--config", s.File)...) //nolint:gosec // our binary
+	cmd.Dir = s.Dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// HTTP is the client of the tests.
+var HTTP = &http.Client{Timeout: 30 * time.Second}
