@@ -7,7 +7,8 @@ PATTERNS := $(addprefix ./,$(addsuffix /...,$(MODULES)))
 BINARIES := gateway rule token sender agent-routing console simulator
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X github.com/wxbus/wxbus/pkg/process.Version=$(VERSION)
-GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+# STATIC=1 makes static, reproducible binaries for images. The default shares its build cache with the tests.
+GOBUILD  := $(if $(STATIC),CGO_ENABLED=0 go build -trimpath,go build) -ldflags '$(LDFLAGS)'
 SOURCES  := $(shell find proto pkg services -name '*.go' -not -name '*_test.go' -o -name 'go.mod' -not -path '*/node_modules/*') \
             $(shell find services -path '*/internal/*' \( -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.json' -o -name '*.yaml' \) )
 DATA     ?= data/demo

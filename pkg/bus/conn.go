@@ -74,6 +74,7 @@ type Conn struct {
 	name    string
 	log     *slog.Logger
 	tracer  trace.Tracer
+	tracing bool
 	metrics *metrics
 	links   []*link
 	js      jetstream.JetStream
@@ -98,6 +99,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	c.tracing = o.Tracer != nil
 	if o.Tracer == nil {
 		o.Tracer = tracenoop.NewTracerProvider()
 	}

@@ -225,13 +225,14 @@ func (l *DeadLetters) Delete(ctx context.Context, seq uint64) error {
 		return err
 	}
 	err = stream.DeleteMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || isNoMessage(err) {
+	if err == nil {
+		return nil
+	}
+	// The server words a missing message in several ways; look whether it is there.
+	if _, missing := stream.GetMsg(ctx, seq); errors.Is(missing, jetstream.ErrMsgNotFound) {
 		return fault.Errorf(fault.NotFound, "dead letter %d does not exist", seq)
 	}
-	if err != nil {
-		return fault.Errorf(fault.Unavailable, "delete dead letter %d: %w", seq, err)
-	}
-	return nil
+	return fault.Errorf(fault.Unavailable, "delete dead letter %d: %w", seq, err)
 }
 
 func (l *DeadLetters) stream(ctx context.Context, name string) (jetstream.Stream, error) {
@@ -241,15 +242,6 @@ func (l *DeadLetters) stream(ctx context.Context, name string) (jetstream.Stream
 	}
 	return stream, nil
 }
-
-// isNoMessage recognises the server's answers for a sequence that holds nothing.
-func isNoMessage(err error) bool {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == jetstream.JSErrCodeMessageNotFound || api.ErrorCode == codeDeleteFailed || api.Code == 404)
-}
-
-// codeDeleteFailed is how the server says that a sequence to delete does not exist.
-const codeDeleteFailed = 10057
 
 func readDeadLetter(m *jetstream.RawStreamMsg) DeadLetter {
 	h := m.Header

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
 )
 
 const (
@@ -59,7 +58,7 @@ func (p *partition) enter(h *holding) {
 		h.delivery.attempt -= back.givenBack
 	}
 	p.held++
-	p.c.conn.metrics.inFlight.Add(p.base, 1, p.c.labels.consumer)
+	p.c.conn.metrics.inFlight.Add(p.base, 1, p.c.labels.consumer.add...)
 	if p.draining {
 		l.insert(h) // giveBack sees to it, in order
 		return
@@ -98,7 +97,7 @@ func bySeq(h *holding, seq uint64) int {
 // postpone gives h back because its lane is full. It comes again when the lane has moved on, behind what
 // waits there: the delay grows with each time.
 func (p *partition) postpone(l *lane, h *holding, before uint64) {
-	delay := 3 * time.Second << (2 * (h.delivery.NumDelivered - 1)) // 3 s, 12 s
+	delay := p.config.AckWait / 10 << (2 * (h.delivery.NumDelivered - 1)) // 3 s, 12 s
 	p.park(l, h.delivery.Seq, delay, before+1, false)
 	p.leave(1)
 	if err := h.msg.NakWithDelay(delay); err != nil {
@@ -126,7 +125,7 @@ func (p *partition) advance(l *lane) {
 		return
 	}
 	if h := p.takeNext(l); h != nil {
-		p.c.conn.metrics.lanes.Add(p.base, 1, p.c.labels.consumer)
+		p.c.conn.metrics.lanes.Add(p.base, 1, p.c.labels.consumer.add...)
 		p.handlers.Go(func() { p.run(l, h) })
 	}
 }
@@ -153,10 +152,10 @@ func (p *partition) takeNext(l *lane) *holding {
 
 // run handles messages of the lane until none may be handled now.
 func (p *partition) run(l *lane, h *holding) {
-	defer p.c.conn.metrics.lanes.Add(p.base, -1, p.c.labels.consumer)
+	defer p.c.conn.metrics.lanes.Add(p.base, -1, p.c.labels.consumer.add...)
 	for h != nil {
 		err := p.c.handle(p.base, h.delivery)
-		retry, delay := p.c.settle(p.base, h, err)
+		retry, delay := p.c.settle(p.base, p.stop, h, err)
 		p.mu.Lock()
 		l.running = nil
 		if retry {
@@ -269,4 +268,3 @@ func (p *partition) expire(now time.Time) {
 		}
 	}
 }
-

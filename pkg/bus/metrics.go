@@ -25,10 +25,22 @@ type metrics struct {
 	lanes         metric.Int64UpDownCounter
 	inFlight      metric.Int64UpDownCounter
 	pending       metric.Int64Gauge
-	publishLabels sync.Map // publishKey -> metric.MeasurementOption, so that a publish allocates none
+	publishLabels sync.Map // publishKey -> *labelled
 }
 
 type publishKey struct{ stream, outcome string }
+
+// labelled is one set of labels in the shapes that instruments take, made once so that a measurement
+// allocates nothing.
+type labelled struct {
+	add    []metric.AddOption
+	record []metric.RecordOption
+}
+
+func newLabelled(attrs ...attribute.KeyValue) *labelled {
+	option := metric.WithAttributeSet(attribute.NewSet(attrs...))
+	return &labelled{add: []metric.AddOption{option}, record: []metric.RecordOption{option}}
+}
 
 // handlerBounds are the buckets of durations in seconds: from an in-memory match to a hung webhook.
 var handlerBounds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
@@ -60,16 +72,15 @@ func newMetrics(provider metric.MeterProvider) (*metrics, error) {
 
 func (m *metrics) publish(subject string, err error, duplicate bool, took time.Duration) {
 	labels := m.publishLabel(publishKey{topology.StreamOf(subject), publishOutcome(err, duplicate)})
-	m.published.Add(context.Background(), 1, labels)
-	m.publishTime.Record(context.Background(), took.Seconds(), labels)
+	m.published.Add(context.Background(), 1, labels.add...)
+	m.publishTime.Record(context.Background(), took.Seconds(), labels.record...)
 }
 
-func (m *metrics) publishLabel(key publishKey) metric.MeasurementOption {
+func (m *metrics) publishLabel(key publishKey) *labelled {
 	if v, ok := m.publishLabels.Load(key); ok {
-		return v.(metric.MeasurementOption)
+		return v.(*labelled)
 	}
-	labels := metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("stream", key.stream), attribute.String("outcome", key.outcome)))
+	labels := newLabelled(attribute.String("stream", key.stream), attribute.String("outcome", key.outcome))
 	m.publishLabels.Store(key, labels)
 	return labels
 }

@@ -97,8 +97,8 @@ func (c *Consumer) measured(next Handler) Handler {
 		start := time.Now()
 		err := next(ctx, d)
 		labels := c.labels.outcome(disposition(err).String())
-		c.conn.metrics.handled.Add(ctx, 1, labels)
-		c.conn.metrics.handleTime.Record(ctx, time.Since(start).Seconds(), labels)
+		c.conn.metrics.handled.Add(ctx, 1, labels.add...)
+		c.conn.metrics.handleTime.Record(ctx, time.Since(start).Seconds(), labels.record...)
 		return err
 	}
 }
@@ -147,4 +147,3 @@ func (c *Consumer) bounded(next Handler) Handler {
 		return next(ctx, d)
 	}
 }
-

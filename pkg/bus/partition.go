@@ -14,8 +14,9 @@ import (
 
 const (
 	// pinHeader tells a reader under which pin it got a message.
-	pinHeader = "Nats-Pin-Id"
-	minExpiry = time.Second // of a pull request, by nats.go
+	pinHeader       = "Nats-Pin-Id"
+	minExpiry       = time.Second // of a pull request, by nats.go
+	handOverTimeout = 250 * time.Millisecond
 )
 
 // partition reads one durable.
@@ -94,8 +95,11 @@ func (p *partition) awaitRoom() int {
 	defer keepPin.Stop()
 	for {
 		p.mu.Lock()
-		room := window - p.held
+		room, draining := window-p.held, p.draining
 		p.mu.Unlock()
+		if draining {
+			return 0
+		}
 		if room >= max(window/4, 1) {
 			return room
 		}
@@ -148,7 +152,7 @@ func (p *partition) accept(msg jetstream.Msg) {
 		p.c.conn.log.Error("message without metadata", "durable", p.durable, "error", err)
 		return
 	}
-	p.c.conn.metrics.pending.Record(p.base, int64(meta.NumPending), p.c.labels.of(p.durable))
+	p.c.conn.metrics.pending.Record(p.base, int64(meta.NumPending), p.c.labels.of(p.durable).record...)
 	d := &Delivery{
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Stream: meta.Stream, Durable: p.durable,
 		Seq: meta.Sequence.Stream, NumDelivered: meta.NumDelivered, Stored: meta.Timestamp, attempt: meta.NumDelivered,
@@ -183,7 +187,7 @@ func (p *partition) notePin(d *Delivery) {
 // leave counts a message out. p.mu is held.
 func (p *partition) leave(n int) {
 	p.held -= n
-	p.c.conn.metrics.inFlight.Add(p.base, -int64(n), p.c.labels.consumer)
+	p.c.conn.metrics.inFlight.Add(p.base, -int64(n), p.c.labels.consumer.add...)
 	select {
 	case p.freed <- struct{}{}:
 	default:
@@ -213,9 +217,12 @@ func (p *partition) handOver(ctx context.Context) {
 	p.mu.Lock()
 	mine := p.pin != "" && time.Since(p.pinned) < p.config.PinnedTTL
 	p.mu.Unlock()
-	if !mine || ctx.Err() != nil || !p.c.conn.NC().IsConnected() {
+	if !mine || !p.c.conn.NC().IsConnected() {
 		return
 	}
+	// Also after the deadline of Stop: a quarter of a second here saves the next reader seconds.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverTimeout)
+	defer cancel()
 	// Without the right to do so, or on another error, the pin runs out by itself.
 	if err := p.stream.UnpinConsumer(ctx, p.durable, topology.PriorityGroup); err != nil {
 		p.c.conn.log.Debug("unpin", "durable", p.durable, "error", err)

@@ -21,7 +21,7 @@ type Ack struct {
 
 var (
 	ackStream = []byte(`{"stream":"`)
-	ackSeq    = []byte(`", "seq":`)
+	ackSeq    = []byte(`","seq":`)
 	ackEnd    = []byte(`}`)
 	ackAgain  = []byte(`,"duplicate": true}`)
 )
@@ -51,17 +51,22 @@ func decodeAck(data []byte) (Ack, error) {
 // errBadAck is for answers of something that is not a stream; the message may be stored.
 var errBadAck = fault.New(fault.Unavailable, "answer is not an ack of a stream")
 
-// decodeCommonAck reads {"stream":"S", "seq":1} and {"stream":"S", "seq":1,"duplicate": true}.
+// decodeCommonAck reads {"stream":"S","seq":1} and {"stream":"S","seq":1,"duplicate": true}.
 func decodeCommonAck(data []byte) (Ack, bool) {
 	rest, ok := bytes.CutPrefix(data, ackStream)
 	if !ok {
 		return Ack{}, false
 	}
 	i := bytes.IndexByte(rest, '"')
-	if i <= 0 || bytes.IndexByte(rest[:i], '\\') >= 0 {
+	if i <= 0 {
 		return Ack{}, false
 	}
 	name := rest[:i]
+	for _, c := range name {
+		if c <= ' ' || c > '~' || c == '\\' {
+			return Ack{}, false // an escape, or no name at all
+		}
+	}
 	if rest, ok = bytes.CutPrefix(rest[i:], ackSeq); !ok {
 		return Ack{}, false
 	}

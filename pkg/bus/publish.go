@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
 )
 
 // DefaultPublishTimeout bounds a publish whose context has no deadline.
@@ -147,4 +146,3 @@ func (o *outgoing) reset() {
 	o.slots = [5][1]string{}
 	o.msg.Data, o.msg.Subject, o.msg.Reply = nil, "", ""
 }
-

@@ -156,4 +156,3 @@ func (r *Responder) Close(ctx context.Context) error {
 	})
 	return err
 }
-

@@ -18,10 +18,7 @@ import (
 
 const (
 	outcomeSkipped = "skipped"
-	// deadLetterRetry is the delay of a message whose dead letter could not be stored.
-	deadLetterRetry = 10 * time.Second
-	maxTermReason   = 200
-	maxStack        = 4096
+	maxStack       = 4096
 )
 
 // errTriesSpent marks an error that would be worth a retry, but for the number of tries.
@@ -30,7 +27,9 @@ type errTriesSpent struct {
 	err   error
 }
 
-func (e *errTriesSpent) Error() string { return fmt.Sprintf("gave up after %d tries: %v", e.tries, e.err) }
+func (e *errTriesSpent) Error() string {
+	return fmt.Sprintf("gave up after %d tries: %v", e.tries, e.err)
+}
 func (e *errTriesSpent) Unwrap() error { return e.err }
 
 // disposition is fault.Dispose, and the end of patience.
@@ -42,8 +41,8 @@ func disposition(err error) fault.Disposition {
 }
 
 // settle answers the server after the handler returned err. It reports whether the message comes again
-// and after which delay.
-func (c *Consumer) settle(base context.Context, h *holding, err error) (retry bool, delay time.Duration) {
+// and after which delay. It waits only while no dead letter can be stored, and not beyond stop.
+func (c *Consumer) settle(base context.Context, stop <-chan struct{}, h *holding, err error) (retry bool, delay time.Duration) {
 	if err != nil && base.Err() != nil {
 		// Stop cut the handler off: the next reader begins anew, at once.
 		c.answered(base, "give back", h, h.msg.Nak())
@@ -54,19 +53,39 @@ func (c *Consumer) settle(base context.Context, h *holding, err error) (retry bo
 		c.acknowledge(base, h)
 		return false, 0
 	case fault.DeadLetter:
-		if derr := c.deadLetter(base, h.delivery, err); derr != nil {
-			c.conn.log.ErrorContext(base, "dead letter not stored", "service", c.cfg.Service, "stream", c.cfg.Stream,
-				"seq", h.delivery.Seq, "error", derr)
-			c.answered(base, "nak", h, h.msg.NakWithDelay(deadLetterRetry))
-			return true, deadLetterRetry
-		}
-		c.answered(base, "term", h, h.msg.TermWithReason(termReason(err)))
-		return false, 0
+		return c.bury(base, stop, h, err)
 	default:
 		delay = c.delay(h.delivery, err)
 		c.answered(base, "nak", h, h.msg.NakWithDelay(delay))
 		return true, delay
 	}
+}
+
+// bury stores the dead letter and only then lets the server forget the message. While it cannot be
+// stored the message is given back, except for the last time that the server would deliver it:
+// then it stays here until it can.
+func (c *Consumer) bury(base context.Context, stop <-chan struct{}, h *holding, cause error) (retry bool, delay time.Duration) {
+	delay = c.cfg.Backoff(c.cfg.DeadLetterAfter)
+	for {
+		err := c.deadLetter(base, h.delivery, cause)
+		if err == nil {
+			c.answered(base, "term", h, h.msg.TermWithReason(termReason(cause)))
+			return false, 0
+		}
+		c.conn.log.ErrorContext(base, "dead letter not stored", "service", c.cfg.Service, "stream", c.cfg.Stream,
+			"seq", h.delivery.Seq, "error", err)
+		if h.delivery.NumDelivered < topology.MaxDeliver-1 {
+			break
+		}
+		select {
+		case <-stop:
+		case <-time.After(delay):
+			continue
+		}
+		break
+	}
+	c.answered(base, "nak", h, h.msg.NakWithDelay(delay))
+	return true, delay
 }
 
 func (c *Consumer) acknowledge(base context.Context, h *holding) {
@@ -87,16 +106,16 @@ func (c *Consumer) answered(base context.Context, what string, h *holding, err e
 }
 
 func (c *Consumer) ackFailed(base context.Context, what string, h *holding, err error) {
-	c.conn.metrics.ackErrors.Add(base, 1, c.labels.consumer)
+	c.conn.metrics.ackErrors.Add(base, 1, c.labels.consumer.add...)
 	c.conn.log.WarnContext(base, "answer to the server not sent", "answer", what, "service", c.cfg.Service,
 		"stream", c.cfg.Stream, "seq", h.delivery.Seq, "error", err)
 }
 
 // skip acknowledges a replay that is meant for another service.
 func (c *Consumer) skip(base context.Context, msg jetstream.Msg) {
-	c.conn.metrics.handled.Add(base, 1, c.labels.outcome(outcomeSkipped))
+	c.conn.metrics.handled.Add(base, 1, c.labels.outcome(outcomeSkipped).add...)
 	if err := msg.Ack(); err != nil {
-		c.conn.metrics.ackErrors.Add(base, 1, c.labels.consumer)
+		c.conn.metrics.ackErrors.Add(base, 1, c.labels.consumer.add...)
 	}
 }
 
@@ -118,7 +137,7 @@ func termReason(err error) string {
 	if _, spent := errors.AsType[*errTriesSpent](err); spent {
 		text = "tries spent"
 	}
-	return text[:min(len(text), maxTermReason)]
+	return text
 }
 
 // lastTry reports whether a failure of this delivery must not be retried: the tries are spent, or the

@@ -68,11 +68,11 @@ func formatParent(sc trace.SpanContext) string {
 	return string(b[:])
 }
 
-// startSend starts the span of a publish. An unsampled trace gets no span of ours; its id still
+// startSend starts the span of a publish. An unsampled trace gets no span of ours, which costs nothing; its id still
 // travels, for the logs and so that the next service does not start a trace of its own.
 func (c *Conn) startSend(ctx context.Context, m *Msg) (trace.Span, traceParent) {
 	sc := trace.SpanContextFromContext(ctx)
-	if sc.IsValid() && !sc.IsSampled() {
+	if !c.tracing || (sc.IsValid() && !sc.IsSampled()) {
 		return nil, parentOf(sc)
 	}
 	template := topology.Template(m.Subject)

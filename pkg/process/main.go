@@ -36,6 +36,7 @@ func Main(m Module, args, env []string, stdout, stderr io.Writer) int {
 	case f.check, f.print:
 		return describe(ctx, m, load, f.print, stdout, stderr)
 	}
+	m.Wanted = nil // asked for by running its binary
 	if err := Run(ctx, Spec{Name: m.Name, Modules: []Module{m}, Load: load, Log: stderr}); err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", m.Name, err)
 		return 1

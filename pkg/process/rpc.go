@@ -7,7 +7,9 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/grpcx"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 )
@@ -95,4 +97,19 @@ func (r *rpc) close() {
 // DialPlain connects to one gRPC address without a process, for commands. The caller closes it.
 func DialPlain(ctx context.Context, address string) (*grpc.ClientConn, error) {
 	return grpcx.Dial(ctx, address, grpcx.DialOptions{MaxMessage: maxMessage})
+}
+
+// HealthCheck returns a check that asks the server behind conn whether it serves.
+func HealthCheck(conn grpc.ClientConnInterface) func(context.Context) error {
+	client := healthpb.NewHealthClient(conn)
+	return func(ctx context.Context) error {
+		resp, err := client.Check(ctx, &healthpb.HealthCheckRequest{})
+		if err != nil {
+			return err
+		}
+		if resp.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+			return fault.Errorf(fault.Unavailable, "the server says %s", resp.GetStatus())
+		}
+		return nil
+	}
 }

@@ -17,14 +17,6 @@ func appendElement(dst []byte, name, value string) []byte {
 	return append(dst, '>')
 }
 
-// appendOptional appends the element unless value is empty.
-func appendOptional(dst []byte, name, value string) []byte {
-	if value == "" {
-		return dst
-	}
-	return appendElement(dst, name, value)
-}
-
 // appendInt appends <name>n</name>.
 func appendInt(dst []byte, name string, n int64) []byte {
 	dst = append(dst, '<')
@@ -74,8 +66,12 @@ func appendXMLText(dst []byte, s string) []byte {
 // isPlainText reports whether XML can hold s as it is.
 func isPlainText(s string) bool {
 	for i := range len(s) {
-		// 0xEF may begin U+FFFE or U+FFFF.
-		if c := s[i]; (c < ' ' && c != '\t' && c != '\n') || c == 0xef {
+		c := s[i]
+		if c < ' ' && c != '\t' && c != '\n' {
+			return false
+		}
+		// U+FFFE and U+FFFF are EF BF BE and EF BF BF.
+		if c == 0xef && i+2 < len(s) && s[i+1] == 0xbf && s[i+2] >= 0xbe {
 			return false
 		}
 	}

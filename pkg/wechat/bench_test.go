@@ -92,8 +92,9 @@ func BenchmarkParse(b *testing.B) {
 // BenchmarkStdlibXML is the price of encoding/xml for the same push.
 func BenchmarkStdlibXML(b *testing.B) {
 	type push struct {
-		ToUserName, FromUserName, MsgType, Content, MsgId string
-		CreateTime                                        int64
+		ToUserName, FromUserName, MsgType, Content string
+		MsgID                                      string `xml:"MsgId"`
+		CreateTime                                 int64
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -159,10 +159,8 @@ func (f failure) err() error {
 		}
 	}
 	e.reason = reason
-	switch {
-	case f.outcome == OutcomeUnknown:
+	if f.outcome == OutcomeUnknown {
 		return fault.Wrap(fault.Unavailable, e)
-	default:
-		return f.class.fault(e)
 	}
+	return f.class.fault(e)
 }

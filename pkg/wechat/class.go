@@ -93,20 +93,19 @@ func (c Class) fault(err error) error {
 
 // Classify returns the class of an error code.
 func Classify(code int) Class {
-	row, _ := findError(code)
-	return row.class
+	return findError(code).class
 }
 
 // Meaning explains an error code in a few words; it is empty for codes that are not in the table.
 func Meaning(code int) string {
-	row, _ := findError(code)
-	return row.meaning
+	return findError(code).meaning
 }
 
-func findError(code int) (errorRow, bool) {
+// findError returns the row of the code, or a zero one.
+func findError(code int) errorRow {
 	i := sort.Search(len(errorTable), func(i int) bool { return errorTable[i].last >= code })
 	if i < len(errorTable) && errorTable[i].first <= code {
-		return errorTable[i], true
+		return errorTable[i]
 	}
-	return errorRow{}, false
+	return errorRow{}
 }

@@ -23,30 +23,31 @@ const canary = "CANARY/secret+0123456789"
 
 // TestOutcomeOfRealConnections breaks real connections at each stage of a call.
 func TestOutcomeOfRealConnections(t *testing.T) {
-	handlers := map[string]http.HandlerFunc{
-		"reset after the request":  func(w http.ResponseWriter, r *http.Request) { hangUp(t, w, true) },
-		"closed after the request": func(w http.ResponseWriter, r *http.Request) { hangUp(t, w, false) },
-		"time-out after the request": func(w http.ResponseWriter, r *http.Request) {
+	for name, handler := range map[string]func(w http.ResponseWriter, r *http.Request, giveUp func()){
+		"reset after the request":  func(w http.ResponseWriter, _ *http.Request, _ func()) { hangUp(t, w, true) },
+		"closed after the request": func(w http.ResponseWriter, _ *http.Request, _ func()) { hangUp(t, w, false) },
+		"given up after the request": func(_ http.ResponseWriter, r *http.Request, giveUp func()) {
 			_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the client is gone
+			giveUp()
 			<-r.Context().Done()
 		},
-		"answer cut off": func(w http.ResponseWriter, r *http.Request) {
+		"answer cut off": func(w http.ResponseWriter, _ *http.Request, _ func()) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte(`{"errcode":`))
 		},
-		"5xx": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusBadGateway) },
-	}
-	for name, handler := range handlers {
+		"5xx": func(w http.ResponseWriter, _ *http.Request, _ func()) { w.WriteHeader(http.StatusBadGateway) },
+	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(handler)
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(w, r, giveUp) }))
 			defer server.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-			defer cancel()
 			err := send(ctx, t, server.URL)
 			requireCallError(t, err, wechat.OutcomeUnknown, wechat.ClassTransient)
 			require.Equal(t, fault.Unavailable, fault.KindOf(err))
 		})
 	}
+
 	t.Run("nobody listens", func(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)

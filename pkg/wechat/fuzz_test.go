@@ -2,6 +2,7 @@ package wechat_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -161,12 +162,16 @@ func FuzzJSONAgainstStdlib(f *testing.F) {
 		wrapped := `{"MsgType":"x","FromUserName":"o","body":` + string(body) + `}`
 		p, err := wechat.Parse([]byte(wrapped), wechat.Limits{Bytes: wechat.MaxBody, Depth: 32, Elements: 1 << 14})
 		if err != nil {
-			require.True(t, err == wechat.ErrTooDeep || err == wechat.ErrTooMany || err == wechat.ErrTooLarge, err)
+			require.True(t, isLimit(err), err)
 			return
 		}
 		want := stdlibJSON(t, string(body))
 		require.Equal(t, want, p.Tree().Child("body").Value())
 	})
+}
+
+func isLimit(err error) bool {
+	return errors.Is(err, wechat.ErrTooDeep) || errors.Is(err, wechat.ErrTooMany) || errors.Is(err, wechat.ErrTooLarge)
 }
 
 func hasControl(s string) bool {

@@ -129,7 +129,7 @@ func FuzzXMLAgainstStdlib(f *testing.F) {
 // mayRefuse lists where this scanner is stricter on purpose.
 func mayRefuse(text string, err error) bool {
 	switch {
-	case errors.Is(err, wechat.ErrTooDeep), errors.Is(err, wechat.ErrTooMany), errors.Is(err, wechat.ErrTooLarge):
+	case isLimit(err):
 		return true
 	case strings.Contains(err.Error(), "undefined entity"):
 		return strings.Contains(text, "&#") // references with needless zeros

@@ -117,6 +117,7 @@ func (p *Push) readFields() {
 			take(10, &action, value)
 		case fieldAppID:
 			take(11, &p.AppID, value)
+		case fieldOther:
 		}
 	}
 	p.CreateTime = parseInt(createTime)

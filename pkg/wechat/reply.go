@@ -137,17 +137,17 @@ func missing(field string) error { return fault.Errorf(fault.Invalid, "%s: requi
 func (t TextReply) check(limits ReplyLimits) error {
 	switch {
 	case !utf8.ValidString(t.Content):
-		return fault.New(fault.Invalid, "content: not UTF-8")
-	case isBlankText(t.Content):
-		return missing("content")
+		return fault.New(fault.Invalid, "text.content: not UTF-8")
+	case IsBlank(t.Content):
+		return missing("text.content")
 	case len(t.Content) > limits.TextBytes:
-		return fault.Errorf(fault.Invalid, "content: at most %d bytes, has %d", limits.TextBytes, len(t.Content))
+		return fault.Errorf(fault.Invalid, "text.content: at most %d bytes, has %d", limits.TextBytes, len(t.Content))
 	}
 	return nil
 }
 
-// isBlankText reports whether nothing of s would be seen: WeChat calls such a reply malformed.
-func isBlankText(s string) bool {
+// IsBlank reports whether a fan would see nothing of s: WeChat calls such a reply malformed.
+func IsBlank(s string) bool {
 	return strings.TrimFunc(s, func(r rune) bool {
 		return isControl(r) || r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == 0xfffe || r == 0xffff
 	}) == ""
@@ -187,7 +187,7 @@ func (TransferReply) check(ReplyLimits) error { return nil }
 func (AIReply) check(ReplyLimits) error { return nil }
 
 func requireText(field, value string) error {
-	if isBlankText(value) {
+	if IsBlank(value) {
 		return missing(field)
 	}
 	return nil

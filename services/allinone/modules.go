@@ -16,7 +16,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/process"
 )
 
-// TargetAll selects every service except the simulator, which only --demo and --target simulator run.
+// TargetAll selects every service that the configuration asks for.
 const TargetAll = "all"
 
 // Modules returns every service in start order (ADR 0006).
@@ -41,8 +41,11 @@ func Select(target string) ([]process.Module, error) {
 	}
 	var out []process.Module
 	for _, m := range Modules() {
-		inAll := slices.Contains(wanted, TargetAll) && m.Name != "simulator"
-		if inAll || slices.Contains(wanted, m.Name) {
+		switch {
+		case slices.Contains(wanted, m.Name):
+			m.Wanted = nil // asked for by name
+			out = append(out, m)
+		case slices.Contains(wanted, TargetAll):
 			out = append(out, m)
 		}
 	}

@@ -45,7 +45,7 @@ func (a *app) dlqList() *cobra.Command {
 		Example: `  wxbus dlq list --service sender --limit 20`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withDeadLetters(cmd.Context(), func(ctx context.Context, d *bus.DeadLetters) error {
-				letters, err := d.List(ctx, service, limit)
+				letters, err := d.List(ctx, bus.DeadLetterFilter{Service: service}, limit)
 				if err != nil {
 					return err
 				}
@@ -59,7 +59,7 @@ func (a *app) dlqList() *cobra.Command {
 				tw := tabwriter.NewWriter(a.stdout, 2, 4, 2, ' ', 0)
 				fmt.Fprintln(tw, "SEQ\tSINCE\tSERVICE\tSTREAM\tDELIVERIES\tREASON")
 				for _, l := range letters {
-					fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%d\t%s\n", l.Seq, l.Stored.UTC().Format(time.RFC3339), l.Service, l.Stream, l.Deliveries, l.Reason)
+					fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%d\t%s\n", l.Seq, l.At.UTC().Format(time.RFC3339), l.Service, l.Stream, l.Deliveries, l.Reason)
 				}
 				return tw.Flush()
 			})
@@ -88,7 +88,7 @@ func (a *app) dlqShow() *cobra.Command {
 					return a.printJSON(l)
 				}
 				fmt.Fprintf(a.stdout, "seq         %d\nsince       %s\nservice     %s\nstream      %s (sequence %d)\nsubject     %s\ndeliveries  %d\nreason      %s\nbytes       %d\n",
-					l.Seq, l.Stored.UTC().Format(time.RFC3339), l.Service, l.Stream, l.StreamSeq, l.Subject, l.Deliveries, l.Reason, len(l.Data))
+					l.Seq, l.At.UTC().Format(time.RFC3339), l.Service, l.Stream, l.StreamSeq, l.Subject, l.Deliveries, l.Reason, len(l.Data))
 				for _, cause := range l.Causes {
 					fmt.Fprintf(a.stdout, "cause       %s\n", strings.ReplaceAll(cause, "\n", "\n            "))
 				}
@@ -140,5 +140,5 @@ func (a *app) withDeadLetters(ctx context.Context, run func(context.Context, *bu
 		return err
 	}
 	defer conn.Close(ctx) //nolint:errcheck // every change is confirmed by then
-	return run(ctx, bus.NewDeadLetters(conn))
+	return run(ctx, conn.DeadLetters())
 }

@@ -1,4 +1,4 @@
-// Package web serves the page of the console: a few static files and the headers that keep what
+// Package web serves the page of the console: a few static files, and the policy that keeps what
 // fans write from ever becoming script.
 package web
 
@@ -12,9 +12,9 @@ import (
 	"path"
 )
 
-// policy lets the page load nothing but its own files and talk to nobody but its own origin.
+// Policy is the content security policy. It lets the page load nothing but its own files and talk to nobody but its own origin.
 // Trusted types make the browser itself refuse any text that is assigned as HTML.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -28,7 +28,7 @@ type asset struct {
 }
 
 // Handler returns the page at "/" and its files below "/assets/". Everything else is 404. The
-// files are part of the program, so they are read and hashed once.
+// files are part of the program, so they are read and hashed once. The caller sends Policy along.
 func Handler() (http.Handler, error) {
 	assets, err := load()
 	if err != nil {
@@ -39,7 +39,6 @@ func Handler() (http.Handler, error) {
 	mux.HandleFunc("GET /assets/{name}", func(w http.ResponseWriter, r *http.Request) {
 		a, ok := assets[r.PathValue("name")]
 		if !ok || r.PathValue("name") == "index.html" {
-			Headers(w.Header())
 			http.NotFound(w, r)
 			return
 		}
@@ -96,7 +95,6 @@ func newAsset(name string, body []byte) (asset, error) {
 
 func serve(w http.ResponseWriter, r *http.Request, a asset) {
 	h := w.Header()
-	Headers(h)
 	h.Set("Content-Type", a.kind)
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", a.etag)
@@ -105,15 +103,4 @@ func serve(w http.ResponseWriter, r *http.Request, a asset) {
 		return
 	}
 	_, _ = w.Write(a.body) // the browser has gone; there is nobody to tell
-}
-
-// Headers sets the security headers of every answer, page and API alike.
-func Headers(h http.Header) {
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 }

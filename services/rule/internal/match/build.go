@@ -1,6 +1,8 @@
 package match
 
 import (
+	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -10,6 +12,43 @@ import (
 type pattern struct {
 	text string
 	out  out
+}
+
+// textsOf yields each text with its uses, best rank first. It sorts patterns by text.
+func textsOf(patterns []pattern) iter.Seq2[string, []pattern] {
+	// Bytes of UTF-8 sort as their runes do.
+	slices.SortFunc(patterns, func(x, y pattern) int {
+		return cmp.Or(strings.Compare(x.text, y.text), cmp.Compare(x.out.rank, y.out.rank))
+	})
+	return func(yield func(string, []pattern) bool) {
+		for first := 0; first < len(patterns); {
+			end := first + 1
+			for end < len(patterns) && patterns[end].text == patterns[first].text {
+				end++
+			}
+			if !yield(patterns[first].text, patterns[first:end]) {
+				return
+			}
+			first = end
+		}
+	}
+}
+
+// appendOuts keeps the uses of one text, given best first, without those that can never win
+// because better ones count for every trigger for which they count.
+func appendOuts(outs []out, uses []pattern) []out {
+	var covered uint32
+	for _, use := range uses {
+		switch {
+		case use.out.regex != 0:
+		case use.out.mask&^covered == 0:
+			continue
+		default:
+			covered |= use.out.mask
+		}
+		outs = append(outs, use.out)
+	}
+	return outs
 }
 
 // builder turns patterns into an automaton.
@@ -34,24 +73,12 @@ func build(patterns []pattern, links bool) *automaton {
 	if len(patterns) == 0 {
 		return nil
 	}
-	// Bytes of UTF-8 sort as their runes do.
-	slices.SortFunc(patterns, func(x, y pattern) int {
-		if c := strings.Compare(x.text, y.text); c != 0 {
-			return c
-		}
-		return int(int64(x.out.rank) - int64(y.out.rank))
-	})
 	b := &builder{}
+	b.grow(patterns)
 	b.newNode(0, 0, 0)
 	b.terms = append(b.terms, term{best: noRank})
-	b.outs = make([]out, 0, len(patterns))
-	for i := 0; i < len(patterns); {
-		end := i + 1
-		for end < len(patterns) && patterns[end].text == patterns[i].text {
-			end++
-		}
-		b.insert(patterns[i].text, b.newTerm(patterns[i:end]))
-		i = end
+	for text, uses := range textsOf(patterns) {
+		b.insert(text, b.newTerm(uses))
 	}
 	b.table = newTable(len(b.edges))
 	for _, e := range b.edges {
@@ -64,32 +91,36 @@ func build(patterns []pattern, links bool) *automaton {
 			b.nodes[i].term = b.own[i]
 		}
 	}
-	return &automaton{nodes: slices.Clip(b.nodes), terms: slices.Clip(b.terms), outs: slices.Clip(b.outs), table: b.table, single: b.single}
+	b.nodes, b.terms = slices.Clone(b.nodes), slices.Clone(b.terms) // give the spare room back
+	return &b.automaton
+}
+
+// grow makes room for the most that patterns can need.
+func (b *builder) grow(patterns []pattern) {
+	runes := 1
+	for _, p := range patterns {
+		runes += utf8.RuneCountInString(p.text)
+	}
+	b.nodes = make([]node, 0, runes)
+	b.parent = make([]uint32, 0, runes)
+	b.depth = make([]uint16, 0, runes)
+	b.own = make([]uint32, 0, runes)
+	b.outs = make([]out, 0, len(patterns))
+	b.terms = make([]term, 0, len(patterns)+1)
 }
 
 func (b *builder) newNode(parent uint32, depth int, r rune) uint32 {
-	id := uint32(len(b.nodes)) //nolint:gosec // a rule file of 32 MiB has fewer runes than 2^32
+	id := uint32(len(b.nodes))
 	b.nodes = append(b.nodes, node{label: uint32(r)})
 	b.parent = append(b.parent, parent)
-	b.depth = append(b.depth, uint16(min(depth, maxPatternRunes))) //nolint:gosec // bounded
+	b.depth = append(b.depth, uint16(min(depth, MaxPatternRunes)))
 	b.own = append(b.own, 0)
 	return id
 }
 
-// newTerm keeps the uses of one pattern, best first, without those that can never win: a better
-// one counts for every trigger for which they count.
 func (b *builder) newTerm(uses []pattern) uint32 {
 	t := term{best: uses[0].out.rank, first: uint32(len(b.outs))}
-	var covered uint32
-	for _, use := range uses {
-		if use.out.regex == 0 && use.out.mask&^covered == 0 {
-			continue
-		}
-		if use.out.regex == 0 {
-			covered |= use.out.mask
-		}
-		b.outs = append(b.outs, use.out)
-	}
+	b.outs = appendOuts(b.outs, uses)
 	t.end = uint32(len(b.outs))
 	b.terms = append(b.terms, t)
 	return uint32(len(b.terms) - 1)
@@ -143,9 +174,9 @@ func (b *builder) addChild(parent uint32, depth int) uint32 {
 func (b *builder) link() {
 	for _, id := range b.byDepth() {
 		n := &b.nodes[id]
-		r := rune(n.label & runeMask) //nolint:gosec // a rune
+		r := rune(n.label & runeMask)
 		if parent := b.parent[id]; parent != 0 {
-			above := rune(b.nodes[parent].label & runeMask) //nolint:gosec // a rune
+			above := rune(b.nodes[parent].label & runeMask)
 			n.fail = b.step(b.nodes[parent].fail, above, r)
 		}
 		suffix := b.nodes[n.fail].term
@@ -163,7 +194,7 @@ func (b *builder) link() {
 
 // byDepth lists the nodes from shallow to deep.
 func (b *builder) byDepth() []uint32 {
-	var count [maxPatternRunes + 2]uint32
+	var count [MaxPatternRunes + 2]uint32
 	for _, d := range b.depth[1:] {
 		count[d+1]++
 	}
@@ -173,16 +204,16 @@ func (b *builder) byDepth() []uint32 {
 	order := make([]uint32, len(b.nodes)-1)
 	for id := 1; id < len(b.nodes); id++ {
 		d := b.depth[id]
-		order[count[d]] = uint32(id) //nolint:gosec // an index of nodes
+		order[count[d]] = uint32(id)
 		count[d]++
 	}
 	return order
 }
 
-// maxPatternRunes bounds the length of a pattern.
-const maxPatternRunes = 512
+// MaxPatternRunes bounds the length of a pattern.
+const MaxPatternRunes = 512
 
-// usable tells whether s can be a pattern.
-func usable(s string) bool {
-	return s != "" && utf8.RuneCountInString(s) <= maxPatternRunes && !strings.ContainsRune(s, 0)
+// Usable tells whether s can be a pattern.
+func Usable(s string) bool {
+	return s != "" && utf8.RuneCountInString(s) <= MaxPatternRunes && !strings.ContainsRune(s, 0)
 }

@@ -54,7 +54,7 @@ var hanTable = sync.OnceValue(func() *[0xA000 - 0x4E00]uint16 {
 	var table [0xA000 - 0x4E00]uint16
 	pairs := []rune(traditional)
 	for i := 0; i+1 < len(pairs); i += 2 {
-		table[pairs[i]-0x4E00] = uint16(pairs[i+1]) //nolint:gosec // the block ends at U+9FFF
+		table[pairs[i]-0x4E00] = uint16(pairs[i+1])
 	}
 	return &table
 })

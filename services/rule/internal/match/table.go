@@ -3,7 +3,7 @@ package match
 import "math/bits"
 
 // table is a hash table from a 64-bit key to a number, built once and then only read. A filter of
-// two bits per key stays in the processor's cache when the slots do not: most look-ups of a scan
+// three bits per key stays in the processor's cache when the slots do not: most look-ups of a scan
 // fail, and those never touch the slots.
 type table struct {
 	filter []uint64
@@ -31,7 +31,7 @@ func hash(key uint64) uint64 {
 	return high ^ low
 }
 
-// newTable makes room for n keys at a load of at most one half, with 16 to 32 filter bits each.
+// newTable makes room for n keys at a load of at most one half, with 16 to 32 filter bits for each key.
 func newTable(n int) table {
 	size := 1 << bits.Len(uint(max(n, 4)*2-1))
 	return table{
@@ -70,5 +70,5 @@ func (t *table) get(key uint64) uint32 {
 }
 
 func (t *table) filterBits(h uint64) (word, mask uint64) {
-	return h >> 12 & uint64(len(t.filter)-1), 1<<(h>>40&63) | 1<<(h>>46&63)
+	return h >> 12 & uint64(len(t.filter)-1), 1<<(h&63) | 1<<(h>>6&63) | 1<<(h>>40&63)
 }

@@ -126,3 +126,8 @@ func EvidenceOf(ev *eventv1.InboundEvent) *senderv1.GrantEvidence {
 		MenuTap:    ev.GetText().GetBizMsgMenuId() != "",
 	}
 }
+
+// Opens tells whether the event opens a window at all, so that others need not be looked up.
+func (n Numbers) Opens(kind eventv1.AccountKind, ev *senderv1.GrantEvidence) bool {
+	return n.rule(kind, ev).Messages > 0
+}

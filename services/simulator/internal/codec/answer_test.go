@@ -48,7 +48,9 @@ func reply(to, from, typ, rest string) string {
 		"]]></FromUserName><CreateTime>1700000001</CreateTime><MsgType><![CDATA[" + typ + "]]></MsgType>" + rest + "</xml>"
 }
 
-func text(s string) string { return reply(fan, "gh_demo", "text", "<Content><![CDATA["+s+"]]></Content>") }
+func text(s string) string {
+	return reply(fan, "gh_demo", "text", "<Content><![CDATA["+s+"]]></Content>")
+}
 
 func TestAnswersThatWeChatUnderstands(t *testing.T) {
 	xmlSecure, xmlPlain := account("xml", "secure"), account("xml", "plaintext")

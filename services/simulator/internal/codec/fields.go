@@ -7,7 +7,10 @@ import (
 	"strings"
 )
 
-// Field is one element of a push. Its Value is a string, an int64 or nested Fields;
+// Number is a number in its own notation: bare in XML and in JSON.
+type Number string
+
+// Field is one element of a push. Its Value is a string, an int64, a Number or nested Fields;
 // a name that occurs more than once is a list.
 type Field struct {
 	Name  string
@@ -28,6 +31,8 @@ func (f Fields) Get(name string) string {
 			return v
 		case int64:
 			return strconv.FormatInt(v, 10)
+		case Number:
+			return string(v)
 		}
 	}
 	return ""
@@ -50,6 +55,8 @@ func (f Fields) writeXML(b *bytes.Buffer) {
 			b.WriteString("<![CDATA[" + strings.ReplaceAll(v, "]]>", "]]]]><![CDATA[>") + "]]>")
 		case int64:
 			b.WriteString(strconv.FormatInt(v, 10))
+		case Number:
+			b.WriteString(string(v))
 		case Fields:
 			v.writeXML(b)
 		}
@@ -112,6 +119,8 @@ func writeJSONValue(b *bytes.Buffer, value any) {
 		b.Write(jsonString(v))
 	case int64:
 		b.WriteString(strconv.FormatInt(v, 10))
+	case Number:
+		b.WriteString(string(v))
 	case Fields:
 		v.writeJSON(b)
 	default:

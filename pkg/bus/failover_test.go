@@ -1,0 +1,251 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/bus/bustest"
+	"github.com/wxbus/wxbus/pkg/topology"
+)
+
+func stop(t testing.TB, c *bus.Consumer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	require.NoError(t, c.Stop(ctx))
+}
+
+func TestStopWaitsForHandlersAndGivesTheRestBack(t *testing.T) {
+	e := bustest.Start(t)
+	begun, release := make(chan struct{}), make(chan struct{})
+	var done, later record
+	c := e.Conn.NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
+		close(begun)
+		<-release
+		done.add(string(d.Data))
+		return nil
+	})
+	for i := range 5 {
+		publish(t, e.Conn, "a", fmt.Sprint(i))
+	}
+	require.NoError(t, c.Start(t.Context()))
+	<-begun
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop(t, c)
+	}()
+	select {
+	case <-stopped:
+		t.Fatal("stop did not wait for the handler")
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(release)
+	<-stopped
+	require.Equal(t, []string{"0"}, done.all())
+	require.NoError(t, c.Stop(t.Context()), "stop twice")
+
+	next := e.NewConn(t, "next").NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
+		later.add(string(d.Data))
+		return nil
+	})
+	start := time.Now()
+	publish(t, e.Conn, "a", "5")
+	bustest.Run(t, next)
+	later.eventually(t, "1", "2", "3", "4", "5")
+	require.Less(t, time.Since(start), 1500*time.Millisecond, "what was given back must not wait for AckWait or the pin")
+}
+
+func TestStopCutsHandlersOffAtItsDeadline(t *testing.T) {
+	e := bustest.Start(t)
+	begun := make(chan struct{})
+	var again record
+	c := e.Conn.NewConsumer(ruleConsumer(nil), func(ctx context.Context, _ *bus.Delivery) error {
+		close(begun)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	publish(t, e.Conn, "a", "1")
+	require.NoError(t, c.Start(t.Context()))
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.Stop(ctx), context.DeadlineExceeded)
+	bustest.Run(t, e.Conn.NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
+		again.add(string(d.Data))
+		return nil
+	}))
+	again.eventually(t, "1")
+}
+
+func TestStandbyTakesOverAtOnceWhenAReaderStops(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: time.Minute}))
+	var one, two record
+	reader := func(r *record) bus.Handler {
+		return func(_ context.Context, d *bus.Delivery) error { r.add(string(d.Data)); return nil }
+	}
+	first := e.NewConn(t, "one").NewConsumer(ruleConsumer(nil), reader(&one))
+	require.NoError(t, first.Start(t.Context()))
+	publish(t, e.Conn, "a", "1")
+	one.eventually(t, "1")
+	bustest.Run(t, e.NewConn(t, "two").NewConsumer(ruleConsumer(nil), reader(&two)))
+	publish(t, e.Conn, "a", "2")
+	one.eventually(t, "1", "2")
+	stop(t, first)
+	publish(t, e.Conn, "a", "3")
+	require.Eventually(t, func() bool { return two.len() == 1 }, 5*time.Second, 5*time.Millisecond, "the pin would last a minute")
+	require.Equal(t, []string{"3"}, two.all())
+}
+
+// TestCrashKeepsTheOrderOfEachFan kills a reader in the middle of a message. The server delivers that
+// message again only after AckWait, and newer ones of the same fan before. They must wait; other fans
+// must not.
+func TestCrashKeepsTheOrderOfEachFan(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second, AckWait: 4 * time.Second}))
+	conn := e.NewConn(t, "doomed")
+	begun := make(chan struct{})
+	c := conn.NewConsumer(ruleConsumer(nil), func(ctx context.Context, d *bus.Delivery) error {
+		if topology.LaneKey(d.Subject) != "shop.a" {
+			return nil
+		}
+		close(begun)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	require.NoError(t, c.Start(t.Context()))
+	publish(t, e.Conn, "c", "done before")
+	publish(t, e.Conn, "a", "a1")
+	publish(t, e.Conn, "c", "done between")
+	<-begun
+	var done record
+	bustest.Run(t, e.NewConn(t, "standby").NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
+		done.add(string(d.Data))
+		return nil
+	}))
+	conn.NC().Close()
+	publish(t, e.Conn, "a", "a2")
+	publish(t, e.Conn, "b", "b1")
+	done.eventually(t, "b1", "a1", "a2")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	require.Error(t, c.Stop(ctx))
+}
+
+func TestLanesInDoubtGoOnWhenNothingIsPending(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second, AckWait: time.Minute}))
+	conn := e.NewConn(t, "doomed")
+	var before record
+	blocked := make(chan struct{})
+	c := conn.NewConsumer(ruleConsumer(nil), func(ctx context.Context, d *bus.Delivery) error {
+		if string(d.Data) == "stuck" {
+			close(blocked)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		before.add(string(d.Data))
+		return nil
+	})
+	require.NoError(t, c.Start(t.Context()))
+	publish(t, e.Conn, "x", "stuck")
+	publish(t, e.Conn, "a", "a1") // acknowledged, but above the ack floor: in doubt for the next reader
+	before.eventually(t, "a1")
+	<-blocked
+	conn.NC().Close()
+	var done record
+	bustest.Run(t, e.NewConn(t, "standby").NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
+		done.add(string(d.Data))
+		return nil
+	}))
+	publish(t, e.Conn, "b", "b1")
+	done.eventually(t, "b1")
+	publish(t, e.Conn, "a", "a2")
+	// The stuck message is gone: an operator removed it. Nobody's lane may wait for AckWait then.
+	stream, err := e.JS.Stream(t.Context(), "INBOUND")
+	require.NoError(t, err)
+	require.NoError(t, stream.DeleteMsg(t.Context(), 1))
+	require.Eventually(t, func() bool { return done.len() == 2 }, 15*time.Second, 10*time.Millisecond)
+	require.Equal(t, []string{"b1", "a2"}, done.all())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	require.Error(t, c.Stop(ctx))
+}
+
+func TestAFullPartitionKeepsItsPin(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second}))
+	release := make(chan struct{})
+	var handled, stolen atomic.Int64
+	cfg := ruleConsumer(func(cfg *bus.ConsumerConfig) { cfg.MaxInFlight = 2 })
+	c := e.NewConn(t, "full").NewConsumer(cfg, func(ctx context.Context, _ *bus.Delivery) error {
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		handled.Add(1)
+		return nil
+	})
+	bustest.Run(t, c)
+	for i := range 12 {
+		publish(t, e.Conn, fmt.Sprintf("fan%d", i), fmt.Sprint(i))
+	}
+	require.Eventually(t, func() bool { _, held := c.Lanes(); return held >= 2 }, wait, 5*time.Millisecond)
+	bustest.Run(t, e.NewConn(t, "standby").NewConsumer(cfg, func(context.Context, *bus.Delivery) error {
+		stolen.Add(1)
+		return nil
+	}))
+	<-time.After(5 * time.Second) // two and a half times the life of a silent pin
+	close(release)
+	require.Eventually(t, func() bool { return handled.Load() == 12 }, wait, 5*time.Millisecond)
+	require.Zero(t, stolen.Load())
+}
+
+func TestConsumerSurvivesALostConnection(t *testing.T) {
+	e := bustest.Start(t, bustest.WithListen())
+	conn, err := bus.Connect(t.Context(), bus.Options{Name: "flaky", URLs: []string{e.URL}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	var done record
+	bustest.Run(t, conn.NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
+		done.add(string(d.Data))
+		return nil
+	}))
+	publish(t, e.Conn, "a", "1")
+	done.eventually(t, "1")
+	require.NoError(t, conn.NC().ForceReconnect())
+	publish(t, e.Conn, "a", "2")
+	done.eventually(t, "1", "2")
+	require.NoError(t, conn.Healthy())
+}
+
+func TestHandlersErrorsOfStopAreNoTries(t *testing.T) {
+	e := bustest.Start(t)
+	var tries atomic.Int64
+	for range 6 { // more restarts than tries
+		begun := make(chan struct{})
+		c := e.Conn.NewConsumer(ruleConsumer(nil), func(ctx context.Context, d *bus.Delivery) error {
+			if tries.Add(1) > 6 {
+				return errors.New("must not happen")
+			}
+			close(begun)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if tries.Load() == 0 {
+			publish(t, e.Conn, "a", "1")
+		}
+		require.NoError(t, c.Start(t.Context()))
+		<-begun
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		require.Error(t, c.Stop(ctx))
+		cancel()
+	}
+	letters, err := e.Conn.DeadLetters().List(t.Context(), bus.DeadLetterFilter{}, 10)
+	require.NoError(t, err)
+	require.Empty(t, letters)
+}

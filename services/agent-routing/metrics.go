@@ -1,0 +1,44 @@
+package agentrouting
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/wxbus/wxbus/pkg/telemetry"
+
+	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/index"
+)
+
+const scope = "github.com/wxbus/wxbus/services/agent-routing"
+
+// instrument counts changes of owners by kind and reports how many fans each kind has. Every
+// replica reports the same numbers of fans: take one, never the sum.
+func instrument(tel *telemetry.Telemetry, x *index.Index) (func(domain.Kind), error) {
+	if tel == nil {
+		return func(domain.Kind) {}, nil
+	}
+	meter := tel.MeterProvider.Meter(scope)
+	changes, err := meter.Int64Counter("wxbus.owner.changes", metric.WithDescription("Changes of who may talk to a fan, by the new owner."))
+	if err != nil {
+		return nil, fmt.Errorf("create metric: %w", err)
+	}
+	_, err = meter.Int64ObservableGauge("wxbus.owner.fans", metric.WithDescription("Fans who are not with the rules, by owner."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for _, kind := range []domain.Kind{domain.Queue, domain.Agent, domain.Native} {
+				o.Observe(int64(x.Count(kind)), byKind(kind))
+			}
+			return nil
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("create metric: %w", err)
+	}
+	return func(to domain.Kind) { changes.Add(context.Background(), 1, byKind(to)) }, nil
+}
+
+func byKind(k domain.Kind) metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("owner", k.String()))
+}

@@ -1,0 +1,162 @@
+// Package api is the JSON API of the console, for its page and for business systems.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
+	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
+
+	"github.com/wxbus/wxbus/services/console/internal/access"
+)
+
+// MaxBody is the largest request body in bytes: one message with the longest menu or article.
+const MaxBody = 64 << 10
+
+// Status tells how the system is doing. The answer is shared and must not be changed.
+type Status interface {
+	Get(ctx context.Context) *consolev1.GetStatusResponse
+}
+
+// Options of the API. Every field is required.
+type Options struct {
+	Accounts      *account.Directory
+	Guard         *access.Guard
+	Sender        senderv1.SenderServiceClient
+	Conversations agentroutingv1.ConversationServiceClient
+	Status        Status
+	Log           *slog.Logger
+	Now           func() time.Time
+	// Timeout bounds the calls that one request makes.
+	Timeout time.Duration
+}
+
+type api struct{ Options }
+
+// Register adds every path below /api/ to the mux.
+func Register(mux *http.ServeMux, o Options) {
+	a := &api{o}
+	a.handle(mux, "GET /api/v1/status", a.status)
+	a.handle(mux, "GET /api/v1/desk", a.desk)
+	a.handle(mux, "GET /api/v1/accounts/{account}/waiting", a.listWaiting)
+	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/reply", a.reply)
+	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/close", a.close)
+	a.handle(mux, "POST /api/v1/accounts/{account}/messages", a.send)
+	a.handle(mux, "GET /api/v1/accounts/{account}/messages/{id}", a.message)
+	a.handle(mux, "GET /api/v1/accounts/{account}/fans/{openid}/quota", a.quota)
+	a.handle(mux, "/api/", func(context.Context, *call) (any, error) { return nil, notFound("no such path or method") })
+}
+
+// call is one request after the checks that all paths share.
+type call struct {
+	*http.Request
+	caller  *access.Caller
+	account string
+	header  http.Header // of the answer
+	status  int         // of a successful answer
+}
+
+type handler func(ctx context.Context, c *call) (any, error)
+
+// handle wraps h with what every path needs: caller, rate, account, bounds, errors and one log line
+// for everything that changes something.
+func (a *api) handle(mux *http.ServeMux, pattern string, h handler) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		begin := a.Now()
+		w.Header().Set("Cache-Control", "no-store")
+		c := &call{Request: r, header: w.Header(), status: http.StatusOK}
+		body, err := a.serve(w, c, h)
+		if err == nil {
+			writeJSON(w, c.status, body)
+		} else {
+			p := problemOf(err)
+			c.status = p.Status
+			writeProblem(w, p)
+		}
+		a.note(c, begin, err)
+	})
+}
+
+func (a *api) serve(w http.ResponseWriter, c *call, h handler) (any, error) {
+	var err error
+	if c.caller, err = a.Guard.Caller(c.Request); err != nil {
+		return nil, err
+	}
+	if c.account = c.PathValue("account"); c.account != "" {
+		// The same answer for an account that is not there and one that is not theirs.
+		if _, ok := a.Accounts.Get(c.account); !ok || !c.caller.May(c.account) {
+			return nil, notFound("no such account")
+		}
+	}
+	if openid := c.PathValue("openid"); len(openid) > maxOpenID {
+		return nil, invalid("openid", "must have at most 128 bytes")
+	}
+	c.Body = http.MaxBytesReader(w, c.Body, MaxBody)
+	ctx, cancel := context.WithTimeout(c.Context(), a.Timeout)
+	defer cancel()
+	return h(ctx, c)
+}
+
+// note writes the one line of a request that changes something, and of every failure of ours.
+func (a *api) note(c *call, begin time.Time, err error) {
+	level := slog.LevelInfo
+	attrs := []any{logkey.Method, c.Method, logkey.Route, c.Pattern, logkey.Code, c.status, logkey.Took, a.Now().Sub(begin)}
+	switch {
+	case c.status >= http.StatusInternalServerError:
+		level = slog.LevelWarn
+		p := problemOf(err)
+		attrs = append(attrs, logkey.Outcome, p.Code, logkey.Error, errorText(p))
+	case c.Method == http.MethodGet:
+		return
+	case err != nil:
+		attrs = append(attrs, logkey.Outcome, problemOf(err).Code)
+	default:
+		attrs = append(attrs, logkey.Outcome, "ok")
+	}
+	if c.caller != nil {
+		attrs = append(attrs, "caller", c.caller.Name, logkey.Account, c.account)
+	}
+	a.Log.Log(c.Context(), level, "api call", attrs...)
+}
+
+func errorText(p *problem) string {
+	if p.cause != nil {
+		return p.cause.Error()
+	}
+	return p.Message
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the caller has gone; there is nobody to tell
+}
+
+// protoJSON writes the names of the .proto files, and every field, so that a reader need not know
+// which values are defaults.
+var protoJSON = protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}
+
+// message is a protobuf message as a part of an answer.
+type message struct{ proto.Message }
+
+// MarshalJSON makes encoding/json write it, which also escapes < and > of what fans wrote.
+func (m message) MarshalJSON() ([]byte, error) { return protoJSON.Marshal(m.Message) }
+
+func messages[T proto.Message](list []T) []message {
+	out := make([]message, 0, len(list))
+	for _, m := range list {
+		out = append(out, message{m})
+	}
+	return out
+}

@@ -1,0 +1,322 @@
+package console_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+
+	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/bus/bustest"
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/grpcx"
+	"github.com/wxbus/wxbus/pkg/secret"
+	"github.com/wxbus/wxbus/pkg/testkit"
+
+	"github.com/wxbus/wxbus/services/console"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+const (
+	shopKey = "shop-key-0123456789"
+	opsKey  = "ops-key-0123456789"
+)
+
+// backend is the three services that the console asks, behind a real gRPC edge.
+type backend struct {
+	senderv1.UnimplementedSenderServiceServer
+	agentroutingv1.UnimplementedConversationServiceServer
+	rulev1.UnimplementedRuleServiceServer
+
+	mu      sync.Mutex // guards the fields below
+	sent    []*senderv1.SendRequest
+	replies []*agentroutingv1.ReplyRequest
+	waiting []*agentroutingv1.OwnerRecord
+	serving []*agentroutingv1.OwnerRecord
+	fail    error // what every call answers when set
+	asked   int   // calls of ListRuleSets
+}
+
+func (b *backend) failWith(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail = err
+}
+
+func (b *backend) sends() []*senderv1.SendRequest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sent
+}
+
+func (b *backend) answers() []*agentroutingv1.ReplyRequest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.replies
+}
+
+func (b *backend) rounds() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}
+
+func (b *backend) hold(waiting ...*agentroutingv1.OwnerRecord) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = waiting
+}
+
+func (b *backend) Send(_ context.Context, in *senderv1.SendRequest) (*senderv1.SendResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	for i, known := range b.sent {
+		if known.GetIdempotencyKey() != in.GetIdempotencyKey() {
+			continue
+		}
+		if known.GetContent().String() != in.GetContent().String() {
+			return nil, fault.New(fault.Conflict, "the idempotency key was used for another message")
+		}
+		return &senderv1.SendResponse{Id: fmt.Sprint(i), Record: &senderv1.SendRecord{State: senderv1.SendState_SEND_STATE_SENT}, Replayed: true}, nil
+	}
+	b.sent = append(b.sent, in)
+	return &senderv1.SendResponse{Id: fmt.Sprint(len(b.sent) - 1), Record: &senderv1.SendRecord{State: senderv1.SendState_SEND_STATE_QUEUED}}, nil
+}
+
+func (b *backend) GetSend(_ context.Context, in *senderv1.GetSendRequest) (*senderv1.GetSendResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	if in.GetId() != "0" {
+		return nil, fault.New(fault.NotFound, "no such message")
+	}
+	return &senderv1.GetSendResponse{Record: &senderv1.SendRecord{
+		Id: "0", State: senderv1.SendState_SEND_STATE_FAILED, Errcode: 43004, Reason: "the fan unfollowed", Attempts: 1, Openid: "fan",
+	}}, nil
+}
+
+func (b *backend) GetQuota(_ context.Context, in *senderv1.GetQuotaRequest) (*senderv1.GetQuotaResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &senderv1.GetQuotaResponse{Remaining: 3, DeadlineUnixMs: 1_800_000_000_000, Reason: in.GetOpenid()}, b.fail
+}
+
+func (b *backend) ListWaiting(_ context.Context, in *agentroutingv1.ListWaitingRequest) (*agentroutingv1.ListWaitingResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	out := &agentroutingv1.ListWaitingResponse{}
+	for _, r := range b.waiting {
+		if in.GetAccount() == "" || r.GetAccount() == in.GetAccount() {
+			out.Waiting = append(out.Waiting, r)
+		}
+	}
+	out.Total = int32(len(out.Waiting))
+	return out, nil
+}
+
+func (b *backend) ListServing(_ context.Context, in *agentroutingv1.ListServingRequest) (*agentroutingv1.ListServingResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	out := &agentroutingv1.ListServingResponse{}
+	for _, r := range b.serving {
+		if (in.GetAccount() == "" || r.GetAccount() == in.GetAccount()) && r.GetOwner().GetName() == in.GetAgent() {
+			out.Serving = append(out.Serving, r)
+		}
+	}
+	out.Total = int32(len(out.Serving))
+	return out, nil
+}
+
+func (b *backend) Reply(_ context.Context, in *agentroutingv1.ReplyRequest) (*agentroutingv1.ReplyResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	b.replies = append(b.replies, in)
+	return &agentroutingv1.ReplyResponse{SendId: "send-1", Record: waitingFan(in.GetAccount(), in.GetOpenid(), 1, "hi")}, nil
+}
+
+func (b *backend) Close(_ context.Context, in *agentroutingv1.CloseRequest) (*agentroutingv1.CloseResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &agentroutingv1.CloseResponse{Record: &agentroutingv1.OwnerRecord{Account: in.GetAccount(), Openid: in.GetOpenid(),
+		Owner: &agentroutingv1.Owner{Kind: agentroutingv1.OwnerKind_OWNER_KIND_BOT}}}, b.fail
+}
+
+func (b *backend) ListRuleSets(context.Context, *rulev1.ListRuleSetsRequest) (*rulev1.ListRuleSetsResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked++
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	return &rulev1.ListRuleSetsResponse{RuleSets: []*rulev1.RuleSetInfo{{Version: "v2"}, {Version: "v1", Live: true}}}, nil
+}
+
+func waitingFan(accountName, openid string, since int64, text string) *agentroutingv1.OwnerRecord {
+	return &agentroutingv1.OwnerRecord{
+		Account: accountName, Openid: openid, Conversation: "c", ActiveUnixMs: since,
+		Owner:    &agentroutingv1.Owner{Kind: agentroutingv1.OwnerKind_OWNER_KIND_QUEUE, Name: "returns", Epoch: 1, SinceUnixMs: since},
+		Messages: []*agentroutingv1.WaitingMessage{{EventId: "e", MsgType: "text", Text: text, AtUnixMs: since}},
+	}
+}
+
+// site is a console with its backend and an HTTP listener on this machine.
+type site struct {
+	*bustest.Env
+	t       testing.TB
+	backend *backend
+	clock   *testkit.Clock
+	url     string
+	log     *logBuffer
+	healthy atomic.Pointer[error]
+}
+
+// logBuffer is written by handlers while the test reads it.
+type logBuffer struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func newSite(t testing.TB, change ...func(*console.Config)) *site {
+	t.Helper()
+	s := &site{Env: bustest.Start(t), t: t, backend: &backend{}, clock: testkit.NewClock(time.Unix(1_800_000_000, 0)), log: &logBuffer{}}
+	server, conn, err := grpcx.InProcess(t.Context(), grpcx.Options{}, grpcx.DialOptions{}, func(r grpc.ServiceRegistrar) {
+		senderv1.RegisterSenderServiceServer(r, s.backend)
+		agentroutingv1.RegisterConversationServiceServer(r, s.backend)
+		rulev1.RegisterRuleServiceServer(r, s.backend)
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = conn.Close()
+		require.NoError(t, server.Stop(context.Background()))
+	})
+	cfg := console.DefaultConfig()
+	for _, f := range change {
+		f(&cfg)
+	}
+	service, err := console.New(cfg, console.Deps{
+		Accounts: accounts(t), Bus: s.Conn, Topology: s.Topology, Version: "v0.1.0", Now: s.clock.Now,
+		Sender: senderv1.NewSenderServiceClient(conn), Conversations: agentroutingv1.NewConversationServiceClient(conn),
+		Rules:  rulev1.NewRuleServiceClient(conn),
+		Health: map[string]func(context.Context) error{"sender": s.health},
+		Log:    slog.New(slog.NewTextHandler(s.log, nil)),
+	})
+	require.NoError(t, err)
+	require.NoError(t, service.Start(t.Context()))
+	web := httptest.NewServer(service.Handler())
+	t.Cleanup(func() {
+		web.Close()
+		require.NoError(t, service.Stop(context.Background()))
+	})
+	s.url = web.URL
+	return s
+}
+
+func (s *site) health(context.Context) error {
+	if err := s.healthy.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func accounts(t testing.TB) *account.Directory {
+	t.Helper()
+	one := func(name, appid string) account.Account {
+		return account.Account{
+			Name: name, AppID: appid, OriginalID: "gh_" + name, Kind: "service", Format: "xml", Mode: "secure", Reply: "passive",
+			Token: secret.New("token"), EncodingAESKey: secret.New("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"), AppSecret: secret.New("app-secret"),
+		}
+	}
+	d, err := account.NewDirectory([]account.Account{one("shop", "wx0000000000000001"), one("club", "wx0000000000000002")})
+	require.NoError(t, err)
+	return d
+}
+
+func withKeys(c *console.Config) {
+	c.APIKeys = []console.APIKey{
+		{Name: "shop", Key: secret.New(shopKey), Accounts: []string{"shop"}},
+		{Name: "ops", Key: secret.New(opsKey), Accounts: []string{"*"}},
+	}
+}
+
+type answer struct {
+	status int
+	header http.Header
+	text   string
+}
+
+// data returns the answer as JSON.
+func (a answer) data(t testing.TB) map[string]any {
+	t.Helper()
+	var out map[string]any
+	require.NoError(t, json.Unmarshal([]byte(a.text), &out), a.text)
+	return out
+}
+
+func (a answer) problem(t testing.TB) map[string]any {
+	t.Helper()
+	p, ok := a.data(t)["error"].(map[string]any)
+	require.True(t, ok, a.text)
+	return p
+}
+
+func (s *site) call(method, path, body string, header ...string) answer {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	require.NoError(s.t, err)
+	for i := 0; i+1 < len(header); i += 2 {
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+			continue
+		}
+		r.Header.Set(header[i], header[i+1])
+	}
+	w, err := http.DefaultClient.Do(r)
+	require.NoError(s.t, err)
+	defer func() { _ = w.Body.Close() }()
+	text, err := io.ReadAll(w.Body)
+	require.NoError(s.t, err)
+	return answer{w.StatusCode, w.Header, string(text)}
+}

@@ -1,0 +1,207 @@
+// Package gateway is the way in for WeChat's pushes: it answers success only for what is stored on the
+// bus, and serves passive replies to the attempts that wait for one.
+//
+// Any number of replicas may run; none needs the memory of another, or of its own predecessor.
+// See README.md.
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/decision"
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/lifecycle"
+	"github.com/wxbus/wxbus/pkg/telemetry"
+	"github.com/wxbus/wxbus/pkg/topology"
+	"github.com/wxbus/wxbus/pkg/wechat"
+	"github.com/wxbus/wxbus/services/gateway/internal/httpapi"
+	"github.com/wxbus/wxbus/services/gateway/internal/intake"
+	"github.com/wxbus/wxbus/services/gateway/internal/meter"
+	"github.com/wxbus/wxbus/services/gateway/internal/push"
+	"github.com/wxbus/wxbus/services/gateway/internal/reply"
+)
+
+const scope = "github.com/wxbus/wxbus/services/gateway"
+
+// Deps are what the service works with. Nothing in it is the service's to close.
+type Deps struct {
+	Accounts *account.Directory
+	// Bus should have two connections at least, to different servers: while one hangs, pushes take the
+	// other.
+	Bus      *bus.Conn
+	Topology *topology.Topology
+	Tel      *telemetry.Telemetry
+	// Log may be nil; it discards then.
+	Log *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Instance names the replica, one NATS token. The service adds a part that no other start has.
+	Instance string
+	// Rand is the source of salts and names; nil means crypto/rand.
+	Rand io.Reader
+}
+
+// Service is the gateway. It is a lifecycle.Component: between Start and Stop it takes offers and
+// brings spilled pushes home. The HTTP server around Handler is started after it and stopped before it, so
+// that attempts which wait for a reply get it.
+type Service struct {
+	deps     Deps
+	instance string
+	registry *reply.Registry
+	meter    *meter.Meter
+	handler  http.Handler
+	batcher  *bus.Batcher
+	mover    *intake.Mover
+
+	mu        sync.Mutex // guards the fields below
+	responder *bus.Responder
+	started   bool
+	stopped   bool
+}
+
+var _ lifecycle.Component = (*Service)(nil)
+
+// New checks configuration and accounts and starts nothing. An account whose mode does not protect the
+// body is an error unless that is allowed. Errors are fault.Invalid, joined.
+func New(cfg Config, d Deps) (*Service, error) {
+	d = d.withDefaults()
+	accounts, err := openAccounts(cfg, d)
+	if err := errors.Join(cfg.Validate(), err); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	instance, err := uniqueName(d.Instance, d.Rand)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{deps: d, instance: instance, registry: reply.NewRegistry(cfg.MaxWaits, cfg.OutcomeMemory, d.Now)}
+	if s.meter, err = meter.New(d.Tel.MeterProvider, s.registry.Waiting); err != nil {
+		return nil, err
+	}
+	s.batcher = d.Bus.NewBatcher(bus.BatchOptions{})
+	s.mover = intake.NewMover(d.Bus, d.Topology, intake.MoverOptions{
+		Patience: cfg.Spill.Patience, MaxInFlight: cfg.Spill.MaxInFlight,
+	}, s.meter.MovedHome)
+	s.handler = s.newHandler(cfg, accounts)
+	return s, nil
+}
+
+func (d Deps) withDefaults() Deps {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Rand == nil {
+		d.Rand = rand.Reader
+	}
+	return d
+}
+
+func openAccounts(cfg Config, d Deps) (map[string]*push.Account, error) {
+	opts := push.Options{
+		AllowInsecure: cfg.AllowInsecureModes, Limits: wechat.Limits{Bytes: cfg.MaxBody}, Rand: d.Rand,
+	}
+	accounts := make(map[string]*push.Account)
+	var errs []error
+	for _, a := range d.Accounts.All() {
+		opened, err := push.NewAccount(a, opts)
+		errs = append(errs, err, cfg.checkAccount(a))
+		accounts[a.Name] = opened
+	}
+	return accounts, errors.Join(errs...)
+}
+
+// uniqueName returns a name that no other process has, nor this one after a restart: an offer for a
+// process that is gone must find nobody. The model in pkg/decision shows what happens otherwise.
+func uniqueName(instance string, random io.Reader) (string, error) {
+	var b [6]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return "", fault.Errorf(fault.Internal, "make a name: %w", err)
+	}
+	name := instance + "-" + hex.EncodeToString(b[:])
+	if instance == "" {
+		name = name[1:]
+	}
+	return name, topology.CheckToken("instance", name)
+}
+
+func (s *Service) newHandler(cfg Config, accounts map[string]*push.Account) http.Handler {
+	d := s.deps
+	desk := reply.NewDesk(reply.Deps{
+		Registry: s.registry, Decisions: decision.NewStore(d.Bus, d.Topology).WithClock(d.Now),
+		Observer: s.meter, Log: d.Log, Now: d.Now, Instance: s.instance,
+	})
+	times := intake.Times{Primary: cfg.Publish.PrimaryTimeout, Total: cfg.Publish.Total}
+	spilled := func(cause error) { s.meter.Spilled(httpapi.Cause(cause)) }
+	return httpapi.New(httpapi.Options{
+		Accounts:  accounts,
+		Publisher: intake.NewPublisher(s.batcher, d.Bus, times, spilled),
+		Parker:    intake.NewParker(d.Bus),
+		Attempts:  intake.NewAttempts(d.Bus.JS(), cfg.AttemptTimeout),
+		Desk:      desk, Registry: s.registry, Meter: s.meter,
+		Tracer: d.Tel.TracerProvider.Tracer(scope), Log: d.Log, Now: d.Now,
+		Partition: d.Topology.Partition, Instance: s.instance,
+		Times:       func(a *push.Account) reply.Times { return cfg.times(a.Account) },
+		MaxInFlight: cfg.MaxInFlight, MaxBody: cfg.MaxBody, Tolerance: cfg.TimestampTolerance,
+		ParkUndecryptable: cfg.ParkUndecryptable,
+	}, cfg.MaxWaits)
+}
+
+// Name returns "gateway".
+func (s *Service) Name() string { return "gateway" }
+
+// Handler serves GET and POST /wx/{account}. The server around it should limit the time for header and
+// body, and must be stopped before the service.
+func (s *Service) Handler() http.Handler { return s.handler }
+
+// Instance returns the name under which this process takes offers.
+func (s *Service) Instance() string { return s.instance }
+
+// Start returns when offers are taken and spilled pushes are brought home.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		return fault.New(fault.Internal, "gateway: started twice")
+	}
+	subject, err := topology.SubjectOffer(s.instance)
+	if err != nil {
+		return err
+	}
+	if s.responder, err = s.deps.Bus.Respond(subject, "", s.registry.Respond); err != nil {
+		return fmt.Errorf("take offers: %w", err)
+	}
+	if err := s.mover.Start(ctx); err != nil {
+		return errors.Join(err, s.responder.Close(ctx))
+	}
+	s.started = true
+	return nil
+}
+
+// Stop ends what Start began and waits for it. No request may be in flight any more.
+func (s *Service) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil
+	}
+	s.stopped = true
+	var errs []error
+	if s.started {
+		errs = append(errs, s.responder.Close(ctx), s.mover.Stop(ctx))
+	}
+	s.batcher.Close()
+	return errors.Join(append(errs, s.meter.Close())...)
+}

@@ -1,0 +1,235 @@
+// Package httpapi is the way in: GET and POST /wx/{account}, as WeChat calls them.
+//
+// Every request that is not taken gets one of two constant answers, so that a stranger learns nothing:
+// 403 "refused" for what is wrong with the request, 503 "unavailable" for what is wrong with us. WeChat
+// repeats a push after either.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/wxbus/wxbus/pkg/wechat"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	"github.com/wxbus/wxbus/services/gateway/internal/intake"
+	"github.com/wxbus/wxbus/services/gateway/internal/meter"
+	"github.com/wxbus/wxbus/services/gateway/internal/push"
+	"github.com/wxbus/wxbus/services/gateway/internal/reply"
+)
+
+// Route is the path of both methods.
+const Route = "/wx/{account}"
+
+const (
+	bodyRefused     = "refused"
+	bodyUnavailable = "unavailable"
+	textPlain       = "text/plain; charset=utf-8"
+)
+
+// Outcomes of a request; metric labels. A refused one is counted by its reason too.
+const (
+	outcomeSuccess     = "success"
+	outcomeReply       = "reply"
+	outcomeUnavailable = "unavailable"
+	outcomeBroken      = "broken" // held on purpose, or the client was gone
+	outcomeRefused     = "refused"
+	outcomeParked      = "parked"
+	outcomeProbe       = "probe"
+)
+
+// Publisher stores events.
+type Publisher interface {
+	Publish(ctx context.Context, e *eventv1.InboundEvent) (intake.Stored, error)
+}
+
+// Parker keeps bodies that nobody can use.
+type Parker interface {
+	Park(ctx context.Context, account, reason string, body []byte) error
+}
+
+// Attempts tells the number of an attempt.
+type Attempts interface {
+	Number(ctx context.Context, at intake.Stored, arrived time.Time) (int, error)
+}
+
+// Desk answers the attempts that wait.
+type Desk interface {
+	Offered(ctx context.Context, a *reply.Attempt, w *reply.Wait) reply.Verdict
+	ByRecord(ctx context.Context, a *reply.Attempt, w *reply.Wait) reply.Verdict
+	Hold(ctx context.Context, a *reply.Attempt, early bool) reply.Verdict
+}
+
+// Options of a Handler. All fields are required unless they say otherwise.
+type Options struct {
+	Accounts  map[string]*push.Account
+	Publisher Publisher
+	Parker    Parker
+	Attempts  Attempts
+	Desk      Desk
+	Registry  *reply.Registry
+	Meter     *meter.Meter
+	Tracer    trace.Tracer
+	Log       *slog.Logger
+	Now       func() time.Time
+	Partition func(account, openid string) uint32
+	// Instance takes the offers.
+	Instance string
+	// Times returns the times of the attempts of an account.
+	Times func(a *push.Account) reply.Times
+	// MaxInFlight bounds the requests that are read, checked or stored at the same time.
+	MaxInFlight int
+	// MaxBody bounds a body, in bytes.
+	MaxBody int
+	// Tolerance refuses requests whose timestamp is further from our clock; zero only counts them.
+	Tolerance time.Duration
+	// ParkUndecryptable keeps bodies that were signed for us and that no key opens.
+	ParkUndecryptable bool
+}
+
+// Handler serves WeChat's requests. It is safe for concurrent use.
+type Handler struct {
+	Options
+	slots chan struct{} // of the attempts that wait without an offer
+	mux   *http.ServeMux
+}
+
+// New returns a handler.
+func New(o Options, maxWaits int) *Handler {
+	h := &Handler{Options: o, slots: make(chan struct{}, maxWaits), mux: http.NewServeMux()}
+	h.mux.HandleFunc("GET "+Route, h.serve(h.verify))
+	h.mux.HandleFunc("POST "+Route, h.serve(h.receive))
+	return h
+}
+
+// ServeHTTP serves one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// request is one request on its way through the handler.
+type request struct {
+	w        http.ResponseWriter
+	r        *http.Request
+	ctx      context.Context // has the span; ends when the client is gone
+	arrived  time.Time
+	admitted bool
+	account  *push.Account
+	query    wechat.Query
+	outcome  string
+	status   int
+}
+
+// serve admits a request, finds its account, and records what became of it.
+func (h *Handler) serve(next func(*request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, span := h.Tracer.Start(r.Context(), r.Method+" "+Route, trace.WithSpanKind(trace.SpanKindServer))
+		req := &request{w: w, r: r, ctx: ctx, arrived: h.Now(), admitted: true}
+		defer func() { h.finish(req, span) }()
+		if h.Meter.Enter() > int64(h.MaxInFlight) {
+			h.unavailable(req, "overload")
+			return
+		}
+		if reason := h.find(req); reason != "" {
+			h.refuse(req, reason)
+			return
+		}
+		next(req)
+	}
+}
+
+// find reads the address of a request; nothing of the body has been read yet.
+func (h *Handler) find(req *request) push.Reason {
+	var ok bool
+	if req.account, ok = h.Accounts[req.r.PathValue("account")]; !ok {
+		return reasonAccount
+	}
+	var err error
+	if req.query, err = wechat.ParseQuery(req.r.URL.RawQuery); err != nil {
+		return push.ReasonQuery
+	}
+	return ""
+}
+
+// Reasons of the transport, beside those of package push.
+const (
+	reasonAccount push.Reason = "account" // nobody of that name
+	reasonBody    push.Reason = "body"    // did not come, or not in time
+)
+
+// leave ends the admission of a request, once.
+func (h *Handler) leave(req *request) {
+	if req.admitted {
+		req.admitted = false
+		h.Meter.Leave()
+	}
+}
+
+// finish counts the request and ends its span. It also runs when the connection is broken on purpose.
+func (h *Handler) finish(req *request, span trace.Span) {
+	h.leave(req)
+	name := ""
+	if req.account != nil {
+		name = req.account.Name
+	}
+	h.Meter.Push(name, req.outcome, h.Now().Sub(req.arrived))
+	if span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("http.request.method", req.r.Method), attribute.String("http.route", Route),
+			attribute.Int("http.response.status_code", req.status),
+			attribute.String("wxbus.account", name), attribute.String("wxbus.outcome", req.outcome))
+		if req.status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, req.outcome)
+		}
+	}
+	span.End()
+}
+
+// verify answers the verification of the URL (protocol a.1): exactly the echostr, once it is genuine.
+func (h *Handler) verify(req *request) {
+	if req.query.EchoStr == "" || !req.account.VerifyURL(req.query) {
+		h.refuse(req, push.ReasonSignature)
+		return
+	}
+	if !h.timely(req) {
+		h.refuse(req, push.ReasonTimestamp)
+		return
+	}
+	req.answer(http.StatusOK, textPlain, req.query.EchoStr, outcomeSuccess)
+}
+
+// refuse answers a request that is wrong, always with the same words.
+func (h *Handler) refuse(req *request, reason push.Reason) {
+	h.Meter.Refused(string(reason))
+	req.answer(http.StatusForbidden, textPlain, bodyRefused, outcomeRefused)
+}
+
+// unavailable answers a request that we cannot take now, always with the same words.
+func (h *Handler) unavailable(req *request, reason string) {
+	h.Meter.Refused(reason)
+	req.answer(http.StatusServiceUnavailable, textPlain, bodyUnavailable, outcomeUnavailable)
+}
+
+// success acknowledges the push.
+func (h *Handler) success(req *request, outcome string) {
+	req.answer(http.StatusOK, textPlain, wechat.Ack, outcome)
+}
+
+// breakOff ends the connection without an answer.
+func (h *Handler) breakOff(req *request) {
+	req.outcome = outcomeBroken
+	panic(http.ErrAbortHandler)
+}
+
+// answer writes a short answer. The client may be gone, which changes nothing.
+func (req *request) answer(status int, contentType, body, outcome string) {
+	req.status, req.outcome = status, outcome
+	header := req.w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("X-Content-Type-Options", "nosniff")
+	req.w.WriteHeader(status)
+	_, _ = req.w.Write([]byte(body))
+}

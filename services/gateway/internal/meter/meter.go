@@ -1,0 +1,173 @@
+// Package meter holds the instruments of the gateway. Labels are bounded: accounts of the
+// configuration and words of this program; never an openid, an event name or an id.
+package meter
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/wxbus/wxbus/pkg/fault"
+	gatewayv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/gateway/v1"
+)
+
+const scope = "github.com/wxbus/wxbus/services/gateway"
+
+// answerBounds are the buckets of answer times in seconds: WeChat hangs up after 5.
+var answerBounds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 3, 4, 4.5, 5, 10}
+
+// awayBounds are the buckets of the time that a push is on the spill stream, in seconds.
+var awayBounds = []float64{.01, .1, 1, 5, 15, 60, 300, 1800, 7200}
+
+// Meter counts what the gateway does. It is safe for concurrent use.
+type Meter struct {
+	pushes     metric.Int64Counter
+	refused    metric.Int64Counter
+	answerTime metric.Float64Histogram
+	offers     metric.Int64Counter
+	unsettled  metric.Int64Counter
+	spilled    metric.Int64Counter
+	movedHome  metric.Float64Histogram
+	parked     metric.Int64Counter
+	unknown    metric.Int64Counter
+	skewed     metric.Int64Counter
+	previous   metric.Int64Counter
+
+	inFlight atomic.Int64
+	unwatch  metric.Registration
+
+	mu     sync.RWMutex // guards labels, which are kept so that counting allocates nothing
+	labels map[label]metric.MeasurementOption
+}
+
+type label struct{ account, key, value string }
+
+// New returns the instruments. waiting is asked for the number of attempts that wait for a reply.
+// Close ends that.
+func New(provider metric.MeterProvider, waiting func() int) (*Meter, error) {
+	mt := provider.Meter(scope)
+	m := &Meter{labels: make(map[label]metric.MeasurementOption)}
+	counters := []struct {
+		to         *metric.Int64Counter
+		name, text string
+	}{
+		{&m.pushes, "wxbus.gateway.pushes", "Requests of WeChat by account and outcome."},
+		{&m.refused, "wxbus.gateway.refused", "Requests that were not taken, by reason."},
+		{&m.offers, "wxbus.gateway.offers", "Offers of passive replies by outcome."},
+		{&m.unsettled, "wxbus.gateway.claims.unsettled", "Claims of this gateway that could not be settled; their replies become ambiguous."},
+		{&m.spilled, "wxbus.gateway.spilled", "Pushes that the home stream did not take in time, by cause."},
+		{&m.parked, "wxbus.gateway.parked", "Bodies kept as dead letters, by reason."},
+		{&m.unknown, "wxbus.gateway.unknown_types", "Pushes of a type that no page documents, by account."},
+		{&m.skewed, "wxbus.gateway.timestamps.skewed", "Genuine requests whose timestamp is far from our clock."},
+		{&m.previous, "wxbus.gateway.previous_credentials", "Pushes that only the previous token or key opens, by account; when it stays 0 they can go."},
+	}
+	var errs []error
+	for _, c := range counters {
+		counter, err := mt.Int64Counter(c.name, metric.WithDescription(c.text))
+		*c.to = counter
+		errs = append(errs, err)
+	}
+	var err error
+	m.answerTime, err = mt.Float64Histogram("wxbus.gateway.answer.duration", metric.WithUnit("s"),
+		metric.WithDescription("Time from the arrival of a push to its answer, by outcome."), metric.WithExplicitBucketBoundaries(answerBounds...))
+	errs = append(errs, err)
+	m.movedHome, err = mt.Float64Histogram("wxbus.gateway.spill.away", metric.WithUnit("s"),
+		metric.WithDescription("Time that a spilled push was away from the home stream."), metric.WithExplicitBucketBoundaries(awayBounds...))
+	errs = append(errs, err)
+	errs = append(errs, m.watch(mt, waiting))
+	return m, fault.Wrap(fault.Internal, errors.Join(errs...))
+}
+
+func (m *Meter) watch(mt metric.Meter, waiting func() int) error {
+	inFlight, err := mt.Int64ObservableGauge("wxbus.gateway.in_flight", metric.WithDescription("Requests that are being read, checked or stored now."))
+	if err != nil {
+		return err
+	}
+	waits, err := mt.Int64ObservableGauge("wxbus.gateway.waiting", metric.WithDescription("Attempts that wait for a passive reply now."))
+	if err != nil {
+		return err
+	}
+	m.unwatch, err = mt.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(inFlight, m.inFlight.Load())
+		o.ObserveInt64(waits, int64(waiting()))
+		return nil
+	}, inFlight, waits)
+	return err
+}
+
+// Close stops the gauges.
+func (m *Meter) Close() error { return m.unwatch.Unregister() }
+
+// Enter counts a request in and returns how many there are now, this one included. Leave counts it out.
+func (m *Meter) Enter() int64 { return m.inFlight.Add(1) }
+
+// Leave counts a request out.
+func (m *Meter) Leave() { m.inFlight.Add(-1) }
+
+// Push counts an answered request.
+func (m *Meter) Push(account, outcome string, took time.Duration) {
+	m.pushes.Add(context.Background(), 1, m.option(label{account, "outcome", outcome}))
+	m.answerTime.Record(context.Background(), took.Seconds(), m.option(label{"", "outcome", outcome}))
+}
+
+// Refused counts a request that was not taken.
+func (m *Meter) Refused(reason string) { m.count(m.refused, "reason", reason) }
+
+// Offered counts an offer.
+func (m *Meter) Offered(o gatewayv1.OfferOutcome) { m.count(m.offers, "outcome", outcomes[o]) }
+
+var outcomes = map[gatewayv1.OfferOutcome]string{
+	gatewayv1.OfferOutcome_OFFER_OUTCOME_DELIVERED:     "delivered",
+	gatewayv1.OfferOutcome_OFFER_OUTCOME_UNDELIVERABLE: "undeliverable",
+	gatewayv1.OfferOutcome_OFFER_OUTCOME_UNKNOWN:       "unknown",
+}
+
+// Unsettled counts a claim that could not be settled.
+func (m *Meter) Unsettled() { m.unsettled.Add(context.Background(), 1) }
+
+// Spilled counts a push that goes to the spill stream.
+func (m *Meter) Spilled(cause string) { m.count(m.spilled, "cause", cause) }
+
+// MovedHome records a spilled push that is home.
+func (m *Meter) MovedHome(away time.Duration) {
+	m.movedHome.Record(context.Background(), away.Seconds())
+}
+
+// Parked counts a body that was kept as a dead letter.
+func (m *Meter) Parked(reason string) { m.count(m.parked, "reason", reason) }
+
+// UnknownType counts a push of an undocumented type.
+func (m *Meter) UnknownType(account string) { m.count(m.unknown, "account", account) }
+
+// Skewed counts a genuine request with a timestamp far from our clock.
+func (m *Meter) Skewed() { m.skewed.Add(context.Background(), 1) }
+
+// PreviousCredential counts a push that needed the previous token or key.
+func (m *Meter) PreviousCredential(account string) { m.count(m.previous, "account", account) }
+
+func (m *Meter) count(c metric.Int64Counter, key, value string) {
+	c.Add(context.Background(), 1, m.option(label{"", key, value}))
+}
+
+func (m *Meter) option(l label) metric.MeasurementOption {
+	m.mu.RLock()
+	option, ok := m.labels[l]
+	m.mu.RUnlock()
+	if ok {
+		return option
+	}
+	set := []attribute.KeyValue{attribute.String(l.key, l.value)}
+	if l.account != "" {
+		set = append(set, attribute.String("account", l.account))
+	}
+	option = metric.WithAttributeSet(attribute.NewSet(set...))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.labels[l] = option
+	return option
+}

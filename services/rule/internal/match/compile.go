@@ -1,0 +1,264 @@
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// compiler collects what rules ask for, then ranks it and builds the set.
+type compiler struct {
+	set     *Set
+	entries []entry
+	scopes  map[string]*draft
+	order   []string // names of scopes in the order of their first use
+}
+
+// draft is a scope before its ranks are known: outs hold numbers of entries instead of ranks.
+type draft struct {
+	any    []trigger
+	keys   []keyUse
+	groups map[Fold]*groupDraft
+}
+
+type trigger struct {
+	name  string
+	entry uint32
+}
+
+type keyUse struct {
+	ref   keyRef
+	entry uint32
+}
+
+type groupDraft struct {
+	texts   [3][]pattern // by Exact, Prefix, Contains
+	regexes []regexRule
+}
+
+// Compile builds a set. It fails for a pattern that is empty, longer than 512 characters or that
+// holds NUL, and for more than 32 different triggers of text rules.
+func Compile(rules []Rule) (*Set, error) {
+	c := &compiler{
+		set:    &Set{rules: rules, bits: map[string]uint32{}, accounts: map[string]*scope{}},
+		scopes: map[string]*draft{},
+	}
+	c.draft("")
+	for i := range rules {
+		if err := c.add(uint32(i), &rules[i]); err != nil {
+			return nil, fmt.Errorf("rule %q: %w", rules[i].Name, err)
+		}
+	}
+	ranks := c.rank()
+	for _, name := range c.order {
+		built := c.scopes[name].build(ranks)
+		if name == "" {
+			c.set.every = built
+			continue
+		}
+		c.set.accounts[name] = built
+	}
+	return c.set, nil
+}
+
+func (c *compiler) draft(account string) *draft {
+	d := c.scopes[account]
+	if d == nil {
+		d = &draft{groups: map[Fold]*groupDraft{}}
+		c.scopes[account] = d
+		c.order = append(c.order, account)
+	}
+	return d
+}
+
+func (c *compiler) add(index uint32, r *Rule) error {
+	accounts := r.Accounts
+	if len(accounts) == 0 {
+		accounts = []string{""}
+	}
+	first := len(c.entries)
+	entryOf := func(class Class, length int) uint32 {
+		e := entry{priority: r.Priority, rule: index, class: class, length: uint32(length)}
+		for i := first; i < len(c.entries); i++ {
+			if c.entries[i] == e {
+				return uint32(i)
+			}
+		}
+		c.entries = append(c.entries, e)
+		return uint32(len(c.entries) - 1)
+	}
+	mask, err := c.mask(r)
+	if err != nil {
+		return err
+	}
+	for _, account := range accounts {
+		d := c.draft(account)
+		for _, name := range r.Triggers {
+			if r.Any {
+				d.any = append(d.any, trigger{name, entryOf(Any, 0)})
+			}
+			for _, key := range r.EventKeys {
+				d.keys = append(d.keys, keyUse{keyRef{name, key}, entryOf(Exact, 0)})
+			}
+		}
+		if err := d.addTexts(r, mask, entryOf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mask returns the bits of the triggers of a rule that matches text.
+func (c *compiler) mask(r *Rule) (uint32, error) {
+	if len(r.Exact)+len(r.Prefix)+len(r.Contains)+len(r.Regex) == 0 {
+		return 0, nil
+	}
+	var mask uint32
+	for _, name := range r.Triggers {
+		bit := c.set.bits[name]
+		if bit == 0 {
+			if len(c.set.bits) == 32 {
+				return 0, fmt.Errorf("more than 32 kinds of events are matched by text")
+			}
+			bit = 1 << len(c.set.bits)
+			c.set.bits[name] = bit
+		}
+		mask |= bit
+	}
+	return mask, nil
+}
+
+// addTexts adds what the rule matches in texts. entryOf returns the number of one of its entries.
+func (d *draft) addTexts(r *Rule, mask uint32, entryOf func(Class, int) uint32) error {
+	if mask == 0 {
+		return nil
+	}
+	g := d.groups[r.Fold]
+	if g == nil {
+		g = &groupDraft{}
+		d.groups[r.Fold] = g
+	}
+	for i, texts := range [3][]string{Exact: r.Exact, Prefix: r.Prefix, Contains: r.Contains} {
+		class := Class(i)
+		for _, raw := range texts {
+			text := normal(r.Fold, class, raw)
+			if !Usable(text) {
+				return fmt.Errorf("%s %q: must have 1 to %d characters and no NUL", class, raw, MaxPatternRunes)
+			}
+			length := 0
+			if class != Exact {
+				length = utf8.RuneCountInString(text)
+			}
+			g.texts[class] = append(g.texts[class], pattern{text, out{rank: entryOf(class, length), mask: mask}})
+		}
+	}
+	for _, re := range r.Regex {
+		g.regexes = append(g.regexes, regexRule{re: re, rank: entryOf(RegexClass, 0), mask: mask})
+	}
+	return nil
+}
+
+// normal folds a pattern and drops the white space that a trimmed text cannot have.
+func normal(f Fold, class Class, text string) string {
+	text = f.String(text)
+	switch class {
+	case Exact:
+		return strings.TrimSpace(text)
+	case Prefix:
+		return strings.TrimLeftFunc(text, unicode.IsSpace)
+	default:
+		return text
+	}
+}
+
+// rank sorts the entries of the set and returns the rank of each entry of the compiler.
+func (c *compiler) rank() []uint32 {
+	order := make([]uint32, len(c.entries))
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortFunc(order, func(x, y uint32) int { return c.entries[x].compare(c.entries[y]) })
+	ranks := make([]uint32, len(order))
+	c.set.entries = make([]entry, len(order))
+	for rank, i := range order {
+		ranks[i] = uint32(rank)
+		c.set.entries[rank] = c.entries[i]
+	}
+	return ranks
+}
+
+func (d *draft) build(ranks []uint32) *scope {
+	s := &scope{any: make(map[string]uint32, len(d.any)), keys: make(map[keyRef]uint32, len(d.keys))}
+	for _, use := range d.any {
+		if best, ok := s.any[use.name]; !ok || ranks[use.entry] < best {
+			s.any[use.name] = ranks[use.entry]
+		}
+	}
+	for _, use := range d.keys {
+		if best, ok := s.keys[use.ref]; !ok || ranks[use.entry] < best {
+			s.keys[use.ref] = ranks[use.entry]
+		}
+	}
+	for fold, g := range d.groups {
+		s.groups = append(s.groups, g.build(fold, ranks))
+	}
+	return s
+}
+
+func (g *groupDraft) build(fold Fold, ranks []uint32) *group {
+	for _, patterns := range g.texts {
+		for i := range patterns {
+			patterns[i].out.rank = ranks[patterns[i].out.rank]
+		}
+	}
+	built := &group{fold: fold, prefix: build(g.texts[Prefix], false)}
+	built.addExact(g.texts[Exact])
+	for i := range g.regexes {
+		g.regexes[i].rank = ranks[g.regexes[i].rank]
+	}
+	slices.SortStableFunc(g.regexes, func(x, y regexRule) int { return cmp.Compare(x.rank, y.rank) })
+	built.contains = build(append(g.texts[Contains], built.addRegexes(g.regexes)...), true)
+	return built
+}
+
+func (g *group) addExact(patterns []pattern) {
+	if len(patterns) == 0 {
+		return
+	}
+	g.exact = make(map[string]span, len(patterns))
+	for text, uses := range textsOf(patterns) {
+		first := uint32(len(g.outs))
+		g.outs = appendOuts(g.outs, uses)
+		g.exact[text] = span{first, uint32(len(g.outs))}
+	}
+}
+
+// addRegexes makes the lists of expressions by required text and returns the texts as patterns.
+func (g *group) addRegexes(regexes []regexRule) []pattern {
+	if len(regexes) == 0 {
+		return nil
+	}
+	g.regexes, g.lists = regexes, make([][]uint32, 1)
+	lists := map[string]uint32{}
+	var patterns []pattern
+	for i, r := range regexes {
+		at := uint32(i)
+		if len(r.re.required) == 0 {
+			g.lists[0] = append(g.lists[0], at)
+		}
+		for _, text := range r.re.required {
+			list, ok := lists[text]
+			if !ok {
+				list = uint32(len(g.lists))
+				lists[text] = list
+				g.lists = append(g.lists, nil)
+				patterns = append(patterns, pattern{text, out{rank: r.rank, mask: ^uint32(0), regex: list}})
+			}
+			g.lists[list] = append(g.lists[list], at)
+		}
+	}
+	return patterns
+}

@@ -1,0 +1,81 @@
+// Package match finds the one rule that wins for a message or an event.
+//
+// The cost of a match does not grow with the number of rules: exact texts and event keys are
+// looked up by hash, prefixes and contained texts in one pass of an automaton, and a regular
+// expression is tried only when a text that it requires was seen in that pass.
+//
+// The order of rules is total: higher priority, then exact before prefix before contains before
+// regex before any, then the longer prefix or contained text, then the order of the file.
+package match
+
+import "cmp"
+
+// Class is a way to match, strongest first.
+type Class uint8
+
+// The classes in the order in which they win. An event key counts as Exact.
+const (
+	Exact Class = iota
+	Prefix
+	Contains
+	RegexClass
+	Any
+)
+
+// String returns the name of the class in the rule file.
+func (c Class) String() string {
+	return [...]string{"exact", "prefix", "contains", "regex", "any"}[c]
+}
+
+// Rule is what Compile needs to know of a rule. Rules are given in the order of the file.
+type Rule struct {
+	Name     string
+	Accounts []string // empty means every account
+	Priority int32
+	Triggers []string // kinds of messages and events; the caller chooses the names
+	Fold     Fold
+
+	Any       bool
+	Exact     []string
+	Prefix    []string
+	Contains  []string
+	Regex     []Regex
+	EventKeys []string
+}
+
+// Input is a message or an event to match.
+type Input struct {
+	Account  string
+	Triggers []string // every name under which a rule may ask for it
+	Text     string   // leading and trailing white space is ignored
+	HasText  bool     // an event without text matches no text rule
+	Keys     []string // the event key, and other spellings of it
+}
+
+// Hit tells which rule won and why.
+type Hit struct {
+	Rule    int // index in the rules given to Compile
+	Class   Class
+	Matched string // part of Input.Text as the fan wrote it, or the event key; empty for Any
+	Start   int    // byte offset of Matched in Input.Text; zero for keys
+}
+
+// entry is one way in which one rule can win. Entries are sorted, so that the rank of an entry is
+// its index: the lower rank wins.
+type entry struct {
+	priority int32
+	rule     uint32
+	class    Class
+	length   uint32 // runes of a prefix or contained text, otherwise zero
+}
+
+const noRank = ^uint32(0)
+
+func (e entry) compare(o entry) int {
+	return cmp.Or(
+		cmp.Compare(o.priority, e.priority),
+		cmp.Compare(e.class, o.class),
+		cmp.Compare(o.length, e.length),
+		cmp.Compare(e.rule, o.rule),
+	)
+}

@@ -1,0 +1,194 @@
+package ruleset
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/services/rule/internal/match"
+)
+
+// Options say what a file may contain.
+type Options struct {
+	// KnowsAccount tells whether an account exists; nil accepts every name.
+	KnowsAccount func(name string) bool
+	// CheckURL returns why the address of a webhook is refused; nil accepts every http and https one.
+	CheckURL func(url string) error
+}
+
+// Parse reads a rule file. Its error is Invalid and names every mistake, up to 25, by path and line.
+func Parse(file []byte, o Options) ([]Rule, error) {
+	if len(file) > MaxFileBytes {
+		return nil, fault.Errorf(fault.Invalid, "rules: %d bytes, at most %d are allowed", len(file), MaxFileBytes)
+	}
+	root, err := document(file)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	f := &fileReader{options: o, fold: match.DefaultFold, names: map[string]int{}}
+	f.file(at{node: root})
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return f.rules, nil
+}
+
+// document returns the root node of the only document in a file.
+func document(file []byte) (*yaml.Node, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(file))
+	var doc, second yaml.Node
+	if err := decoder.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("rules: the file is empty")
+		}
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, errors.New("rules: a file holds one YAML document")
+	}
+	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
+		return nil, errors.New("rules: the file is empty")
+	}
+	return doc.Content[0], nil
+}
+
+// fileReader reads the whole file.
+type fileReader struct {
+	reader
+	options Options
+	fold    match.Fold
+	rules   []Rule
+	names   map[string]int
+}
+
+func (f *fileReader) file(a at) {
+	var rules *at
+	f.fields(a, map[string]func(at){
+		"rules": func(a at) { rules = &a },
+		"fold":  func(a at) { f.fold = f.readFold(a, f.fold) },
+	})
+	switch {
+	case rules == nil && a.node.Kind == yaml.MappingNode:
+		f.refuse(at{a.node, "rules"}, "is required")
+	case rules != nil:
+		f.items(*rules, MaxRules, f.rule)
+	}
+}
+
+// readFold reads what matching ignores, starting from what it ignores by default.
+func (f *fileReader) readFold(a at, fold match.Fold) match.Fold {
+	bit := func(b match.Fold) func(at) {
+		return func(a at) {
+			f.boolean(a, func(on bool) {
+				if fold &^= b; on {
+					fold |= b
+				}
+			})
+		}
+	}
+	f.fields(a, map[string]func(at){
+		"ignore_case": bit(match.FoldCase), "ignore_width": bit(match.FoldWidth), "ignore_traditional": bit(match.FoldHan),
+	})
+	return fold
+}
+
+func (f *fileReader) rule(a at) {
+	rule := Rule{On: []string{"text"}, Match: Match{Fold: f.fold}}
+	var on, matching, do *at
+	keep := func(where **at) func(at) { return func(a at) { *where = &a } }
+	f.fields(a, map[string]func(at){
+		"name":     f.into(&rule.Name, 4*MaxNameRunes),
+		"account":  func(a at) { rule.Accounts = f.accounts(a) },
+		"priority": func(a at) { rule.Priority = f.priority(a) },
+		"on":       keep(&on), "match": keep(&matching), "do": keep(&do),
+	})
+	if a.node.Kind != yaml.MappingNode {
+		return
+	}
+	f.name(a, &rule)
+	if on != nil {
+		rule.On = f.kinds(*on)
+	}
+	switch {
+	case matching != nil:
+		f.match(*matching, &rule)
+	case messagesOnly(rule.On) || len(rule.On) == 0:
+		f.refuse(a.child("match", a.node), "is required: any, or lists under %s", strings.Join(matchKeys, ", "))
+	default:
+		rule.Match.Any = true // an event is named by its kind alone
+	}
+	if do == nil {
+		f.refuse(a.child("do", a.node), "is required: a list of actions")
+	} else {
+		f.actions(*do, &rule)
+	}
+	f.rules = append(f.rules, rule)
+}
+
+// messagesOnly tells whether every kind is one of messages.
+func messagesOnly(kinds []string) bool {
+	for _, kind := range kinds {
+		if !IsMessage(kind) {
+			return false
+		}
+	}
+	return true
+}
+
+// name checks the name of a rule, or makes one of its place in the file.
+func (f *fileReader) name(a at, rule *Rule) {
+	if rule.Name == "" {
+		rule.Name = "rule " + strconv.Itoa(len(f.rules)+1)
+	}
+	if utf8.RuneCountInString(rule.Name) > MaxNameRunes || strings.ContainsFunc(rule.Name, unicode.IsControl) {
+		f.refuse(a.child("name", a.node), "must have at most %d characters and no control characters", MaxNameRunes)
+	}
+	if line, ok := f.names[rule.Name]; ok {
+		f.refuse(a.child("name", a.node), "%q is the name of the rule in line %d too", rule.Name, line)
+		return
+	}
+	f.names[rule.Name] = a.node.Line
+}
+
+func (f *fileReader) accounts(a at) []string {
+	accounts := f.texts(a, 1000)
+	if len(accounts) == 0 && a.node.Kind == yaml.SequenceNode {
+		f.refuse(a, "must name an account; leave it out for every account")
+	}
+	for _, name := range accounts {
+		if f.options.KnowsAccount != nil && !f.options.KnowsAccount(name) {
+			f.refuse(a, "there is no account %q", name)
+		}
+	}
+	return accounts
+}
+
+func (f *fileReader) priority(a at) int32 {
+	var value int
+	if a.node.Kind != yaml.ScalarNode || a.node.Decode(&value) != nil || value < math.MinInt32 || value > math.MaxInt32 {
+		f.refuse(a, "must be a whole number; the higher one wins")
+	}
+	return int32(value)
+}
+
+func (f *fileReader) kinds(a at) []string {
+	kinds := f.texts(a, 100)
+	if len(kinds) == 0 {
+		f.refuse(a, "must name at least one kind")
+	}
+	for _, kind := range kinds {
+		if !isKind(kind) {
+			f.refuse(a, "%q is not a kind; the kinds are %s and event:<name of the event in lower case>", kind, strings.Join(Kinds(), ", "))
+		}
+	}
+	return kinds
+}

@@ -1,0 +1,308 @@
+package rule_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/bus/bustest"
+	"github.com/wxbus/wxbus/pkg/decision"
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/grpcx"
+	"github.com/wxbus/wxbus/pkg/secret"
+	"github.com/wxbus/wxbus/pkg/telemetry/telemetrytest"
+	"github.com/wxbus/wxbus/pkg/testkit"
+	"github.com/wxbus/wxbus/pkg/topology"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	gatewayv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/gateway/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+	"github.com/wxbus/wxbus/services/rule"
+)
+
+func TestMain(m *testing.M) {
+	// nats.go 1.55.0 loses this goroutine when the put of an object ends before it has begun: it then
+	// waits on a channel that is nil.
+	testkit.Main(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+}
+
+const (
+	patience = 10 * time.Second
+	// attempt is WeChat's time limit in these tests; the retry span is 3.2 of them.
+	attempt = 250 * time.Millisecond
+	gateway = "gw-1"
+)
+
+// rig is a rule service between a real bus, a gateway that is played, and a sender that is played.
+type rig struct {
+	t      *testing.T
+	env    *bustest.Env
+	tel    *telemetrytest.Telemetry
+	accts  *account.Directory
+	store  *decision.Store
+	sender *playedSender
+	conn   *grpc.ClientConn // of the sender
+	next   int
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	tel := telemetrytest.New(t)
+	r := &rig{t: t, tel: tel, env: bustest.Start(t, bustest.WithTracer(tel.TracerProvider)), sender: &playedSender{}}
+	no := false
+	var list []account.Account
+	for i, a := range []account.Account{
+		{Name: "shop", Reply: account.ReplyPassive},
+		{Name: "ackonly", Reply: account.ReplyAck},
+		{Name: "nokf", Reply: account.ReplyPassive, KfAPI: &no},
+		{Name: "stretch", Reply: account.ReplyStretch},
+		{Name: "early", Reply: account.ReplyStretch, StretchAnswerEarly: true},
+		{Name: "mini", Reply: account.ReplyPassive, Kind: account.KindMiniProgram},
+		{Name: "again", Reply: account.ReplyPassive, Ambiguous: account.AmbiguousResend},
+	} {
+		a.AppID = fmt.Sprintf("wx%016d", i)
+		a.Mode, a.AllowInsecure = account.ModePlaintext, true
+		a.Token = secret.New("token123")
+		list = append(list, a)
+	}
+	var err error
+	r.accts, err = account.NewDirectory(list)
+	require.NoError(t, err)
+	r.store = decision.NewStore(r.env.Conn, r.env.Topology)
+	server, conn, err := grpcx.InProcess(t.Context(), grpcx.Options{Name: "sender"}, grpcx.DialOptions{Tracer: tel.TracerProvider},
+		func(s grpc.ServiceRegistrar) { senderv1.RegisterSenderServiceServer(s, r.sender) })
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, conn.Close())
+		require.NoError(t, server.Stop(context.Background()))
+	})
+	r.conn = conn
+	return r
+}
+
+// config of the tests: short attempts, webhooks on loopback.
+func testConfig() rule.Config {
+	cfg := rule.DefaultConfig()
+	cfg.AttemptTimeout, cfg.MinTimeLeft, cfg.SendPatience = attempt, 20*time.Millisecond, 300*time.Millisecond
+	cfg.Webhook.AllowHTTP, cfg.Webhook.AllowPrivate = true, true
+	return cfg
+}
+
+// replica starts a rule service; file is its rules file or "".
+func (r *rig) replica(name, file string) *rule.Service {
+	r.t.Helper()
+	conn := r.env.NewConn(r.t, name)
+	service, err := rule.New(testConfig(), rule.Deps{
+		Accounts: r.accts, Bus: conn, Topology: r.env.Topology, Decisions: decision.NewStore(conn, r.env.Topology),
+		Sender: senderv1.NewSenderServiceClient(r.conn), RulesFile: file, Tel: r.tel.Telemetry, Log: r.tel.Logger,
+	})
+	require.NoError(r.t, err)
+	bustest.Run(r.t, service)
+	return service
+}
+
+// rules writes a rule file and returns its name.
+func (r *rig) rules(text string) string {
+	r.t.Helper()
+	name := filepath.Join(r.t.TempDir(), "rules.yaml")
+	require.NoError(r.t, os.WriteFile(name, []byte(text), 0o600))
+	return name
+}
+
+// api returns a client of a replica's RuleService.
+func (r *rig) api(s *rule.Service) rulev1.RuleServiceClient {
+	r.t.Helper()
+	server, conn, err := grpcx.InProcess(r.t.Context(), grpcx.Options{Name: "rule"}, grpcx.DialOptions{}, s.RegisterGRPC)
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() {
+		require.NoError(r.t, conn.Close())
+		require.NoError(r.t, server.Stop(context.Background()))
+	})
+	return rulev1.NewRuleServiceClient(conn)
+}
+
+// text returns the event of a text of a fan that has just arrived at the gateway.
+func (r *rig) text(acct, openid, content string) *eventv1.InboundEvent {
+	r.next++
+	a, ok := r.accts.Get(acct)
+	require.True(r.t, ok)
+	now := time.Now()
+	ev := &eventv1.InboundEvent{
+		Id: fmt.Sprintf("%032x", r.next), Account: acct, Openid: openid, Kind: eventv1.EventKind_EVENT_KIND_MESSAGE, MsgType: "text",
+		CreateTime: now.Unix(), ReceivedUnixMs: now.UnixMilli(), AccountKind: a.ProtoKind(), ReplyMode: a.ProtoReply(), AcceptsPassive: true,
+		Payload: &eventv1.InboundEvent_Text{Text: &eventv1.TextMessage{Content: content}},
+	}
+	if a.Reply != account.ReplyAck {
+		ev.GatewayInstance, ev.PassiveDeadlineUnixMs = gateway, now.Add(attempt*9/10).UnixMilli()
+	}
+	return ev
+}
+
+// event returns an event that WeChat shows a reply to.
+func (r *rig) event(acct, openid string, kind eventv1.EventKind, name, key string) *eventv1.InboundEvent {
+	ev := r.text(acct, openid, "")
+	ev.Payload, ev.Kind, ev.MsgType, ev.Event, ev.EventKey = nil, kind, "event", name, key
+	return ev
+}
+
+// push stores an event on INBOUND.
+func (r *rig) push(ev *eventv1.InboundEvent) *eventv1.InboundEvent {
+	r.t.Helper()
+	partition := r.env.Topology.Partition(ev.GetAccount(), ev.GetOpenid())
+	subject, err := topology.SubjectInbound(ev.GetAccount(), partition, ev.GetKind(), ev.GetOpenid())
+	require.NoError(r.t, err)
+	data, err := proto.Marshal(ev)
+	require.NoError(r.t, err)
+	_, err = r.env.Conn.Publish(r.t.Context(), bus.Msg{Subject: subject, ID: ev.GetId(), Data: data})
+	require.NoError(r.t, err)
+	return ev
+}
+
+// record waits until the record of an event satisfies a condition.
+func (r *rig) record(ev *eventv1.InboundEvent, ok func(*rulev1.DecisionMade) bool) *rulev1.DecisionMade {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	var rec *rulev1.DecisionMade
+	var seq uint64
+	for {
+		next, at, err := r.store.AwaitAfter(ctx, ev.GetAccount(), ev.GetOpenid(), ev.GetId(), seq)
+		require.NoError(r.t, err, "last record: %v", rec)
+		rec, seq = next, at
+		if ok(rec) {
+			return rec
+		}
+	}
+}
+
+func hasRoute(route rulev1.Route) func(*rulev1.DecisionMade) bool {
+	return func(rec *rulev1.DecisionMade) bool { return rec.GetRoute() == route }
+}
+
+func claimIs(state rulev1.ClaimState) func(*rulev1.DecisionMade) bool {
+	return func(rec *rulev1.DecisionMade) bool {
+		return len(rec.GetClaims()) > 0 && rec.GetClaims()[0].GetState() == state
+	}
+}
+
+// settled waits until INBOUND has nothing that is not acknowledged.
+func (r *rig) settled() {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool {
+		for p := range r.env.Topology.Partitions() {
+			c, err := r.env.JS.Consumer(r.t.Context(), topology.StreamInbound, topology.Durable("rule", topology.StreamInbound, uint32(p)))
+			if err != nil || c.CachedInfo().NumPending+uint64(c.CachedInfo().NumAckPending) > 0 {
+				return false
+			}
+		}
+		return true
+	}, patience, 10*time.Millisecond)
+}
+
+// playedGateway answers offers as told.
+type playedGateway struct {
+	mu     sync.Mutex // guards the fields below
+	offers []*gatewayv1.OfferReplyRequest
+	closer *bus.Responder
+}
+
+// gateway plays the instance gw-1 until the test ends or gone is called.
+func (r *rig) gateway(answer func(*gatewayv1.OfferReplyRequest) (gatewayv1.OfferOutcome, error)) *playedGateway {
+	r.t.Helper()
+	g := &playedGateway{}
+	subject, err := topology.SubjectOffer(gateway)
+	require.NoError(r.t, err)
+	g.closer, err = r.env.Conn.Respond(subject, "", func(_ context.Context, m *nats.Msg) ([]byte, error) {
+		offer := &gatewayv1.OfferReplyRequest{}
+		if err := proto.Unmarshal(m.Data, offer); err != nil {
+			return nil, err
+		}
+		g.mu.Lock()
+		g.offers = append(g.offers, offer)
+		g.mu.Unlock()
+		outcome, err := answer(offer)
+		if err != nil {
+			return nil, err
+		}
+		return proto.Marshal(&gatewayv1.OfferReplyResponse{Outcome: outcome})
+	})
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() { g.gone(r.t) })
+	return g
+}
+
+func (g *playedGateway) gone(t *testing.T) {
+	require.NoError(t, g.closer.Close(context.Background()))
+}
+
+func (g *playedGateway) got() []*gatewayv1.OfferReplyRequest {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]*gatewayv1.OfferReplyRequest(nil), g.offers...)
+}
+
+func always(outcome gatewayv1.OfferOutcome) func(*gatewayv1.OfferReplyRequest) (gatewayv1.OfferOutcome, error) {
+	return func(*gatewayv1.OfferReplyRequest) (gatewayv1.OfferOutcome, error) { return outcome, nil }
+}
+
+// playedSender keeps what it is asked to send, once per key.
+type playedSender struct {
+	senderv1.UnimplementedSenderServiceServer
+
+	mu    sync.Mutex // guards the fields below
+	sends []*senderv1.SendRequest
+	calls int
+	// fail returns the error of a call, or nil.
+	fail func(call int, req *senderv1.SendRequest) error
+}
+
+func (s *playedSender) Send(_ context.Context, req *senderv1.SendRequest) (*senderv1.SendResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	if s.fail != nil {
+		if err := s.fail(s.calls, req); err != nil {
+			return nil, err
+		}
+	}
+	for _, known := range s.sends {
+		if known.GetIdempotencyKey() == req.GetIdempotencyKey() {
+			if !proto.Equal(known.GetContent(), req.GetContent()) {
+				return nil, fault.New(fault.Conflict, "key reused")
+			}
+			return &senderv1.SendResponse{Replayed: true}, nil
+		}
+	}
+	s.sends = append(s.sends, req)
+	return &senderv1.SendResponse{}, nil
+}
+
+func (s *playedSender) got() []*senderv1.SendRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*senderv1.SendRequest(nil), s.sends...)
+}
+
+// texts returns the texts of what was sent, in order.
+func (s *playedSender) texts() []string {
+	var out []string
+	for _, req := range s.got() {
+		out = append(out, req.GetContent().GetText().GetContent())
+	}
+	return out
+}
+
+// noSender is for services that never send.
+type noSender struct{ senderv1.SenderServiceClient }

@@ -1,0 +1,74 @@
+package sender
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wxbus/wxbus/services/sender/internal/grants"
+	"github.com/wxbus/wxbus/services/sender/internal/pace"
+)
+
+// Config is the section sender of the configuration file.
+type Config struct {
+	CallTimeout time.Duration   `yaml:"call_timeout" desc:"how long one call to WeChat may take; after that the outcome is ambiguous"`
+	MaxAge      time.Duration   `yaml:"max_age" desc:"a message that could not be sent for so long is given up"`
+	BusyPauses  []time.Duration `yaml:"busy_pauses" desc:"pauses before a message is tried again after errcode -1 (system busy); at most 2, because the fan may get it twice"`
+	RatePause   time.Duration   `yaml:"rate_pause" desc:"pause of an account after errcode 45011, the quota of a minute"`
+	NoAPIPause  time.Duration   `yaml:"no_api_pause" desc:"how long messages of an account are refused after errcode 48001: it has no customer-service API"`
+	HandTime    time.Duration   `yaml:"hand_time" desc:"how long a worker keeps one message in memory before it lets the bus deliver it again"`
+	MaxInFlight int             `yaml:"max_in_flight" desc:"messages of a partition that a process holds, waiting ones included"`
+	WindowGrace time.Duration   `yaml:"window_grace" desc:"how long after the end of a window WeChat is still asked, so that a clock that is ahead refuses nobody"`
+	Pace        pace.Config     `yaml:"pace" desc:"pace of each account at each endpoint of WeChat"`
+	Grants      grants.Numbers  `yaml:"grants" desc:"what an action of a fan allows to be sent"`
+}
+
+// DefaultConfig returns the values that fit WeChat's documented limits.
+func DefaultConfig() Config {
+	return Config{
+		CallTimeout: 8 * time.Second, MaxAge: 48 * time.Hour,
+		BusyPauses: []time.Duration{2 * time.Second, 30 * time.Second},
+		RatePause:  time.Minute, NoAPIPause: 10 * time.Minute, HandTime: 3 * time.Minute,
+		MaxInFlight: 512, WindowGrace: 2 * time.Second,
+		Pace: pace.DefaultConfig(), Grants: grants.DefaultNumbers(),
+	}
+}
+
+// Validate reports every value that is out of range with its path below sender.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, a ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, a...))
+		}
+	}
+	check(c.CallTimeout > 0 && c.CallTimeout <= time.Minute, "call_timeout: must be more than 0 and at most 1m")
+	check(c.MaxAge > 0 && c.MaxAge <= 72*time.Hour, "max_age: must be more than 0 and at most 72h")
+	check(len(c.BusyPauses) <= 2, "busy_pauses: must be at most 2")
+	for i, p := range c.BusyPauses {
+		check(p > 0 && p <= time.Minute, "busy_pauses[%d]: must be more than 0 and at most 1m", i)
+	}
+	check(c.RatePause > 0 && c.RatePause <= 10*time.Minute, "rate_pause: must be more than 0 and at most 10m")
+	check(c.NoAPIPause > 0 && c.NoAPIPause <= 24*time.Hour, "no_api_pause: must be more than 0 and at most 24h")
+	check(c.HandTime > 0 && c.HandTime <= 30*time.Minute, "hand_time: must be more than 0 and at most 30m")
+	check(c.MaxInFlight >= 1 && c.MaxInFlight <= 2048, "max_in_flight: must be 1 to 2048")
+	check(c.WindowGrace >= 0 && c.WindowGrace <= time.Minute, "window_grace: must be 0 to 1m")
+	errs = append(errs, below("pace", c.Pace.Validate()), below("grants", c.Grants.Validate()))
+	return errors.Join(errs...)
+}
+
+// below puts the name of a part before each of its errors.
+func below(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return fmt.Errorf("%s.%w", name, err)
+	}
+	var errs []error
+	for _, e := range joined.Unwrap() {
+		errs = append(errs, fmt.Errorf("%s.%w", name, e))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,232 @@
+package pace
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"golang.org/x/time/rate"
+
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+)
+
+var (
+	errSick = errors.New("sick")
+	errNone = errors.New("no call")
+)
+
+type gate struct {
+	cfg     Config
+	now     func() time.Time
+	bucket  *rate.Limiter
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	mu       sync.Mutex // guards everything below
+	pause    Pause
+	lanes    [senderv1.Lane_LANE_CAMPAIGN + 1][]*waiter
+	waiting  int
+	inFlight int
+	timer    *time.Timer
+	closed   bool
+}
+
+// waiter is one caller of enter. Exactly one of pass and err is set when done is closed.
+type waiter struct {
+	done chan struct{}
+	pass *Pass
+	err  error
+}
+
+func newGate(key Key, cfg Config, now func() time.Time, changed func(Key, string)) *gate {
+	return &gate{
+		cfg:    cfg,
+		now:    now,
+		bucket: rate.NewLimiter(rate.Limit(cfg.Rate), cfg.Burst),
+		breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+			Name:        key.Account,
+			MaxRequests: 1,
+			Timeout:     cfg.BreakerOpen,
+			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= cfg.BreakerFailures },
+			IsExcluded:  func(err error) bool { return errors.Is(err, errNone) },
+			OnStateChange: func(_ string, _, to gobreaker.State) {
+				changed(key, to.String())
+			},
+		}),
+	}
+}
+
+func (g *gate) enter(ctx context.Context, lane senderv1.Lane) (*Pass, error) {
+	if lane < senderv1.Lane_LANE_AGENT || int(lane) >= len(g.lanes) {
+		lane = senderv1.Lane_LANE_NOTIFY
+	}
+	w, err := g.line(lane)
+	if err != nil {
+		return nil, err
+	}
+	hold := time.NewTimer(g.cfg.Hold)
+	defer hold.Stop()
+	select {
+	case <-w.done:
+		return w.pass, w.err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-hold.C:
+		err = ErrBusy
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-w.done: // the turn came at the same moment
+		return w.pass, w.err
+	default:
+	}
+	g.lanes[lane] = slices.DeleteFunc(g.lanes[lane], func(other *waiter) bool { return other == w })
+	g.waiting--
+	return nil, err
+}
+
+// line puts a new waiter at the end of its lane, unless it is clear that it would wait too long.
+func (g *gate) line(lane senderv1.Lane) (*waiter, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, ErrClosed
+	}
+	if g.tooLong(g.now()) {
+		return nil, &PausedError{g.pause}
+	}
+	if g.waiting >= g.cfg.Waiting {
+		return nil, ErrBusy
+	}
+	w := &waiter{done: make(chan struct{})}
+	g.lanes[lane] = append(g.lanes[lane], w)
+	g.waiting++
+	g.dispatch()
+	return w, nil
+}
+
+// tooLong tells whether the pause outlasts what a message may wait in memory.
+func (g *gate) tooLong(now time.Time) bool {
+	left := g.pause.Until.Sub(now)
+	return left > 0 && (g.pause.Refuse || left > g.cfg.Hold)
+}
+
+// dispatch gives passes to as many waiters as may call now and arranges to be called again when the
+// next one may. The caller holds mu.
+func (g *gate) dispatch() {
+	for g.waiting > 0 && !g.closed {
+		if now := g.now(); g.tooLong(now) {
+			g.dismiss(&PausedError{g.pause})
+			return
+		} else if left := g.pause.Until.Sub(now); left > 0 {
+			g.again(left)
+			return
+		}
+		if g.inFlight >= g.cfg.InFlight {
+			return
+		}
+		now := time.Now()
+		turn := g.bucket.ReserveN(now, 1)
+		if wait := turn.DelayFrom(now); wait > 0 {
+			turn.CancelAt(now)
+			g.again(wait)
+			return
+		}
+		report, err := g.breaker.Allow()
+		if err != nil {
+			turn.CancelAt(now)
+			if errors.Is(err, gobreaker.ErrOpenState) {
+				g.again(max(g.cfg.BreakerOpen/20, time.Millisecond))
+			}
+			return // half open: the one call under way calls again when it leaves
+		}
+		w := g.next()
+		w.pass = &Pass{gate: g, report: report}
+		g.waiting--
+		g.inFlight++
+		close(w.done)
+	}
+}
+
+// next takes the first waiter of the most urgent lane. The caller knows that there is one.
+func (g *gate) next() *waiter {
+	for lane, line := range g.lanes {
+		if len(line) > 0 {
+			w := line[0]
+			line[0] = nil // the array behind the slice lives on
+			g.lanes[lane] = line[1:]
+			return w
+		}
+	}
+	panic("pace: waiting count without a waiter")
+}
+
+func (g *gate) dismiss(err error) {
+	for g.waiting > 0 {
+		w := g.next()
+		w.err = err
+		g.waiting--
+		close(w.done)
+	}
+}
+
+func (g *gate) again(after time.Duration) {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.timer = time.AfterFunc(max(after, time.Millisecond), func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.dispatch()
+	})
+}
+
+func (g *gate) setPause(p Pause) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !p.Until.After(g.pause.Until) {
+		return
+	}
+	g.pause = p
+	g.dispatch()
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.dismiss(ErrClosed)
+}
+
+// Pass is the right to make one call now.
+type Pass struct {
+	gate   *gate
+	report func(error)
+	left   bool // guarded by gate.mu
+}
+
+// Leave gives the pass back with what the call says about the API. The second time does nothing.
+func (p *Pass) Leave(h Health) {
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	if p.left {
+		return
+	}
+	p.left = true
+	switch h {
+	case Well:
+		p.report(nil)
+	case Sick:
+		p.report(errSick)
+	default:
+		p.report(errNone)
+	}
+	p.gate.inFlight--
+	p.gate.dispatch()
+}

@@ -1,0 +1,173 @@
+// Package pace decides when a call to WeChat may be made. Each account and endpoint has a gate with
+//
+//   - a pause, set by WeChat's quota answers: callers wait it out when it is short and are told when
+//     to come back when it is long;
+//   - a bulkhead: a bounded number of calls at once, so that an API that hangs holds few goroutines;
+//   - a token bucket: calls a second;
+//   - a circuit breaker: a sick API is asked once in a while instead of by everybody;
+//   - a waiting line by lane: among those who wait, the most urgent lane goes first, and within a
+//     lane who came first.
+//
+// Pauses are reckoned by the injected clock, because they come from WeChat's calendar and are shared
+// between replicas; the bucket and the breaker use the monotonic clock.
+package pace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/pkg/fault"
+)
+
+// Config is the pace of one account at one endpoint.
+type Config struct {
+	Rate            float64       `yaml:"rate" desc:"calls per second for each account and endpoint"`
+	Burst           int           `yaml:"burst" desc:"calls that may be made at once after a quiet time"`
+	InFlight        int           `yaml:"in_flight" desc:"calls that may be under way at the same time"`
+	Waiting         int           `yaml:"waiting" desc:"messages of an account that a process lets wait for their turn; more are delivered again later"`
+	Hold            time.Duration `yaml:"hold" desc:"longest wait of a message in memory; a longer pause delivers it again later"`
+	BreakerFailures uint32        `yaml:"breaker_failures" desc:"calls without a useful answer in a row that open the circuit breaker"`
+	BreakerOpen     time.Duration `yaml:"breaker_open" desc:"how long an open circuit breaker waits before it tries one call"`
+}
+
+// DefaultConfig returns a pace that a verified account stands.
+func DefaultConfig() Config {
+	return Config{
+		Rate: 100, Burst: 100, InFlight: 16, Waiting: 512, Hold: 90 * time.Second,
+		BreakerFailures: 5, BreakerOpen: 10 * time.Second,
+	}
+}
+
+// Validate reports every value that is out of range with its name.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, text string) {
+		if !ok {
+			errs = append(errs, errors.New(text))
+		}
+	}
+	check(c.Rate > 0 && c.Rate <= 100_000, "rate: must be more than 0 and at most 100000")
+	check(c.Burst >= 1, "burst: must be >= 1")
+	check(c.InFlight >= 1 && c.InFlight <= 10_000, "in_flight: must be 1 to 10000")
+	check(c.Waiting >= 1 && c.Waiting <= 100_000, "waiting: must be 1 to 100000")
+	check(c.Hold > 0 && c.Hold <= 10*time.Minute, "hold: must be more than 0 and at most 10m")
+	check(c.BreakerFailures >= 1, "breaker_failures: must be >= 1")
+	check(c.BreakerOpen > 0, "breaker_open: must be more than 0")
+	return errors.Join(errs...)
+}
+
+// ErrBusy is returned when the waiting line is full or the wait was too long: come back later.
+var ErrBusy = fault.New(fault.Exhausted, "too many messages of the account wait for WeChat")
+
+// ErrClosed is returned after Close.
+var ErrClosed = fault.New(fault.Unavailable, "the sender is stopping")
+
+// Pause holds back the calls of an account to an endpoint.
+type Pause struct {
+	Until   time.Time
+	Errcode int32
+	Reason  string
+	Refuse  bool // messages are refused until then instead of waiting
+}
+
+// PausedError tells that the pause is longer than a message may wait in memory.
+type PausedError struct{ Pause Pause }
+
+// Error gives the reason and the end of the pause.
+func (e *PausedError) Error() string {
+	return fmt.Sprintf("paused until %s: %s", e.Pause.Until.UTC().Format(time.RFC3339), e.Pause.Reason)
+}
+
+// Health is what a call says about the API, not about the message.
+type Health uint8
+
+// Healths.
+const (
+	Unknown Health = iota // says nothing: no call was made
+	Well                  // WeChat gave an answer that it meant
+	Sick                  // no connection, no answer, or "system busy"
+)
+
+// Key names a gate. Both parts come from configuration, so the number of gates is bounded.
+type Key struct{ Account, Endpoint string }
+
+// Gates holds one gate for each account and endpoint. It is safe for concurrent use.
+type Gates struct {
+	cfg     Config
+	now     func() time.Time
+	breaker func(Key, string)
+
+	mu     sync.Mutex // guards gates and closed
+	gates  map[Key]*gate
+	closed bool
+}
+
+// New returns gates without any pause. breaker, when not nil, is told about every change of a
+// circuit breaker ("open", "half-open", "closed"); it must not call back.
+func New(cfg Config, now func() time.Time, breaker func(Key, string)) *Gates {
+	if breaker == nil {
+		breaker = func(Key, string) {}
+	}
+	return &Gates{cfg: cfg, now: now, breaker: breaker, gates: map[Key]*gate{}}
+}
+
+// Enter waits for the turn of one call. It fails with a *PausedError, ErrBusy, ErrClosed or the
+// error of the context. The Pass must be given back with Leave.
+func (g *Gates) Enter(ctx context.Context, key Key, lane senderv1.Lane) (*Pass, error) {
+	gate, err := g.gate(key)
+	if err != nil {
+		return nil, err
+	}
+	return gate.enter(ctx, lane)
+}
+
+// Pause holds back calls. Of two pauses the one that ends later wins. Those who wait already are told.
+func (g *Gates) Pause(key Key, p Pause) {
+	if gate, err := g.gate(key); err == nil {
+		gate.setPause(p)
+	}
+}
+
+// Paused returns the pause that holds now.
+func (g *Gates) Paused(key Key) (Pause, bool) {
+	gate, err := g.gate(key)
+	if err != nil {
+		return Pause{}, false
+	}
+	gate.mu.Lock()
+	defer gate.mu.Unlock()
+	return gate.pause, gate.pause.Until.After(g.now())
+}
+
+// Close sends everybody who waits away with ErrClosed. Calls under way may still Leave.
+func (g *Gates) Close() {
+	g.mu.Lock()
+	g.closed = true
+	gates := make([]*gate, 0, len(g.gates))
+	for _, gate := range g.gates {
+		gates = append(gates, gate)
+	}
+	g.mu.Unlock()
+	for _, gate := range gates {
+		gate.close()
+	}
+}
+
+func (g *Gates) gate(key Key) (*gate, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, ErrClosed
+	}
+	if gate, ok := g.gates[key]; ok {
+		return gate, nil
+	}
+	gate := newGate(key, g.cfg, g.now, g.breaker)
+	g.gates[key] = gate
+	return gate, nil
+}

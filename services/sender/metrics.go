@@ -1,0 +1,61 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/services/sender/internal/pace"
+)
+
+// metrics are counted by account, class of error code, lane and state: all of them are bounded by
+// configuration and code.
+type metrics struct {
+	calls     metric.Float64Histogram
+	settled   metric.Int64Counter
+	ambiguous metric.Int64Counter
+	breakers  metric.Int64Counter
+}
+
+func newMetrics(p metric.MeterProvider) (*metrics, error) {
+	meter := p.Meter(scope)
+	calls, err1 := meter.Float64Histogram("wxbus.sender.call.duration", metric.WithUnit("s"),
+		metric.WithDescription("calls of message/custom/send by account and class of the answer"),
+		metric.WithExplicitBucketBoundaries(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
+	settled, err2 := meter.Int64Counter("wxbus.sender.settled",
+		metric.WithDescription("messages that came to an end by account, lane and state"))
+	ambiguous, err3 := meter.Int64Counter("wxbus.sender.ambiguous",
+		metric.WithDescription("messages of which nobody knows whether the fan got them"))
+	breakers, err4 := meter.Int64Counter("wxbus.sender.breaker.changes",
+		metric.WithDescription("changes of the circuit breaker by account and new state"))
+	return &metrics{calls, settled, ambiguous, breakers}, errors.Join(err1, err2, err3, err4)
+}
+
+// Called implements deliver.Observer.
+func (m *metrics) Called(ctx context.Context, account, class string, took time.Duration) {
+	m.calls.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("account", account), attribute.String("class", class)))
+}
+
+// Settled implements deliver.Observer.
+func (m *metrics) Settled(ctx context.Context, account string, lane senderv1.Lane, state senderv1.SendState) {
+	m.settled.Add(ctx, 1, metric.WithAttributes(
+		attribute.String("account", account), attribute.String("lane", word(lane.String(), "LANE_")),
+		attribute.String("state", word(state.String(), "SEND_STATE_"))))
+	if state == senderv1.SendState_SEND_STATE_AMBIGUOUS {
+		m.ambiguous.Add(ctx, 1, metric.WithAttributes(attribute.String("account", account)))
+	}
+}
+
+// breaker is told by the gates about every change of a circuit breaker.
+func (m *metrics) breaker(key pace.Key, state string) {
+	m.breakers.Add(context.Background(), 1, metric.WithAttributes(
+		attribute.String("account", key.Account), attribute.String("endpoint", key.Endpoint), attribute.String("state", state)))
+}
+
+func word(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }

@@ -1,0 +1,232 @@
+// Package sender is the sender: it accepts messages for fans, keeps WeChat's windows and quotas, calls
+// message/custom/send and tells what became of every message.
+//
+// Any number of replicas may run. What they share is in NATS: the queue OUTBOUND, the state of every send
+// (bucket sends), the windows (bucket grants) and the pauses. See README.md.
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc"
+
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/lifecycle"
+	"github.com/wxbus/wxbus/pkg/telemetry"
+	"github.com/wxbus/wxbus/pkg/tokens"
+	"github.com/wxbus/wxbus/pkg/topology"
+
+	"github.com/wxbus/wxbus/services/sender/internal/deliver"
+	"github.com/wxbus/wxbus/services/sender/internal/facts"
+	"github.com/wxbus/wxbus/services/sender/internal/intake"
+	"github.com/wxbus/wxbus/services/sender/internal/owners"
+	"github.com/wxbus/wxbus/services/sender/internal/pace"
+	"github.com/wxbus/wxbus/services/sender/internal/pauses"
+	"github.com/wxbus/wxbus/services/sender/internal/sends"
+	"github.com/wxbus/wxbus/services/sender/internal/windows"
+)
+
+const scope = "github.com/wxbus/wxbus/services/sender"
+
+// Deps are what the service works with. Nothing in it is the service's to close.
+type Deps struct {
+	Accounts *account.Directory
+	Bus      *bus.Conn
+	Topology *topology.Topology
+	// Tokens is started before the service and stopped after it.
+	Tokens *tokens.Client
+	// HTTP calls WeChat; nil means a client of our own.
+	HTTP *http.Client
+	Tel  *telemetry.Telemetry
+	Log  *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Rand draws the jitter of pauses; nil means a random seed.
+	Rand *rand.Rand
+	// Instance names the replica in send records; it must be unique among those that run.
+	Instance string
+}
+
+// Service is the sender. It is a lifecycle.Component.
+type Service struct {
+	senderv1.UnimplementedSenderServiceServer
+
+	cfg     Config
+	deps    Deps
+	metrics *metrics
+
+	mu    sync.RWMutex // guards parts
+	parts *parts
+}
+
+// parts exist from Start on.
+type parts struct {
+	sends     *sends.Store
+	intake    *intake.Intake
+	gates     *pace.Gates
+	pauses    *pauses.Pauses
+	consumers []*bus.Consumer
+}
+
+var (
+	_ lifecycle.Component          = (*Service)(nil)
+	_ senderv1.SenderServiceServer = (*Service)(nil)
+)
+
+// New checks the configuration and starts nothing.
+func New(cfg Config, d Deps) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	if d.Accounts == nil || d.Bus == nil || d.Topology == nil || d.Tokens == nil || d.Tel == nil || d.Instance == "" {
+		return nil, fault.New(fault.Internal, "sender: Accounts, Bus, Topology, Tokens, Tel and Instance are required")
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Rand == nil {
+		d.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	m, err := newMetrics(d.Tel.MeterProvider)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, deps: d, metrics: m}, nil
+}
+
+// Name implements lifecycle.Component.
+func (s *Service) Name() string { return "sender" }
+
+// Start opens the buckets, which must exist, and begins to read the streams.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parts != nil {
+		return errors.New("sender: already started")
+	}
+	p, err := s.build(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.pauses.Start(ctx); err != nil {
+		return err
+	}
+	for i, c := range p.consumers {
+		if err := c.Start(ctx); err != nil {
+			for _, started := range p.consumers[:i] {
+				err = errors.Join(err, started.Stop(ctx))
+			}
+			return errors.Join(err, p.pauses.Stop(ctx))
+		}
+	}
+	s.parts = p
+	return nil
+}
+
+func (s *Service) build(ctx context.Context) (*parts, error) {
+	buckets := map[string]jetstream.KeyValue{}
+	for _, name := range []string{topology.BucketSends, topology.BucketGrants, topology.BucketOwners} {
+		kv, err := s.deps.Bus.JS().KeyValue(ctx, name)
+		if err != nil {
+			return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("open bucket %s: %w", name, err))
+		}
+		buckets[name] = kv
+	}
+	d := s.deps
+	records := sends.New(buckets[topology.BucketSends], d.Now)
+	ledger := windows.New(buckets[topology.BucketGrants], records, s.cfg.Grants, s.cfg.WindowGrace, d.Now)
+	gates := pace.New(s.cfg.Pace, d.Now, s.metrics.breaker)
+	shared := pauses.New(buckets[topology.BucketSends], gates, d.Log)
+	owner := owners.New(buckets[topology.BucketOwners])
+	told := facts.New(d.Bus, d.Now)
+	worker, err := deliver.New(s.deliverConfig(), deliver.Deps{
+		Accounts: d.Accounts, Sends: records, Windows: ledger, Owners: owner, Facts: told, Gates: gates, Pauses: shared,
+		Tokens: d.Tokens, HTTP: d.HTTP, Tracer: d.Tel.TracerProvider.Tracer(scope), Observer: s.metrics,
+		Log: d.Log, Now: d.Now, Rand: d.Rand,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &parts{
+		sends: records, gates: gates, pauses: shared,
+		intake: intake.New(intake.Deps{
+			Accounts: d.Accounts, Topology: d.Topology, Bus: d.Bus, Sends: records, Windows: ledger, Owners: owner,
+			Facts: told, Gates: gates, Observer: s.metrics, Now: d.Now,
+		}),
+		consumers: s.consumers(ledger, worker),
+	}, nil
+}
+
+// Stop lets calls under way finish and waits for all goroutines.
+func (s *Service) Stop(ctx context.Context) error {
+	s.mu.RLock()
+	p := s.parts
+	s.mu.RUnlock()
+	if p == nil {
+		return nil
+	}
+	p.gates.Close() // who waits for a turn goes back to the bus
+	var errs []error
+	for _, c := range p.consumers {
+		errs = append(errs, c.Stop(ctx))
+	}
+	return errors.Join(append(errs, p.pauses.Stop(ctx))...)
+}
+
+// RegisterGRPC registers SenderService.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) { senderv1.RegisterSenderServiceServer(r, s) }
+
+// Send implements SenderService.
+func (s *Service) Send(ctx context.Context, req *senderv1.SendRequest) (*senderv1.SendResponse, error) {
+	p, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	return p.intake.Send(ctx, req)
+}
+
+// GetSend implements SenderService.
+func (s *Service) GetSend(ctx context.Context, req *senderv1.GetSendRequest) (*senderv1.GetSendResponse, error) {
+	p, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	rec, err := p.sends.Get(ctx, req.GetAccount(), req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return &senderv1.GetSendResponse{Record: rec.Rec}, nil
+}
+
+// GetQuota implements SenderService.
+func (s *Service) GetQuota(ctx context.Context, req *senderv1.GetQuotaRequest) (*senderv1.GetQuotaResponse, error) {
+	p, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	return p.intake.Quota(ctx, req)
+}
+
+func (s *Service) running() (*parts, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.parts == nil {
+		return nil, fault.New(fault.Unavailable, "the sender is starting")
+	}
+	return s.parts, nil
+}

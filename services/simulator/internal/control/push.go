@@ -1,0 +1,58 @@
+package control
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/wxbus/wxbus/services/simulator/internal/codec"
+	"github.com/wxbus/wxbus/services/simulator/internal/pusher"
+)
+
+func textContent(s string) codec.Content { return codec.Content{Type: codec.TypeText, Text: s} }
+
+type pushBody struct {
+	pusher.Push
+	Copies int  `json:"copies,omitempty"` // sent at once, each to another replica
+	Async  bool `json:"async,omitempty"`  // answer at once, push in the background
+}
+
+// push makes one push. Without async it answers when the push is over.
+func (s *Server) push(r *http.Request) (any, error) {
+	var body pushBody
+	if err := decode(r, maxBody, &body); err != nil {
+		return nil, err
+	}
+	copies := max(body.Copies, 1)
+	if !body.Async {
+		result, err := s.Pusher.PushConcurrently(r.Context(), body.Push, copies)
+		if err != nil {
+			return nil, badRequest(err)
+		}
+		return result, nil
+	}
+	if err := s.Pusher.Check(body.Push); err != nil {
+		return nil, badRequest(err)
+	}
+	started := s.Pusher.After(0, func(ctx context.Context) {
+		_, _ = s.Pusher.PushConcurrently(ctx, body.Push, copies) // Check found what could be wrong; the fan's screen shows the rest
+	})
+	if !started {
+		return nil, problem{http.StatusServiceUnavailable, "the simulator is not running, or too many pushes wait"}
+	}
+	return done{true}, nil
+}
+
+func (s *Server) kinds(*http.Request) (any, error) {
+	m, e := pusher.Kinds()
+	return map[string][]string{"messages": m, "events": e}, nil
+}
+
+const listedPushes = 1000
+
+// pushes returns the newest pushes with their attempts.
+func (s *Server) pushes(*http.Request) (any, error) {
+	all := s.Ledger.Pushes()
+	return all[max(0, len(all)-listedPushes):], nil
+}
+
+func (s *Server) log(*http.Request) (any, error) { return s.Ledger.Lines(), nil }

@@ -1,0 +1,189 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
+
+	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
+
+	"github.com/wxbus/wxbus/services/token/internal/record"
+	"github.com/wxbus/wxbus/services/token/internal/store"
+)
+
+const (
+	// behind is how long memory may take to show a write of another replica.
+	behind = 200 * time.Millisecond
+	// budgetBackoff is short although the budget returns much later: the system that took our token
+	// away usually leaves another one, which the normal mode finds.
+	budgetBackoff = 5 * time.Second
+)
+
+// fly does the job or finds that another replica did. It waits for a lease that somebody holds; when
+// nothing happened for as long as a lease lasts, whatever the clocks say, it takes over.
+func (r *Refresher) fly(ctx context.Context, a account.Account, j job) (*tokenv1.TokenRecord, error) {
+	dead := store.Record{}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("refresh token of account %s: %w", a.Name, context.Cause(ctx)))
+		}
+		cur, err := r.Store.Load(ctx, a.Name)
+		if err != nil {
+			return nil, err
+		}
+		if r.done(j, cur.Rec) {
+			return cur.Rec, nil
+		}
+		if wait := record.Leased(cur.Rec, r.cfg.Instance, r.Now()); wait > 0 && cur.Revision != dead.Revision {
+			if !r.Store.Wait(ctx, a.Name, cur.Revision, min(wait, r.cfg.Lease)) {
+				dead = cur
+			}
+			continue
+		}
+		leased, err := r.Store.Put(ctx, a.Name, record.Lease(cur.Rec, r.cfg.Instance, r.Now(), r.cfg.Lease), cur.Revision)
+		if errors.Is(err, store.ErrChanged) {
+			r.Store.Wait(ctx, a.Name, cur.Revision, behind)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rec, err := r.refresh(ctx, a, j, leased)
+		if errors.Is(err, record.ErrLost) || errors.Is(err, store.ErrChanged) {
+			r.Log.WarnContext(ctx, "late token refresh dropped", logkey.Account, a.Name)
+			continue
+		}
+		return rec, err
+	}
+}
+
+// done is good after the bucket was read. A generation that is not known to the bucket was lost with
+// it: then the current token is the answer.
+func (r *Refresher) done(j job, rec *tokenv1.TokenRecord) bool {
+	if j.bad > rec.GetToken().GetGeneration() {
+		j.bad = 0
+	}
+	return r.good(j, rec)
+}
+
+// refresh asks WeChat and stores the answer. cur holds our lease.
+func (r *Refresher) refresh(ctx context.Context, a account.Account, j job, cur store.Record) (*tokenv1.TokenRecord, error) {
+	base := cur.Rec.GetToken().GetGeneration()
+	reported := base > 0 && j.bad == base
+	fetched, err := r.fetch(ctx, a, false)
+	if err != nil {
+		return nil, r.fail(ctx, a, cur, err)
+	}
+	same := fetched.Value == cur.Rec.GetToken().GetValue()
+	if reported && same {
+		if cur, err = r.spend(ctx, a, cur); err != nil {
+			return nil, err
+		}
+		if fetched, err = r.fetch(ctx, a, true); err != nil {
+			return nil, r.fail(ctx, a, cur, err)
+		}
+	}
+	next, err := record.Refresh(cur.Rec, r.cfg.Instance, base, fetched, r.Now())
+	if err != nil {
+		return nil, err
+	}
+	if reported && r.outside(cur.Rec, same) {
+		next = record.Outside(next)
+		r.warn(ctx, a, j, cur.Rec, next)
+	}
+	return r.save(ctx, a, next, cur)
+}
+
+// spend enters a forced refresh into the budget, or tells when the budget allows one.
+func (r *Refresher) spend(ctx context.Context, a account.Account, cur store.Record) (store.Record, error) {
+	now := r.Now()
+	if a.TokenAPI == account.TokenAPIToken {
+		err := fault.New(fault.Unavailable, "WeChat answered with the very token that it refuses")
+		return cur, r.fail(ctx, a, cur, &Denied{Err: err, Backoff: r.cfg.FailedBackoff})
+	}
+	if at := record.ForceAt(cur.Rec, r.cfg.Budget, now); at.After(now) {
+		wait := at.Sub(now)
+		err := fault.Errorf(fault.Exhausted, "WeChat refuses the current token and the budget of forced refreshes is used up until %s",
+			at.UTC().Format(time.RFC3339))
+		err = fault.Wrap(fault.Exhausted, fault.After(wait, err))
+		return cur, r.fail(ctx, a, cur, &Denied{Err: err, Backoff: min(wait, budgetBackoff)})
+	}
+	next := record.Lease(record.Force(cur.Rec, now), r.cfg.Instance, now, r.cfg.Lease)
+	return r.Store.Put(ctx, a.Name, next, cur.Revision)
+}
+
+func (r *Refresher) fetch(ctx context.Context, a account.Account, force bool) (record.Fetched, error) {
+	mode := "normal"
+	if force {
+		mode = "forced"
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.UpstreamTimeout)
+	defer cancel()
+	answer, err := r.Upstream.Fetch(ctx, a, force)
+	if err != nil {
+		r.Observer.Refreshed(ctx, a.Name, mode, fault.KindOf(err).String())
+		return record.Fetched{}, err
+	}
+	r.Observer.Refreshed(ctx, a.Name, mode, "ok")
+	return record.Fetched{Value: answer.Value, Expires: answer.Expires, Forced: force}, nil
+}
+
+// fail gives the lease back, so that another replica need not wait for its end, and returns err.
+func (r *Refresher) fail(ctx context.Context, a account.Account, cur store.Record, err error) error {
+	next, lost := record.Fail(cur.Rec, r.cfg.Instance, cur.Rec.GetToken().GetGeneration(), err.Error())
+	if lost == nil {
+		_, lost = r.Store.Put(ctx, a.Name, next, cur.Revision)
+	}
+	if lost != nil {
+		r.Log.DebugContext(ctx, "token lease not given back", logkey.Account, a.Name, logkey.Error, lost)
+	}
+	return err
+}
+
+// save stores a refreshed token. It is kept trying while the bus is away, because the token that it
+// replaces may be dead.
+func (r *Refresher) save(ctx context.Context, a account.Account, next *tokenv1.TokenRecord, cur store.Record) (*tokenv1.TokenRecord, error) {
+	for {
+		saved, err := r.Store.Put(ctx, a.Name, next, cur.Revision)
+		switch {
+		case err == nil:
+			return saved.Rec, nil
+		case errors.Is(err, store.ErrChanged):
+			// A write of ours that timed out may have been stored after all.
+			now, loadErr := r.Store.Load(ctx, a.Name)
+			if loadErr == nil && now.Rec.GetToken().GetValue() == next.GetToken().GetValue() {
+				return now.Rec, nil
+			}
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(behind):
+		}
+	}
+}
+
+// outside tells whether the refused token shows that another system refreshes with the same AppSecret:
+// it was fetched a moment ago, or WeChat has another one although ours had long to live.
+func (r *Refresher) outside(rec *tokenv1.TokenRecord, same bool) bool {
+	now := r.Now()
+	age := now.Sub(time.UnixMilli(rec.GetRefreshedUnixMs()))
+	replaced := !same && record.Remaining(rec, now) > r.cfg.Ahead
+	return age < r.cfg.Fresh || replaced
+}
+
+func (r *Refresher) warn(ctx context.Context, a account.Account, j job, old, next *tokenv1.TokenRecord) {
+	now := r.Now()
+	r.Observer.Outside(ctx, a.Name)
+	r.Log.WarnContext(ctx, "another system refreshes this AppSecret",
+		logkey.Account, a.Name, logkey.Generation, j.bad, logkey.Errcode, j.errcode,
+		"age", now.Sub(time.UnixMilli(old.GetRefreshedUnixMs())),
+		"remaining", record.Remaining(old, now),
+		"outside_refreshes", next.GetOutsideRefreshes())
+}

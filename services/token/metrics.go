@@ -1,0 +1,35 @@
+package token
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// metrics counts by account, mode and fault kind: all of them are bounded by configuration and code.
+type metrics struct {
+	refreshes metric.Int64Counter
+	outside   metric.Int64Counter
+}
+
+func newMetrics(p metric.MeterProvider) (*metrics, error) {
+	meter := p.Meter(scope)
+	refreshes, err1 := meter.Int64Counter("wxbus.token.refreshes",
+		metric.WithDescription("calls to WeChat's token API by account, mode (normal, forced) and result"))
+	outside, err2 := meter.Int64Counter("wxbus.token.outside_refreshes",
+		metric.WithDescription("tokens that went bad because another system refreshes with the same AppSecret"))
+	return &metrics{refreshes, outside}, errors.Join(err1, err2)
+}
+
+// Refreshed implements refresh.Observer.
+func (m *metrics) Refreshed(ctx context.Context, account, mode, result string) {
+	m.refreshes.Add(ctx, 1, metric.WithAttributes(
+		attribute.String("account", account), attribute.String("mode", mode), attribute.String("result", result)))
+}
+
+// Outside implements refresh.Observer.
+func (m *metrics) Outside(ctx context.Context, account string) {
+	m.outside.Add(ctx, 1, metric.WithAttributes(attribute.String("account", account)))
+}

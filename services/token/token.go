@@ -1,0 +1,157 @@
+// Package token is the token service: one current access token per account for the whole cluster.
+//
+// Any number of replicas may run. They share the bucket tokens, in which the sealed record of an
+// account carries the token, its generation, the lease of the replica that refreshes now and the budget of
+// forced refreshes. See README.md.
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
+
+	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/lifecycle"
+	"github.com/wxbus/wxbus/pkg/secret"
+	"github.com/wxbus/wxbus/pkg/telemetry"
+	"github.com/wxbus/wxbus/pkg/topology"
+
+	"github.com/wxbus/wxbus/services/token/internal/refresh"
+	"github.com/wxbus/wxbus/services/token/internal/store"
+	"github.com/wxbus/wxbus/services/token/internal/upstream"
+)
+
+const scope = "github.com/wxbus/wxbus/services/token"
+
+// Deps are what the service works with. Nothing in it is the service's to close.
+type Deps struct {
+	Accounts *account.Directory
+	Bus      *bus.Conn
+	// Sealer has the master key; every process that uses pkg/tokens needs the same.
+	Sealer *secret.Sealer
+	// HTTP calls WeChat; nil means a client of our own.
+	HTTP *http.Client
+	Tel  *telemetry.Telemetry
+	Log  *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Rand draws the jitter; nil means a random seed.
+	Rand *rand.Rand
+	// Instance names the replica in leases; it must be unique.
+	Instance string
+}
+
+// Service is the token service. It is a lifecycle.Component.
+type Service struct {
+	tokenv1.UnimplementedTokenServiceServer
+
+	cfg  Config
+	deps Deps
+	up   *upstream.Upstream
+	obs  *metrics
+
+	mu        sync.RWMutex // guards the fields below
+	store     *store.Store
+	refresher *refresh.Refresher
+}
+
+var (
+	_ lifecycle.Component        = (*Service)(nil)
+	_ tokenv1.TokenServiceServer = (*Service)(nil)
+)
+
+// New checks the configuration and starts nothing.
+func New(cfg Config, d Deps) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	if d.Sealer == nil {
+		return nil, fault.New(fault.Invalid, "master_key: must be set: tokens are stored sealed")
+	}
+	if d.Accounts == nil || d.Bus == nil || d.Tel == nil || d.Instance == "" {
+		return nil, fault.New(fault.Internal, "token: Accounts, Bus, Tel and Instance are required")
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Rand == nil {
+		d.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	obs, err := newMetrics(d.Tel.MeterProvider)
+	if err != nil {
+		return nil, err
+	}
+	up, err := upstream.New(upstream.Config{
+		HTTP: d.HTTP, Now: d.Now, Tracer: d.Tel.TracerProvider.Tracer(scope),
+		RefusedBackoff: cfg.RefusedBackoff, FailedBackoff: cfg.FailedBackoff,
+	}, d.Accounts.All())
+	if err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, deps: d, up: up, obs: obs}, nil
+}
+
+// Name implements lifecycle.Component.
+func (s *Service) Name() string { return "token" }
+
+// Start reads the bucket tokens, which must exist, and begins to refresh ahead of expiry.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.store != nil {
+		return errors.New("token: already started")
+	}
+	kv, err := s.deps.Bus.JS().KeyValue(ctx, topology.BucketTokens)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, fmt.Errorf("open bucket %s: %w", topology.BucketTokens, err))
+	}
+	records := store.New(kv, s.deps.Sealer, s.deps.Log)
+	if err := records.Start(ctx); err != nil {
+		return err
+	}
+	s.store = records
+	s.refresher = refresh.New(s.refreshConfig(), refresh.Deps{
+		Accounts: s.deps.Accounts, Store: records, Upstream: s.up, Observer: s.obs,
+		Log: s.deps.Log, Now: s.deps.Now, Rand: s.deps.Rand,
+	})
+	s.refresher.Start(ctx)
+	return nil
+}
+
+func (s *Service) refreshConfig() refresh.Config {
+	return refresh.Config{
+		Instance: s.deps.Instance,
+		Ahead:    s.cfg.RefreshAhead, Jitter: s.cfg.Jitter, Lease: s.cfg.Lease,
+		UpstreamTimeout: s.cfg.UpstreamTimeout, Fresh: s.cfg.Fresh, Budget: s.cfg.budget(),
+		RefusedBackoff: s.cfg.RefusedBackoff, FailedBackoff: s.cfg.FailedBackoff, Parallel: s.cfg.Parallel,
+	}
+}
+
+// Stop ends refreshes under way and waits for all goroutines.
+func (s *Service) Stop(ctx context.Context) error {
+	s.mu.RLock()
+	records, refresher := s.store, s.refresher
+	s.mu.RUnlock()
+	if records == nil {
+		return nil
+	}
+	refresher.Stop()
+	return records.Stop(ctx)
+}
+
+// RegisterGRPC registers TokenService.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) { tokenv1.RegisterTokenServiceServer(r, s) }
