@@ -30,3 +30,12 @@ var DecodeAck = decodeAck
 
 // FormatParent writes a traceparent.
 var FormatParent = formatParent
+
+// Servers returns the names of the servers that c is connected to.
+func (c *Conn) Servers() []string {
+	var names []string
+	for _, l := range c.links {
+		names = append(names, l.nc.ConnectedServerName())
+	}
+	return names
+}

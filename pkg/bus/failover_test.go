@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -248,4 +250,79 @@ func TestHandlersErrorsOfStopAreNoTries(t *testing.T) {
 	letters, err := e.Conn.DeadLetters().List(t.Context(), bus.DeadLetterFilter{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, letters)
+}
+
+// TestOrderSurvivesCrashes kills readers in the middle of their work, again and again, while fans go on
+// writing. What counts is the first success of each message.
+func TestOrderSurvivesCrashes(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second, AckWait: 2 * time.Second}))
+	const fans, crashes = 12, 3
+	rng := rand.New(rand.NewPCG(3, 5))
+	var mu sync.Mutex // guards rng and the maps
+	first, seen := make(map[string][]uint64), make(map[uint64]bool)
+	handler := func(dead *atomic.Bool) bus.Handler {
+		return func(ctx context.Context, d *bus.Delivery) error {
+			mu.Lock()
+			pause, fails := time.Duration(rng.IntN(4000))*time.Microsecond, rng.IntN(100) < 5 && d.NumDelivered < 3
+			mu.Unlock()
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if dead.Load() { // a dead process has no effects
+				return errors.New("dead")
+			}
+			if fails {
+				return errors.New("try later")
+			}
+			if !seen[d.Seq] {
+				seen[d.Seq] = true
+				first[topology.LaneKey(d.Subject)] = append(first[topology.LaneKey(d.Subject)], d.Seq)
+			}
+			return nil
+		}
+	}
+	want := make(map[string][]uint64)
+	total := 0
+	say := func() {
+		for range 30 {
+			mu.Lock()
+			fan := rng.IntN(fans)
+			mu.Unlock()
+			ack := publish(t, e.Conn, fmt.Sprintf("fan%d", fan), "")
+			key := fmt.Sprintf("shop.fan%d", fan)
+			want[key] = append(want[key], ack.Seq)
+			total++
+		}
+	}
+	done := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(seen)
+	}
+	for i := range crashes {
+		conn, dead := e.NewConn(t, fmt.Sprint("doomed", i)), &atomic.Bool{}
+		c := conn.NewConsumer(ruleConsumer(nil), handler(dead))
+		require.NoError(t, c.Start(t.Context()))
+		before := done()
+		say()
+		require.Eventually(t, func() bool { return done() >= min(before+10, total) }, 30*time.Second, time.Millisecond)
+		mu.Lock()
+		dead.Store(true)
+		conn.NC().Close()
+		mu.Unlock()
+		say()
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), wait)
+			defer cancel()
+			_ = c.Stop(ctx)
+		})
+	}
+	bustest.Run(t, e.NewConn(t, "survivor").NewConsumer(ruleConsumer(nil), handler(&atomic.Bool{})))
+	say()
+	require.Eventually(t, func() bool { return done() == total }, 30*time.Second, 10*time.Millisecond)
+	require.Equal(t, want, first)
 }

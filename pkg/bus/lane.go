@@ -2,6 +2,7 @@ package bus
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,7 +23,8 @@ type holding struct {
 	msg      jetstream.Msg
 	delivery *Delivery
 	key      string
-	touched  time.Time // when the server last heard of it; guarded by partition.mu
+	touched  time.Time   // when the server last heard of it; guarded by partition.mu
+	answered atomic.Bool // set before the server is told the outcome
 }
 
 // lane is the messages of one key. Exactly one of them is handled at a time.
@@ -155,6 +157,7 @@ func (p *partition) run(l *lane, h *holding) {
 	defer p.c.conn.metrics.lanes.Add(p.base, -1, p.c.labels.consumer.add...)
 	for h != nil {
 		err := p.c.handle(p.base, h.delivery)
+		h.answered.Store(true)
 		retry, delay := p.c.settle(p.base, p.stop, h, err)
 		p.mu.Lock()
 		l.running = nil
@@ -190,20 +193,27 @@ func (p *partition) giveBack() {
 }
 
 // tick keeps what we hold from being delivered again, lets lanes go on whose parked message is overdue,
-// and ends a recovery, until drain and beyond while handlers run.
+// and ends a recovery; until drain, and beyond while handlers run.
 func (p *partition) tick() {
 	every := min(p.config.AckWait/3, time.Second)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	var recovery <-chan time.Time
 	for {
 		select {
 		case <-p.stop:
 			p.tickUntilIdle(ticker)
 			return
+		case <-p.watch:
+			recovery = time.After(recoveryPoll)
+		case <-recovery:
+			recovery = nil
+			if p.endRecovery() {
+				recovery = time.After(recoveryPoll)
+			}
 		case now := <-ticker.C:
 			p.touch(now)
 			p.expire(now)
-			p.endRecovery()
 		}
 	}
 }
@@ -230,7 +240,7 @@ func (p *partition) touch(now time.Time) {
 	var due []*holding
 	for _, l := range p.lanes {
 		if l.running != nil && now.Sub(l.running.touched) >= p.config.AckWait/3 {
-			due = append(due, l.running)
+			
 		}
 		for _, h := range l.waiting {
 			if now.Sub(h.touched) >= p.config.AckWait/3 {

@@ -34,6 +34,7 @@ type partition struct {
 	stop     chan struct{}
 	stopOnce sync.Once
 	freed    chan struct{} // a message left; capacity 1
+	watch    chan struct{} // a recovery began; capacity 1
 
 	mu       sync.Mutex // guards the fields below
 	iterator jetstream.MessagesContext
@@ -42,13 +43,12 @@ type partition struct {
 	draining bool
 	pin      string    // under which the newest message came
 	pinned   time.Time // when
-	recovery recovery
 }
 
 func newPartition(c *Consumer, durable string, stream jetstream.Stream, reader jetstream.Consumer) *partition {
 	p := &partition{
 		c: c, durable: durable, stream: stream, reader: reader, config: reader.CachedInfo().Config,
-		stop: make(chan struct{}), freed: make(chan struct{}, 1), lanes: make(map[string]*lane),
+		stop: make(chan struct{}), freed: make(chan struct{}, 1), watch: make(chan struct{}, 1), lanes: make(map[string]*lane),
 	}
 	// Asking again well before the pin runs out keeps it.
 	p.expiry = max(p.config.PinnedTTL*2/5, minExpiry)
@@ -168,19 +168,15 @@ func (p *partition) accept(msg jetstream.Msg) {
 	p.enter(h)
 }
 
-// notePin begins the recovery when the messages come under a new pin: another reader had the partition.
+// notePin recovers the lanes when the messages come under a new pin: another reader had the partition.
 func (p *partition) notePin(d *Delivery) {
 	pin := d.Header.Get(pinHeader)
 	p.mu.Lock()
 	changed := pin != p.pin
 	p.pin, p.pinned = pin, time.Now()
-	if changed {
-		p.beginRecovery()
-	}
-	due := p.recovery.due && d.NumDelivered == 1
 	p.mu.Unlock()
-	if due {
-		p.recoverLanes(d.Seq)
+	if changed {
+		p.recoverLanes()
 	}
 }
 

@@ -9,128 +9,154 @@ import (
 )
 
 const (
-	// The recovery looks at no more than this many messages, the newest before its own first one.
-	// Older ones can only be parked, not in work, and hold no lane then.
+	// The recovery looks at no more than this many messages. More are pending only when some wait for
+	// a distant try; those hold no lane then.
 	maxRecovered  = 4096
 	maxRecoverGap = 100_000
-	recoverBudget = 10 * time.Second
+	recoveryPoll  = 100 * time.Millisecond
 )
 
-// recovery is the state after a takeover. The former reader may have died with messages in work; the
-// server delivers those again only after AckWait, and meanwhile delivers newer ones. Without care a
-// fan's second message would be handled before the first.
+// recoverLanes runs when the partition came to this reader. The former one may have died with messages
+// in work; the server delivers those again only after AckWait, in any order, and meanwhile delivers
+// newer ones. Without care a fan's second message would be handled before the first.
 //
-// The server does not tell which messages those are, only that they lie between the consumer's ack floor
-// and our first new one. So the lanes of all messages in that range are held until they came again,
-// or until the server counts none that we do not have.
-type recovery struct {
-	due    bool // look at the range when the first new message comes
-	active bool // some lanes are held
-}
-
-// beginRecovery forgets what an earlier turn with this partition left: others have handled it since.
-// p.mu is held.
-func (p *partition) beginRecovery() {
-	p.recovery = recovery{due: true}
-	for _, l := range p.lanes {
-		clear(l.parked)
-		p.advance(l)
-	}
-}
-
-// recoverLanes holds the lanes of messages that a former reader may have in work; first is the sequence
-// of our first new message.
-func (p *partition) recoverLanes(first uint64) {
-	ctx, cancel := context.WithTimeout(p.base, recoverBudget)
+// The server does not tell which messages those are, only that they lie between the ack floor and the
+// last delivered one. So the lanes of all messages in that range are held until they came again, or until
+// the server counts none that we do not have. It runs before the first message enters.
+func (p *partition) recoverLanes() {
+	// Not longer, or the pin runs out meanwhile.
+	ctx, cancel := context.WithTimeout(p.base, p.expiry)
 	defer cancel()
-	pending, err := p.inDoubt(ctx, first)
+	pending, floor, err := p.inDoubt(ctx)
 	if err != nil {
 		p.c.conn.log.Warn("takeover without knowing what the former reader had",
 			"service", p.c.cfg.Service, "durable", p.durable, "error", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.recovery = recovery{active: len(pending) > 0}
-	for _, d := range pending {
-		key := p.c.laneOf(d)
-		l := p.lanes[key]
-		if l == nil {
-			l = &lane{key: key}
-			p.lanes[key] = l
+	for _, l := range p.lanes {
+		for seq := range l.parked {
+			if seq <= floor {
+				delete(l.parked, seq)
+			}
 		}
-		if _, parked := l.parked[d.Seq]; !parked && !l.has(d.Seq) {
-			p.park(l, d.Seq, 0, 0, true)
+	}
+	for _, d := range pending {
+		p.doubt(d)
+	}
+	for _, l := range p.lanes {
+		p.advance(l)
+	}
+	if len(pending) > 0 {
+		select {
+		case p.watch <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// inDoubt lists the messages between the ack floor and first that this durable reads.
-func (p *partition) inDoubt(ctx context.Context, first uint64) ([]*Delivery, error) {
+// doubt holds the lane of a message that a former reader may have. p.mu is held.
+func (p *partition) doubt(d *Delivery) {
+	key := p.c.laneOf(d)
+	l := p.lanes[key]
+	if l == nil {
+		l = &lane{key: key}
+		p.lanes[key] = l
+	}
+	if _, parked := l.parked[d.Seq]; !parked && !l.has(d.Seq) {
+		p.park(l, d.Seq, 0, 0, true)
+	}
+}
+
+// inDoubt lists the messages between the ack floor and the last delivered one that this durable reads.
+func (p *partition) inDoubt(ctx context.Context) (pending []*Delivery, floor uint64, err error) {
 	info, err := p.reader.Info(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	from := info.AckFloor.Stream + 1
-	if first > maxRecoverGap {
-		from = max(from, first-maxRecoverGap)
+	floor, last := info.AckFloor.Stream, info.Delivered.Stream
+	from := floor + 1
+	if last > maxRecoverGap {
+		from = max(from, last-maxRecoverGap)
 	}
 	filters := p.config.FilterSubjects
 	if p.config.FilterSubject != "" {
 		filters = []string{p.config.FilterSubject}
 	}
-	var out []*Delivery
 	for _, filter := range filters {
-		for seq := from; seq < first && len(out) < maxRecovered; seq++ {
+		for seq := from; seq <= last && len(pending) < maxRecovered; seq++ {
 			m, err := p.stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(filter))
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				break
 			}
 			if err != nil {
-				return out, err
+				return pending, floor, err
 			}
-			if m.Sequence >= first {
+			if seq = m.Sequence; seq > last {
 				break
 			}
-			seq = m.Sequence
-			out = append(out, &Delivery{Subject: m.Subject, Header: m.Header, Data: m.Data, Stream: p.c.cfg.Stream,
-				Durable: p.durable, Seq: m.Sequence, NumDelivered: 1, Stored: m.Time, attempt: 1})
+			pending = append(pending, &Delivery{Subject: m.Subject, Header: m.Header, Data: m.Data, Stream: p.c.cfg.Stream,
+				Durable: p.durable, Seq: seq, NumDelivered: 1, Stored: m.Time, attempt: 1})
 		}
 	}
-	return out, nil
+	return pending, floor, nil
 }
 
-// endRecovery lets all lanes go on once the server waits for no ack but ours.
-func (p *partition) endRecovery() {
-	p.mu.Lock()
-	active := p.recovery.active
-	p.mu.Unlock()
-	if !active {
-		return
-	}
+// endRecovery lets all lanes go on once the server waits for no ack but ours. It reports whether lanes
+// are still held.
+//
+// The count of the server and our own are not of the same moment. Only messages that we had before the
+// question and still have unanswered after it were certainly among those that the server counted.
+func (p *partition) endRecovery() bool {
 	ctx, cancel := context.WithTimeout(p.base, time.Second)
 	defer cancel()
+	before := p.unanswered()
 	info, err := p.reader.Info(ctx)
 	if err != nil {
-		return // the parked messages expire
+		return true // at the latest the parked messages expire
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ours := p.held
-	for _, l := range p.lanes {
-		for _, parked := range l.parked {
-			if !parked.foreign {
-				ours++
-			}
+	ours := 0
+	for seq := range p.unanswered() {
+		if before[seq] {
+			ours++
 		}
 	}
 	done := info.NumAckPending <= ours
-	p.recovery.active = !done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	foreign := 0
 	for _, l := range p.lanes {
 		for seq, parked := range l.parked {
-			if parked.foreign && (done || seq <= info.AckFloor.Stream) {
+			switch {
+			case parked.foreign && (done || seq <= info.AckFloor.Stream):
 				delete(l.parked, seq)
+			case parked.foreign:
+				foreign++
 			}
 		}
 		p.advance(l)
 	}
+	return foreign > 0
+}
+
+// unanswered returns the sequences of the messages that we hold without having answered the server, and of
+// those that we gave back for a later try.
+func (p *partition) unanswered() map[uint64]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[uint64]bool, p.held)
+	for _, l := range p.lanes {
+		if l.running != nil && !l.running.answered.Load() {
+			out[l.running.delivery.Seq] = true
+		}
+		for _, h := range l.waiting {
+			out[h.delivery.Seq] = true
+		}
+		for seq, parked := range l.parked {
+			if !parked.foreign {
+				out[seq] = true
+			}
+		}
+	}
+	return out
 }

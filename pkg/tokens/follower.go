@@ -52,6 +52,9 @@ func (f *Follower) Start(ctx context.Context) error {
 	if f.cancel != nil {
 		return errors.New("follow tokens: already started")
 	}
+	if f.sealer == nil {
+		return fault.New(fault.Invalid, "master_key: must be set: tokens are stored sealed")
+	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	watcher, err := f.open(ctx, life)
 	if err != nil {

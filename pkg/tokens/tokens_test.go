@@ -267,6 +267,8 @@ func TestAClientThatIsStoppedAnswersNobody(t *testing.T) {
 	_, err := f.client.Current(t.Context(), "shop")
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
 	require.NoError(t, tokens.New(tokens.Options{}).Stop(t.Context()), "without a start")
+	err = tokens.New(tokens.Options{KV: f.kv}).Start(t.Context())
+	require.ErrorContains(t, err, "master_key")
 }
 
 func TestATokenIsNotPrinted(t *testing.T) {
@@ -321,6 +323,6 @@ func BenchmarkCurrent(b *testing.B) {
 
 // benchClock costs what time.Now costs and stands near start.
 func benchClock() func() time.Time {
-	shift := start.Sub(time.Now())
+	shift := -time.Since(start)
 	return func() time.Time { return time.Now().Add(shift) }
 }

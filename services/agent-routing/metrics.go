@@ -17,9 +17,9 @@ const scope = "github.com/wxbus/wxbus/services/agent-routing"
 
 // instrument counts changes of owners by kind and reports how many fans each kind has. Every
 // replica reports the same numbers of fans: take one, never the sum.
-func instrument(tel *telemetry.Telemetry, x *index.Index) (func(domain.Kind), error) {
+func instrument(tel *telemetry.Telemetry, x *index.Index) (func(context.Context, domain.Kind), error) {
 	if tel == nil {
-		return func(domain.Kind) {}, nil
+		return func(context.Context, domain.Kind) {}, nil
 	}
 	meter := tel.MeterProvider.Meter(scope)
 	changes, err := meter.Int64Counter("wxbus.owner.changes", metric.WithDescription("Changes of who may talk to a fan, by the new owner."))
@@ -36,7 +36,7 @@ func instrument(tel *telemetry.Telemetry, x *index.Index) (func(domain.Kind), er
 	if err != nil {
 		return nil, fmt.Errorf("create metric: %w", err)
 	}
-	return func(to domain.Kind) { changes.Add(context.Background(), 1, byKind(to)) }, nil
+	return func(ctx context.Context, to domain.Kind) { changes.Add(ctx, 1, byKind(to)) }, nil
 }
 
 func byKind(k domain.Kind) metric.MeasurementOption {

@@ -281,6 +281,8 @@ func withKeys(c *console.Config) {
 	}
 }
 
+var client = &http.Client{Timeout: 10 * time.Second}
+
 type answer struct {
 	status int
 	header http.Header
@@ -313,7 +315,7 @@ func (s *site) call(method, path, body string, header ...string) answer {
 		}
 		r.Header.Set(header[i], header[i+1])
 	}
-	w, err := http.DefaultClient.Do(r)
+	w, err := client.Do(r)
 	require.NoError(s.t, err)
 	defer func() { _ = w.Body.Close() }()
 	text, err := io.ReadAll(w.Body)

@@ -200,8 +200,21 @@ func (s *Service) Stop(ctx context.Context) error {
 	s.stopped = true
 	var errs []error
 	if s.started {
-		errs = append(errs, s.responder.Close(ctx), s.mover.Stop(ctx))
+		errs = append(errs, s.closeOffers(ctx), s.mover.Stop(ctx))
 	}
 	s.batcher.Close()
 	return errors.Join(append(errs, s.meter.Close())...)
+}
+
+// offersGrace bounds the end of the offers: no attempt waits any more, so what still comes finds nobody,
+// and without a connection nothing comes.
+const offersGrace = 2 * time.Second
+
+func (s *Service) closeOffers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, offersGrace)
+	defer cancel()
+	if err := s.responder.Close(ctx); err != nil && s.deps.Bus.Healthy() == nil {
+		return err
+	}
+	return nil
 }

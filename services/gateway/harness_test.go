@@ -76,6 +76,11 @@ func newRig(t testing.TB, opts ...bustest.Option) *rig {
 	return &rig{env: env, tel: tel, store: decision.NewStore(env.Conn, env.Topology)}
 }
 
+// newRigOn is newRig on a bus that runs already.
+func newRigOn(t testing.TB, env *bustest.Env) *rig {
+	return &rig{env: env, tel: telemetrytest.New(t), store: decision.NewStore(env.Conn, env.Topology)}
+}
+
 // replica is one gateway behind an HTTP server.
 type replica struct {
 	*gateway.Service
@@ -88,6 +93,23 @@ var replicas atomic.Int32
 // gateway starts a replica; it is stopped in the order of production when the test ends.
 func (r *rig) gateway(t testing.TB, cfg gateway.Config, accounts ...account.Account) *replica {
 	t.Helper()
+	g := r.newReplica(t, cfg, accounts)
+	bustest.Run(t, g.Service)
+	g.listen(t)
+	return g
+}
+
+// unstarted returns a replica that takes pushes, but no offers.
+func (r *rig) unstarted(t testing.TB, cfg gateway.Config, accounts ...account.Account) *replica {
+	t.Helper()
+	g := r.newReplica(t, cfg, accounts)
+	t.Cleanup(func() { require.NoError(t, g.Stop(context.Background())) })
+	g.listen(t)
+	return g
+}
+
+func (r *rig) newReplica(t testing.TB, cfg gateway.Config, accounts []account.Account) *replica {
+	t.Helper()
 	name := fmt.Sprintf("gw%d", replicas.Add(1))
 	directory, err := account.NewDirectory(accounts)
 	require.NoError(t, err)
@@ -96,12 +118,15 @@ func (r *rig) gateway(t testing.TB, cfg gateway.Config, accounts ...account.Acco
 		Tel: r.tel.Telemetry, Log: r.tel.Logger, Instance: name,
 	})
 	require.NoError(t, err)
-	bustest.Run(t, s)
-	server := httptest.NewUnstartedServer(s.Handler())
-	server.Config.ReadTimeout = 300 * time.Millisecond // shorter than every wait, as in production
-	server.Start()
-	t.Cleanup(server.Close)
-	return &replica{Service: s, url: server.URL, server: server}
+	return &replica{Service: s}
+}
+
+func (g *replica) listen(t testing.TB) {
+	g.server = httptest.NewUnstartedServer(g.Handler())
+	g.server.Config.ReadTimeout = 300 * time.Millisecond // shorter than every wait, as in production
+	g.server.Start()
+	t.Cleanup(g.server.Close)
+	g.url = g.server.URL
 }
 
 // message is a push of a fan before it is sealed.
@@ -346,4 +371,14 @@ func (g *replica) postReader(t testing.TB, query string, body io.Reader) respons
 		return response{err: err}
 	}
 	return read(t, res)
+}
+
+// serviceNamed returns a service that is not started.
+func (r *rig) serviceNamed(t testing.TB, instance string, accounts *account.Directory) *gateway.Service {
+	t.Helper()
+	s, err := gateway.New(quick(), gateway.Deps{
+		Accounts: accounts, Bus: r.env.Conn, Topology: r.env.Topology, Tel: r.tel.Telemetry, Instance: instance,
+	})
+	require.NoError(t, err)
+	return s
 }

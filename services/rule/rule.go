@@ -213,7 +213,7 @@ func (s *Service) publishFile(ctx context.Context, store *publish.Store) error {
 	})
 	switch {
 	case fault.KindOf(err) == fault.Conflict && err != nil:
-		return nil // another replica was faster, with the same file or a newer one
+		return nil //nolint:nilerr // another replica was faster, with the same file or a newer one
 	case err != nil:
 		return err
 	}

@@ -66,6 +66,7 @@ type Service struct {
 	cfg     Config
 	deps    Deps
 	metrics *metrics
+	own     *http.Transport // nil when Deps brought a client
 
 	mu    sync.RWMutex // guards parts
 	parts *parts
@@ -96,17 +97,34 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
+	var own *http.Transport
+	if d.HTTP == nil {
+		own = transport()
+		d.HTTP = &http.Client{Transport: own} // every call has a deadline of its own
+	}
 	if d.Now == nil {
 		d.Now = time.Now
 	}
 	if d.Rand == nil {
-		d.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+		d.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // jitter, no secret
 	}
 	m, err := newMetrics(d.Tel.MeterProvider)
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, deps: d, metrics: m}, nil
+	return &Service{cfg: cfg, deps: d, metrics: m, own: own}, nil
+}
+
+// transport keeps as many connections to WeChat open as calls are usually under way.
+func transport() *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        256,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: 5 * time.Second,
+	}
 }
 
 // Name implements lifecycle.Component.
@@ -184,6 +202,9 @@ func (s *Service) Stop(ctx context.Context) error {
 	var errs []error
 	for _, c := range p.consumers {
 		errs = append(errs, c.Stop(ctx))
+	}
+	if s.own != nil {
+		s.own.CloseIdleConnections()
 	}
 	return errors.Join(append(errs, p.pauses.Stop(ctx))...)
 }

@@ -71,15 +71,19 @@ func (s *tokenService) reported() int {
 	return s.reports
 }
 
-// wall is the real time plus a shift that tests can move.
+// wall is the real time plus a shift that tests can move, or a time that stands still.
 type wall struct {
-	mu    sync.Mutex // guards shift
-	shift time.Duration
+	mu     sync.Mutex // guards everything below
+	shift  time.Duration
+	frozen time.Time
 }
 
 func (w *wall) Now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.frozen.IsZero() {
+		return w.frozen
+	}
 	return time.Now().Add(w.shift)
 }
 
@@ -89,6 +93,40 @@ func (w *wall) advance(d time.Duration) {
 	w.shift += d
 }
 
+// freeze stops the clock at t; the zero time lets it run again.
+func (w *wall) freeze(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.frozen = t
+}
+
+// gauge counts the calls that are under way on our side.
+type gauge struct {
+	next http.RoundTripper
+
+	mu        sync.Mutex // guards now and most
+	now, most int
+}
+
+func (g *gauge) RoundTrip(r *http.Request) (*http.Response, error) {
+	g.add(1)
+	defer g.add(-1)
+	return g.next.RoundTrip(r)
+}
+
+func (g *gauge) add(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now += n
+	g.most = max(g.most, g.now)
+}
+
+func (g *gauge) read() (now, most int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now, g.most
+}
+
 type fixture struct {
 	env    *bustest.Env
 	wechat *fakeWeChat
@@ -96,6 +134,7 @@ type fixture struct {
 	tel    *telemetrytest.Telemetry
 	clock  *wall
 	cfg    sender.Config
+	calls  *gauge
 	base   string // api_base; the fake WeChat unless a test says otherwise
 }
 
@@ -105,6 +144,9 @@ func setUp(t testing.TB) *fixture {
 		wechat: newFakeWeChat(t), tokens: &tokenService{generation: 1}, tel: telemetrytest.New(t),
 		clock: &wall{}, cfg: sender.DefaultConfig(),
 	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	f.calls = &gauge{next: transport}
 	f.base = f.wechat.URL
 	f.env = bustest.Start(t, bustest.WithTracer(f.tel.TracerProvider), bustest.WithLog(f.tel.Logger))
 	f.cfg.CallTimeout = time.Second
@@ -152,11 +194,9 @@ func (f *fixture) replicaOn(t testing.TB, instance string) (*sender.Service, *bu
 	require.NoError(t, err)
 	client := tokens.New(tokens.Options{KV: kv, Sealer: sealer, Token: f.tokens})
 	bustest.Run(t, client)
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
 	s, err := sender.New(f.cfg, sender.Deps{
 		Accounts: f.accounts(t), Bus: conn, Topology: f.env.Topology, Tokens: client,
-		HTTP: &http.Client{Transport: transport}, Tel: f.tel.Telemetry, Log: f.tel.Logger,
+		HTTP: &http.Client{Transport: f.calls}, Tel: f.tel.Telemetry, Log: f.tel.Logger,
 		Now: f.clock.Now, Rand: rand.New(rand.NewPCG(1, 2)), Instance: instance,
 	})
 	require.NoError(t, err)

@@ -32,11 +32,9 @@ type fakeWeChat struct {
 	*httptest.Server
 	stop chan struct{}
 
-	mu       sync.Mutex // guards everything below
-	calls    []call
-	answers  func(c call, nth int) answer // nth call of all, from 1
-	underWay int
-	most     int
+	mu      sync.Mutex // guards everything below
+	calls   []call
+	answers func(c call, nth int) answer // nth call of all, from 1
 }
 
 func newFakeWeChat(t testing.TB) *fakeWeChat {
@@ -77,12 +75,6 @@ func (w *fakeWeChat) seen() []call {
 	return slices.Clone(w.calls)
 }
 
-func (w *fakeWeChat) mostAtOnce() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.most
-}
-
 // texts returns what the fan was sent, in order.
 func (w *fakeWeChat) texts(openid string) []string {
 	var out []string
@@ -105,18 +97,11 @@ func (w *fakeWeChat) send(rw http.ResponseWriter, r *http.Request) {
 	c := call{body.ToUser, body.Text.Content, r.URL.Query().Get("access_token"), time.Now()}
 	w.mu.Lock()
 	w.calls = append(w.calls, c)
-	w.underWay++
-	w.most = max(w.most, w.underWay)
 	var a answer
 	if w.answers != nil {
 		a = w.answers(c, len(w.calls))
 	}
 	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		w.underWay--
-		w.mu.Unlock()
-	}()
 	w.write(rw, r, a)
 }
 

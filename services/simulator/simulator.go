@@ -223,7 +223,7 @@ const sessionCheck = 10 * time.Second
 func (s *Service) watchSessions(ctx context.Context) {
 	for s.clock.Sleep(ctx, sessionCheck) == nil {
 		for _, e := range s.ledger.ExpireSessions(s.cfg.SessionIdle) {
-			s.later(0, e.Account, e.OpenID, "kf_close_session", map[string]any{"KfAccount": e.Session.KfAccount})
+			s.later(0, e.Account, e.OpenID, "kf_close_session", map[string]any{"KfAccount": e.Session.KfAccount}) //nolint:contextcheck // the pusher has its own end
 		}
 	}
 }

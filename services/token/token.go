@@ -60,6 +60,7 @@ type Service struct {
 	deps Deps
 	up   *upstream.Upstream
 	obs  *metrics
+	own  *http.Transport // nil when Deps brought a client
 
 	mu        sync.RWMutex // guards the fields below
 	store     *store.Store
@@ -85,11 +86,16 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
+	var own *http.Transport
+	if d.HTTP == nil {
+		own = transport()
+		d.HTTP = &http.Client{Transport: own} // every call has a deadline of its own
+	}
 	if d.Now == nil {
 		d.Now = time.Now
 	}
 	if d.Rand == nil {
-		d.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+		d.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // jitter, no secret
 	}
 	obs, err := newMetrics(d.Tel.MeterProvider)
 	if err != nil {
@@ -102,7 +108,18 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, deps: d, up: up, obs: obs}, nil
+	return &Service{cfg: cfg, deps: d, up: up, obs: obs, own: own}, nil
+}
+
+// transport is for few calls.
+func transport() *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        16,
+		IdleConnTimeout:     30 * time.Second,
+		TLSHandshakeTimeout: 5 * time.Second,
+	}
 }
 
 // Name implements lifecycle.Component.
@@ -150,6 +167,9 @@ func (s *Service) Stop(ctx context.Context) error {
 		return nil
 	}
 	refresher.Stop()
+	if s.own != nil {
+		s.own.CloseIdleConnections()
+	}
 	return records.Stop(ctx)
 }
 

@@ -70,7 +70,7 @@ func config(w *webhook) map[string]any {
 			accountConfig(9, ackOnly, "service", "xml", "secure", "ack", nil),
 			accountConfig(10, miniApp, "miniprogram", "json", "secure", "passive", nil),
 		},
-		"gateway":   map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms"},
+		"gateway":   map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms", "publish": map[string]any{"primary_timeout": "400ms", "total": "1400ms"}},
 		"simulator": map[string]any{"attempt_timeout": "2s"},
 		"rule": map[string]any{
 			"attempt_timeout": "2s",

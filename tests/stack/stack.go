@@ -80,9 +80,12 @@ func Start(t testing.TB, o Options) *Stack {
 	return s
 }
 
-// binDir is where make build puts binaries.
+// binDir is where make build puts binaries, or $WXBUS_TEST_BIN, to test the binaries of a release.
 func binDir(t testing.TB) string {
 	t.Helper()
+	if dir := os.Getenv("WXBUS_TEST_BIN"); dir != "" {
+		return dir
+	}
 	_, file, _, ok := runtime.Caller(0)
 	require.True(t, ok)
 	dir := filepath.Join(filepath.Dir(file), "..", "..", "bin")

@@ -46,7 +46,7 @@ type Options struct {
 	// NativeIdle is after how long a push proves that a session of the native desk is over.
 	NativeIdle time.Duration
 	// Changed is called after every change of an owner.
-	Changed func(to domain.Kind)
+	Changed func(ctx context.Context, to domain.Kind)
 	Log     *slog.Logger
 }
 
@@ -154,7 +154,7 @@ func (d *Desk) change(ctx context.Context, account, openID string, c domain.Comm
 		return domain.Record{}, err
 	}
 	if n := len(r.Outbox); changed && n > 0 && r.Outbox[n-1].Owner.Epoch == r.Owner.Epoch {
-		d.o.Changed(r.Owner.Kind)
+		d.o.Changed(ctx, r.Owner.Kind)
 	}
 	return r, nil
 }

@@ -25,7 +25,7 @@ func Decisions(desk *app.Desk) bus.Handler {
 		if err := proto.Unmarshal(d.Data, &made); err != nil {
 			return fault.Errorf(fault.Invalid, "decode decision: %w", err)
 		}
-		if made.GetRoute() != rulev1.Route_ROUTE_QUEUE {
+		if made.GetQueue() == "" && made.GetRoute() != rulev1.Route_ROUTE_QUEUE {
 			return nil
 		}
 		if made.GetAccount() == "" || made.GetOpenid() == "" || made.GetId() == "" {

@@ -45,8 +45,10 @@ func Inbound(desk *app.Desk) bus.Handler {
 			if c := nativeChange(&ev); c != nil {
 				return desk.Happened(ctx, account, fan, c)
 			}
+			return nil
+		default:
+			return nil
 		}
-		return nil
 	}
 }
 

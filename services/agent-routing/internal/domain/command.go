@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -25,8 +26,20 @@ import (
 type Command interface {
 	// id identifies the command for ever; empty when a repetition is harmless by itself.
 	id() string
-	apply(r *Record, now time.Time) (changed bool, err error)
+	// allowed returns the Conflict or Refused fault of the table.
+	allowed(r Record) error
+	apply(r *Record, now time.Time)
 }
+
+// repeatable is for commands whose repetition is harmless by itself.
+type repeatable struct{}
+
+func (repeatable) id() string { return "" }
+
+// reported is for commands that only say what has happened: nobody can refuse them.
+type reported struct{}
+
+func (reported) allowed(Record) error { return nil }
 
 // Apply returns the record after the command and whether it differs from r, which is left alone.
 // A command that was applied before changes nothing. Errors are fault.Conflict and fault.Refused
@@ -36,19 +49,18 @@ func Apply(r Record, c Command, now time.Time) (Record, bool, error) {
 	if id != "" && slices.Contains(r.Applied, id) {
 		return r, false, nil
 	}
-	next := r.Clone()
-	changed, err := c.apply(&next, now)
-	if err != nil {
+	if err := c.allowed(r); err != nil {
 		return r, false, err
 	}
+	next := r.Clone()
+	c.apply(&next, now)
 	if len(next.Outbox) > MaxOutbox {
 		return r, false, fault.New(fault.Unavailable, "earlier changes of the fan are not published yet")
 	}
 	if id != "" && next.Owner.Epoch == r.Owner.Epoch && !r.unknown() {
 		next.remember(id)
-		changed = true
 	}
-	return next, changed, nil
+	return next, !reflect.DeepEqual(r, next), nil
 }
 
 // move makes owner the next owner. Everything that the bot does not need is dropped on the way back.

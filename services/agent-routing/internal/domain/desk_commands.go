@@ -6,66 +6,79 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 )
 
+var (
+	errFaster     = fault.New(fault.Conflict, "another agent was faster")
+	errAnother    = fault.New(fault.Refused, "another agent talks to the fan")
+	errNative     = fault.New(fault.Refused, "the native desk talks to the fan")
+	errNotWaiting = fault.New(fault.Refused, "the fan does not wait")
+)
+
 // Accept makes the agent the owner of a waiting fan.
 type Accept struct {
+	repeatable
 	Agent string
 }
 
-func (Accept) id() string { return "" }
-
-func (c Accept) apply(r *Record, now time.Time) (bool, error) {
+func (c Accept) allowed(r Record) error {
 	switch {
-	case r.ownedBy(c.Agent):
-		return false, nil
-	case r.Owner.Kind == Queue:
-		r.move(Owner{Kind: Agent, Name: c.Agent}, r.step("accept", c.Agent), r.Conversation, "accepted", now)
-		return true, nil
+	case r.Owner.Kind == Queue, r.ownedBy(c.Agent):
+		return nil
 	case r.Owner.Kind == Agent:
-		return false, fault.New(fault.Conflict, "another agent was faster")
+		return errFaster
 	case r.Owner.Kind == Native:
-		return false, fault.New(fault.Refused, "the native desk talks to the fan")
+		return errNative
 	default:
-		return false, fault.New(fault.Refused, "the fan does not wait")
+		return errNotWaiting
+	}
+}
+
+func (c Accept) apply(r *Record, now time.Time) {
+	if r.Owner.Kind == Queue {
+		r.move(Owner{Kind: Agent, Name: c.Agent}, r.step("accept", c.Agent), r.Conversation, "accepted", now)
 	}
 }
 
 // Reply is the right to answer: it accepts a waiting fan and renews the agent's hold.
 type Reply struct {
+	repeatable
 	Agent string
 }
 
-func (Reply) id() string { return "" }
-
-func (c Reply) apply(r *Record, now time.Time) (bool, error) {
-	switch {
-	case r.ownedBy(c.Agent):
-		r.Active = now
-		return true, nil
-	case r.Owner.Kind == Agent:
-		return false, fault.New(fault.Refused, "another agent talks to the fan")
-	default:
-		return Accept(c).apply(r, now)
+func (c Reply) allowed(r Record) error {
+	if r.Owner.Kind == Agent && !r.ownedBy(c.Agent) {
+		return errAnother
 	}
+	return Accept{Agent: c.Agent}.allowed(r)
+}
+
+func (c Reply) apply(r *Record, now time.Time) {
+	if r.ownedBy(c.Agent) {
+		r.Active = now
+		return
+	}
+	Accept{Agent: c.Agent}.apply(r, now)
 }
 
 // Close gives the fan back to the bot. Anybody may close a waiting fan.
 type Close struct {
+	repeatable
 	Agent string
 }
 
-func (Close) id() string { return "" }
-
-func (c Close) apply(r *Record, now time.Time) (bool, error) {
+func (c Close) allowed(r Record) error {
 	switch {
-	case r.Owner.Kind == Bot:
-		return false, nil
-	case r.Owner.Kind == Queue, r.ownedBy(c.Agent):
-		r.toBot(r.step("close", c.Agent), "closed", now)
-		return true, nil
 	case r.Owner.Kind == Native:
-		return false, fault.New(fault.Refused, "the native desk talks to the fan")
+		return errNative
+	case r.Owner.Kind == Agent && !r.ownedBy(c.Agent):
+		return errAnother
 	default:
-		return false, fault.New(fault.Refused, "another agent talks to the fan")
+		return nil
+	}
+}
+
+func (c Close) apply(r *Record, now time.Time) {
+	if r.Owner.Kind != Bot {
+		r.toBot(r.step("close", c.Agent), "closed", now)
 	}
 }
 
@@ -92,32 +105,28 @@ func (l Limits) Over(o Owner, active, now time.Time) string {
 // Expire gives the fan back to the bot when a limit has passed. However many replicas run, the
 // change happens once, because the limits are judged again on the record that is replaced.
 type Expire struct {
+	reported
+	repeatable
 	Limits Limits
 }
 
-func (Expire) id() string { return "" }
-
-func (c Expire) apply(r *Record, now time.Time) (bool, error) {
-	reason := c.Limits.Over(r.Owner, r.Active, now)
-	if reason == "" {
-		return false, nil
+func (c Expire) apply(r *Record, now time.Time) {
+	if reason := c.Limits.Over(r.Owner, r.Active, now); reason != "" {
+		r.toBot(r.step("expire", ""), reason, now)
 	}
-	r.toBot(r.step("expire", ""), reason, now)
-	return true, nil
 }
 
 // Published drops the facts up to and including an epoch from the outbox.
 type Published struct {
+	reported
+	repeatable
 	Epoch uint64
 }
 
-func (Published) id() string { return "" }
-
-func (c Published) apply(r *Record, _ time.Time) (bool, error) {
+func (c Published) apply(r *Record, _ time.Time) {
 	n := 0
 	for n < len(r.Outbox) && r.Outbox[n].Owner.Epoch <= c.Epoch {
 		n++
 	}
 	r.Outbox = r.Outbox[n:]
-	return n > 0, nil
 }

@@ -109,9 +109,7 @@ func (r *Record) remember(id string) {
 }
 
 // keep adds messages that are not known yet, in the order of their time, newest MaxMessages only.
-// It tells whether the record changed.
-func (r *Record) keep(messages ...Message) bool {
-	before := len(r.Messages)
+func (r *Record) keep(messages ...Message) {
 	for _, m := range messages {
 		if slices.ContainsFunc(r.Messages, func(k Message) bool { return k.EventID == m.EventID }) {
 			continue
@@ -122,12 +120,8 @@ func (r *Record) keep(messages ...Message) bool {
 			r.Active = m.At
 		}
 	}
-	if len(r.Messages) == before {
-		return false
-	}
 	slices.SortStableFunc(r.Messages, func(a, b Message) int { return a.At.Compare(b.At) })
 	if extra := len(r.Messages) - MaxMessages; extra > 0 {
 		r.Messages = slices.Delete(r.Messages, 0, extra)
 	}
-	return true
 }

@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestWithoutKeysOnlyThisMachineIsServed(t *testing.T) {
 		{name: "no address", remote: "", host: "localhost"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := httptest.NewRequest("GET", "/api/v1/status", nil)
+			r := httptest.NewRequest(http.MethodGet, "/api/v1/status", nil)
 			r.RemoteAddr, r.Host = c.remote, c.host
 			if c.header[0] != "" {
 				r.Header.Set(c.header[0], c.header[1])
@@ -52,7 +53,7 @@ func TestKeys(t *testing.T) {
 		{Name: "ops", Secret: secret.New("ops-key-0123456789"), Accounts: []string{access.EveryAccount}},
 	}})
 	call := func(authorization string) (*access.Caller, error) {
-		r := httptest.NewRequest("GET", "/api/v1/status", nil)
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/status", nil)
 		r.RemoteAddr = "203.0.113.9:1"
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)
@@ -79,7 +80,7 @@ func TestEachKeyHasItsOwnRate(t *testing.T) {
 		{Name: "a", Secret: secret.New("aaaaaaaaaaaaaaaa")}, {Name: "b", Secret: secret.New("bbbbbbbbbbbbbbbb")},
 	}})
 	call := func(key string) error {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", "Bearer "+key)
 		_, err := guard.Caller(r)
 		return err

@@ -76,7 +76,7 @@ func (a *api) handle(mux *http.ServeMux, pattern string, h handler) {
 		begin := a.Now()
 		w.Header().Set("Cache-Control", "no-store")
 		c := &call{Request: r, header: w.Header(), status: http.StatusOK}
-		body, err := a.serve(w, c, h)
+		body, err := a.serve(r.Context(), w, c, h)
 		if err == nil {
 			writeJSON(w, c.status, body)
 		} else {
@@ -84,11 +84,11 @@ func (a *api) handle(mux *http.ServeMux, pattern string, h handler) {
 			c.status = p.Status
 			writeProblem(w, p)
 		}
-		a.note(c, begin, err)
+		a.note(r.Context(), c, begin, err)
 	})
 }
 
-func (a *api) serve(w http.ResponseWriter, c *call, h handler) (any, error) {
+func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, h handler) (any, error) {
 	var err error
 	if c.caller, err = a.Guard.Caller(c.Request); err != nil {
 		return nil, err
@@ -103,13 +103,13 @@ func (a *api) serve(w http.ResponseWriter, c *call, h handler) (any, error) {
 		return nil, invalid("openid", "must have at most 128 bytes")
 	}
 	c.Body = http.MaxBytesReader(w, c.Body, MaxBody)
-	ctx, cancel := context.WithTimeout(c.Context(), a.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
 	return h(ctx, c)
 }
 
 // note writes the one line of a request that changes something, and of every failure of ours.
-func (a *api) note(c *call, begin time.Time, err error) {
+func (a *api) note(ctx context.Context, c *call, begin time.Time, err error) {
 	level := slog.LevelInfo
 	attrs := []any{logkey.Method, c.Method, logkey.Route, c.Pattern, logkey.Code, c.status, logkey.Took, a.Now().Sub(begin)}
 	switch {
@@ -127,7 +127,7 @@ func (a *api) note(c *call, begin time.Time, err error) {
 	if c.caller != nil {
 		attrs = append(attrs, "caller", c.caller.Name, logkey.Account, c.account)
 	}
-	a.Log.Log(c.Context(), level, "api call", attrs...)
+	a.Log.Log(ctx, level, "api call", attrs...)
 }
 
 func errorText(p *problem) string {

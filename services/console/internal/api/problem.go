@@ -81,6 +81,7 @@ func problemOfService(err error) *problem {
 		p.Message = "the service cannot answer now; repeat with the same Idempotency-Key"
 	case fault.Invalid:
 		p.Field, p.Message = fieldOf(p.Message)
+	default: // the text of the service says it
 	}
 	if after, ok := fault.RetryAfter(err); ok {
 		p.retryAfter = after

@@ -54,6 +54,9 @@ func (h *Handler) receive(req *request) {
 		return
 	}
 	h.leave(req)
+	if wait != nil && !stored.Duplicate {
+		wait.Confirm(!stored.Spilled)
+	}
 	h.reply(req, p, stored, wait)
 }
 

@@ -29,6 +29,7 @@ func (b *buffer) release() {
 func (h *Handler) readBody(req *request) (*buffer, error) {
 	b := buffers.Get().(*buffer)
 	if req.r.ContentLength > int64(h.MaxBody) {
+		drain(req)
 		return b, &http.MaxBytesError{Limit: int64(h.MaxBody)}
 	}
 	body := http.MaxBytesReader(req.w, req.r.Body, int64(h.MaxBody))
@@ -42,10 +43,18 @@ func (h *Handler) readBody(req *request) (*buffer, error) {
 			return b, nil
 		}
 		if err != nil {
+			drain(req)
 			return b, err
 		}
 	}
 }
+
+// maxDrain bounds what is read of a body that is too large.
+const maxDrain = 8 << 20
+
+// drain reads the rest of a body that is refused. A client that is still writing when the connection
+// closes sees a reset and not the refusal. The time limit for reading bounds it too.
+func drain(req *request) { _, _ = io.CopyN(io.Discard, req.r.Body, maxDrain) }
 
 // client is the connection of an attempt that waits for a reply.
 type client struct{ req *request }

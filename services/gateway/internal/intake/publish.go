@@ -83,7 +83,7 @@ func (p *Publisher) Publish(ctx context.Context, e *eventv1.InboundEvent) (Store
 		return Stored{}, serr
 	}
 	p.spills(err)
-	return p.tryBoth(ctx, msg, spill)
+	return p.tryBoth(ctx, msg, spill, err)
 }
 
 // tryHome tries the home stream until it acknowledges, says that another stream is needed, or its time
@@ -103,8 +103,9 @@ func (p *Publisher) tryHome(ctx context.Context, msg bus.Msg) (Stored, error) {
 	}
 }
 
-// tryBoth tries the spill stream and, in between, the home stream again, until one acknowledges.
-func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, spillSubject string) (Stored, error) {
+// tryBoth tries the spill stream and, in between, the home stream again, until one acknowledges. The
+// error is the last one that was not only the end of the time; cause is that of the home stream.
+func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, spillSubject string, cause error) (Stored, error) {
 	home, toSpill := msg.Subject, true
 	for {
 		msg.Subject = home
@@ -115,9 +116,12 @@ func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, spillSubject strin
 		if err == nil {
 			return Stored{Stream: ack.Stream, Seq: ack.Seq, Duplicate: ack.Duplicate, Spilled: toSpill}, nil
 		}
+		if ctx.Err() == nil {
+			cause = err
+		}
 		move := moveFor(err)
 		if move == give || !pause(ctx, move) {
-			return Stored{}, err
+			return Stored{}, cause
 		}
 		// A stream that has the message in process acknowledges it next time.
 		if move != again {

@@ -48,11 +48,21 @@ type Registry struct {
 // entry is what is known about one event. It is in the map while somebody waits or its outcome is
 // remembered.
 type entry struct {
-	waits   []*Wait // that can take an offer, oldest first
-	taker   *Wait   // has taken the one offer of the event; nil before
+	waits   []*Wait       // oldest first
+	taker   *Wait         // has taken the one offer of the event; nil before
+	changed chan struct{} // closed, and replaced, when a wait was confirmed or has left
 	settled chan struct{}
 	outcome gatewayv1.OfferOutcome // set when settled is closed
 	reason  string
+}
+
+func newEntry() *entry {
+	return &entry{changed: make(chan struct{}), settled: make(chan struct{})}
+}
+
+func (e *entry) change() {
+	close(e.changed)
+	e.changed = make(chan struct{})
 }
 
 type remembered struct {
@@ -73,9 +83,11 @@ type Wait struct {
 	entry    *entry
 	offers   chan Offer // capacity 1: an entry takes one offer in its life
 	open     bool
+	ready    bool // may take an offer
 }
 
-// Open registers an attempt at an event. It reports false when too many wait already.
+// Open registers an attempt at an event before the event is stored, because an offer can be faster than
+// the acknowledgement: offers wait until Confirm or Close. It reports false when too many wait already.
 func (r *Registry) Open(id string) (*Wait, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,12 +97,30 @@ func (r *Registry) Open(id string) (*Wait, bool) {
 	r.waiting++
 	e := r.entries[id]
 	if e == nil {
-		e = &entry{settled: make(chan struct{})}
+		e = newEntry()
 		r.entries[id] = e
 	}
 	w := &Wait{registry: r, id: id, entry: e, offers: make(chan Offer, 1), open: true}
 	e.waits = append(e.waits, w)
 	return w, true
+}
+
+// Confirm lets the wait take an offer: the event was stored, and not before. first tells that no earlier
+// attempt can have been stored anywhere. Without that certainty the wait takes nothing while an outcome
+// may have been forgotten: it could be that of this event.
+func (w *Wait) Confirm(first bool) {
+	r := w.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !w.open {
+		return
+	}
+	if !first && r.now().Before(r.blindUntil) {
+		r.leave(w)
+		return
+	}
+	w.ready = true
+	w.entry.change()
 }
 
 // Offers yields at most one offer.
@@ -130,6 +160,7 @@ func (r *Registry) leave(w *Wait) {
 	r.waiting--
 	e := w.entry
 	e.waits = slices.DeleteFunc(e.waits, func(o *Wait) bool { return o == w })
+	e.change()
 	if len(e.waits) == 0 && e.taker == nil && !e.isSettled() && r.entries[w.id] == e {
 		delete(r.entries, w.id)
 	}
@@ -173,40 +204,50 @@ func (e *entry) isSettled() bool {
 // Offer gives a reply to the newest attempt at the event, and returns when its outcome is known: the
 // newest is the one that WeChat still listens to. Every later offer of the event gets the same answer.
 func (r *Registry) Offer(ctx context.Context, id string, o Offer) (gatewayv1.OfferOutcome, string) {
-	e, reason := r.take(id, o)
-	if e == nil {
-		return unknown, reason
-	}
-	select {
-	case <-e.settled:
-		return e.outcome, e.reason
-	case <-ctx.Done():
-		return unknown, "stopping while the reply is written"
+	for {
+		e, settled, changed := r.take(id, o)
+		if e == nil {
+			return unknown, "the outcome may be forgotten"
+		}
+		select {
+		case <-settled:
+			return e.outcome, e.reason
+		case <-changed:
+		case <-ctx.Done():
+			return unknown, "stopping while the reply is written"
+		}
 	}
 }
 
-// take hands the offer over, or settles that nobody can have it. Without an entry the outcome may have
-// been forgotten.
-func (r *Registry) take(id string, o Offer) (*entry, string) {
+// take hands the offer over, or settles that nobody can have it. It returns what to wait for: the
+// outcome, or, while the event is being stored, a change. Without an entry the outcome may have been
+// forgotten.
+func (r *Registry) take(id string, o Offer) (e *entry, settled, changed <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.entries[id]
+	e = r.entries[id]
 	if e == nil {
 		now := r.now()
 		if now.Before(r.blindUntil) || now.After(o.Deadline.Add(memoryTime/2)) {
-			return nil, "the outcome may be forgotten"
+			return nil, nil, nil
 		}
-		e = &entry{settled: make(chan struct{})}
+		e = newEntry()
 	}
-	switch {
-	case e.taker != nil || e.isSettled():
-	case len(e.waits) == 0:
+	if e.taker != nil || e.isSettled() {
+		return e, e.settled, nil
+	}
+	if len(e.waits) == 0 {
 		r.settle(id, e, undeliverable, "nobody waits here")
-	default:
-		e.taker = e.waits[len(e.waits)-1]
-		e.taker.offers <- o
+		return e, e.settled, nil
 	}
-	return e, ""
+	for _, w := range slices.Backward(e.waits) {
+		if w.ready {
+			e.taker = w
+			w.offers <- o
+			return e, e.settled, nil
+		}
+	}
+	return e, e.settled, e.changed
 }
 
 // Dismiss tells every attempt at the event that no passive reply will come. It reports whether there

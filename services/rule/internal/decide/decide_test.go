@@ -60,7 +60,7 @@ func (s *sender) Send(_ context.Context, req *senderv1.SendRequest, _ ...grpc.Ca
 }
 
 // decider returns one that answers every text with two texts of its name.
-func decider(t *testing.T, env *bustest.Env, s *sender, name string, life context.Context) *decide.Decider {
+func decider(t *testing.T, env *bustest.Env, s *sender, name string) *decide.Decider {
 	t.Helper()
 	rules, err := ruleset.Parse([]byte(fmt.Sprintf("rules:\n  - {name: %[1]s, match: any, do: [{reply: %[1]s 1}, {reply: %[1]s 2}]}", name)), ruleset.Options{})
 	require.NoError(t, err)
@@ -72,11 +72,11 @@ func decider(t *testing.T, env *bustest.Env, s *sender, name string, life contex
 	require.NoError(t, err)
 	conn := env.NewConn(t, name)
 	d, err := decide.New(decide.Options{
-		AttemptTimeout: 300 * time.Millisecond, MinTimeLeft: 10 * time.Millisecond, SendPatience: time.Second,
+		AttemptTimeout: time.Second, MinTimeLeft: 10 * time.Millisecond, SendPatience: time.Second,
 		Accounts: accounts, Bus: conn, Records: decision.NewStore(conn, env.Topology), Sender: s,
 		Rules: fixedRules{set}, Owners: nobody{},
 		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""),
-		Log: slog.New(slog.DiscardHandler), Now: time.Now, Life: life,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, Life: t.Context(),
 	})
 	require.NoError(t, err)
 	return d
@@ -93,7 +93,7 @@ func event(id int) *eventv1.InboundEvent {
 	now := time.Now()
 	return &eventv1.InboundEvent{
 		Id: fmt.Sprintf("%032x", id), Account: "shop", Openid: fmt.Sprintf("fan%d", id), Kind: eventv1.EventKind_EVENT_KIND_MESSAGE, MsgType: "text",
-		ReceivedUnixMs: now.UnixMilli(), PassiveDeadlineUnixMs: now.Add(250 * time.Millisecond).UnixMilli(), GatewayInstance: "gw-1",
+		ReceivedUnixMs: now.UnixMilli(), PassiveDeadlineUnixMs: now.Add(2 * time.Second).UnixMilli(), GatewayInstance: "gw-1",
 		AcceptsPassive: true, ReplyMode: eventv1.ReplyMode_REPLY_MODE_PASSIVE,
 		Payload: &eventv1.InboundEvent_Text{Text: &eventv1.TextMessage{Content: "x"}},
 	}
@@ -133,7 +133,7 @@ func TestTwoProcessesWithDifferentRulesMakeOneDecision(t *testing.T) {
 	env := bustest.Start(t)
 	s := &sender{keys: map[string]string{}}
 	written := gateway(t, env)
-	deciders := []*decide.Decider{decider(t, env, s, "one", t.Context()), decider(t, env, s, "two", t.Context())}
+	deciders := []*decide.Decider{decider(t, env, s, "one"), decider(t, env, s, "two")}
 	const events = 40
 	var wg sync.WaitGroup
 	errs := make(chan error, 2*events)
@@ -174,7 +174,7 @@ func TestAHandlerThatDiesAtAnyMomentIsTakenOver(t *testing.T) {
 	env := bustest.Start(t)
 	s := &sender{keys: map[string]string{}}
 	gateway(t, env)
-	one, two := decider(t, env, s, "one", t.Context()), decider(t, env, s, "two", t.Context())
+	one, two := decider(t, env, s, "one"), decider(t, env, s, "two")
 	store := decision.NewStore(env.Conn, env.Topology)
 	for id := range 60 {
 		ev := event(id)
@@ -192,8 +192,34 @@ func TestAHandlerThatDiesAtAnyMomentIsTakenOver(t *testing.T) {
 	}
 }
 
+type countedWebhook struct{ calls int }
+
+func (c *countedWebhook) Call(context.Context, *ruleset.Webhook, *eventv1.InboundEvent) ([]*eventv1.Content, error) {
+	c.calls++
+	return []*eventv1.Content{{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{Content: fmt.Sprint("answer ", c.calls)}}}}, nil
+}
+
+func TestABusinessSystemIsNotAskedAgainOnceItIsDecided(t *testing.T) {
+	env := bustest.Start(t)
+	s := &sender{keys: map[string]string{}}
+	d := decider(t, env, s, "one")
+	rules, err := ruleset.Parse([]byte("rules:\n  - {match: any, do: [{webhook: {url: 'https://a'}}]}"), ruleset.Options{})
+	require.NoError(t, err)
+	set, err := ruleset.Compile("v", rules)
+	require.NoError(t, err)
+	hook := &countedWebhook{}
+	d.Rules, d.Webhooks = fixedRules{set}, hook
+	ev := event(1)
+	ev.ReplyMode = eventv1.ReplyMode_REPLY_MODE_ACK
+	for n := range uint64(3) {
+		require.NoError(t, d.Handle(t.Context(), delivery(t, ev, n+1)))
+	}
+	require.Equal(t, 1, hook.calls)
+	require.Equal(t, map[string]string{ev.GetId() + ":0": "answer 1"}, s.keys)
+}
+
 func TestAnEventThatCannotBeReadIsADeadLetter(t *testing.T) {
-	d := decider(t, bustest.Start(t), &sender{}, "one", t.Context())
+	d := decider(t, bustest.Start(t), &sender{}, "one")
 	for name, data := range map[string][]byte{"garbage": {0xff, 0xff}, "no id": {}} {
 		err := d.Handle(t.Context(), &bus.Delivery{Data: data, NumDelivered: 1})
 		require.Equal(t, fault.DeadLetter, fault.Dispose(err), name)
@@ -202,7 +228,7 @@ func TestAnEventThatCannotBeReadIsADeadLetter(t *testing.T) {
 
 func TestAnEventWaitsForNATSAndIsNotLost(t *testing.T) {
 	env := bustest.Start(t)
-	d := decider(t, env, &sender{keys: map[string]string{}}, "one", t.Context())
+	d := decider(t, env, &sender{keys: map[string]string{}}, "one")
 	require.NoError(t, env.Server.Stop(t.Context()))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

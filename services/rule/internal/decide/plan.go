@@ -18,10 +18,18 @@ const (
 	reasonNativeMode = "only a passive reply can hand over to WeChat's own agents"
 )
 
-// gatewayWaits tells whether a gateway may hold a connection for the answer to an event.
+// gatewayWaits tells whether an attempt of WeChat may be answered with a reply: a gateway holds the
+// connection of the first one, or a stretch account will have a later one answered.
 func gatewayWaits(ev *eventv1.InboundEvent) bool {
-	return ev.GetPassiveDeadlineUnixMs() > 0 && ev.GetGatewayInstance() != "" && ev.GetAcceptsPassive() &&
-		ev.GetReplyMode() != eventv1.ReplyMode_REPLY_MODE_ACK
+	if !ev.GetAcceptsPassive() || ev.GetReplyMode() == eventv1.ReplyMode_REPLY_MODE_ACK {
+		return false
+	}
+	return ev.GetReplyMode() == eventv1.ReplyMode_REPLY_MODE_STRETCH || isHeld(ev)
+}
+
+// isHeld tells whether a gateway holds the connection of the first attempt for an offer.
+func isHeld(ev *eventv1.InboundEvent) bool {
+	return ev.GetPassiveDeadlineUnixMs() > 0 && ev.GetGatewayInstance() != ""
 }
 
 // plan makes the first version of the record of an event: the way that the first reply takes, and
@@ -38,7 +46,7 @@ func plan(ev *eventv1.InboundEvent, acct account.Account, v verdict, now time.Ti
 	}
 	switch {
 	case v.queue != "":
-		rec.Route = rulev1.Route_ROUTE_QUEUE
+		planQueue(rec, ev, acct, now, o)
 	case len(v.replies) == 0:
 		rec.Route = rulev1.Route_ROUTE_NONE
 	case ev.GetKind() == eventv1.EventKind_EVENT_KIND_UNSUBSCRIBE:
@@ -49,6 +57,20 @@ func plan(ev *eventv1.InboundEvent, acct account.Account, v verdict, now time.Ti
 		planContent(rec, ev, acct, now, o)
 	}
 	return rec
+}
+
+// planQueue lets the fan join a queue. The welcome goes passively when there is time: it costs no quota then, and
+// accounts without the customer-service API have no other way.
+func planQueue(rec *rulev1.DecisionMade, ev *eventv1.InboundEvent, acct account.Account, now time.Time, o Options) {
+	rec.Route = rulev1.Route_ROUTE_QUEUE
+	if len(rec.GetReplies()) > 0 && offersContent(ev, rec.GetReplies()[0]) && servable(rec, ev, acct, now, o) {
+		rec.Route = rulev1.Route_ROUTE_PASSIVE
+	}
+}
+
+// offersContent tells whether the fan could see a message as the answer to the event.
+func offersContent(ev *eventv1.InboundEvent, c *eventv1.Content) bool {
+	return gatewayWaits(ev) && ev.GetAccountKind() != eventv1.AccountKind_ACCOUNT_KIND_MINIPROGRAM && passiveForm(c)
 }
 
 // planNative routes a hand-over to WeChat's own agents, which exists only as a passive reply.
@@ -65,7 +87,7 @@ func planNative(rec *rulev1.DecisionMade, ev *eventv1.InboundEvent, acct account
 
 // planContent routes a message: passively when there is time, else by the sender, else not at all.
 func planContent(rec *rulev1.DecisionMade, ev *eventv1.InboundEvent, acct account.Account, now time.Time, o Options) {
-	wanted := gatewayWaits(ev) && ev.GetAccountKind() != eventv1.AccountKind_ACCOUNT_KIND_MINIPROGRAM && passiveForm(rec.GetReplies()[0])
+	wanted := offersContent(ev, rec.GetReplies()[0])
 	switch {
 	case wanted && servable(rec, ev, acct, now, o):
 		rec.Route = rulev1.Route_ROUTE_PASSIVE
@@ -101,7 +123,7 @@ func servable(rec *rulev1.DecisionMade, ev *eventv1.InboundEvent, acct account.A
 
 // holdsAttempts tells whether attempts 1 and 2 are left to time out, so that nothing is offered.
 func holdsAttempts(ev *eventv1.InboundEvent, acct account.Account) bool {
-	return ev.GetReplyMode() == eventv1.ReplyMode_REPLY_MODE_STRETCH && !acct.StretchAnswerEarly
+	return ev.GetReplyMode() == eventv1.ReplyMode_REPLY_MODE_STRETCH && (!acct.StretchAnswerEarly || !isHeld(ev))
 }
 
 // passiveForm tells whether content exists as a passive reply (protocol d).

@@ -54,7 +54,7 @@ func (w *work) send(ctx context.Context, i int) (bool, error) {
 		return false, nil
 	}
 	request := w.request(i)
-	if w.rec.GetRoute() != rulev1.Route_ROUTE_QUEUE {
+	if w.rec.GetQueue() == "" {
 		// Somebody may have taken the fan while the rule was thinking. The welcome of a queue is said
 		// although the queue owns the fan.
 		silent, epoch := w.Owners.Of(w.ev.GetAccount(), w.ev.GetOpenid())

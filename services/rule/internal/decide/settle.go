@@ -166,7 +166,7 @@ func (w *work) await(ctx context.Context) error {
 	left := time.UnixMilli(w.rec.GetPassiveUntilUnixMs()).Sub(w.Now())
 	waiting, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	defer context.AfterFunc(w.Life, cancel)()
+	defer context.AfterFunc(w.Life, cancel)() //nolint:contextcheck // Life is not the caller's: it ends when the process stops
 	rec, seq, err := w.Records.AwaitAfter(waiting, w.ev.GetAccount(), w.ev.GetOpenid(), w.ev.GetId(), w.seq)
 	switch {
 	case err == nil:

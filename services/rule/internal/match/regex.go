@@ -101,6 +101,7 @@ func requiredTexts(re *syntax.Regexp, fold Fold) []string {
 			all = append(all, texts...)
 		}
 		return all
+	default: // anchors, wildcards and what may be absent
 	}
 	return nil
 }

@@ -20,8 +20,11 @@ import (
 // keyLive is the key of the pointer.
 const keyLive = "live"
 
-// kept bounds the versions that can be rolled back to.
-const kept = 50
+// Bounds of the versions that can be rolled back to; the last two always can.
+const (
+	kept      = 50
+	keptBytes = 192 << 20 // of the object store, which has a bound of its own
+)
 
 // Sources of a set.
 const (
@@ -35,6 +38,7 @@ type Info struct {
 	SHA256    string    `json:"sha256"`   // of the rule file
 	Compiled  string    `json:"compiled"` // SHA-256 of the form that loads fast
 	Rules     int       `json:"rules"`
+	Bytes     int64     `json:"bytes"` // of both objects
 	Published time.Time `json:"published"`
 	Note      string    `json:"note,omitempty"`
 	Source    string    `json:"source"`
@@ -73,10 +77,12 @@ func (p Pointer) WantsFile(file []byte) bool {
 // with returns the pointer after a publication and the versions that are no longer kept.
 func (p Pointer) with(info Info) (next Pointer, dropped []Info) {
 	sets := slices.Insert(slices.Clone(p.Sets), 0, info)
-	if len(sets) > kept {
-		sets, dropped = sets[:kept], sets[kept:]
+	keep, total := 0, int64(0)
+	for keep < len(sets) && keep < kept && (keep < 2 || total+sets[keep].Bytes <= keptBytes) {
+		total += sets[keep].Bytes
+		keep++
 	}
-	return Pointer{Live: info.Version, Sequence: p.Sequence + 1, Sets: sets}, dropped
+	return Pointer{Live: info.Version, Sequence: p.Sequence + 1, Sets: sets[:keep]}, sets[keep:]
 }
 
 // sum returns the hash that identifies a rule file.

@@ -93,7 +93,7 @@ func (s *Store) Publish(ctx context.Context, p Publication) (Published, error) {
 			return Published{Info: live, Unchanged: true, Revision: revision}, nil
 		}
 		info := Info{
-			Version: versionOf(hash, pointer.Sequence+1), SHA256: hash, Compiled: sum(compiled), Rules: len(p.Rules),
+			Version: versionOf(hash, pointer.Sequence+1), SHA256: hash, Compiled: sum(compiled), Rules: len(p.Rules), Bytes: int64(len(p.File) + len(compiled)),
 			Published: s.now().UTC(), Note: p.Note, Source: p.Source,
 		}
 		if err := s.put(ctx, info.Version, p.File, compiled); err != nil {

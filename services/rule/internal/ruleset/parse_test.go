@@ -123,7 +123,7 @@ func TestEveryMistakeIsNamedWithItsPathAndLine(t *testing.T) {
 		{"many mistakes at once", `
 rules:
   - name: one
-    match: {contians: [退货]}
+    match: {contain: [退货]}
     prio: 3
     do: [{reply: {text: ""}}]
   - name: one
@@ -134,7 +134,7 @@ rules:
       - reply: {image: M, text: x}
 `, []string{
 			"rules[0].prio: unknown key, want one of account, do, match, name, on, priority (line 5)",
-			"rules[0].match.contians: unknown key, want one of any, contains, event_key, exact, fold, prefix, regex (line 4)",
+			"rules[0].match.contain: unknown key, want one of any, contains, event_key, exact, fold, prefix, regex (line 4)",
 			"rules[0].match: matches nothing: want any, or lists under exact, prefix, contains, regex, event_key (line 4)",
 			"rules[0].do[0].reply.text: must not be blank: none says nothing (line 6)",
 			`rules[1].name: "one" is the name of the rule in line 3 too (line 7)`,

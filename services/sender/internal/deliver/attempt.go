@@ -41,9 +41,9 @@ var china = time.FixedZone("Asia/Shanghai", 8*60*60)
 // attempt makes one call, or finds that none may be made now. resend allows it for a message that may
 // have been sent.
 func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
-	if reason, err := w.obsolete(ctx, j); reason != nil || err != nil {
+	if end, err := w.obsolete(ctx, j, resend); end != nil || err != nil {
 		if err == nil {
-			err = w.change(ctx, j, reason)
+			err = w.change(ctx, j, end)
 		}
 		return err
 	}
@@ -55,7 +55,7 @@ func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
 		return w.held(ctx, j, err)
 	}
 	defer pass.Leave(pace.Unknown)
-	token, err := w.Tokens.Current(ctx, j.account.Name)
+	token, err := w.token(ctx, j.account.Name)
 	if err != nil {
 		return w.noToken(ctx, j, err)
 	}
@@ -78,8 +78,11 @@ func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
 func (w *Worker) key(j *job) pace.Key { return pace.Key{Account: j.account.Name, Endpoint: Endpoint} }
 
 // obsolete returns the change that ends a message which must not be sent any more, or nil.
-func (w *Worker) obsolete(ctx context.Context, j *job) (sendstate.Change, error) {
+func (w *Worker) obsolete(ctx context.Context, j *job, resend bool) (sendstate.Change, error) {
 	if w.Now().Sub(time.UnixMilli(j.m.GetAcceptedUnixMs())) > w.cfg.MaxAge {
+		if resend {
+			return sendstate.Lose{Reason: "waited too long after a call whose outcome nobody knows"}, nil
+		}
 		return sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: "waited too long: " + j.rec.Rec.GetReason()}, nil
 	}
 	if j.rec.Rec.GetAttempts() > 0 {
@@ -109,6 +112,22 @@ func (w *Worker) held(ctx context.Context, j *job, err error) error {
 		}
 	}
 	return fault.After(p.Until.Sub(w.Now()), err)
+}
+
+// token returns a token that WeChat is not known to refuse. One that it does is reported, as often as it
+// takes to get another.
+func (w *Worker) token(ctx context.Context, account string) (tokens.Token, error) {
+	token, err := w.Tokens.Current(ctx, account)
+	if err != nil {
+		return token, err
+	}
+	w.badMu.Lock()
+	bad := w.bad[account]
+	w.badMu.Unlock()
+	if token.Generation != bad.generation {
+		return token, nil
+	}
+	return w.Tokens.Bad(ctx, account, bad.generation, bad.errcode)
 }
 
 // noToken handles an account without a usable token: the message stays as it is, and the account's
@@ -208,6 +227,7 @@ func (w *Worker) next(j *job, o outcome, p pace.Pause) sendstate.Change {
 		}
 	case reject, noAPI:
 		return sendstate.Reject{Errcode: o.errcode, Reason: o.reason}
+	default:
 	}
 	return sendstate.Hold{Errcode: o.errcode, Reason: o.reason}
 }
@@ -217,9 +237,9 @@ func (w *Worker) before(ctx context.Context, j *job, token tokens.Token, o outco
 	switch o.action {
 	case newToken:
 		j.tokenRetried = true
-		if _, err := w.Tokens.Bad(ctx, j.account.Name, token.Generation, o.errcode); err != nil {
-			return w.noToken(ctx, j, err)
-		}
+		w.badMu.Lock()
+		w.bad[j.account.Name] = refused{token.Generation, o.errcode}
+		w.badMu.Unlock()
 	case busy:
 		pause := w.cfg.BusyPauses[j.busy]
 		j.busy++
@@ -235,8 +255,9 @@ func (w *Worker) before(ctx context.Context, j *job, token tokens.Token, o outco
 	case waitQuota:
 		until := time.UnixMilli(j.rec.Rec.GetNotBeforeUnixMs())
 		return fault.After(until.Sub(w.Now()), fault.New(fault.Exhausted, o.reason))
+	default: // the gate keeps the other pauses
 	}
-	return errAgain // the gate keeps the other pauses
+	return errAgain
 }
 
 func (w *Worker) jitter(most time.Duration) time.Duration {

@@ -84,11 +84,20 @@ type Worker struct {
 	Deps
 	clients map[string]*wechat.Client
 	random  sync.Mutex // guards Rand
+
+	badMu sync.Mutex         // guards bad
+	bad   map[string]refused // by account: bounded by configuration
+}
+
+// refused is a token that WeChat refused.
+type refused struct {
+	generation uint64
+	errcode    int32
 }
 
 // New fails with Invalid for a wrong api_base of an account.
 func New(cfg Config, d Deps) (*Worker, error) {
-	w := &Worker{cfg: cfg, Deps: d, clients: map[string]*wechat.Client{}}
+	w := &Worker{cfg: cfg, Deps: d, clients: map[string]*wechat.Client{}, bad: map[string]refused{}}
 	for _, a := range d.Accounts.All() {
 		client, err := wechat.NewClient(wechat.ClientConfig{HTTP: d.HTTP, BaseURL: a.APIBase, Now: d.Now})
 		if err != nil {
@@ -273,8 +282,9 @@ func wordOf(s senderv1.SendState) string {
 		return "ok"
 	case sendstate.Ambiguous:
 		return "unknown"
+	default:
+		return "refused"
 	}
-	return "refused"
 }
 
 // giveUp ends a message that came too often, so that it has an end that its sender can see.

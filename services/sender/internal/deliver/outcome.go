@@ -86,6 +86,7 @@ func judgeTransport(err error) outcome {
 		if wechat.ClassOf(err) == wechat.ClassRate {
 			o.action, o.word = waitRate, "rate"
 		}
+	default:
 	}
 	return o
 }

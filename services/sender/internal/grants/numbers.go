@@ -109,6 +109,7 @@ func (n Numbers) rule(kind eventv1.AccountKind, ev *senderv1.GrantEvidence) Rule
 		return n.Official.Scan
 	case eventv1.EventKind_EVENT_KIND_SUBSCRIBE:
 		return n.Official.Subscribe
+	default:
 	}
 	if ev.GetEvent() == "user_pay_from_pay_cell" {
 		return n.Official.Pay

@@ -140,8 +140,9 @@ func Final(s senderv1.SendState) bool {
 	switch s {
 	case Sent, Failed, Ambiguous, Refused:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Counted tells whether WeChat counted a message in this final state against the fan's window, or may have.

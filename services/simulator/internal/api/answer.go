@@ -29,12 +29,12 @@ func code(n int) error {
 	if n == 0 {
 		return nil
 	}
-	return &codec.Refusal{Code: n}
+	return &codec.RefusedError{Code: n}
 }
 
 // refusal is the answer of an error. Every errmsg carries a rid.
 func (c *call) refusal(err error) answer {
-	r := &codec.Refusal{Code: -1}
+	r := &codec.RefusedError{Code: -1}
 	errors.As(err, &r)
 	text := r.Detail
 	if text == "" {

@@ -150,5 +150,5 @@ func (s *Server) SetLimit(name, path string, l Limit) bool {
 func quotaRoutes(m map[string]endpoint) {
 	m["/cgi-bin/clear_quota"] = endpoint{method: http.MethodPost, run: clearQuota}
 	m["/cgi-bin/openapi/quota/get"] = endpoint{method: http.MethodPost, run: quotaGet}
-	m["/cgi-bin/openapi/rid/get"] = endpoint{method: http.MethodPost, run: func(*call) (any, error) { return nil, &codec.Refusal{Code: 76001, Detail: "rid not found"} }}
+	m["/cgi-bin/openapi/rid/get"] = endpoint{method: http.MethodPost, run: func(*call) (any, error) { return nil, &codec.RefusedError{Code: 76001, Detail: "rid not found"} }}
 }

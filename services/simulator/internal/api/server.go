@@ -197,7 +197,7 @@ func (c *call) name() string {
 	return c.st.Name
 }
 
-// answer runs the call. It never panics on what a client sent; errors other than a Refusal do not exist.
+// answer runs the call. It never panics on what a client sent; errors other than a RefusedError do not exist.
 func (c *call) answer(ep endpoint) answer {
 	if c.st != nil {
 		c.st.mu.Lock()
@@ -266,7 +266,7 @@ func (c *call) allowAddress() error {
 			return nil
 		}
 	}
-	return &codec.Refusal{Code: 40164, Detail: "invalid ip " + host + ", not in whitelist"}
+	return &codec.RefusedError{Code: 40164, Detail: "invalid ip " + host + ", not in whitelist"}
 }
 
 // owner finds the account of a call by its token, or by its appid; the token need not be valid.

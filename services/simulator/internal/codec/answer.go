@@ -32,16 +32,16 @@ const (
 	ClassWrongRecipient = "wrong_recipient"
 )
 
-// Problem is an answer that WeChat does not understand.
-type Problem struct {
+// AnswerError is an answer that WeChat does not understand.
+type AnswerError struct {
 	Class  string
 	Detail string
 }
 
-func (p *Problem) Error() string { return p.Class + ": " + p.Detail }
+func (p *AnswerError) Error() string { return p.Class + ": " + p.Detail }
 
-func malformed(format string, a ...any) *Problem {
-	return &Problem{Class: ClassMalformed, Detail: fmt.Sprintf(format, a...)}
+func malformed(format string, a ...any) *AnswerError {
+	return &AnswerError{Class: ClassMalformed, Detail: fmt.Sprintf(format, a...)}
 }
 
 // Expect tells what a push allows its answer to be.
@@ -52,7 +52,7 @@ type Expect struct {
 	Previous bool // the push was sealed with the previous keys
 }
 
-// ParseAnswer reads the body of a 2xx answer (a.4, d). The error is always a *Problem.
+// ParseAnswer reads the body of a 2xx answer (a.4, d). The error is always a *AnswerError.
 func (w *Wire) ParseAnswer(body []byte, want Expect) (Answer, error) {
 	if len(body) == 0 || bytes.Equal(body, []byte("success")) {
 		return Answer{Kind: AnswerAck}, nil
@@ -62,10 +62,10 @@ func (w *Wire) ParseAnswer(body []byte, want Expect) (Answer, error) {
 		return Answer{}, problem
 	}
 	if to := root.value("ToUserName"); to != want.OpenID {
-		return Answer{}, &Problem{ClassWrongRecipient, "ToUserName is not the fan of the push"}
+		return Answer{}, &AnswerError{ClassWrongRecipient, "ToUserName is not the fan of the push"}
 	}
 	if from := root.value("FromUserName"); from != w.account.OriginalID {
-		return Answer{}, &Problem{ClassWrongRecipient, "FromUserName is not the account of the push"}
+		return Answer{}, &AnswerError{ClassWrongRecipient, "FromUserName is not the account of the push"}
 	}
 	if t, err := strconv.ParseInt(root.value("CreateTime"), 10, 64); err != nil || t <= 0 {
 		return Answer{}, malformed("CreateTime is not a number of seconds")
@@ -93,7 +93,7 @@ func (w *Wire) judge(c Content, want Expect) (Answer, error) {
 }
 
 // open decodes the body and, where the mode asks for it, verifies and decrypts it.
-func (w *Wire) open(body []byte, previous bool) (node, *Problem) {
+func (w *Wire) open(body []byte, previous bool) (node, *AnswerError) {
 	if len(body) > MaxAnswerBytes {
 		return node{}, malformed("answer has more than %d bytes", MaxAnswerBytes)
 	}
@@ -122,7 +122,7 @@ func (w *Wire) open(body []byte, previous bool) (node, *Problem) {
 	return w.decode(plain)
 }
 
-func (w *Wire) decode(body []byte) (node, *Problem) {
+func (w *Wire) decode(body []byte) (node, *AnswerError) {
 	parse, first := parseXML, byte('<')
 	if w.account.Format == FormatJSON {
 		parse, first = parseJSON, '{'

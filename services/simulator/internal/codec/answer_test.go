@@ -130,7 +130,7 @@ func TestAnswersThatShowTheFaultPrompt(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := wire(t, tc.account).ParseAnswer([]byte(tc.body), tc.expect)
-			var p *codec.Problem
+			var p *codec.AnswerError
 			require.ErrorAs(t, err, &p)
 			require.Equal(t, tc.class, p.Class)
 			require.Contains(t, p.Detail, tc.detail)
@@ -204,9 +204,9 @@ func FuzzParseAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, w := range wires {
 			answer, err := w.ParseAnswer(body, codec.Expect{OpenID: fan})
-			var p *codec.Problem
+			var p *codec.AnswerError
 			if err != nil && !errors.As(err, &p) {
-				t.Fatalf("error is not a Problem: %v", err)
+				t.Fatalf("error is not a AnswerError: %v", err)
 			}
 			if err == nil && answer.Kind == 0 {
 				t.Fatal("an answer without an error must have a kind")

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// Refusal is an errcode that WeChat's API answers.
-type Refusal struct {
+// RefusedError is an errcode that WeChat's API answers.
+type RefusedError struct {
 	Code   int
 	Detail string // added to the standard text of the code; may be empty
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("errcode %d %s", r.Code, r.Detail) }
+func (r *RefusedError) Error() string { return fmt.Sprintf("errcode %d %s", r.Code, r.Detail) }
 
 // Custom is a decoded body of message/custom/send (e.1).
 type Custom struct {
@@ -99,20 +99,20 @@ var (
 	miniOnly = map[string]bool{"link": true}
 )
 
-// ParseCustom reads a body of message/custom/send. Media ids are not looked up. The error is always a *Refusal.
+// ParseCustom reads a body of message/custom/send. Media ids are not looked up. The error is always a *RefusedError.
 func ParseCustom(body []byte, miniProgram bool) (Custom, error) {
 	if err := checkEscapes(body); err != nil {
 		return Custom{}, err
 	}
 	var b customBody
 	if err := json.Unmarshal(body, &b); err != nil {
-		return Custom{}, &Refusal{Code: 47001}
+		return Custom{}, &RefusedError{Code: 47001}
 	}
 	if b.ToUser == "" {
-		return Custom{}, &Refusal{Code: 40003}
+		return Custom{}, &RefusedError{Code: 40003}
 	}
 	if (miniProgram && officialOnly[b.MsgType]) || (!miniProgram && miniOnly[b.MsgType]) {
-		return Custom{}, &Refusal{Code: 40008, Detail: "not for this kind of account"}
+		return Custom{}, &RefusedError{Code: 40008, Detail: "not for this kind of account"}
 	}
 	c, err := b.content(miniProgram)
 	c.Type, c.KfAccount = b.MsgType, b.Customer.KfAccount
@@ -149,13 +149,13 @@ func (b customBody) content(miniProgram bool) (Content, error) {
 		l := b.Link
 		return Content{Title: l.Title, Description: l.Description, URL: l.URL, PicURL: l.ThumbURL}, needText(l.Title)
 	default:
-		return Content{}, &Refusal{Code: 40008}
+		return Content{}, &RefusedError{Code: 40008}
 	}
 }
 
 func textContent(text string) (Content, error) {
 	if len(text) > MaxTextBytes {
-		return Content{}, &Refusal{Code: 45002}
+		return Content{}, &RefusedError{Code: 45002}
 	}
 	return Content{Text: text}, needText(text)
 }
@@ -163,9 +163,9 @@ func textContent(text string) (Content, error) {
 func newsContent(articles []articleBody) (Content, error) {
 	switch {
 	case len(articles) == 0:
-		return Content{}, &Refusal{Code: 44003}
+		return Content{}, &RefusedError{Code: 44003}
 	case len(articles) > 1:
-		return Content{}, &Refusal{Code: 45008}
+		return Content{}, &RefusedError{Code: 45008}
 	}
 	a := articles[0]
 	return Content{Articles: []Article{{Title: a.Title, Description: a.Description, URL: a.URL, PicURL: a.PicURL}}}, nil
@@ -173,12 +173,12 @@ func newsContent(articles []articleBody) (Content, error) {
 
 func menuContent(b menuBody) (Content, error) {
 	if len(b.Items) == 0 || len(b.Items) > 50 {
-		return Content{}, &Refusal{Code: 45098}
+		return Content{}, &RefusedError{Code: 45098}
 	}
 	m := &Menu{Head: b.Head, Tail: b.Tail}
 	for _, it := range b.Items {
 		if it.Content == "" || len(it.Content) > 1024 {
-			return Content{}, &Refusal{Code: 45099}
+			return Content{}, &RefusedError{Code: 45099}
 		}
 		m.Items = append(m.Items, MenuItem{ID: string(bytes.Trim(it.ID, `"`)), Text: it.Content})
 	}
@@ -188,21 +188,21 @@ func menuContent(b menuBody) (Content, error) {
 func miniContent(b miniBody, miniProgram bool) (Content, error) {
 	c := Content{Title: b.Title, AppID: b.AppID, PagePath: b.PagePath, ThumbMediaID: b.ThumbMediaID}
 	if !miniProgram && b.AppID == "" {
-		return c, &Refusal{Code: 40013}
+		return c, &RefusedError{Code: 40013}
 	}
 	return c, needMedia(b.ThumbMediaID)
 }
 
 func needMedia(id string) error {
 	if id == "" {
-		return &Refusal{Code: 40007}
+		return &RefusedError{Code: 40007}
 	}
 	return nil
 }
 
 func needText(s string) error {
 	if s == "" {
-		return &Refusal{Code: 44004}
+		return &RefusedError{Code: 44004}
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func needText(s string) error {
 // Control characters, the two JavaScript line separators and the replacement character stay allowed.
 func checkEscapes(body []byte) error {
 	if !utf8.Valid(body) {
-		return &Refusal{Code: 40033}
+		return &RefusedError{Code: 40033}
 	}
 	for i := 0; i+5 < len(body); i++ {
 		if body[i] != '\\' {
@@ -221,7 +221,7 @@ func checkEscapes(body []byte) error {
 			switch hex := string(bytes.ToLower(body[i+2 : i+6])); {
 			case hex == "2028", hex == "2029", hex == "fffd", hex[:3] == "000", hex[:3] == "001", hex == "007f":
 			default:
-				return &Refusal{Code: 40033, Detail: `\u escape in the body`}
+				return &RefusedError{Code: 40033, Detail: `\u escape in the body`}
 			}
 		}
 		i++ // skips the escaped character, so that a backslash pair is not read twice

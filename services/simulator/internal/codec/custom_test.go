@@ -54,7 +54,7 @@ func TestCustomMessages(t *testing.T) {
 				require.NotEmpty(t, got.Content.Type)
 				return
 			}
-			var r *codec.Refusal
+			var r *codec.RefusedError
 			require.ErrorAs(t, err, &r)
 			require.Equal(t, tc.code, r.Code)
 		})
@@ -73,9 +73,9 @@ func FuzzParseCustom(f *testing.F) {
 	f.Add([]byte(`\u`), false)
 	f.Fuzz(func(t *testing.T, body []byte, mini bool) {
 		_, err := codec.ParseCustom(body, mini)
-		var r *codec.Refusal
+		var r *codec.RefusedError
 		if err != nil && !errors.As(err, &r) {
-			t.Fatalf("error is not a Refusal: %v", err)
+			t.Fatalf("error is not a RefusedError: %v", err)
 		}
 	})
 }

@@ -33,7 +33,7 @@ func (s *Server) push(r *http.Request) (any, error) {
 	if err := s.Pusher.Check(body.Push); err != nil {
 		return nil, badRequest(err)
 	}
-	started := s.Pusher.After(0, func(ctx context.Context) {
+	started := s.Pusher.After(0, func(ctx context.Context) { //nolint:contextcheck // it goes on after the request
 		_, _ = s.Pusher.PushConcurrently(ctx, body.Push, copies) // Check found what could be wrong; the fan's screen shows the rest
 	})
 	if !started {

@@ -65,7 +65,7 @@ func (s *Server) addStored(r *http.Request) (any, error) {
 	if err := decode(r, maxStoredBody, &set); err != nil {
 		return nil, err
 	}
-	n, err := s.Stored.Add(set)
+	n, err := s.Stored.Add(set, s.Clock.Now())
 	if err != nil {
 		return nil, badRequest(err)
 	}
@@ -81,7 +81,7 @@ func (s *Server) report(r *http.Request) (any, error) { return s.build(r), nil }
 func (s *Server) reportText(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.WriteString(w, s.build(r).Text()) // the client is gone when this fails
+	_, _ = io.WriteString(w, s.build(r).Text()) //nolint:gosec // plain text with nosniff; the client is gone when this fails
 }
 
 func (s *Server) reportPage(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +93,7 @@ func (s *Server) reportPage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(page) // the client is gone when this fails
+	_, _ = w.Write(page) //nolint:gosec // html/template escaped it; the client is gone when this fails
 }
 
 func (s *Server) reset(*http.Request) (any, error) {
@@ -136,7 +136,7 @@ func (s *Server) rules(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/yaml; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_ = load.WriteRules(w, n, r.URL.Query().Get("account"), s.Ask, s.Deps.Reply) // the client is gone when this fails
+	_ = load.WriteRules(w, n, r.URL.Query().Get("account"), s.Ask, s.Reply) // the client is gone when this fails
 }
 
 // media serves the pictures and sounds of both sides, never as something that a browser would run.

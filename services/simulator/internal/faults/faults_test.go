@@ -86,7 +86,7 @@ func TestPushRulesMatchTypeAndAttempt(t *testing.T) {
 
 func TestBrokenScriptsNameEveryProblem(t *testing.T) {
 	_, err := faults.Parse([]byte(`{"rules":[{"on":"api","kind":"drop"},{"on":"push","kind":"delay","rate":2},{"on":"sea"},{"on":"api","kind":"errcode","type":"text"},{"on":"api","kind":"http","status":200,"when":"sent"},{"on":"api","kind":"hang","path":"["}]}`))
-	for _, text := range []string{`rules[0].kind: "drop"`, "rules[1].delay", "rules[1].rate", "rules[2].on", "rules[3].errcode", "rules[3].path is for", "rules[4].status", "rules[4].when", "rules[5].path"} {
+	for _, text := range []string{`rules[0].kind: "drop"`, "rules[1].delay", "rules[1].rate", "rules[2].on", "rules[3].errcode", "rules[3].type", "rules[4].status", "rules[4].when", "rules[5].path"} {
 		require.ErrorContains(t, err, text)
 	}
 	_, err = faults.Parse([]byte(`{"rules":[{"on":"api","kind":"delay","delay":5}]}`))

@@ -137,26 +137,24 @@ func (r Rule) problems() []string {
 	case !slices.Contains(when, r.When):
 		out = append(out, fmt.Sprintf("when: %q is not possible for %s", r.When, r.Kind))
 	}
-	if (r.Kind == Delay || r.Kind == Slow) && r.Delay <= 0 {
-		out = append(out, "delay: must be above zero")
-	}
-	if r.Kind == ErrCode && r.ErrCode == 0 {
-		out = append(out, "errcode: must be given")
-	}
-	if r.Status != 0 && (r.Status < 400 || r.Status > 599) {
-		out = append(out, "status: must be 400 to 599")
-	}
-	if r.Rate < 0 || r.Rate > 1 {
-		out = append(out, "rate: must be 0 to 1")
-	}
-	if r.Copies < 0 || r.Copies > 10 || r.Count < 0 {
-		out = append(out, "copies, count: must not be negative, copies at most 10")
-	}
-	if _, err := path.Match(r.Path, "/"); err != nil {
-		out = append(out, "path: is not a pattern")
-	}
-	if (r.On == OnPush && r.Path != "") || (r.On == OnAPI && (r.Type != "" || len(r.Attempts) > 0)) {
-		out = append(out, "path is for api rules, type and attempts are for push rules")
+	_, badPath := path.Match(r.Path, "/")
+	for _, c := range []struct {
+		wrong bool
+		text  string
+	}{
+		{(r.Kind == Delay || r.Kind == Slow) && r.Delay <= 0, "delay: must be above zero"},
+		{r.Kind == ErrCode && r.ErrCode == 0, "errcode: must be given"},
+		{r.Status != 0 && (r.Status < 400 || r.Status > 599), "status: must be 400 to 599"},
+		{r.Rate < 0 || r.Rate > 1, "rate: must be 0 to 1"},
+		{r.Copies < 0 || r.Copies > 10, "copies: must be 0 to 10"},
+		{r.Count < 0, "count: must not be negative"},
+		{badPath != nil, "path: is not a pattern"},
+		{r.On == OnPush && r.Path != "", "path: is for api rules"},
+		{r.On == OnAPI && (r.Type != "" || len(r.Attempts) > 0), "type: is for push rules, like attempts"},
+	} {
+		if c.wrong {
+			out = append(out, c.text)
+		}
 	}
 	return out
 }

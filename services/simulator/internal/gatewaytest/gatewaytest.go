@@ -79,7 +79,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodGet {
-		_, _ = io.WriteString(w, q.Get("echostr"))
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, q.Get("echostr")) //nolint:gosec // plain text, and only after the signature check
 		return
 	}
 	m, ok := g.read(a, r)

@@ -255,7 +255,7 @@ func sameContent(a, b codec.Content) bool {
 }
 
 // Malformed records an answer that breaks the protocol.
-func (l *Ledger) Malformed(p *Push, attempt int, problem *codec.Problem) {
+func (l *Ledger) Malformed(p *Push, attempt int, problem *codec.AnswerError) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.run != l.run {

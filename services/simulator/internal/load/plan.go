@@ -83,42 +83,47 @@ func (p Plan) expected() int {
 // validate joins every problem of a plan with defaults; keep is how many pushes the ledger can judge.
 func (p Plan) validate(accounts []string, keep int) error {
 	var errs []error
-	add := func(format string, a ...any) { errs = append(errs, fmt.Errorf(format, a...)) }
 	for _, a := range p.Accounts {
 		if !slices.Contains(accounts, a) {
-			add("accounts: no account %q", a)
+			errs = append(errs, fmt.Errorf("accounts: no account %q", a))
 		}
-	}
-	if len(p.Accounts) == 0 {
-		add("accounts: there are none")
-	}
-	if p.Rate <= 0 || p.Rate > 100_000 {
-		add("rate: must be above 0 and at most 100000 pushes per second")
-	}
-	if p.Count < 0 || p.Duration < 0 || (p.Count == 0 && p.Duration == 0) {
-		add("count or duration: one must be above 0")
-	}
-	if p.Fans < 0 || p.MaxInFlight < 0 || p.Keywords < 0 || p.Settle < 0 {
-		add("fans, max_in_flight, keywords, settle: must not be negative")
-	}
-	if p.Burst != nil && (p.Burst.Every <= 0 || p.Burst.For <= 0 || p.Burst.Factor <= 0) {
-		add("burst: every, for and factor must be above 0")
 	}
 	for _, kind := range slices.Sorted(maps.Keys(p.Mix)) {
 		if p.Mix[kind] < 0 {
-			add("mix.%s: must not be negative", kind)
+			errs = append(errs, fmt.Errorf("mix.%s: must not be negative", kind))
+		}
+	}
+	for _, c := range []struct {
+		wrong bool
+		text  string
+	}{
+		{len(p.Accounts) == 0, "accounts: there are none"},
+		{p.Rate <= 0 || p.Rate > 100_000, "rate: must be above 0 and at most 100000 pushes per second"},
+		{p.Count < 0 || p.Duration < 0 || (p.Count == 0 && p.Duration == 0), "count or duration: one must be above 0"},
+		{min(p.Fans, p.MaxInFlight, p.Keywords, int(p.Settle)) < 0, "fans, max_in_flight, keywords, settle: must not be negative"},
+		{p.Burst != nil && (p.Burst.Every <= 0 || p.Burst.For <= 0 || p.Burst.Factor <= 0), "burst: every, for and factor must be above 0"},
+	} {
+		if c.wrong {
+			errs = append(errs, errors.New(c.text))
 		}
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	if n := p.expected(); n > keep {
-		add("the plan makes %d pushes, but simulator.keep_pushes is %d: the report could not judge them all", n, keep)
+	return p.judgeable(keep)
+}
+
+// judgeable refuses plans whose report could not be complete.
+func (p Plan) judgeable(keep int) error {
+	n := p.expected()
+	if n > keep {
+		return fmt.Errorf("the plan makes %d pushes, but simulator.keep_pushes is %d: the report could not judge them all", n, keep)
 	}
-	if need := p.expected()/(p.Fans*len(p.Accounts)) + 1; p.Keywords > 0 && p.Mix["text"] > 0 && need > p.Keywords {
-		add("each fan sends up to %d texts, but there are rules for %d: use more fans or write more rules", need, p.Keywords)
+	need := n/(p.Fans*len(p.Accounts)) + 1
+	if p.Keywords > 0 && p.Mix["text"] > 0 && need > p.Keywords {
+		return fmt.Errorf("each fan sends up to %d texts, but there are rules for %d: use more fans or write more rules", need, p.Keywords)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // rateAt is the rate at a time since the start.

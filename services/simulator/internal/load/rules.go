@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/wxbus/wxbus/services/simulator/internal/ledger"
 )
@@ -16,16 +15,20 @@ func WriteRules(w io.Writer, count int, account string, ask, reply ledger.Patter
 		return fmt.Errorf("count: must be above 0, is %d", count)
 	}
 	b := bufio.NewWriter(w)
-	b.WriteString("rules:\n")
+	rule := []byte("rules:\n")
 	for n := 1; n <= count; n++ {
-		text := strconv.Quote(ask.Text(n))
-		b.WriteString("  - name: " + text + "\n")
+		text := ask.Text(n)
+		rule = fmt.Appendf(rule, "  - name: %q\n", text)
 		if account != "" {
-			b.WriteString("    account: " + strconv.Quote(account) + "\n")
+			rule = fmt.Appendf(rule, "    account: %q\n", account)
 		}
-		b.WriteString("    match: {exact: [" + text + "]}\n    do: [{reply: {text: " + strconv.Quote(reply.Text(n)) + "}}]\n")
+		rule = fmt.Appendf(rule, "    match: {exact: [%q]}\n    do: [{reply: {text: %q}}]\n", text, reply.Text(n))
+		if _, err := b.Write(rule); err != nil {
+			return fmt.Errorf("write rules: %w", err)
+		}
+		rule = rule[:0]
 	}
-	if err := b.Flush(); err != nil { // keeps the first error of all writes
+	if err := b.Flush(); err != nil {
 		return fmt.Errorf("write rules: %w", err)
 	}
 	return nil

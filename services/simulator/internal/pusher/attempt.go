@@ -99,7 +99,7 @@ func (r *run) attempt(ctx context.Context, hit faults.Push) ledger.Attempt {
 // read interprets the body of a 2xx answer.
 func (r *run) read(body []byte, end *ledger.Attempt) *codec.Answer {
 	answer, err := r.wire.ParseAnswer(body, r.expect)
-	var problem *codec.Problem
+	var problem *codec.AnswerError
 	if errors.As(err, &problem) {
 		end.Outcome, end.Detail = ledger.OutcomeMalformed, problem.Detail
 		r.deps.Ledger.Malformed(r.push, end.Number, problem)
@@ -127,7 +127,7 @@ func (r *run) try(ctx context.Context, replica string, end *ledger.Attempt, hit 
 		r.failed(ctx, actx, end, err, dropped.Load())
 		return nil
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read as far as it matters
 	end.Status = resp.StatusCode
 	if hit.Drop == faults.Answered {
 		drop()

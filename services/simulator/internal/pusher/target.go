@@ -37,6 +37,10 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
+// idleTime is below the time after which servers close a connection that never carried a request (Go's ReadHeaderTimeout,
+// often 2 s): an attempt on such a connection would fail by our own doing.
+const idleTime = 1500 * time.Millisecond
+
 // newClient returns a client that keeps connections as WeChat does and follows no redirect.
 // With onlyLoopback the dialler refuses every other address, whatever a name resolves to.
 func newClient(onlyLoopback bool) *http.Client {
@@ -51,7 +55,7 @@ func newClient(onlyLoopback bool) *http.Client {
 		}
 	}
 	return &http.Client{
-		Transport:     &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 30 * time.Second, DisableCompression: true},
+		Transport:     &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 1024, IdleConnTimeout: idleTime, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -43,7 +43,7 @@ func (p *Pusher) verify(ctx context.Context, address, echo string) error {
 		}
 		return fmt.Errorf("call: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read as far as it matters
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1024))
 	switch {
 	case err != nil:

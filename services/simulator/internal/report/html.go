@@ -57,7 +57,7 @@ const (
 )
 
 type plot struct {
-	Ack, Reply template.HTMLAttr // points of the curves
+	Ack, Reply string // points of the curves
 	X, Y       []tick
 }
 
@@ -95,12 +95,12 @@ func (r Report) plot() *plot {
 	y := func(us float64) float64 {
 		return plotTop + (plotH-plotB-plotTop)*(1-(math.Log10(math.Max(us, 1))-bottom)/(top-bottom))
 	}
-	curve := func(l Latency) template.HTMLAttr {
+	curve := func(l Latency) string {
 		var parts []string
 		for _, p := range l.Points {
 			parts = append(parts, fmt.Sprintf("%.1f,%.1f", x(p.Quantile), y(float64(p.Value.Microseconds()))))
 		}
-		return template.HTMLAttr(`points="` + strings.Join(parts, " ") + `"`)
+		return strings.Join(parts, " ")
 	}
 	out := &plot{Ack: curve(r.Ack), Reply: curve(r.Reply)}
 	for e := bottom; e <= top; e++ {

@@ -29,9 +29,10 @@ type Stored struct {
 
 // StoredSet is what a reader of the bus found. Complete tells that it read to the end.
 type StoredSet struct {
-	Pushes   []Stored `json:"pushes"`
-	Complete bool     `json:"complete"`
-	Reason   string   `json:"reason,omitempty"` // why it is not complete
+	Pushes   []Stored  `json:"pushes"`
+	Complete bool      `json:"complete"`
+	Reason   string    `json:"reason,omitempty"` // why it is not complete
+	At       time.Time `json:"at,omitzero"`      // when it was read, on the simulator's clock; zero: for this report
 }
 
 // Reader reads what the bus stored.
@@ -107,36 +108,53 @@ func (r Report) Count(class string) uint64 { return r.Violations[class].Count }
 const keepUnanswered = 1000
 
 // Build makes the report of a ledger. Without a reader the check of stored pushes is incomplete, not zero.
+// The reader is called after the ledger was copied: whatever was acknowledged by then must be on the bus.
 func Build(ctx context.Context, l *ledger.Ledger, read Reader) Report {
-	var set StoredSet
-	reason := "nobody gave the list of stored pushes"
-	if read != nil {
-		var err error
-		if set, err = read(ctx); err != nil {
-			reason, set.Complete = "the reader failed: "+err.Error(), false
-		} else if !set.Complete {
-			reason = "the reader did not read to the end"
-			if set.Reason != "" {
-				reason += ": " + set.Reason
-			}
-		}
-	}
 	t := l.Totals()
 	pushes := l.Pushes()
+	unanswered, ids := l.Unanswered(), l.UnansweredPushes(keepUnanswered)
+	set, reason := readStored(ctx, read)
 	r := Report{From: t.Started, To: t.Now, Pushes: t.Pushes, Open: t.Open, Acked: t.Acked, NotAcked: t.Pushes - t.Acked, Native: t.Native,
 		Passive: t.Passive, Kf: t.Kf, Prompts: t.Prompts, Numbered: t.Numbered, Answered: t.Answered, Attempts: t.Attempts, Outcomes: t.Outcomes,
 		Replicas: t.Replicas, Calls: t.Calls, Ack: latency(&t.Ack), Reply: latency(&t.Reply), Violations: t.Violations, OrderUnclear: t.OrderUnclear,
 		Ambiguous: t.Ambiguous, AmbiguousCount: t.AmbiguousCount, Checker: Checker{State: CheckerComplete, Stored: len(set.Pushes)}}
-	r.UnansweredIDs, r.Unanswered = l.UnansweredPushes(keepUnanswered), l.Unanswered()
+	r.UnansweredIDs, r.Unanswered = ids, unanswered
+	later := 0
+	for _, p := range pushes {
+		if !set.At.IsZero() && p.Acked.After(set.At) {
+			later++
+		}
+	}
 	switch {
 	case !set.Complete:
-		r.Checker.State, r.Checker.Reason = CheckerIncomplete, reason
+		r.incomplete(reason)
 	case t.FoldedAcked > 0:
-		r.Checker.State = CheckerIncomplete
-		r.Checker.Reason = fmt.Sprintf("%d acknowledged pushes are no longer kept (simulator.keep_pushes)", t.FoldedAcked)
+		r.incomplete(fmt.Sprintf("%d acknowledged pushes are no longer kept (simulator.keep_pushes)", t.FoldedAcked))
+	case later > 0:
+		r.incomplete(fmt.Sprintf("%d pushes were acknowledged after the list was read", later))
 	}
 	r.check(pushes, set)
 	return r
+}
+
+func (r *Report) incomplete(reason string) {
+	r.Checker.State, r.Checker.Reason = CheckerIncomplete, reason
+}
+
+// readStored returns what the reader found, and why it is not complete.
+func readStored(ctx context.Context, read Reader) (StoredSet, string) {
+	if read == nil {
+		return StoredSet{}, "nobody gave the list of stored pushes"
+	}
+	set, err := read(ctx)
+	if err != nil {
+		set.Complete = false
+		return set, "the reader failed: " + err.Error()
+	}
+	if set.Reason != "" {
+		return set, "the reader did not read to the end: " + set.Reason
+	}
+	return set, "the reader did not read to the end"
 }
 
 // check compares what was acknowledged with what was stored.

@@ -119,6 +119,9 @@ func TestAnIncompleteCheckIsNotZero(t *testing.T) {
 		require.Contains(t, string(page), "CHECKER INCOMPLETE")
 	}
 
+	late := report.StoredSet{Complete: true, At: start.Add(-time.Second)}
+	require.Contains(t, report.Build(t.Context(), l, reader(late)).Checker.Reason, "1 pushes were acknowledged after the list was read")
+
 	small, c := newLedger(t, 4)
 	for range 8 {
 		push(t, small, c, text, 0, true)
@@ -159,15 +162,18 @@ func TestReportPageEscapesWhatOthersWrote(t *testing.T) {
 func TestPostedLists(t *testing.T) {
 	var l report.List
 	require.Nil(t, l.Reader(), "nobody posted anything")
-	_, err := l.Add(report.StoredSet{Pushes: []report.Stored{{MsgID: "1"}}})
+	_, err := l.Add(report.StoredSet{Pushes: []report.Stored{{MsgID: "1"}}}, start)
 	require.NoError(t, err)
-	n, err := l.Add(report.StoredSet{Pushes: []report.Stored{{MsgID: "2"}}, Complete: true})
+	n, err := l.Add(report.StoredSet{Pushes: []report.Stored{{MsgID: "2"}}, Complete: true}, start)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
 	set, err := l.Reader()(t.Context())
 	require.NoError(t, err)
 	require.True(t, set.Complete)
 	require.Len(t, set.Pushes, 2)
+	n, err = l.Add(report.StoredSet{Pushes: []report.Stored{{MsgID: "3"}}}, start)
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "a new list begins after a complete one")
 	l.Reset()
 	require.Nil(t, l.Reader())
 }

@@ -104,14 +104,14 @@ func (r *Refresher) spend(ctx context.Context, a account.Account, cur store.Reco
 	now := r.Now()
 	if a.TokenAPI == account.TokenAPIToken {
 		err := fault.New(fault.Unavailable, "WeChat answered with the very token that it refuses")
-		return cur, r.fail(ctx, a, cur, &Denied{Err: err, Backoff: r.cfg.FailedBackoff})
+		return cur, r.fail(ctx, a, cur, &DeniedError{Err: err, Backoff: r.cfg.FailedBackoff})
 	}
 	if at := record.ForceAt(cur.Rec, r.cfg.Budget, now); at.After(now) {
 		wait := at.Sub(now)
 		err := fault.Errorf(fault.Exhausted, "WeChat refuses the current token and the budget of forced refreshes is used up until %s",
 			at.UTC().Format(time.RFC3339))
 		err = fault.Wrap(fault.Exhausted, fault.After(wait, err))
-		return cur, r.fail(ctx, a, cur, &Denied{Err: err, Backoff: min(wait, budgetBackoff)})
+		return cur, r.fail(ctx, a, cur, &DeniedError{Err: err, Backoff: min(wait, budgetBackoff)})
 	}
 	next := record.Lease(record.Force(cur.Rec, now), r.cfg.Instance, now, r.cfg.Lease)
 	return r.Store.Put(ctx, a.Name, next, cur.Revision)

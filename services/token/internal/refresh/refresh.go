@@ -32,24 +32,24 @@ type Answer struct {
 	Expires time.Time // by our clock
 }
 
-// Upstream asks WeChat for the token of an account. Errors have a fault kind; *Denied tells how long
+// Upstream asks WeChat for the token of an account. Errors have a fault kind; *DeniedError tells how long
 // asking again is useless.
 type Upstream interface {
 	Fetch(ctx context.Context, a account.Account, force bool) (Answer, error)
 }
 
-// Denied is an answer of WeChat that will not change for a while.
-type Denied struct {
+// DeniedError is an answer of WeChat that will not change for a while.
+type DeniedError struct {
 	Err     error // with a fault kind and text for operators, without secrets
 	Errcode int32
 	Backoff time.Duration
 }
 
 // Error returns the text of Err.
-func (d *Denied) Error() string { return d.Err.Error() }
+func (d *DeniedError) Error() string { return d.Err.Error() }
 
 // Unwrap returns Err.
-func (d *Denied) Unwrap() error { return d.Err }
+func (d *DeniedError) Unwrap() error { return d.Err }
 
 // Observer is told what happens, for metrics. It must not block.
 type Observer interface {
@@ -246,7 +246,7 @@ func (r *Refresher) join(ctx context.Context, a account.Account, j job) (f *flig
 	r.flights[a.Name] = f
 	// The refresh is for all callers: it outlives the one that came first, but not the service.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.limit())
-	detach := context.AfterFunc(r.life, cancel)
+	detach := context.AfterFunc(r.life, cancel) //nolint:contextcheck // life is the end of the service, not a parent
 	r.wg.Go(func() {
 		defer cancel()
 		defer detach()
@@ -267,7 +267,7 @@ func (r *Refresher) land(name string, f *flight) {
 	defer r.mu.Unlock()
 	delete(r.flights, name)
 	delete(r.denials, name)
-	var denied *Denied
+	var denied *DeniedError
 	switch {
 	case errors.As(f.err, &denied):
 		r.denials[name] = denial{f.err, r.Now().Add(denied.Backoff)}

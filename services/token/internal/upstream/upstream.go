@@ -53,7 +53,7 @@ func New(cfg Config, accounts []account.Account) (*Upstream, error) {
 	return u, nil
 }
 
-// Fetch asks once. Every error is a *refresh.Denied.
+// Fetch asks once. Every error is a *refresh.DeniedError.
 func (u *Upstream) Fetch(ctx context.Context, a account.Account, force bool) (refresh.Answer, error) {
 	client, ok := u.clients[a.Name]
 	if !ok {
@@ -83,15 +83,15 @@ func (u *Upstream) Fetch(ctx context.Context, a account.Account, force bool) (re
 }
 
 // deny gives the error a kind, a text for operators and a time for which asking again is useless.
-func (u *Upstream) deny(a account.Account, err error) *refresh.Denied {
+func (u *Upstream) deny(a account.Account, err error) *refresh.DeniedError {
 	api, ok := errors.AsType[*wechat.APIError](err)
 	if !ok {
-		return &refresh.Denied{
+		return &refresh.DeniedError{
 			Err:     fault.Wrap(fault.Unavailable, fmt.Errorf("fetch token of account %s: %w", a.Name, err)),
 			Backoff: u.cfg.FailedBackoff,
 		}
 	}
-	d := &refresh.Denied{Errcode: int32(api.Code)}
+	d := &refresh.DeniedError{Errcode: int32(api.Code)}
 	text := fmt.Errorf("WeChat refuses a token for account %s: errcode %d (%s)%s", a.Name, api.Code, meaning(api), hint(api))
 	switch api.Class {
 	case wechat.ClassTransient:

@@ -34,7 +34,8 @@ const (
 	Route_ROUTE_PASSIVE Route = 1
 	// ROUTE_ASYNC means that the sender owns the reply. Final.
 	Route_ROUTE_ASYNC Route = 2
-	// ROUTE_QUEUE puts the fan into a waiting list; replies, if any, are the welcome. Final.
+	// ROUTE_QUEUE puts the fan into a waiting list; replies, if any, are the welcome and go by the
+	// sender. Final.
 	Route_ROUTE_QUEUE Route = 3
 	// ROUTE_NATIVE hands over to WeChat's own agents; served like ROUTE_PASSIVE, never async.
 	Route_ROUTE_NATIVE Route = 4
@@ -177,7 +178,8 @@ type DecisionMade struct {
 	Matched string `protobuf:"bytes,7,opt,name=matched,proto3" json:"matched,omitempty"`
 	// replies to the fan in order; the first may go passively, the others follow by the sender.
 	Replies []*v1.Content `protobuf:"bytes,8,rep,name=replies,proto3" json:"replies,omitempty"`
-	// queue is the group whose waiting list the fan joins; route QUEUE only.
+	// queue is the group whose waiting list the fan joins; empty for none. The route is PASSIVE when the
+	// welcome can be written in time, otherwise QUEUE.
 	Queue string `protobuf:"bytes,9,opt,name=queue,proto3" json:"queue,omitempty"`
 	// claims are the gateways that asked to write the first reply, oldest first, at most 8.
 	Claims []*Claim `protobuf:"bytes,10,rep,name=claims,proto3" json:"claims,omitempty"`

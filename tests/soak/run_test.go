@@ -1,0 +1,106 @@
+package soak
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// size of a run.
+type size struct {
+	pushes, rate int
+	fans         int           // per account
+	rest         time.Duration // until everything must be over
+}
+
+// Classes of the simulator's report that would break a promise.
+const (
+	ackedNotStored = "acked_not_stored"
+	seenTwice      = "reply_seen_twice"
+	outOfOrder     = "out_of_order"
+)
+
+// report is the simulator's verdict.
+type report struct {
+	Pushes     int `json:"pushes"`
+	Open       int `json:"open"`
+	Acked      int `json:"acked"`
+	Numbered   int `json:"numbered"`
+	Answered   int `json:"answered"`
+	Unanswered int `json:"unanswered"`
+	// UnansweredIDs are the first thousand of them.
+	UnansweredIDs []string `json:"unanswered_ids"`
+	Violations    map[string]struct {
+		Count     int `json:"count"`
+		Incidents []struct {
+			ID     string `json:"id"`
+			Detail string `json:"detail"`
+		} `json:"incidents"`
+	} `json:"violations"`
+	Checker struct {
+		State  string `json:"state"`
+		Reason string `json:"reason"`
+		Stored int    `json:"stored"`
+	} `json:"checker"`
+}
+
+func run(t *testing.T, size size) {
+	began := time.Now()
+	s := start(t)
+	perFan := size.pushes/(size.fans*len(accounts)) + 1
+	s.publishRules(t, perFan)
+	s.setFaults(t)
+	t.Logf("started in %s", time.Since(began).Round(time.Millisecond))
+
+	s.load(t, map[string]any{"accounts": accounts, "fans": size.fans, "rate": size.rate, "count": size.pushes, "keywords": perFan, "settle": "1s"},
+		time.Duration(size.pushes/size.rate)*time.Second+size.rest)
+	s.waitForRest(t, size.rest)
+	s.postStored(t)
+	s.struck(t)
+	s.judge(t, size)
+	t.Logf("took %s", time.Since(began).Round(time.Millisecond))
+}
+
+// load runs a plan of the simulator's load generator to its end.
+func (s *system) load(t *testing.T, plan map[string]any, limit time.Duration) {
+	t.Helper()
+	s.sim(t, http.MethodPost, "/sim/v1/load", plan, nil)
+	var status struct {
+		Running  bool `json:"running"`
+		Progress struct {
+			Due    int    `json:"due"`
+			Shed   int    `json:"shed"`
+			Failed int    `json:"failed"`
+			Error  string `json:"error"`
+		} `json:"progress"`
+	}
+	require.Eventually(t, func() bool {
+		s.sim(t, http.MethodGet, "/sim/v1/load", nil, &status)
+		return !status.Running
+	}, limit, 250*time.Millisecond, "the load does not end")
+	require.Empty(t, status.Progress.Error)
+	require.Equal(t, plan["count"], status.Progress.Due)
+	require.Zero(t, status.Progress.Shed, "the load generator could not keep up")
+	require.Zero(t, status.Progress.Failed)
+}
+
+// judge prints the report and requires that every promise was kept.
+func (s *system) judge(t *testing.T, size size) {
+	t.Helper()
+	_, text := s.call(t, http.MethodGet, "/sim/v1/report.txt", nil)
+	t.Logf("the simulator's report\n%s", text)
+	var r report
+	s.sim(t, http.MethodGet, "/sim/v1/report", nil, &r)
+	require.Equal(t, size.pushes, r.Pushes)
+	require.Equal(t, size.pushes, r.Numbered)
+	require.Zero(t, r.Open)
+	require.Equal(t, "complete", r.Checker.State, "CHECKER INCOMPLETE: %s", r.Checker.Reason)
+	require.GreaterOrEqual(t, r.Checker.Stored, r.Acked)
+	for _, class := range []string{ackedNotStored, seenTwice, outOfOrder} {
+		require.Zero(t, r.Violations[class].Count, "%s: %+v", class, r.Violations[class].Incidents)
+	}
+	require.Empty(t, r.Violations, "nothing else may be wrong either")
+	s.explain(t, r.UnansweredIDs, r.Unanswered)
+}
