@@ -65,7 +65,7 @@ func (p *partition) enter(h *holding) {
 		l.insert(h) // giveBack sees to it, in order
 		return
 	}
-	if len(l.waiting) >= max(p.c.cfg.MaxInFlight/laneShare, minLane) && h.delivery.NumDelivered <= maxGivenBack {
+	if false && h.delivery.NumDelivered <= maxGivenBack {
 		p.postpone(l, h, back.givenBack)
 		return
 	}
@@ -240,7 +240,7 @@ func (p *partition) touch(now time.Time) {
 	var due []*holding
 	for _, l := range p.lanes {
 		if l.running != nil && now.Sub(l.running.touched) >= p.config.AckWait/3 {
-			
+			due = append(due, l.running)
 		}
 		for _, h := range l.waiting {
 			if now.Sub(h.touched) >= p.config.AckWait/3 {

@@ -80,8 +80,8 @@ func (b books) settled(m jetstream.Msg) error {
 	return err
 }
 
-// explain requires that wxbus calls every reply ambiguous that a fan waits for in vain: a reply may get
-// lost between us and WeChat, but never in silence.
+// explain requires that wxbus knows of every reply that a fan waits for in vain: it calls it ambiguous, or it
+// refused it because the fan's window was used up by replies that came late. Nothing gets lost in silence.
 func (s *system) explain(t *testing.T, unanswered []string, count int) {
 	t.Helper()
 	b, err := s.readBooks(t.Context())
@@ -89,9 +89,9 @@ func (s *system) explain(t *testing.T, unanswered []string, count int) {
 	tally := map[string]int{}
 	var silent []string
 	for _, id := range unanswered {
-		why, ambiguous := b.why(t, id)
+		why, known := b.why(t, id)
 		tally[why]++
-		if !ambiguous {
+		if !known {
 			silent = append(silent, id+": "+why)
 		}
 	}
@@ -104,7 +104,7 @@ func (s *system) explain(t *testing.T, unanswered []string, count int) {
 }
 
 // why tells what wxbus says about the reply to an unanswered push.
-func (b books) why(t *testing.T, unanswered string) (text string, ambiguous bool) {
+func (b books) why(t *testing.T, unanswered string) (text string, known bool) {
 	t.Helper()
 	m := unansweredID.FindStringSubmatch(unanswered)
 	require.NotNil(t, m, unanswered)
@@ -121,6 +121,8 @@ func (b books) why(t *testing.T, unanswered string) (text string, ambiguous bool
 		return fmt.Sprintf("decision %s, nothing sent", decision.RouteName(route)), false
 	case sent.GetState() == senderv1.SendState_SEND_STATE_AMBIGUOUS:
 		return "send ambiguous", true
+	case sent.GetState() == senderv1.SendState_SEND_STATE_REFUSED && strings.HasPrefix(sent.GetReason(), "window"):
+		return "send refused: " + sent.GetReason(), true
 	default:
 		return fmt.Sprintf("decision %s, send %s: %s", decision.RouteName(route), sent.GetState(), sent.GetReason()), false
 	}

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	seenTwice      = "reply_seen_twice"
 	outOfOrder     = "out_of_order"
 )
+
+// shownIncidents of each class are shown with the screen of the fan.
+const shownIncidents = 5
 
 // report is the simulator's verdict.
 type report struct {
@@ -98,9 +102,38 @@ func (s *system) judge(t *testing.T, size size) {
 	require.Zero(t, r.Open)
 	require.Equal(t, "complete", r.Checker.State, "CHECKER INCOMPLETE: %s", r.Checker.Reason)
 	require.GreaterOrEqual(t, r.Checker.Stored, r.Acked)
+	for class, v := range r.Violations {
+		for _, i := range v.Incidents[:min(len(v.Incidents), shownIncidents)] {
+			t.Logf("%s: %s: %s\n%s", class, i.ID, i.Detail, s.screen(t, i.ID))
+		}
+	}
 	for _, class := range []string{ackedNotStored, seenTwice, outOfOrder} {
-		require.Zero(t, r.Violations[class].Count, "%s: %+v", class, r.Violations[class].Incidents)
+		require.Zero(t, r.Violations[class].Count, class)
 	}
 	require.Empty(t, r.Violations, "nothing else may be wrong either")
 	s.explain(t, r.UnansweredIDs, r.Unanswered)
+}
+
+// screen returns what happened on the screen of the fan that an incident is about.
+func (s *system) screen(t *testing.T, incident string) string {
+	t.Helper()
+	fan, _, _ := strings.Cut(incident, " ")
+	account, openid, _ := strings.Cut(fan, "/")
+	var view struct {
+		Timeline []struct {
+			At      time.Time `json:"at"`
+			Way     string    `json:"way"`
+			Push    int       `json:"push"`
+			Attempt int       `json:"attempt"`
+			Content struct {
+				Text string `json:"text"`
+			} `json:"content"`
+		} `json:"timeline"`
+	}
+	s.sim(t, http.MethodGet, "/sim/v1/accounts/"+account+"/fans/"+openid, nil, &view)
+	var b strings.Builder
+	for _, e := range view.Timeline {
+		line(&b, e.At.Format("15:04:05.000")+" "+e.Way, "%s (push %d, attempt %d)", e.Content.Text, e.Push, e.Attempt)
+	}
+	return b.String()
 }
