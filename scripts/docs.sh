@@ -16,7 +16,11 @@ put() { # FILE, content on stdin
   fi
 }
 
-bin/wxbus docs configuration | put docs/configuration.md
+{
+  printf '# Configuration\n\nGenerated from the code; do not edit. One YAML file serves every shape (ADR 0007): defaults, then the file, then the environment, then flags.\n'
+  printf 'An unknown key is an error. Secrets are literals, `file:/path` or `env:NAME`. Check a file with `wxbus config check`; editors read `wxbus config schema`.\n\n'
+  bin/wxbus docs configuration
+} | put docs/configuration.md
 bin/wxbus docs events | put docs/events.md
 {
   printf '# Decisions\n\nOne page each; the newest may replace an older one.\n\n| | decision | status |\n|---|---|---|\n'

@@ -237,6 +237,9 @@ func TestSlowHandlersAreNotDisturbed(t *testing.T) {
 	bustest.Run(t, c)
 	done.eventually(t, "slow", "next")
 	require.EqualValues(t, 2, calls.Load())
+	reader, err := e.JS.Consumer(t.Context(), "INBOUND", "rule-00")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, reader.CachedInfo().Delivered.Consumer, "each delivery counts towards the server's limit")
 }
 
 func TestHandlerIsBoundedInTime(t *testing.T) {

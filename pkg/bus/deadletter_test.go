@@ -117,6 +117,7 @@ func TestNoDeadLetterNoTerm(t *testing.T) {
 	}))
 	// The server would give up silently after its last delivery; the reader must not let it come to that.
 	require.Eventually(t, func() bool { return tries.Load() == topology.MaxDeliver-1 }, wait, 5*time.Millisecond)
+	require.Never(t, func() bool { return tries.Load() >= topology.MaxDeliver }, 300*time.Millisecond, 20*time.Millisecond)
 	reader, err := e.JS.Consumer(t.Context(), "INBOUND", "rule-00")
 	require.NoError(t, err)
 	info, err := reader.Info(t.Context())

@@ -65,7 +65,7 @@ func (p *partition) enter(h *holding) {
 		l.insert(h) // giveBack sees to it, in order
 		return
 	}
-	if false && h.delivery.NumDelivered <= maxGivenBack {
+	if len(l.waiting) >= max(p.c.cfg.MaxInFlight/laneShare, minLane) && h.delivery.NumDelivered <= maxGivenBack {
 		p.postpone(l, h, back.givenBack)
 		return
 	}

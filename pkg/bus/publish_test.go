@@ -245,7 +245,7 @@ func TestAQueuedMessageLeavesAfterTheWindow(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, e.Conn.NC().Flush())
 	b := e.Conn.NewBatcher(bus.BatchOptions{Window: 20 * time.Millisecond})
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	blocked := make(chan error, 1)
 	go func() {
@@ -257,6 +257,7 @@ func TestAQueuedMessageLeavesAfterTheWindow(t *testing.T) {
 	ack, err := b.Publish(t.Context(), bus.Msg{Subject: inbound(t, 0, "a")}) // while the first has no answer
 	require.NoError(t, err)
 	require.EqualValues(t, 1, ack.Seq)
+	cancel()
 	require.Error(t, <-blocked)
 	gone, cancelGone := context.WithCancel(t.Context())
 	cancelGone()

@@ -13,6 +13,7 @@ import (
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/topology"
@@ -189,6 +190,19 @@ func TestDuplicatesChangeNothing(t *testing.T) {
 	require.Equal(t, uint64(2), rec.GetOwner().GetEpoch())
 	require.Empty(t, rec.GetMessages())
 	require.Len(t, w.facts("fan"), 2)
+}
+
+func TestTheWelcomeMayGoAnyWay(t *testing.T) {
+	w := newWorld(t)
+	desk := w.replica()
+	asked := w.says("fan", "human please")
+	w.decidesBy(asked, "q", rulev1.Route_ROUTE_PASSIVE) // the welcome is on its way passively
+	w.eventually(desk, "fan", queue)
+	w.decidesBy(asked, "q", rulev1.Route_ROUTE_ASYNC) // and then it was too late for that
+	w.decidesBy(w.says("other", "hello"), "", rulev1.Route_ROUTE_PASSIVE)
+	w.quiet()
+	require.Equal(t, uint64(1), w.owner(desk, "fan").GetOwner().GetEpoch())
+	require.Equal(t, bot, w.owner(desk, "other").GetOwner().GetKind(), "an answer of a rule is no queue")
 }
 
 func TestNativeDeskOwnsAndReturnsTheFan(t *testing.T) {

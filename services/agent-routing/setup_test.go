@@ -125,10 +125,15 @@ func (w *world) native(openid, event, kf string) {
 // decides stores the decision of the rules to put the fan into a queue because of ev.
 func (w *world) decides(ev *eventv1.InboundEvent, queue string) {
 	w.t.Helper()
+	w.decidesBy(ev, queue, rulev1.Route_ROUTE_QUEUE)
+}
+
+func (w *world) decidesBy(ev *eventv1.InboundEvent, queue string, route rulev1.Route) {
+	w.t.Helper()
 	subject, err := topology.SubjectDecision(shop, ev.GetPartition(), ev.GetId())
 	require.NoError(w.t, err)
 	w.publish(subject, "", &rulev1.DecisionMade{
-		Id: ev.GetId(), Account: shop, Openid: ev.GetOpenid(), Route: rulev1.Route_ROUTE_QUEUE, Rule: "human", Queue: queue,
+		Id: ev.GetId(), Account: shop, Openid: ev.GetOpenid(), Route: route, Rule: "human", Queue: queue,
 		DecidedUnixMs: ev.GetReceivedUnixMs() + 1, CreateTime: ev.GetCreateTime(),
 	})
 }

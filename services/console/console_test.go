@@ -44,7 +44,7 @@ func TestMessageOfABusinessSystem(t *testing.T) {
 	require.Equal(t, map[string]any{"id": "0", "state": "sent", "replayed": true}, again.data(t))
 	other := s.call("POST", sendPath, strings.Replace(hello, "hello", "bye", 1), "Idempotency-Key", "order-1")
 	require.Equal(t, http.StatusConflict, other.status)
-	require.Equal(t, "conflict", other.problem(t)["code"])
+	require.Equal(t, map[string]any{"code": "conflict", "field": "idempotency_key", "message": "was used for another message"}, other.problem(t))
 
 	got := s.call("GET", sendPath+"/0", "")
 	require.Equal(t, http.StatusOK, got.status)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
@@ -95,7 +97,7 @@ func (b *backend) Send(_ context.Context, in *senderv1.SendRequest) (*senderv1.S
 			continue
 		}
 		if known.GetContent().String() != in.GetContent().String() {
-			return nil, fault.New(fault.Conflict, "the idempotency key was used for another message")
+			return nil, status.Error(codes.AlreadyExists, "idempotency_key: was used for another message")
 		}
 		return &senderv1.SendResponse{Id: fmt.Sprint(i), Record: &senderv1.SendRecord{State: senderv1.SendState_SEND_STATE_SENT}, Replayed: true}, nil
 	}

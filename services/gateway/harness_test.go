@@ -382,3 +382,9 @@ func (r *rig) serviceNamed(t testing.TB, instance string, accounts *account.Dire
 	require.NoError(t, err)
 	return s
 }
+
+// A span ends after its request was answered.
+const (
+	telemetryPatience = 5 * time.Second
+	telemetryPace     = 2 * time.Millisecond
+)

@@ -158,7 +158,7 @@ func (p *parts) stop(ctx context.Context) error {
 // consumer returns the reader of INBOUND.
 func (s *Service) consumer(life context.Context, p *parts) (*bus.Consumer, error) {
 	decider, err := decide.New(decide.Options{
-		AttemptTimeout: s.cfg.AttemptTimeout, MinTimeLeft: s.cfg.MinTimeLeft, SendPatience: s.cfg.SendPatience,
+		AttemptTimeout: s.cfg.AttemptTimeout, MinTimeLeft: s.cfg.MinTimeLeft, SendPatience: s.cfg.SendPatience, OrderPatience: s.cfg.OrderPatience,
 		Accounts: s.deps.Accounts, Bus: s.deps.Bus, Records: s.deps.Decisions, Sender: s.deps.Sender,
 		Rules: p.live, Owners: p.owners, Webhooks: s.hook,
 		Tracer: s.deps.Tel.TracerProvider.Tracer(scope), Meter: s.deps.Tel.MeterProvider.Meter(scope),

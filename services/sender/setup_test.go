@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/secret"
+	"github.com/wxbus/wxbus/pkg/telemetry"
 	"github.com/wxbus/wxbus/pkg/telemetry/telemetrytest"
 	"github.com/wxbus/wxbus/pkg/tokens"
 	"github.com/wxbus/wxbus/pkg/topology"
@@ -141,7 +143,7 @@ type fixture struct {
 func setUp(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{
-		wechat: newFakeWeChat(t), tokens: &tokenService{generation: 1}, tel: telemetrytest.New(t),
+		wechat: newFakeWeChat(t), tokens: &tokenService{generation: 1}, tel: newTelemetry(t),
 		clock: &wall{}, cfg: sender.DefaultConfig(),
 	}
 	transport := &http.Transport{}
@@ -153,6 +155,17 @@ func setUp(t testing.TB) *fixture {
 	f.cfg.BusyPauses = []time.Duration{10 * time.Millisecond, 20 * time.Millisecond}
 	f.cfg.RatePause = 300 * time.Millisecond
 	return f
+}
+
+// newTelemetry records everything for tests and nothing for benchmarks.
+func newTelemetry(t testing.TB) *telemetrytest.Telemetry {
+	if _, bench := t.(*testing.B); !bench {
+		return telemetrytest.New(t)
+	}
+	quiet, err := telemetry.Start(t.Context(), telemetry.Config{LogLevel: "error", LogOutput: io.Discard}, telemetry.Resource{Service: "bench"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, quiet.Shutdown(context.Background())) })
+	return &telemetrytest.Telemetry{Telemetry: quiet}
 }
 
 func (f *fixture) accounts(t testing.TB) *account.Directory {

@@ -17,7 +17,7 @@ import (
 )
 
 // Decisions returns the handler of the stream DECISIONS. Only decisions that put a fan into a queue
-// matter; later versions of the same decision carry the same id and change nothing. A hand-over to
+// matter, whichever way their welcome goes; later versions carry the same id and change nothing. A hand-over to
 // the native desk changes no owner: kf_create_session does, if an agent there takes the fan.
 func Decisions(desk *app.Desk) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {

@@ -70,7 +70,7 @@ func problemOf(err error) *problem {
 func problemOfService(err error) *problem {
 	kind := fault.KindOf(err)
 	p := byKind[kind]
-	p.Message, p.cause = err.Error(), err
+	p.Message, p.cause = statusPrefix.ReplaceAllString(err.Error(), ""), err
 	switch kind {
 	case fault.Internal:
 		p.Message = "internal error"
@@ -79,7 +79,7 @@ func problemOfService(err error) *problem {
 		}
 	case fault.Unavailable, fault.Retryable:
 		p.Message = "the service cannot answer now; repeat with the same Idempotency-Key"
-	case fault.Invalid:
+	case fault.Invalid, fault.Conflict:
 		p.Field, p.Message = fieldOf(p.Message)
 	default: // the text of the service says it
 	}
@@ -88,6 +88,9 @@ func problemOfService(err error) *problem {
 	}
 	return &p
 }
+
+// statusPrefix is what grpc puts before the text of a status that was wrapped as it is.
+var statusPrefix = regexp.MustCompile(`^rpc error: code = \w+ desc = `)
 
 // Services name the field at the start of the text: "text.content: must not be empty".
 var fieldPath = regexp.MustCompile(`^((?:[a-z_]+(?:\[\d+\])?)(?:\.[a-z_]+(?:\[\d+\])?)*): (.+)`)

@@ -7,6 +7,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -29,8 +30,15 @@ const Route = "/wx/{account}"
 const (
 	bodyRefused     = "refused"
 	bodyUnavailable = "unavailable"
-	textPlain       = "text/plain; charset=utf-8"
 )
+
+// Header values that every answer shares; net/http only reads them.
+var (
+	textPlain = []string{"text/plain; charset=utf-8"}
+	noSniff   = []string{"nosniff"}
+)
+
+var serverSpan = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}
 
 // Outcomes of a request; metric labels. A refused one is counted by its reason too.
 const (
@@ -102,8 +110,9 @@ type Handler struct {
 // New returns a handler.
 func New(o Options, maxWaits int) *Handler {
 	h := &Handler{Options: o, slots: make(chan struct{}, maxWaits), mux: http.NewServeMux()}
-	h.mux.HandleFunc("GET "+Route, h.serve(h.verify))
-	h.mux.HandleFunc("POST "+Route, h.serve(h.receive))
+	for name, next := range map[string]func(*request){"GET " + Route: h.verify, "POST " + Route: h.receive} {
+		h.mux.HandleFunc(name, h.serve(name, next))
+	}
 	return h
 }
 
@@ -123,10 +132,11 @@ type request struct {
 	status   int
 }
 
-// serve admits a request, finds its account, and records what became of it.
-func (h *Handler) serve(next func(*request)) http.HandlerFunc {
+// serve admits a request, finds its account, and records what became of it. name is the pattern of the
+// route, and of the span.
+func (h *Handler) serve(name string, next func(*request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, span := h.Tracer.Start(r.Context(), r.Method+" "+Route, trace.WithSpanKind(trace.SpanKindServer))
+		ctx, span := h.Tracer.Start(r.Context(), name, serverSpan...)
 		req := &request{w: w, r: r, ctx: ctx, arrived: h.Now(), admitted: true}
 		defer func() { h.finish(req, span) }()
 		if h.Meter.Enter() > int64(h.MaxInFlight) {
@@ -198,24 +208,24 @@ func (h *Handler) verify(req *request) {
 		h.refuse(req, push.ReasonTimestamp)
 		return
 	}
-	req.answer(http.StatusOK, textPlain, req.query.EchoStr, outcomeSuccess)
+	req.answer(http.StatusOK, req.query.EchoStr, outcomeSuccess)
 }
 
 // refuse answers a request that is wrong, always with the same words.
 func (h *Handler) refuse(req *request, reason push.Reason) {
 	h.Meter.Refused(string(reason))
-	req.answer(http.StatusForbidden, textPlain, bodyRefused, outcomeRefused)
+	req.answer(http.StatusForbidden, bodyRefused, outcomeRefused)
 }
 
 // unavailable answers a request that we cannot take now, always with the same words.
 func (h *Handler) unavailable(req *request, reason string) {
 	h.Meter.Refused(reason)
-	req.answer(http.StatusServiceUnavailable, textPlain, bodyUnavailable, outcomeUnavailable)
+	req.answer(http.StatusServiceUnavailable, bodyUnavailable, outcomeUnavailable)
 }
 
 // success acknowledges the push.
 func (h *Handler) success(req *request, outcome string) {
-	req.answer(http.StatusOK, textPlain, wechat.Ack, outcome)
+	req.answer(http.StatusOK, wechat.Ack, outcome)
 }
 
 // breakOff ends the connection without an answer.
@@ -225,11 +235,10 @@ func (h *Handler) breakOff(req *request) {
 }
 
 // answer writes a short answer. The client may be gone, which changes nothing.
-func (req *request) answer(status int, contentType, body, outcome string) {
+func (req *request) answer(status int, body, outcome string) {
 	req.status, req.outcome = status, outcome
 	header := req.w.Header()
-	header.Set("Content-Type", contentType)
-	header.Set("X-Content-Type-Options", "nosniff")
+	header["Content-Type"], header["X-Content-Type-Options"] = textPlain, noSniff
 	req.w.WriteHeader(status)
-	_, _ = req.w.Write([]byte(body))
+	_, _ = io.WriteString(req.w, body)
 }

@@ -74,7 +74,7 @@ func (c *client) Write(body []byte, contentType string, deadline time.Time) repl
 	header := req.w.Header()
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("X-Content-Type-Options", "nosniff")
+	header["X-Content-Type-Options"] = noSniff
 	req.status, req.outcome = http.StatusOK, outcomeReply
 	req.w.WriteHeader(http.StatusOK)
 	_, err := req.w.Write(body)

@@ -71,13 +71,15 @@ func (p *Publisher) Publish(ctx context.Context, e *eventv1.InboundEvent) (Store
 	if err != nil {
 		return Stored{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.times.Total)
-	defer cancel()
+	start := time.Now()
+	ctx = context.WithoutCancel(ctx)
 	msg := bus.Msg{Subject: home, ID: e.GetId(), Data: data}
 	stored, err := p.tryHome(ctx, msg)
 	if err == nil || moveFor(err) == give {
 		return stored, err
 	}
+	ctx, cancel := context.WithDeadline(ctx, start.Add(p.times.Total))
+	defer cancel()
 	spill, serr := topology.SubjectSpill(e.GetAccount(), e.GetPartition(), e.GetKind(), e.GetOpenid())
 	if serr != nil {
 		return Stored{}, serr

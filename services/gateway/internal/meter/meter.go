@@ -42,7 +42,13 @@ type Meter struct {
 	unwatch  metric.Registration
 
 	mu     sync.RWMutex // guards labels, which are kept so that counting allocates nothing
-	labels map[label]metric.MeasurementOption
+	labels map[label]options
+}
+
+// options are those of one label, ready to be passed on.
+type options struct {
+	add    []metric.AddOption
+	record []metric.RecordOption
 }
 
 type label struct{ account, key, value string }
@@ -51,7 +57,7 @@ type label struct{ account, key, value string }
 // Close ends that.
 func New(provider metric.MeterProvider, waiting func() int) (*Meter, error) {
 	mt := provider.Meter(scope)
-	m := &Meter{labels: make(map[label]metric.MeasurementOption)}
+	m := &Meter{labels: make(map[label]options)}
 	counters := []struct {
 		to         *metric.Int64Counter
 		name, text string
@@ -111,8 +117,8 @@ func (m *Meter) Leave() { m.inFlight.Add(-1) }
 
 // Push counts an answered request.
 func (m *Meter) Push(account, outcome string, took time.Duration) {
-	m.pushes.Add(context.Background(), 1, m.option(label{account, "outcome", outcome}))
-	m.answerTime.Record(context.Background(), took.Seconds(), m.option(label{"", "outcome", outcome}))
+	m.pushes.Add(context.Background(), 1, m.options(label{account, "outcome", outcome}).add...)
+	m.answerTime.Record(context.Background(), took.Seconds(), m.options(label{"", "outcome", outcome}).record...)
 }
 
 // Refused counts a request that was not taken.
@@ -151,23 +157,24 @@ func (m *Meter) Skewed() { m.skewed.Add(context.Background(), 1) }
 func (m *Meter) PreviousCredential(account string) { m.count(m.previous, "account", account) }
 
 func (m *Meter) count(c metric.Int64Counter, key, value string) {
-	c.Add(context.Background(), 1, m.option(label{"", key, value}))
+	c.Add(context.Background(), 1, m.options(label{"", key, value}).add...)
 }
 
-func (m *Meter) option(l label) metric.MeasurementOption {
+func (m *Meter) options(l label) options {
 	m.mu.RLock()
-	option, ok := m.labels[l]
+	o, ok := m.labels[l]
 	m.mu.RUnlock()
 	if ok {
-		return option
+		return o
 	}
 	set := []attribute.KeyValue{attribute.String(l.key, l.value)}
 	if l.account != "" {
 		set = append(set, attribute.String("account", l.account))
 	}
-	option = metric.WithAttributeSet(attribute.NewSet(set...))
+	option := metric.WithAttributeSet(attribute.NewSet(set...))
+	o = options{add: []metric.AddOption{option}, record: []metric.RecordOption{option}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.labels[l] = option
-	return option
+	m.labels[l] = o
+	return o
 }

@@ -290,36 +290,50 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// BenchmarkCodecPath is verify, decrypt, parse and encode of one push in secure mode: what the gateway
-// does between reading a body and handing the event to the bus. The budget is 15 allocations.
-func BenchmarkCodecPath(b *testing.B) {
+// codecPath returns verify, decrypt, parse and encode of one push in secure mode: what the gateway does
+// between reading a body and handing the event to the bus.
+func codecPath(t testing.TB, format wechat.Format) func() error {
 	const text = "请问周末营业吗？我想预约星期六下午三点。"
-	xmlBody := xml("<MsgType>text</MsgType><Content>" + text + "</Content><MsgId>6260957665266699303</MsgId>")
-	jsonBody := fmt.Sprintf(`{"ToUserName":%q,"FromUserName":"o_fan","CreateTime":1700000000,"MsgType":"text","Content":%q,"MsgId":6260957665266699303}`, ghID, text)
-	for name, format := range map[string]wechat.Format{"xml": wechat.XML, "json": wechat.JSON} {
-		b.Run(name, func(b *testing.B) {
-			body := xmlBody
-			if format == wechat.JSON {
-				body = jsonBody
-			}
-			a := newAccount(b, nil)
-			q, outer := sealed(b, format, body)
-			raw := q.Encode()
+	body := xml("<MsgType>text</MsgType><Content>" + text + "</Content><MsgId>6260957665266699303</MsgId>")
+	if format == wechat.JSON {
+		body = fmt.Sprintf(`{"ToUserName":%q,"FromUserName":"o_fan","CreateTime":1700000000,"MsgType":"text","Content":%q,"MsgId":6260957665266699303}`, ghID, text)
+	}
+	a := newAccount(t, nil)
+	q, outer := sealed(t, format, body)
+	raw := q.Encode()
+	return func() error {
+		query, err := wechat.ParseQuery(raw)
+		if err != nil {
+			return err
+		}
+		p, err := a.Open(query, outer)
+		if err != nil {
+			return err
+		}
+		e := p.Event(push.Arrival{Received: time.UnixMilli(1_700_000_001_234), Partition: 1})
+		if _, err := topology.SubjectInbound(e.GetAccount(), e.GetPartition(), e.GetKind(), e.GetOpenid()); err != nil {
+			return err
+		}
+		_, err = proto.Marshal(e)
+		return err
+	}
+}
+
+func TestCodecPathStaysWithinItsBudget(t *testing.T) {
+	for _, format := range []wechat.Format{wechat.XML, wechat.JSON} {
+		run := codecPath(t, format)
+		require.NoError(t, run())
+		require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _ = run() }), 15.0, "allocations for %v", format)
+	}
+}
+
+func BenchmarkCodecPath(b *testing.B) {
+	for _, format := range []wechat.Format{wechat.XML, wechat.JSON} {
+		b.Run(format.String(), func(b *testing.B) {
+			run := codecPath(b, format)
 			b.ReportAllocs()
 			for b.Loop() {
-				query, err := wechat.ParseQuery(raw)
-				if err != nil {
-					b.Fatal(err)
-				}
-				p, err := a.Open(query, outer)
-				if err != nil {
-					b.Fatal(err)
-				}
-				e := p.Event(push.Arrival{Received: time.UnixMilli(1_700_000_001_234), Partition: 1})
-				if _, err := topology.SubjectInbound(e.GetAccount(), e.GetPartition(), e.GetKind(), e.GetOpenid()); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := proto.Marshal(e); err != nil {
+				if err := run(); err != nil {
 					b.Fatal(err)
 				}
 			}

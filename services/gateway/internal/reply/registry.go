@@ -220,34 +220,38 @@ func (r *Registry) Offer(ctx context.Context, id string, o Offer) (gatewayv1.Off
 }
 
 // take hands the offer over, or settles that nobody can have it. It returns what to wait for: the
-// outcome, or, while the event is being stored, a change. Without an entry the outcome may have been
-// forgotten.
+// outcome, or, while the event is being stored, a change. It returns no entry when the outcome may have
+// been forgotten.
 func (r *Registry) take(id string, o Offer) (e *entry, settled, changed <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e = r.entries[id]
+	if e != nil && (e.taker != nil || e.isSettled()) {
+		return e, e.settled, nil
+	}
+	now := r.now()
+	if now.After(o.Deadline.Add(memoryTime/2)) || e == nil && now.Before(r.blindUntil) {
+		return nil, nil, nil
+	}
 	if e == nil {
-		now := r.now()
-		if now.Before(r.blindUntil) || now.After(o.Deadline.Add(memoryTime/2)) {
-			return nil, nil, nil
-		}
 		e = newEntry()
 	}
-	if e.taker != nil || e.isSettled() {
-		return e, e.settled, nil
-	}
-	if len(e.waits) == 0 {
+	switch {
+	case len(e.waits) == 0:
 		r.settle(id, e, undeliverable, "nobody waits here")
-		return e, e.settled, nil
-	}
-	for _, w := range slices.Backward(e.waits) {
-		if w.ready {
-			e.taker = w
-			w.offers <- o
-			return e, e.settled, nil
+	case !now.Before(o.Deadline):
+		r.settle(id, e, undeliverable, "the deadline is past")
+	default:
+		for _, w := range slices.Backward(e.waits) {
+			if w.ready {
+				e.taker = w
+				w.offers <- o
+				return e, e.settled, nil
+			}
 		}
+		return e, e.settled, e.changed
 	}
-	return e, e.settled, e.changed
+	return e, e.settled, nil
 }
 
 // Dismiss tells every attempt at the event that no passive reply will come. It reports whether there

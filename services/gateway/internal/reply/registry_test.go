@@ -34,6 +34,9 @@ func newRegistry(waits, outcomes int) (*reply.Registry, *testkit.Clock) {
 	return reply.NewRegistry(waits, outcomes, clock.Now), clock
 }
 
+// soon is a deadline that is not past.
+func soon(c *testkit.Clock) time.Time { return c.Now().Add(time.Second) }
+
 // open registers an attempt whose event was stored.
 func open(t require.TestingT, r *reply.Registry, id string) *reply.Wait {
 	w, ok := r.Open(id)
@@ -59,7 +62,7 @@ func offer(t *testing.T, r *reply.Registry, id string, deadline time.Time) gatew
 func TestOfferGoesToTheNewestAttempt(t *testing.T) {
 	r, clock := newRegistry(10, 10)
 	first, second := open(t, r, "event"), open(t, r, "event")
-	outcome := offerIn(t, r, "event", clock.Now())
+	outcome := offerIn(t, r, "event", soon(clock))
 	<-second.Offers()
 	second.Settle(delivered, "")
 	require.Equal(t, delivered, <-outcome)
@@ -72,12 +75,12 @@ func TestOutcomeIsRememberedAfterTheWait(t *testing.T) {
 	for _, outcome := range []gatewayv1.OfferOutcome{delivered, undeliverable, unknown} {
 		id := outcome.String()
 		w := open(t, r, id)
-		answer := offerIn(t, r, id, clock.Now())
+		answer := offerIn(t, r, id, soon(clock))
 		<-w.Offers()
 		w.Settle(outcome, "why")
 		require.Equal(t, outcome, <-answer)
 		w.End()
-		require.Equal(t, outcome, offer(t, r, id, clock.Now()))
+		require.Equal(t, outcome, offer(t, r, id, soon(clock)))
 	}
 	require.Zero(t, r.Waiting())
 }
@@ -85,7 +88,15 @@ func TestOutcomeIsRememberedAfterTheWait(t *testing.T) {
 // TestUndeliverableStaysSo: what was told once binds, even when a retry could be served now.
 func TestUndeliverableStaysSo(t *testing.T) {
 	r, clock := newRegistry(10, 10)
-	require.Equal(t, undeliverable, offer(t, r, "event", clock.Now()))
+	require.Equal(t, undeliverable, offer(t, r, "event", soon(clock)))
+	w := open(t, r, "event")
+	require.Equal(t, undeliverable, offer(t, r, "event", soon(clock)))
+	_, got := w.Close()
+	require.False(t, got)
+}
+
+func TestOfferPastItsDeadlineIsNotHandedOver(t *testing.T) {
+	r, clock := newRegistry(10, 10)
 	w := open(t, r, "event")
 	require.Equal(t, undeliverable, offer(t, r, "event", clock.Now()))
 	_, got := w.Close()
@@ -102,19 +113,19 @@ func TestForgottenOutcomesAreUnknown(t *testing.T) {
 	t.Run("for lack of room", func(t *testing.T) {
 		r, clock := newRegistry(10, 2)
 		for i := range 3 {
-			require.Equal(t, undeliverable, offer(t, r, fmt.Sprint(i), clock.Now()))
+			require.Equal(t, undeliverable, offer(t, r, fmt.Sprint(i), soon(clock)))
 		}
-		require.Equal(t, unknown, offer(t, r, "0", clock.Now()), "it may have been delivered for all we know")
-		require.Equal(t, undeliverable, offer(t, r, "2", clock.Now()))
+		require.Equal(t, unknown, offer(t, r, "0", soon(clock)), "it may have been delivered for all we know")
+		require.Equal(t, undeliverable, offer(t, r, "2", soon(clock)))
 		clock.Advance(time.Minute)
-		require.Equal(t, undeliverable, offer(t, r, "fresh", clock.Now()), "later it can be sure again")
+		require.Equal(t, undeliverable, offer(t, r, "fresh", soon(clock)), "later it can be sure again")
 	})
 }
 
 func TestOfferThatComesInTheLastMomentIsReturnedByClose(t *testing.T) {
 	r, clock := newRegistry(10, 10)
 	w := open(t, r, "event")
-	outcome := offerIn(t, r, "event", clock.Now())
+	outcome := offerIn(t, r, "event", soon(clock))
 	require.Eventually(t, func() bool { return len(w.Offers()) == 1 }, time.Second, time.Millisecond)
 	o, ok := w.Close()
 	require.True(t, ok)
@@ -126,7 +137,7 @@ func TestOfferThatComesInTheLastMomentIsReturnedByClose(t *testing.T) {
 func TestOwnerThatDiesLeavesAnUnknownOutcome(t *testing.T) {
 	r, clock := newRegistry(10, 10)
 	w := open(t, r, "event")
-	outcome := offerIn(t, r, "event", clock.Now())
+	outcome := offerIn(t, r, "event", soon(clock))
 	<-w.Offers()
 	w.End()
 	require.Equal(t, unknown, <-outcome)
@@ -138,7 +149,7 @@ func TestOfferEndsWithItsContext(t *testing.T) {
 	defer w.End()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	outcome, _ := r.Offer(ctx, "event", reply.Offer{Content: hello(), Deadline: clock.Now()})
+	outcome, _ := r.Offer(ctx, "event", reply.Offer{Content: hello(), Deadline: soon(clock)})
 	require.Equal(t, unknown, outcome)
 }
 
@@ -146,7 +157,7 @@ func TestOfferWaitsUntilTheEventIsAcknowledged(t *testing.T) {
 	t.Run("stored", func(t *testing.T) {
 		r, clock := newRegistry(10, 10)
 		w, _ := r.Open("event")
-		outcome := offerIn(t, r, "event", clock.Now())
+		outcome := offerIn(t, r, "event", soon(clock))
 		require.Never(t, func() bool { return len(w.Offers()) > 0 }, 10*time.Millisecond, time.Millisecond)
 		w.Confirm(true)
 		<-w.Offers()
@@ -156,18 +167,18 @@ func TestOfferWaitsUntilTheEventIsAcknowledged(t *testing.T) {
 	t.Run("not stored", func(t *testing.T) {
 		r, clock := newRegistry(10, 10)
 		w, _ := r.Open("event")
-		outcome := offerIn(t, r, "event", clock.Now())
+		outcome := offerIn(t, r, "event", soon(clock))
 		w.End()
 		require.Equal(t, undeliverable, <-outcome)
 	})
 	t.Run("while an outcome may have been forgotten", func(t *testing.T) {
 		r, clock := newRegistry(10, 1)
 		for _, id := range []string{"event", "other"} {
-			require.Equal(t, undeliverable, offer(t, r, id, clock.Now()))
+			require.Equal(t, undeliverable, offer(t, r, id, soon(clock)))
 		}
 		w, _ := r.Open("event")
 		w.Confirm(false)
-		require.Equal(t, unknown, offer(t, r, "event", clock.Now()), "it was called undeliverable before")
+		require.Equal(t, unknown, offer(t, r, "event", soon(clock)), "it was called undeliverable before")
 		w.End()
 	})
 }
@@ -180,7 +191,7 @@ func TestDismissalReachesEveryAttempt(t *testing.T) {
 	require.Nil(t, (<-second.Offers()).Content)
 	require.False(t, r.Dismiss("event"))
 	require.Zero(t, r.Waiting())
-	require.Equal(t, undeliverable, offer(t, r, "event", clock.Now()))
+	require.Equal(t, undeliverable, offer(t, r, "event", soon(clock)))
 }
 
 func TestWaitsAreBounded(t *testing.T) {
@@ -225,7 +236,7 @@ func TestRegistryNeverContradictsItself(t *testing.T) {
 				if before, ok := told[id]; ok && outcome != before {
 					require.Equal(rt, unknown, outcome, "told %v before", before)
 				}
-				if _, ok := told[id]; !ok {
+				if _, ok := told[id]; !ok && outcome != unknown { // unknown binds nobody
 					told[id] = outcome
 				}
 			}
@@ -282,7 +293,7 @@ func TestManyOffersOneWrite(t *testing.T) {
 		outcomes := make([]gatewayv1.OfferOutcome, 4)
 		for i := range outcomes {
 			wg.Go(func() {
-				outcomes[i], _ = r.Offer(t.Context(), id, reply.Offer{Content: hello(), Deadline: time.Now()})
+				outcomes[i], _ = r.Offer(t.Context(), id, reply.Offer{Content: hello(), Deadline: time.Now().Add(time.Minute)})
 			})
 		}
 		wg.Wait()

@@ -51,6 +51,8 @@ type Options struct {
 	MinTimeLeft time.Duration
 	// SendPatience is how long one delivery of an event waits for a sender that is not available.
 	SendPatience time.Duration
+	// OrderPatience is how long a fan's next push waits for the replies to this one to leave.
+	OrderPatience time.Duration
 
 	Accounts *account.Directory
 	Bus      *bus.Conn
@@ -147,6 +149,8 @@ type work struct {
 	// creator is true for the handler that created the record: nobody can have offered before it.
 	creator bool
 	offered int
+	// sent is the id of the last message that the sender took.
+	sent string
 }
 
 // read takes the record as it is.

@@ -37,7 +37,7 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	m.offers, errs[2] = meter.Int64Counter("wxbus.rule.offers",
 		metric.WithDescription("Offers to gateways by what was offered and outcome."))
 	m.sends, errs[3] = meter.Int64Counter("wxbus.rule.sends",
-		metric.WithDescription("Replies for the sender by outcome: accepted, refused, not_allowed, silent, failed."))
+		metric.WithDescription("Replies for the sender by outcome: accepted, refused, not_allowed, silent, failed; left_under_way: the fan's next reply may overtake it."))
 	m.webhooks, errs[4] = meter.Int64Counter("wxbus.rule.webhooks",
 		metric.WithDescription("Webhook calls by outcome: ok, failed."))
 	m.matchTime, errs[5] = meter.Float64Histogram("wxbus.rule.match.duration", metric.WithUnit("s"),

@@ -44,7 +44,7 @@ func (w *work) finish(ctx context.Context) error {
 		}
 	}
 	w.report(ctx)
-	return nil
+	return w.awaitSettled(ctx)
 }
 
 // send gives one reply to the sender. It returns false when those after it must not follow.
@@ -118,7 +118,10 @@ func (w *work) deliver(ctx context.Context, request *senderv1.SendRequest) error
 func (w *work) sendOnce(ctx context.Context, request *senderv1.SendRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	_, err := w.Sender.Send(ctx, request)
+	resp, err := w.Sender.Send(ctx, request)
+	if err == nil {
+		w.sent = resp.GetId()
+	}
 	return fault.FromStatus(err)
 }
 

@@ -23,7 +23,7 @@ import (
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 )
 
-// memory is how many folded events a record remembers by id.
+// memory is how many folded events and how many settled sends a record remembers by id.
 const memory = 16
 
 // unsubscribed is recorded as the errcode that WeChat answers for a fan who left.
@@ -108,20 +108,26 @@ func foldUnsubscribe(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence, now 
 
 func remember(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence, now time.Time) *senderv1.GrantRecord {
 	next := clone(rec)
-	next.Folded = append(next.Folded, ev.GetEventId())
-	if extra := len(next.Folded) - memory; extra > 0 {
-		next.Folded = slices.Delete(next.Folded, 0, extra)
-	}
+	next.Folded = push(next.Folded, ev.GetEventId())
 	next.NewestCreateTime = max(next.NewestCreateTime, ev.GetCreateTime())
 	next.FoldedUnixMs = now.UnixMilli()
 	return next
 }
 
+// push appends to a list that keeps the newest.
+func push(list []string, id string) []string {
+	list = append(list, id)
+	if extra := len(list) - memory; extra > 0 {
+		list = slices.Delete(list, 0, extra)
+	}
+	return list
+}
+
 // Reserve holds one message of the window for the send id. A second call with the same id holds
-// nothing more. grace is how long after the deadline a message is still let through, so that a clock
+// nothing more, also after the send was settled. grace is how long after the deadline a message is still let through, so that a clock
 // that runs ahead of WeChat's refuses nobody.
 func Reserve(rec *senderv1.GrantRecord, id string, now time.Time, grace time.Duration) (*senderv1.GrantRecord, Verdict) {
-	if slices.Contains(rec.GetReserved(), id) {
+	if slices.Contains(rec.GetReserved(), id) || slices.Contains(rec.GetSettled(), id) {
 		return rec, Open
 	}
 	if v := Judge(rec, now, grace); v != Open {
@@ -164,6 +170,7 @@ func Release(rec *senderv1.GrantRecord, id string) *senderv1.GrantRecord {
 	}
 	next := clone(rec)
 	next.Reserved = slices.Delete(next.Reserved, i, i+1)
+	next.Settled = push(next.Settled, id)
 	return next
 }
 

@@ -110,6 +110,19 @@ func TestConsumingTwiceTakesOne(t *testing.T) {
 	require.EqualValues(t, 4, rec.GetRemaining())
 }
 
+func TestASettledSendHoldsNothingAgain(t *testing.T) {
+	rec := fold(nil, message("e1", start))
+	rec, _ = send(rec, start, "a")
+	again, v := grants.Reserve(rec, "a", start, 0)
+	require.Equal(t, grants.Open, v, "the caller that repeats is not refused")
+	require.Same(t, rec, again)
+	for i := range 40 {
+		rec = fold(rec, message(fmt.Sprint("e", i+2), start.Add(time.Duration(i)*time.Second)))
+		rec, _ = send(rec, start, fmt.Sprint("m", i))
+	}
+	require.Len(t, rec.GetSettled(), 16)
+}
+
 func TestANewActionRaisesToTheMaximumAndNeverAdds(t *testing.T) {
 	rec := fold(nil, message("e1", start))
 	rec, _ = send(rec, start, "a", "b", "c", "d")

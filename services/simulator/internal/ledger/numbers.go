@@ -72,7 +72,8 @@ func (f *fan) checkOrder(n int, a *ask, label string, now time.Time) {
 		later := f.asks[r.Number]
 		apart := now.Sub(r.At) > l.cfg.OrderSlack || (a.way == WayKf && r.Way == WayKf)
 		if apart && !a.acked.IsZero() && later.started.After(a.acked) {
-			l.violate(ClassOrder, label, fmt.Sprintf("seen %s after the reply to number %d", now.Sub(r.At).Round(time.Millisecond), r.Number), now)
+			l.violate(ClassOrder, label, fmt.Sprintf("seen by %s, %s after the reply to number %d by %s, whose push began %s after this one was acknowledged",
+				a.way, now.Sub(r.At).Round(time.Millisecond), r.Number, r.Way, later.started.Sub(a.acked).Round(time.Millisecond)), now)
 			return
 		}
 		unclear = true

@@ -145,7 +145,10 @@ function wire() {
   byId("key-form").addEventListener("submit", () => { setKey(byId("key").value.trim()); round(); });
   document.addEventListener("keydown", keys);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) round(); });
-  thread.onChange(round);
+  thread.onChange((what) => {
+    if (what === "served") state.tab = "serving";
+    round();
+  });
   drawTheme();
 }
 

@@ -11,7 +11,7 @@ const keptFans = 50, keptSent = 50;
 let fan = null;     // the fan on the screen, as last listed
 let listed = false; // whether the last answer of the server still listed them
 let quota = null;
-let changed = () => {};
+let changed = () => {}; // told "served" when the agent owns the fan now
 const sent = new Map();   // fanKey -> bubbles of this tab
 const drafts = new Map(); // fanKey -> text
 
@@ -154,13 +154,14 @@ async function deliver(bubble) {
   try {
     const done = await post(`${fanPath(bubble.fan)}/reply`, { agent: bubble.agent, text: bubble.text }, bubble.key);
     Object.assign(bubble, { id: done.id, state: done.state || "queued" });
+    changed("served");
   } catch (e) {
     const lost = e.kind === "offline";
     Object.assign(bubble, { state: lost ? "ambiguous" : "refused", reason: e.message });
     if (!lost) restore(bubble);
+    changed();
   }
   draw();
-  changed();
   refreshQuota();
 }
 

@@ -687,7 +687,10 @@ type GrantRecord struct {
 	ClosedCreateTime int64 `protobuf:"varint,7,opt,name=closed_create_time,json=closedCreateTime,proto3" json:"closed_create_time,omitempty"`
 	// folded_unix_ms is when the newest event was folded, Unix milliseconds by our clock: a refusal
 	// of WeChat to an older call says nothing about it.
-	FoldedUnixMs  int64 `protobuf:"varint,8,opt,name=folded_unix_ms,json=foldedUnixMs,proto3" json:"folded_unix_ms,omitempty"`
+	FoldedUnixMs int64 `protobuf:"varint,8,opt,name=folded_unix_ms,json=foldedUnixMs,proto3" json:"folded_unix_ms,omitempty"`
+	// settled are the newest 16 sends that gave their reservation back or used it up, so that a
+	// repeated call of Send does not hold a second message.
+	Settled       []string `protobuf:"bytes,9,rep,name=settled,proto3" json:"settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -776,6 +779,13 @@ func (x *GrantRecord) GetFoldedUnixMs() int64 {
 		return x.FoldedUnixMs
 	}
 	return 0
+}
+
+func (x *GrantRecord) GetSettled() []string {
+	if x != nil {
+		return x.Settled
+	}
+	return nil
 }
 
 // PauseRecord is the value of a key in the bucket sends that holds back the calls of an account to
@@ -925,7 +935,7 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x04lane\x18\t \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\n" +
-	" \x01(\x03R\batUnixMs\"\xa8\x02\n" +
+	" \x01(\x03R\batUnixMs\"\xc2\x02\n" +
 	"\vGrantRecord\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12(\n" +
 	"\x10deadline_unix_ms\x18\x02 \x01(\x03R\x0edeadlineUnixMs\x12\x16\n" +
@@ -934,7 +944,8 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\tclosed_by\x18\x05 \x01(\x05R\bclosedBy\x12,\n" +
 	"\x12newest_create_time\x18\x06 \x01(\x03R\x10newestCreateTime\x12,\n" +
 	"\x12closed_create_time\x18\a \x01(\x03R\x10closedCreateTime\x12$\n" +
-	"\x0efolded_unix_ms\x18\b \x01(\x03R\ffoldedUnixMs\"\xb1\x01\n" +
+	"\x0efolded_unix_ms\x18\b \x01(\x03R\ffoldedUnixMs\x12\x18\n" +
+	"\asettled\x18\t \x03(\tR\asettled\"\xb1\x01\n" +
 	"\vPauseRecord\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\"\n" +
