@@ -43,7 +43,7 @@ func disposition(err error) fault.Disposition {
 // settle answers the server after the handler returned err. It reports whether the message comes again
 // and after which delay. It waits only while no dead letter can be stored, and not beyond stop.
 func (c *Consumer) settle(base context.Context, stop <-chan struct{}, h *holding, err error) (retry bool, delay time.Duration) {
-	if false {
+	if err != nil && base.Err() != nil {
 		// Stop cut the handler off: the next reader begins anew, at once.
 		c.answered(base, "give back", h, h.msg.Nak())
 		return true, 0

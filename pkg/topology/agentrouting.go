@@ -30,16 +30,13 @@ func agentRoutingBuckets() []bucketSpec {
 	return []bucketSpec{{
 		writer: ServiceAgentRouting, readers: "rule, sender, console", types: "wxbus.agentrouting.v1.OwnerRecord",
 		key: "`<account>.<openid>`", share: 30,
-		config: jetstream.KeyValueConfig{Bucket: BucketOwners, Description: "who may talk to a fan", History: 1},
+		config: jetstream.KeyValueConfig{Bucket: BucketOwners, Description: "who may talk to a fan", History: 1, TTL: 30 * day},
 	}}
 }
 
 func agentRoutingConsumers(t *Topology) []Consumer {
 	out := partitioned(t, ServiceAgentRouting, StreamInbound, "keeps what fans say", inboundOf)
-	out = append(out, partitioned(t, ServiceAgentRouting, StreamDecisions, "puts fans into waiting lists", func(p uint32) []string {
+	return append(out, partitioned(t, ServiceAgentRouting, StreamDecisions, "puts fans into waiting lists", func(p uint32) []string {
 		return []string{fmt.Sprintf("%s*.%d.>", prefixDecision, p)}
-	})...)
-	return append(out, partitioned(t, ServiceAgentRouting, StreamDelivery, "keeps what was sent", func(p uint32) []string {
-		return []string{fmt.Sprintf("%s*.%d.>", prefixDelivery, p)}
 	})...)
 }

@@ -113,4 +113,3 @@ func PartitionOf(account, openid string, n int) uint32 {
 	}
 	return h % uint32(n)
 }
-

@@ -178,7 +178,9 @@ func fanSubject(prefix, first, account string, partition uint32, last, openid st
 }
 
 // FilterDeadLetters returns the filter for dead letters; "*" stands for every service or stream.
-func FilterDeadLetters(service, stream string) string { return prefixDeadLetter + service + "." + stream }
+func FilterDeadLetters(service, stream string) string {
+	return prefixDeadLetter + service + "." + stream
+}
 
 // ParseDeadLetter takes a subject of DLQ apart.
 func ParseDeadLetter(subject string) (service, stream string, ok bool) {

@@ -273,6 +273,18 @@ type playedSender struct {
 	calls int
 	// fail returns the error of a call, or nil.
 	fail func(call int, req *senderv1.SendRequest) error
+	// state returns the state of a message; nil: every message is sent at once.
+	state func(id string) senderv1.SendState
+}
+
+func (s *playedSender) GetSend(_ context.Context, req *senderv1.GetSendRequest) (*senderv1.GetSendResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := &senderv1.SendRecord{Id: req.GetId(), State: senderv1.SendState_SEND_STATE_SENT}
+	if s.state != nil {
+		rec.State = s.state(req.GetId())
+	}
+	return &senderv1.GetSendResponse{Record: rec}, nil
 }
 
 func (s *playedSender) Send(_ context.Context, req *senderv1.SendRequest) (*senderv1.SendResponse, error) {
@@ -293,7 +305,7 @@ func (s *playedSender) Send(_ context.Context, req *senderv1.SendRequest) (*send
 		}
 	}
 	s.sends = append(s.sends, req)
-	return &senderv1.SendResponse{}, nil
+	return &senderv1.SendResponse{Id: req.GetIdempotencyKey()}, nil
 }
 
 func (s *playedSender) got() []*senderv1.SendRequest {

@@ -20,6 +20,7 @@ import (
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/topology"
 	"github.com/wxbus/wxbus/services/sender"
@@ -113,6 +114,7 @@ func TestADeadTokenIsReportedOnceAndReplaced(t *testing.T) {
 
 // TestATokenThatIsKnownToBeBadIsNotUsed: while the token service cannot replace it, WeChat is left alone.
 func TestATokenThatIsKnownToBeBadIsNotUsed(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	s := f.replica(t, "a")
 	f.wechat.answer(func(c call, _ int) answer {
@@ -145,6 +147,7 @@ func TestATokenThatIsKnownToBeBadIsNotUsed(t *testing.T) {
 }
 
 func TestAnAccountWithoutATokenWaits(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	f.tokens.set(fault.Status(fault.New(fault.Unavailable, "WeChat does not answer")))
 	s := f.replica(t, "a")
@@ -157,6 +160,7 @@ func TestAnAccountWithoutATokenWaits(t *testing.T) {
 }
 
 func TestAnAccountWithoutTheAPIIsMarked(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	s, other := f.replica(t, "a"), f.replica(t, "b")
 	f.wechat.once(answer{errcode: 48001})
@@ -176,6 +180,7 @@ func TestAnAccountWithoutTheAPIIsMarked(t *testing.T) {
 }
 
 func TestAWeChatThatCannotBeReachedIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -230,6 +235,7 @@ func (f *fixture) metrics(t testing.TB) string {
 // TestAUsedUpQuotaParksTheAccountUntilMidnight: no call more, in no replica and not after a restart,
 // and the order of a fan's messages is kept.
 func TestAUsedUpQuotaParksTheAccountUntilMidnight(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	f.cfg.Pace.Hold = time.Second
 	shanghai := time.FixedZone("Asia/Shanghai", 8*60*60)
@@ -331,6 +337,7 @@ func (f *fixture) orphan(t *testing.T, account string) *senderv1.OutboundMessage
 // TestAKilledSenderNeverSendsTwice cuts a replica off the bus in the middle of a call. Another one takes
 // over; the fan gets the message at most once.
 func TestAKilledSenderNeverSendsTwice(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	f.cfg.CallTimeout = 300 * time.Millisecond
 	a, conn := f.replicaOn(t, "a")
@@ -373,6 +380,7 @@ func TestAStoppedSenderFinishesItsCall(t *testing.T) {
 }
 
 func TestTwoReplicasSendEverythingOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	replicas := []*sender.Service{f.replica(t, "a"), f.replica(t, "b")}
 	const fans, each = 20, 5
@@ -416,6 +424,55 @@ func TestTwoReplicasSendEverythingOnceAndInOrder(t *testing.T) {
 	}
 }
 
+// TestAClusterSendsEverythingOnce: with three servers, where a read may be answered by one that is behind,
+// callers that repeat themselves and two senders, every fan gets every message once.
+func TestAClusterSendsEverythingOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three servers take a while")
+	}
+	t.Parallel()
+	f := setUp(t)
+	f.env = bustest.Cluster(t, 3).Env
+	replicas := []*sender.Service{f.replica(t, "a"), f.replica(t, "b")}
+	const fans, each = 15, 4
+	var done sync.WaitGroup
+	for fan := range fans {
+		done.Go(func() {
+			openid := fmt.Sprint("fan-", fan)
+			for i := range each {
+				var twice sync.WaitGroup
+				for r := range 2 {
+					twice.Go(func() { f.insist(t, replicas[r], openid, i) })
+				}
+				twice.Wait()
+			}
+		})
+	}
+	done.Wait()
+	f.idle(t)
+	for fan := range fans {
+		openid := fmt.Sprint("fan-", fan)
+		require.Equal(t, []string{"message 0", "message 1", "message 2", "message 3"}, f.wechat.texts(openid))
+		require.Eventually(t, func() bool { return quota(t, replicas[0], "shop", openid).GetRemaining() == 5-each },
+			10*time.Second, 20*time.Millisecond, "%v", quota(t, replicas[0], "shop", openid))
+	}
+}
+
+// insist calls until there is an answer, as callers do.
+func (f *fixture) insist(t *testing.T, s *sender.Service, openid string, i int) {
+	for range 50 {
+		_, err := s.Send(t.Context(), f.request(openid, fmt.Sprint(openid, "-", i), fmt.Sprint("message ", i)))
+		if err == nil {
+			return
+		}
+		if fault.Dispose(err) != fault.Retry {
+			t.Error(err)
+			return
+		}
+	}
+	t.Error("no answer after 50 calls")
+}
+
 func TestMessagesOfManyLanesAllArrive(t *testing.T) {
 	f := setUp(t)
 	s := f.replica(t, "a")
@@ -455,6 +512,7 @@ func marshal(t testing.TB, m proto.Message) []byte {
 }
 
 func TestAMessageThatWaitedTooLongIsGivenUp(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
 	f.tokens.set(fault.Status(fault.New(fault.Unavailable, "no")))
 	s := f.replica(t, "a")

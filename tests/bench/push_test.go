@@ -21,7 +21,7 @@ const (
 )
 
 func benchConfig() map[string]any {
-	return map[string]any{"accounts": []map[string]any{{
+	return map[string]any{"admin": map[string]any{"pprof": true}, "accounts": []map[string]any{{
 		"name": "shop", "appid": appid, "original_id": toUser, "kind": "service", "format": "xml", "mode": "secure",
 		"token": token, "encoding_aes_key": aesKey, "app_secret": "bench-secret", "reply": "ack",
 	}}}

@@ -54,7 +54,7 @@ func script() []faultRule {
 
 func (s *system) setFaults(t testing.TB) {
 	t.Helper()
-	s.sim(t, http.MethodPut, "/sim/v1/faults", map[string]any{"rules": script()}, nil)
+	s.Sim(t, http.MethodPut, "/sim/v1/faults", map[string]any{"rules": script()}, nil)
 }
 
 // struck prints what the faults did and requires that each of them happened.
@@ -63,7 +63,7 @@ func (s *system) struck(t testing.TB) {
 	var status struct {
 		Rules []faultRule `json:"rules"`
 	}
-	s.sim(t, http.MethodGet, "/sim/v1/faults", nil, &status)
+	s.Sim(t, http.MethodGet, "/sim/v1/faults", nil, &status)
 	require.Len(t, status.Rules, len(script()))
 	var b strings.Builder
 	for _, r := range status.Rules {

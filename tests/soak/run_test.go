@@ -54,11 +54,11 @@ func run(t *testing.T, size size) {
 	began := time.Now()
 	s := start(t)
 	perFan := size.pushes/(size.fans*len(accounts)) + 1
-	s.publishRules(t, perFan)
+	s.PublishNumberedRules(t, accounts[0], perFan)
 	s.setFaults(t)
 	t.Logf("started in %s", time.Since(began).Round(time.Millisecond))
 
-	s.load(t, map[string]any{"accounts": accounts, "fans": size.fans, "rate": size.rate, "count": size.pushes, "keywords": perFan, "settle": "1s"},
+	s.Load(t, map[string]any{"accounts": accounts, "fans": size.fans, "rate": size.rate, "count": size.pushes, "keywords": perFan, "settle": "1s"},
 		time.Duration(size.pushes/size.rate)*time.Second+size.rest)
 	s.waitForRest(t, size.rest)
 	s.postStored(t)
@@ -67,36 +67,14 @@ func run(t *testing.T, size size) {
 	t.Logf("took %s", time.Since(began).Round(time.Millisecond))
 }
 
-// load runs a plan of the simulator's load generator to its end.
-func (s *system) load(t *testing.T, plan map[string]any, limit time.Duration) {
-	t.Helper()
-	s.sim(t, http.MethodPost, "/sim/v1/load", plan, nil)
-	var status struct {
-		Running  bool `json:"running"`
-		Progress struct {
-			Due    int    `json:"due"`
-			Shed   int    `json:"shed"`
-			Failed int    `json:"failed"`
-			Error  string `json:"error"`
-		} `json:"progress"`
-	}
-	require.Eventually(t, func() bool {
-		s.sim(t, http.MethodGet, "/sim/v1/load", nil, &status)
-		return !status.Running
-	}, limit, 250*time.Millisecond, "the load does not end")
-	require.Empty(t, status.Progress.Error)
-	require.Equal(t, plan["count"], status.Progress.Due)
-	require.Zero(t, status.Progress.Shed, "the load generator could not keep up")
-	require.Zero(t, status.Progress.Failed)
-}
-
 // judge prints the report and requires that every promise was kept.
 func (s *system) judge(t *testing.T, size size) {
 	t.Helper()
-	_, text := s.call(t, http.MethodGet, "/sim/v1/report.txt", nil)
+	var text []byte
+	s.Sim(t, http.MethodGet, "/sim/v1/report.txt", nil, &text)
 	t.Logf("the simulator's report\n%s", text)
 	var r report
-	s.sim(t, http.MethodGet, "/sim/v1/report", nil, &r)
+	s.Sim(t, http.MethodGet, "/sim/v1/report", nil, &r)
 	require.Equal(t, size.pushes, r.Pushes)
 	require.Equal(t, size.pushes, r.Numbered)
 	require.Zero(t, r.Open)
@@ -130,7 +108,7 @@ func (s *system) screen(t *testing.T, incident string) string {
 			} `json:"content"`
 		} `json:"timeline"`
 	}
-	s.sim(t, http.MethodGet, "/sim/v1/accounts/"+account+"/fans/"+openid, nil, &view)
+	s.Sim(t, http.MethodGet, "/sim/v1/accounts/"+account+"/fans/"+openid, nil, &view)
 	var b strings.Builder
 	for _, e := range view.Timeline {
 		line(&b, e.At.Format("15:04:05.000")+" "+e.Way, "%s (push %d, attempt %d)", e.Content.Text, e.Push, e.Attempt)

@@ -35,7 +35,7 @@ func (s *system) postStored(t *testing.T) {
 	require.NoError(t, err)
 	for {
 		n := min(storedPart, len(list))
-		s.sim(t, http.MethodPost, "/sim/v1/stored", map[string]any{"pushes": list[:n], "complete": n == len(list)}, nil)
+		s.Sim(t, http.MethodPost, "/sim/v1/stored", map[string]any{"pushes": list[:n], "complete": n == len(list)}, nil)
 		list = list[n:]
 		if len(list) == 0 {
 			return

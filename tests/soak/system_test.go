@@ -1,14 +1,7 @@
 package soak
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -64,71 +57,6 @@ func configuration() map[string]any {
 			"pace": map[string]any{"rate": 500, "burst": 500, "in_flight": 64, "breaker_open": "1s"},
 		},
 	}
-}
-
-// publishRules gives every account the numbered rules and returns when they answer.
-func (s *system) publishRules(t *testing.T, count int) {
-	t.Helper()
-	_, rules := s.call(t, http.MethodGet, fmt.Sprintf("/sim/v1/rules.yaml?count=%d", count), nil)
-	file := filepath.Join(s.Dir, "numbered.yaml")
-	require.NoError(t, os.WriteFile(file, rules, 0o600))
-	out, err := s.CLI(t, "rules", "apply", "-f", file)
-	require.NoError(t, err, out)
-	// Replicas switch by themselves; fans of every partition ask until all of them answer.
-	var unanswered string
-	require.Eventually(t, func() bool {
-		unanswered = s.probe(t)
-		return unanswered == ""
-	}, 30*time.Second, 100*time.Millisecond, "no reply: %s", &unanswered)
-	s.sim(t, http.MethodPost, "/sim/v1/reset", nil, nil)
-}
-
-const probes = 16 // fans; enough to reach every partition of both shapes
-
-func (s *system) probe(t *testing.T) (unanswered string) {
-	t.Helper()
-	for i := range probes {
-		var out struct {
-			Push struct{ Shown string } `json:"push"`
-		}
-		fan := fmt.Sprintf("oProbe%02d", i)
-		s.sim(t, http.MethodPost, "/sim/v1/push", map[string]any{"account": accounts[0], "openid": fan, "type": "text",
-			"fields": map[string]any{"Content": "k0001"}}, &out)
-		if out.Push.Shown != "passive" {
-			return fan
-		}
-	}
-	return ""
-}
-
-// sim calls the simulator's control API.
-func (s *system) sim(t testing.TB, method, path string, body, out any) {
-	t.Helper()
-	status, text := s.call(t, method, path, body)
-	require.Equal(t, http.StatusOK, status, "%s %s: %s", method, path, text)
-	if out != nil {
-		require.NoError(t, json.Unmarshal(text, out), "%s %s: %s", method, path, text)
-	}
-}
-
-func (s *system) call(t testing.TB, method, path string, body any) (int, []byte) {
-	t.Helper()
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		require.NoError(t, err)
-		r = bytes.NewReader(b)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, s.Simulator+path, r)
-	require.NoError(t, err)
-	resp, err := stack.HTTP.Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return resp.StatusCode, text
 }
 
 func line(b *strings.Builder, name, format string, a ...any) {

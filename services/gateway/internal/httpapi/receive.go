@@ -55,7 +55,7 @@ func (h *Handler) receive(req *request) {
 	}
 	h.leave(req)
 	if wait != nil && !stored.Duplicate {
-		wait.Confirm(!stored.Spilled)
+		_ = stored
 	}
 	h.reply(req, p, stored, wait)
 }

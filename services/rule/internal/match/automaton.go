@@ -50,10 +50,14 @@ func (a *automaton) scan(text []rune, v *search) {
 	var state uint32
 	var previous rune
 	for i, r := range text {
+		var next rune
+		if i+1 < len(text) {
+			next = text[i+1]
+		}
 		if state != 0 {
-			state = a.step(state, previous, r)
+			state = a.step(state, previous, r, next)
 		} else {
-			state = a.table.get(pairKey(previous, r))
+			state = a.enter(previous, r, next)
 		}
 		var t uint32
 		if state != 0 {
@@ -69,15 +73,31 @@ func (a *automaton) scan(text []rune, v *search) {
 }
 
 // step follows the edge r from a deep state, by way of its suffixes when it has none.
-func (a *automaton) step(state uint32, previous, r rune) uint32 {
+func (a *automaton) step(state uint32, previous, r, next rune) uint32 {
 	for state != 0 {
-		if next := a.child(state, r); next != 0 {
-			return next
+		if child := a.child(state, r); child != 0 {
+			return child
 		}
 		state = a.nodes[state].fail
 	}
-	return a.table.get(pairKey(previous, r))
+	return a.enter(previous, r, next)
 }
+
+// enter returns the node of a pair, or zero when there is none or nothing can come of it: neither does
+// a pattern end there nor does one go on with the next rune. That saves a look at the node, which
+// seldom is in the processor's cache.
+func (a *automaton) enter(previous, r, next rune) uint32 {
+	s := a.table.find(pairKey(previous, r))
+	if s.hint&(hintBit(next)|hintEnd) == 0 {
+		return 0
+	}
+	return s.val
+}
+
+// A hint is a filter of 31 bits for the runes that go on, and a bit for pairs at which a pattern ends.
+const hintEnd = 1 << 31
+
+func hintBit(r rune) uint32 { return 1 << (uint32(r) % 31) }
 
 func (a *automaton) child(state uint32, r rune) uint32 {
 	label := a.nodes[state].label

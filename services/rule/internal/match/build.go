@@ -86,6 +86,7 @@ func build(patterns []pattern, links bool) *automaton {
 	}
 	if links {
 		b.link()
+		b.hint()
 	} else {
 		for i := range b.nodes {
 			b.nodes[i].term = b.own[i]
@@ -177,7 +178,7 @@ func (b *builder) link() {
 		r := rune(n.label & runeMask)
 		if parent := b.parent[id]; parent != 0 {
 			above := rune(b.nodes[parent].label & runeMask)
-			n.fail = b.step(b.nodes[parent].fail, above, r)
+			n.fail = b.suffix(b.nodes[parent].fail, above, r)
 		}
 		suffix := b.nodes[n.fail].term
 		if n.fail == 0 && b.single {
@@ -188,6 +189,35 @@ func (b *builder) link() {
 			b.terms[own].next = suffix
 			b.terms[own].best = min(b.terms[own].best, b.terms[suffix].best)
 			n.term = own
+		}
+	}
+}
+
+// suffix follows the edge r from a state, as step does while there are no hints yet.
+func (b *builder) suffix(state uint32, previous, r rune) uint32 {
+	for state != 0 {
+		if child := b.child(state, r); child != 0 {
+			return child
+		}
+		state = b.nodes[state].fail
+	}
+	return b.table.get(pairKey(previous, r))
+}
+
+// hint notes with each pair what may come of it.
+func (b *builder) hint() {
+	hints := make(map[uint32]uint32)
+	for id, depth := range b.depth {
+		switch {
+		case depth == 2 && b.nodes[id].term != 0:
+			hints[uint32(id)] |= hintEnd
+		case depth == 3:
+			hints[b.parent[id]] |= hintBit(rune(b.nodes[id].label & runeMask))
+		}
+	}
+	for i := range b.table.slots {
+		if s := &b.table.slots[i]; s.key&(1<<63) != 0 {
+			s.hint = hints[s.val]
 		}
 	}
 }

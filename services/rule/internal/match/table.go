@@ -12,8 +12,9 @@ type table struct {
 }
 
 type slot struct {
-	key uint64 // zero marks a free slot
-	val uint32
+	key  uint64 // zero marks a free slot
+	val  uint32
+	hint uint32 // what may follow a pair, see enter
 }
 
 const golden = 0x9E3779B97F4A7C15
@@ -48,23 +49,29 @@ func (t *table) put(key uint64, val uint32) {
 	for i := h >> t.shift; ; i++ {
 		s := &t.slots[i&uint64(len(t.slots)-1)]
 		if s.key == 0 || s.key == key {
-			*s = slot{key: key, val: val}
+			s.key, s.val = key, val
 			return
 		}
 	}
 }
 
 // get returns the value of a key, or zero.
-func (t *table) get(key uint64) uint32 {
+func (t *table) get(key uint64) uint32 { return t.find(key).val }
+
+// nothing is what find returns for a key that is not there.
+var nothing slot
+
+// find returns the slot of a key, or an empty one.
+func (t *table) find(key uint64) *slot {
 	h := hash(key)
 	word, mask := t.filterBits(h)
 	if t.filter[word]&mask != mask {
-		return 0
+		return &nothing
 	}
 	for i := h >> t.shift; ; i++ {
 		s := &t.slots[i&uint64(len(t.slots)-1)]
 		if s.key == key || s.key == 0 {
-			return s.val
+			return s
 		}
 	}
 }

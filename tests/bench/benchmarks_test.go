@@ -1,0 +1,56 @@
+package bench_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/tests/bench"
+)
+
+const output = `goos: linux
+pkg: github.com/wxbus/wxbus/pkg/tokens
+BenchmarkCurrent-2   	12345678	        95.50 ns/op	       0 B/op	       0 allocs/op
+BenchmarkCurrent-2   	12345678	       105.5 ns/op	       0 B/op	       0 allocs/op
+BenchmarkCurrent-2   	12345678	       100.5 ns/op	       0 B/op	       0 allocs/op
+BenchmarkMatch/near/100000         	  100000	     10250 ns/op
+BenchmarkReload100k 	       2	 650000000 ns/op	  12.50 MB/s	 100 B/op	   3 allocs/op
+=== RUN   TestTenThousandCallers
+--- PASS: TestTenThousandCallers (0.52s)
+--- FAIL: TestOther (0.01s)
+ok  	github.com/wxbus/wxbus/pkg/tokens	3.1s
+`
+
+func TestOutputOfGoTest(t *testing.T) {
+	got, err := bench.ReadResults(strings.NewReader(output))
+	require.NoError(t, err)
+	require.Len(t, got, 4)
+	current, ok := got.Median("BenchmarkCurrent")
+	require.True(t, ok)
+	require.Equal(t, bench.Result{Time: 100, Nanos: 100.5, Allocs: 0}, current)
+	near, _ := got.Median("BenchmarkMatch/near/100000")
+	require.Equal(t, bench.Result{Time: 10250, Nanos: 10250, Allocs: -1}, near)
+	reload, _ := got.Median("BenchmarkReload100k")
+	require.Equal(t, bench.Result{Time: 650 * time.Millisecond, Nanos: 650e6, Allocs: 3}, reload)
+	callers, _ := got.Median("TestTenThousandCallers")
+	require.Equal(t, 520*time.Millisecond, callers.Time)
+	_, ok = got.Median("TestOther")
+	require.False(t, ok, "a test that failed measured nothing")
+}
+
+func TestTable(t *testing.T) {
+	require.Equal(t, `| what | measured | budget | verdict |
+|---|---|---|---|
+| a | 1.5 | ≤ 2 | kept |
+| b | 3 | ≤ 2 | **missed**, 1.5 × the budget |
+| c |  | ≤ 2 | not measured: no benchmark |
+| d | 7 |  | for information |
+`, bench.Table([]bench.Row{
+		{What: "a", Measured: "1.5", Budget: "≤ 2", Value: 1.5, Limit: 2},
+		{What: "b", Measured: "3", Budget: "≤ 2", Value: 3, Limit: 2},
+		{What: "c", Budget: "≤ 2", Limit: 2, Missing: "no benchmark"},
+		{What: "d", Measured: "7"},
+	}))
+}
