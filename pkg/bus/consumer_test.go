@@ -205,6 +205,27 @@ func TestABusyFanLeavesRoomForOthers(t *testing.T) {
 	close(release)
 }
 
+func TestFansThatWaitDoNotKeepTheirOwnMessagesAway(t *testing.T) {
+	e := bustest.Start(t)
+	var done atomic.Int64
+	c := e.Conn.NewConsumer(ruleConsumer(func(cfg *bus.ConsumerConfig) { cfg.MaxInFlight = 8 }), func(_ context.Context, d *bus.Delivery) error {
+		if string(d.Data) == "0" && d.NumDelivered < 3 {
+			return fault.After(100*time.Millisecond, errors.New("not yet"))
+		}
+		done.Add(1)
+		return nil
+	})
+	const fans, each = 12, 3 // what waits is several times the window
+	for i := range each {
+		for f := range fans {
+			_, err := e.Conn.Publish(t.Context(), bus.Msg{Subject: inbound(t, 0, fmt.Sprintf("fan%d", f)), Data: fmt.Append(nil, i)})
+			require.NoError(t, err)
+		}
+	}
+	bustest.Run(t, c)
+	require.Eventually(t, func() bool { return done.Load() == fans*each }, 3*time.Second, 5*time.Millisecond)
+}
+
 func TestRetryWaitsAsLongAsTheErrorSays(t *testing.T) {
 	e := bustest.Start(t)
 	times := make(chan time.Time, 2)

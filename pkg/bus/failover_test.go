@@ -126,6 +126,12 @@ func TestCrashKeepsTheOrderOfEachFan(t *testing.T) {
 	publish(t, e.Conn, "a", "a1")
 	publish(t, e.Conn, "c", "done between")
 	<-begun
+	reader, err := e.JS.Consumer(t.Context(), "INBOUND", "rule-00")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		info, err := reader.Info(t.Context())
+		return err == nil && info.NumAckPending == 1 && info.Delivered.Stream == 3
+	}, wait, 5*time.Millisecond)
 	var done record
 	bustest.Run(t, e.NewConn(t, "standby").NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
 		done.add(string(d.Data))

@@ -94,9 +94,7 @@ func (p *partition) awaitRoom() int {
 	keepPin := time.NewTimer(p.expiry)
 	defer keepPin.Stop()
 	for {
-		p.mu.Lock()
-		room, draining := window-p.held, p.draining
-		p.mu.Unlock()
+		room, draining := p.room(window)
 		if draining {
 			return 0
 		}
@@ -111,6 +109,24 @@ func (p *partition) awaitRoom() int {
 			return max(room, 1)
 		}
 	}
+}
+
+// room returns how much of the window is free. Messages that wait for an earlier one on the server do
+// not count: if they did, they could keep that very message from being fetched. The server's limit of
+// unanswered messages bounds them.
+func (p *partition) room(window int) (room int, draining bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	room = window - p.held
+	if room >= max(window/4, 1) {
+		return room, p.draining
+	}
+	for _, l := range p.lanes {
+		if l.running == nil {
+			room += len(l.waiting)
+		}
+	}
+	return min(room, window), p.draining
 }
 
 // fetch takes n messages; it returns early when the partition drains or the iterator fails.

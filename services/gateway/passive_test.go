@@ -84,6 +84,7 @@ func TestOfferIsAnsweredAfterTheBytesWereWritten(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, delivered, res.GetOutcome(), "asked again, it says what happened")
 	require.Equal(t, 1.0, r.metric(t, "wxbus_gateway_offers_total", "outcome=delivered"))
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 0 }, time.Second, time.Millisecond)
 }
 
 func TestDeadlineWithoutAnOffer(t *testing.T) {

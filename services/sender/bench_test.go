@@ -36,6 +36,7 @@ func BenchmarkSend(b *testing.B) {
 // BenchmarkMessage measures one message from Send to the fact that WeChat took it, one after the other.
 func BenchmarkMessage(b *testing.B) {
 	f := setUp(b)
+	f.cfg.Pace.Rate, f.cfg.Pace.Burst = 100_000, 100_000 // the default, 100 a second, would be the result
 	s := f.replica(b, "a")
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

@@ -80,8 +80,12 @@ func (b books) settled(m jetstream.Msg) error {
 	return err
 }
 
-// explain requires that wxbus knows of every reply that a fan waits for in vain: it calls it ambiguous, or it
-// refused it because the fan's window was used up by replies that came late. Nothing gets lost in silence.
+// systemBusy is an errcode of the fault script.
+const systemBusy = -1
+
+// explain requires that wxbus knows of every reply that a fan waits for in vain: it calls it ambiguous, it
+// gave up because WeChat was busy every time, or it refused it because the fan's window was used up by replies
+// that came late. Nothing gets lost in silence.
 func (s *system) explain(t *testing.T, unanswered []string, count int) {
 	t.Helper()
 	b, err := s.readBooks(t.Context())
@@ -121,6 +125,8 @@ func (b books) why(t *testing.T, unanswered string) (text string, known bool) {
 		return fmt.Sprintf("decision %s, nothing sent", decision.RouteName(route)), false
 	case sent.GetState() == senderv1.SendState_SEND_STATE_AMBIGUOUS:
 		return "send ambiguous", true
+	case sent.GetState() == senderv1.SendState_SEND_STATE_FAILED && sent.GetErrcode() == systemBusy:
+		return "send failed: WeChat said busy each time", true
 	case sent.GetState() == senderv1.SendState_SEND_STATE_REFUSED && strings.HasPrefix(sent.GetReason(), "window"):
 		return "send refused: " + sent.GetReason(), true
 	default:

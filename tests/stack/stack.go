@@ -304,7 +304,7 @@ func (s *Stack) RestartGateway(t testing.TB, i int) {
 // CLI runs wxbus with the stack's configuration and returns its output.
 func (s *Stack) CLI(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "wxbus"), append(args, "--config", s.File)...) //nolint:gosec // our binary
+	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "wxbus"), append(args, "--config", s.File, "--nats", strings.Join(s.NATS, ","))...) //nolint:gosec // our binary
 	cmd.Dir = s.Dir
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -69,7 +69,7 @@ type Attempts interface {
 // Desk answers the attempts that wait.
 type Desk interface {
 	Offered(ctx context.Context, a *reply.Attempt, w *reply.Wait) reply.Verdict
-	ByRecord(ctx context.Context, a *reply.Attempt, w *reply.Wait) reply.Verdict
+	ByRecord(ctx context.Context, a *reply.Attempt) reply.Verdict
 	Hold(ctx context.Context, a *reply.Attempt, early bool) reply.Verdict
 }
 

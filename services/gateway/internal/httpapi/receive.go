@@ -50,12 +50,17 @@ func (h *Handler) receive(req *request) {
 	}
 	stored, err := h.store(req, p, wait)
 	if err != nil {
-		h.notStored(req, p, buf.bytes, err)
+		h.notStored(req, p, err)
 		return
 	}
 	h.leave(req)
-	if wait != nil && !stored.Duplicate {
-		_ = stored
+	switch {
+	case wait == nil:
+	case stored.Duplicate: // the stored event names another attempt: go by the record
+		wait.End()
+		wait = nil
+	default:
+		wait.Confirm(!stored.Spilled)
 	}
 	h.reply(req, p, stored, wait)
 }
@@ -109,9 +114,9 @@ func (h *Handler) park(req *request, reason push.Reason, body []byte) {
 }
 
 // notStored answers a push that no stream acknowledged. It is never a success.
-func (h *Handler) notStored(req *request, p *push.Push, body []byte, err error) {
+func (h *Handler) notStored(req *request, p *push.Push, err error) {
 	if errors.Is(err, bus.ErrTooLarge) {
-		h.park(req, push.ReasonTooLarge, body)
+		h.park(req, push.ReasonTooLarge, p.Body())
 		return
 	}
 	h.Log.WarnContext(req.ctx, "push not stored", logkey.Account, p.Account.Name, logkey.EventID, p.ID,
@@ -153,9 +158,6 @@ func (h *Handler) reply(req *request, p *push.Push, stored intake.Stored, wait *
 			return
 		}
 	}
-	// The limit for reading a body must not end the wait: when it strikes, net/http takes the client for
-	// gone. Failing is fine: then there is no limit.
-	_ = http.NewResponseController(req.w).SetReadDeadline(time.Time{})
 	attempt := &reply.Attempt{
 		Push: p, Arrived: req.arrived, Times: h.Times(p.Account),
 		Client: &client{req: req},
@@ -173,11 +175,11 @@ func (h *Handler) reply(req *request, p *push.Push, stored intake.Stored, wait *
 // waitFor chooses the way in which the attempt waits.
 func (h *Handler) waitFor(req *request, a *reply.Attempt, stored intake.Stored, wait *reply.Wait) reply.Verdict {
 	p := a.Push
-	if p.Account.Reply == account.ReplyPassive {
-		if wait == nil || stored.Duplicate {
-			return h.Desk.ByRecord(req.ctx, a, wait)
-		}
+	switch {
+	case wait != nil:
 		return h.Desk.Offered(req.ctx, a, wait)
+	case p.Account.Reply == account.ReplyPassive:
+		return h.Desk.ByRecord(req.ctx, a)
 	}
 	number, err := h.Attempts.Number(req.ctx, stored, req.arrived)
 	if err != nil {
@@ -186,7 +188,7 @@ func (h *Handler) waitFor(req *request, a *reply.Attempt, stored intake.Stored, 
 	if number < decision.Attempts { // also when it is not known: an answer too early cannot be taken back
 		return h.Desk.Hold(req.ctx, a, p.Account.StretchAnswerEarly)
 	}
-	return h.Desk.ByRecord(req.ctx, a, nil)
+	return h.Desk.ByRecord(req.ctx, a)
 }
 
 // count records what an operator wants to know about a genuine push.

@@ -56,6 +56,9 @@ type Push struct {
 	keyring *wechat.Keyring
 }
 
+// Body returns the plain body of the push.
+func (p *Push) Body() []byte { return p.opened.Plain }
+
 // Open verifies, decrypts and parses the body of a request for the account, in this order. Its errors
 // are *Error. The push does not keep body, except that Plain is body itself in mode plaintext.
 func (a *Account) Open(q wechat.Query, body []byte) (*Push, error) {

@@ -175,13 +175,7 @@ func (d *Desk) writeOffer(ctx context.Context, a *Attempt, o Offer) (gatewayv1.O
 }
 
 // ByRecord serves a repeated attempt: it waits for the decision record and goes by it until the deadline.
-// w is the wait that was opened before it was known that the attempt is a repetition, or nil.
-func (d *Desk) ByRecord(ctx context.Context, a *Attempt, w *Wait) Verdict {
-	if w != nil {
-		if o, ok := w.Close(); ok { // meant for an earlier attempt; WeChat listens to this one
-			return d.serveOffer(ctx, a, w, o)
-		}
-	}
+func (d *Desk) ByRecord(ctx context.Context, a *Attempt) Verdict {
 	if verdict, done := d.follow(ctx, a, a.deadline(), true); done {
 		return verdict
 	}

@@ -70,7 +70,7 @@ func planQueue(rec *rulev1.DecisionMade, ev *eventv1.InboundEvent, acct account.
 
 // offersContent tells whether the fan could see a message as the answer to the event.
 func offersContent(ev *eventv1.InboundEvent, c *eventv1.Content) bool {
-	return gatewayWaits(ev) && ev.GetAccountKind() != eventv1.AccountKind_ACCOUNT_KIND_MINIPROGRAM && passiveForm(c)
+	return gatewayWaits(ev) && ev.GetAccountKind() != eventv1.AccountKind_ACCOUNT_KIND_MINIPROGRAM && ruleset.PassiveForm(c)
 }
 
 // planNative routes a hand-over to WeChat's own agents, which exists only as a passive reply.
@@ -124,17 +124,6 @@ func servable(rec *rulev1.DecisionMade, ev *eventv1.InboundEvent, acct account.A
 // holdsAttempts tells whether attempts 1 and 2 are left to time out, so that nothing is offered.
 func holdsAttempts(ev *eventv1.InboundEvent, acct account.Account) bool {
 	return ev.GetReplyMode() == eventv1.ReplyMode_REPLY_MODE_STRETCH && (!acct.StretchAnswerEarly || !isHeld(ev))
-}
-
-// passiveForm tells whether content exists as a passive reply (protocol d).
-func passiveForm(c *eventv1.Content) bool {
-	switch c.GetBody().(type) {
-	case *eventv1.Content_Text, *eventv1.Content_Image, *eventv1.Content_Voice, *eventv1.Content_Video,
-		*eventv1.Content_Music, *eventv1.Content_News, *eventv1.Content_NativeTransfer:
-		return true
-	default:
-		return false
-	}
 }
 
 // Preview returns the record that a rule would make for an imagined event when nobody is in a hurry. Nothing

@@ -12,6 +12,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/publish"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
@@ -60,8 +61,11 @@ func (s *Server) ready() (*backend, error) {
 // Parse reads a rule file as strictly as a publication needs.
 func (s *Server) Parse(file []byte) ([]ruleset.Rule, error) {
 	rules, err := ruleset.Parse(file, ruleset.Options{
-		KnowsAccount: func(name string) bool { _, ok := s.accounts.Get(name); return ok },
-		CheckURL:     s.checkURL,
+		Account: func(name string) (eventv1.AccountKind, bool) {
+			a, ok := s.accounts.Get(name)
+			return a.ProtoKind(), ok
+		},
+		CheckURL: s.checkURL,
 	})
 	if err != nil {
 		return nil, err

@@ -14,13 +14,14 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wxbus/wxbus/pkg/fault"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/match"
 )
 
 // Options say what a file may contain.
 type Options struct {
-	// KnowsAccount tells whether an account exists; nil accepts every name.
-	KnowsAccount func(name string) bool
+	// Account returns the kind of an account, or false when there is none; nil accepts every name.
+	Account func(name string) (eventv1.AccountKind, bool)
 	// CheckURL returns why the address of a webhook is refused; nil accepts every http and https one.
 	CheckURL func(url string) error
 }
@@ -129,7 +130,7 @@ func (f *fileReader) rule(a at) {
 	if do == nil {
 		f.refuse(a.child("do", a.node), "is required: a list of actions")
 	} else {
-		f.actions(*do, &rule)
+		f.suitsAccounts(&rule, f.actions(*do, &rule))
 	}
 	f.rules = append(f.rules, rule)
 }
@@ -165,11 +166,33 @@ func (f *fileReader) accounts(a at) []string {
 		f.refuse(a, "must name an account; leave it out for every account")
 	}
 	for _, name := range accounts {
-		if f.options.KnowsAccount != nil && !f.options.KnowsAccount(name) {
+		if _, ok := f.kindOfAccount(name); !ok {
 			f.refuse(a, "there is no account %q", name)
 		}
 	}
 	return accounts
+}
+
+func (f *fileReader) kindOfAccount(name string) (eventv1.AccountKind, bool) {
+	if f.options.Account == nil {
+		return eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED, true
+	}
+	return f.options.Account(name)
+}
+
+// suitsAccounts refuses replies that an account which the rule names cannot send.
+func (f *fileReader) suitsAccounts(rule *Rule, nodes []at) {
+	for _, name := range rule.Accounts {
+		kind, _ := f.kindOfAccount(name)
+		if kind == eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED {
+			continue
+		}
+		for i, action := range rule.Actions {
+			if c, err := action.Content(); err == nil && c != nil && c.GetNativeTransfer() == nil {
+				f.sendable(nodes[i].child("reply", nodes[i].node), c, kind)
+			}
+		}
+	}
 }
 
 func (f *fileReader) priority(a at) int32 {

@@ -15,12 +15,12 @@ import (
 // maxWordRunes bounds the names of queues and tags.
 const maxWordRunes = 64
 
-// actions reads what a rule does and checks that it can be done together and for its kinds.
-func (f *fileReader) actions(a at, rule *Rule) {
+// actions reads what a rule does and checks that it can be done together and for its kinds. It returns
+// where each action stands.
+func (f *fileReader) actions(a at, rule *Rule) (nodes []at) {
 	if a.node.Kind == yaml.SequenceNode && len(a.node.Content) == 0 {
 		f.refuse(a, "must have at least one action; none says nothing")
 	}
-	var nodes []at
 	f.items(a, MaxActions, func(item at) {
 		if action, ok := f.action(item); ok {
 			rule.Actions = append(rule.Actions, action)
@@ -44,6 +44,7 @@ func (f *fileReader) actions(a at, rule *Rule) {
 	if counts["none"] > 0 && len(rule.Actions) > counts["none"]+counts["tag"] {
 		f.refuse(a, "none says nothing, so it goes with tag only")
 	}
+	return nodes
 }
 
 func kindOfAction(a Action) string {

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wxbus/wxbus/pkg/content"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 )
 
@@ -19,13 +20,13 @@ const (
 
 // reply reads the content of a reply; a text may stand alone.
 func (f *fileReader) reply(a at) Action {
-	content := &eventv1.Content{}
+	c, before := &eventv1.Content{}, len(f.problems)+f.more
 	if a.node.Kind == yaml.ScalarNode {
-		f.textReply(a, content)
+		f.textReply(a, c)
 	} else {
 		read := 0
 		kind := func(set func(at, *eventv1.Content)) func(at) {
-			return func(a at) { read++; set(a, content) }
+			return func(a at) { read++; set(a, c) }
 		}
 		f.fields(a, map[string]func(at){
 			"text": kind(f.textReply), "image": kind(f.image), "voice": kind(f.voice), "video": kind(f.video),
@@ -36,14 +37,39 @@ func (f *fileReader) reply(a at) Action {
 			f.refuse(a, "must hold one message, not %d; make each reply its own item of the list", read)
 		}
 	}
-	if content.GetBody() == nil {
+	if c.GetBody() == nil {
 		return Action{}
 	}
-	action, err := reply(content)
+	if len(f.problems)+f.more == before {
+		f.sendable(a, c, eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED)
+	}
+	action, err := reply(c)
 	if err != nil {
 		f.refuse(a, "must be valid UTF-8")
 	}
 	return action
+}
+
+// sendable refuses content that could not be sent by one of the ways it may take.
+func (f *fileReader) sendable(a at, c *eventv1.Content, kind eventv1.AccountKind) {
+	err := content.ValidateFor(c, content.Target{Route: content.RouteKf, Account: kind})
+	if err == nil && kind == eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED && PassiveForm(c) {
+		err = content.ValidateFor(c, content.Target{Route: content.RoutePassive})
+	}
+	if err != nil {
+		f.refuse(a, "%v", err)
+	}
+}
+
+// PassiveForm tells whether content exists as a passive reply (protocol d).
+func PassiveForm(c *eventv1.Content) bool {
+	switch c.GetBody().(type) {
+	case *eventv1.Content_Text, *eventv1.Content_Image, *eventv1.Content_Voice, *eventv1.Content_Video,
+		*eventv1.Content_Music, *eventv1.Content_News, *eventv1.Content_NativeTransfer:
+		return true
+	default:
+		return false
+	}
 }
 
 func (f *fileReader) textReply(a at, c *eventv1.Content) {

@@ -187,6 +187,9 @@ rules:
 			"rules[0].do[2].reply.menu.items: must have at least one item (line 3)",
 			"rules[0].do[3].reply.image.media_id: is required (line 3)",
 		}},
+		{"what only the sender would find", "rules:\n  - match: any\n    do: [reply: {menu: {items: [{id: a, content: x}, {id: a, content: y}]}}]", []string{
+			"rules[0].do[0].reply: menu.items[1].id: used twice (line 3)",
+		}},
 		{"aliases", "rules:\n  - &a {match: any, do: [none]}\n  - *a", []string{"rules[1]: aliases are not supported (line 3)"}},
 		{"the wrong shape", "rules:\n  - text\n  - {match: [any], do: none, priority: high, name: [x]}", []string{
 			"rules[0]: must be a mapping with the keys account, do, match, name, on, priority (line 2)",
@@ -215,11 +218,18 @@ func TestTheFirstMistakesOfAHopelessFileAreEnough(t *testing.T) {
 
 func TestAPublisherRefusesUnknownAccountsAndForbiddenWebhooks(t *testing.T) {
 	_, err := ruleset.Parse([]byte("rules:\n  - {account: shopp, match: any, do: [webhook: {url: 'http://a'}]}"), ruleset.Options{
-		KnowsAccount: func(name string) bool { return name == "shop" },
-		CheckURL:     func(string) error { return errors.New("must be https") },
+		Account:  func(string) (eventv1.AccountKind, bool) { return 0, false },
+		CheckURL: func(string) error { return errors.New("must be https") },
 	})
 	require.ErrorContains(t, err, `rules[0].account: there is no account "shopp" (line 2)`)
 	require.ErrorContains(t, err, "rules[0].do[0].webhook.url: must be https (line 2)")
+}
+
+func TestRepliesSuitTheAccountsThatARuleNames(t *testing.T) {
+	_, err := ruleset.Parse([]byte("rules:\n  - {account: mini, match: any, do: [reply: a, reply: {voice: M}]}"), ruleset.Options{
+		Account: func(string) (eventv1.AccountKind, bool) { return eventv1.AccountKind_ACCOUNT_KIND_MINIPROGRAM, true },
+	})
+	require.EqualError(t, err, "rules[0].do[1].reply: voice: Official Accounts only (line 2)")
 }
 
 func FuzzParse(f *testing.F) {

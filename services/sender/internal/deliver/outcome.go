@@ -76,7 +76,7 @@ func judge(err error) outcome {
 
 // judgeTransport reads an error without an answer of WeChat's API.
 func judgeTransport(err error) outcome {
-	o := outcome{action: again, word: "unknown", class: "unknown", health: pace.Sick, reason: "no usable answer: the fan may have the message"}
+	o := outcome{action: lose, word: "unknown", class: "unknown", health: pace.Sick, reason: "no usable answer: the fan may have the message"}
 	switch wechat.OutcomeOf(err) {
 	case wechat.OutcomeNotSent:
 		o.action, o.word, o.class, o.reason = again, "transient", "not_sent", "WeChat cannot be reached"
