@@ -100,7 +100,7 @@ func (l *Live) Start(ctx context.Context) error {
 // loadFirst loads the live version, or the newest kept one that can be loaded.
 func (l *Live) loadFirst(ctx context.Context, pointer Pointer) error {
 	live, _ := pointer.Find(pointer.Live)
-	err := l.load(ctx, live)
+	err := l.loadPatiently(ctx, live)
 	if err == nil || fault.KindOf(err) == fault.Unavailable {
 		return err
 	}
@@ -112,6 +112,24 @@ func (l *Live) loadFirst(ctx context.Context, pointer Pointer) error {
 		}
 	}
 	return err
+}
+
+// loadPatiently tries again while the set cannot be read: it may have been published a moment ago, and the
+// server that answers may be a follower that does not have it yet.
+func (l *Live) loadPatiently(ctx context.Context, info Info) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	for wait := firstRetry; ; wait = min(2*wait, time.Second) {
+		err := l.load(ctx, info)
+		if err == nil || fault.KindOf(err) != fault.Unavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
 }
 
 // Stop ends the following and waits for it. It may be called twice and without Start.
