@@ -73,6 +73,32 @@ func TestWrongPasswordIsNotTriedForEver(t *testing.T) {
 	require.Error(t, conn.Healthy())
 }
 
+func TestPublishersUseAllConnectionsThatAnswer(t *testing.T) {
+	e := bustest.Start(t, bustest.WithListen())
+	conn, err := bus.Connect(t.Context(), bus.Options{Name: "two", URLs: []string{e.URL}, Conns: 2})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	require.Equal(t, map[int]int{0: 5, 1: 5}, conn.Picks(10))
+	conn.Avoid(0)
+	require.Equal(t, map[int]int{1: 10}, conn.Picks(10))
+	conn.Avoid(1)
+	require.Equal(t, map[int]int{0: 5, 1: 5}, conn.Picks(10), "when none answers, each is as good")
+	conn.NC().Close()
+	require.Equal(t, map[int]int{1: 10}, conn.Picks(10))
+	for i := range 4 {
+		ack, err := conn.Publish(t.Context(), bus.Msg{Subject: inbound(t, 0, "a")})
+		require.NoError(t, err)
+		require.EqualValues(t, i+1, ack.Seq)
+	}
+}
+
+func TestADeniedSubjectMakesTheConnectionUnhealthy(t *testing.T) {
+	e := bustest.Start(t)
+	require.NoError(t, e.Conn.Healthy())
+	e.Conn.Deny()
+	require.ErrorContains(t, e.Conn.Healthy(), "permissions")
+}
+
 func TestTheClientsInboxIsItsOwn(t *testing.T) {
 	e := bustest.Start(t)
 	require.Regexp(t, `^_INBOX_test\.`, e.Conn.NC().NewInbox(), "permissions are given for this prefix")

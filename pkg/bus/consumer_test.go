@@ -352,3 +352,28 @@ func TestReplaysReachOnlyTheServiceThatFailed(t *testing.T) {
 	rule.eventually(t, "again", "new")
 	sender.eventually(t, "new")
 }
+
+func BenchmarkConsume(b *testing.B) {
+	e := bustest.Start(b)
+	subjects := make([]string, 64)
+	for i := range subjects {
+		subjects[i] = inbound(b, 0, fmt.Sprint("fan", i))
+	}
+	for i := range b.N {
+		_, err := e.JS.PublishAsync(subjects[i%len(subjects)], []byte("x"))
+		require.NoError(b, err)
+	}
+	<-e.JS.PublishAsyncComplete()
+	var done atomic.Int64
+	finished := make(chan struct{})
+	c := e.Conn.NewConsumer(ruleConsumer(nil), func(context.Context, *bus.Delivery) error {
+		if done.Add(1) == int64(b.N) {
+			close(finished)
+		}
+		return nil
+	})
+	b.ReportAllocs()
+	b.ResetTimer()
+	bustest.Run(b, c)
+	<-finished
+}

@@ -117,8 +117,10 @@ func transportFault(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, jetstream.ErrStreamNotFound):
 		sentinel = ErrNoStream
+	case errors.Is(err, nats.ErrDisconnected):
+		sentinel = ErrTimeout // lost while waiting: the request may have arrived
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		sentinel = ErrTimeout
 	case errors.Is(err, nats.ErrMaxPayload):

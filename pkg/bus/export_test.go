@@ -1,5 +1,12 @@
 package bus
 
+import (
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
 // Lanes returns how many lanes a running consumer keeps, and Held how many messages.
 func (c *Consumer) Lanes() (lanes, held int) {
 	c.mu.Lock()
@@ -39,3 +46,18 @@ func (c *Conn) Servers() []string {
 	}
 	return names
 }
+
+// Avoid makes c believe that its connection i just let a publish time out.
+func (c *Conn) Avoid(i int) { c.links[i].timedOut.Store(time.Now().UnixNano()) }
+
+// Picks returns which connections the next n publishes would use.
+func (c *Conn) Picks(n int) map[int]int {
+	out := make(map[int]int)
+	for range n {
+		out[slices.Index(c.links, c.pick())]++
+	}
+	return out
+}
+
+// Deny makes c hear that the server denied a subject.
+func (c *Conn) Deny() { c.asyncError(nil, nats.ErrPermissionViolation) }

@@ -132,7 +132,8 @@ func (p *partition) room(window int) (room int, draining bool) {
 // fetch takes n messages; it returns early when the partition drains or the iterator fails.
 func (p *partition) fetch(n int) error {
 	opts := []jetstream.PullMessagesOpt{
-		jetstream.PullMaxMessages(n), jetstream.StopAfter(n), jetstream.PullExpiry(p.expiry),
+		// StopAfter is what bounds; the other number is also the buffer, which heartbeats share.
+		jetstream.PullMaxMessages(max(n, 64)), jetstream.StopAfter(n), jetstream.PullExpiry(p.expiry),
 		jetstream.WithMessagesErrOnMissingHeartbeat(false),
 	}
 	if len(p.config.PriorityGroups) > 0 {
@@ -173,15 +174,27 @@ func (p *partition) accept(msg jetstream.Msg) {
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Stream: meta.Stream, Durable: p.durable,
 		Seq: meta.Sequence.Stream, NumDelivered: meta.NumDelivered, Stored: meta.Timestamp, attempt: meta.NumDelivered,
 	}
-	if replay := d.Header.Get(HeaderReplay); replay != "" && replay != p.c.cfg.Service {
-		p.c.skip(p.base, msg)
-		return
-	}
 	p.notePin(d)
 	h := &holding{msg: msg, delivery: d, key: p.c.laneOf(d), touched: time.Now()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if replay := d.Header.Get(HeaderReplay); replay != "" && replay != p.c.cfg.Service {
+		p.skip(h)
+		return
+	}
 	p.enter(h)
+}
+
+// skip acknowledges a replay that is meant for another service. p.mu is held.
+func (p *partition) skip(h *holding) {
+	if l := p.lanes[h.key]; l != nil {
+		delete(l.parked, h.delivery.Seq)
+		p.advance(l)
+	}
+	p.c.conn.metrics.handled.Add(p.base, 1, p.c.labels.outcome(outcomeSkipped).add...)
+	if err := h.msg.Ack(); err != nil {
+		p.c.ackFailed(p.base, "skip", h, err)
+	}
 }
 
 // notePin recovers the lanes when the messages come under a new pin: another reader had the partition.

@@ -37,8 +37,6 @@ func (c *Conn) Request(ctx context.Context, subject string, data []byte) (*nats.
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		err = fault.Wrap(fault.Unavailable, &publishError{sentinel: ErrNoResponders, cause: errors.New(template)})
-	case errors.Is(err, nats.ErrDisconnected):
-		err = transportFault(errLostConnection) // the request may have arrived
 	case err != nil:
 		err = transportFault(err)
 	default:

@@ -8,8 +8,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/topology"
 )
@@ -109,14 +107,6 @@ func (c *Consumer) ackFailed(base context.Context, what string, h *holding, err 
 	c.conn.metrics.ackErrors.Add(base, 1, c.labels.consumer.add...)
 	c.conn.log.WarnContext(base, "answer to the server not sent", "answer", what, "service", c.cfg.Service,
 		"stream", c.cfg.Stream, "seq", h.delivery.Seq, "error", err)
-}
-
-// skip acknowledges a replay that is meant for another service.
-func (c *Consumer) skip(base context.Context, msg jetstream.Msg) {
-	c.conn.metrics.handled.Add(base, 1, c.labels.outcome(outcomeSkipped).add...)
-	if err := msg.Ack(); err != nil {
-		c.conn.metrics.ackErrors.Add(base, 1, c.labels.consumer.add...)
-	}
 }
 
 // delay returns what the error asks for, else the backoff with up to a fifth of jitter: messages that

@@ -23,7 +23,6 @@ func gatewayStreams() []streamSpec {
 				Subjects:  []string{prefixInbound + ">"},
 				Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 				MaxAge: 3 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
-				AllowAtomicPublish: true,
 			},
 		},
 		{

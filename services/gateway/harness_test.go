@@ -48,6 +48,13 @@ func quick() gateway.Config {
 	return cfg
 }
 
+// patient is the gateway with times that no test waits for: in it something else ends every wait.
+func patient() gateway.Config {
+	cfg := gateway.DefaultConfig()
+	cfg.AttemptTimeout, cfg.PassiveDeadline = 20*time.Second, 15*time.Second
+	return cfg
+}
+
 // shop is an account in secure mode.
 func shop(change func(*account.Account)) account.Account {
 	a := account.Account{

@@ -34,13 +34,13 @@ func TestPassiveReplyInEveryModeAndFormat(t *testing.T) {
 	for i, mode := range []account.Mode{account.ModeSecure, account.ModeCompatible, account.ModePlaintext} {
 		for j, format := range []wechat.Format{wechat.XML, wechat.JSON} {
 			t.Run(string(mode)+" "+format.String(), func(t *testing.T) {
-				g := r.gateway(t, quick(), shop(func(a *account.Account) {
+				g := r.gateway(t, patient(), shop(func(a *account.Account) {
 					a.Mode, a.AllowInsecure, a.Reply = mode, true, account.ReplyPassive
 				}))
 				query, body := valid.seal(t, mode, format, message{format: format, id: fmt.Sprint(10*i + j + 1), content: "在吗"}.body())
 				got := g.post(t.Context(), query, body)
 				require.Equal(t, format.ContentType(), got.contentType)
-				require.Less(t, got.took, quick().PassiveDeadline)
+				require.Less(t, got.took, patient().PassiveDeadline)
 				if mode == account.ModePlaintext {
 					require.Equal(t, "echo: 在吗", textOf(t, []byte(got.body)))
 					return
@@ -54,7 +54,7 @@ func TestPassiveReplyInEveryModeAndFormat(t *testing.T) {
 
 func TestReplyIsSealedWithTheKeyThatOpenedThePush(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(func(a *account.Account) {
+	g := r.gateway(t, patient(), shop(func(a *account.Account) {
 		a.Reply, a.PreviousEncodingAESKey = account.ReplyPassive, secret.New(previousKey)
 	}))
 	r.onEvent(t, func(ctx context.Context, e *eventv1.InboundEvent) error {
@@ -69,11 +69,11 @@ func TestReplyIsSealedWithTheKeyThatOpenedThePush(t *testing.T) {
 
 func TestOfferIsAnsweredAfterTheBytesWereWritten(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	require.Equal(t, g.Instance(), e.GetGatewayInstance())
-	require.WithinDuration(t, time.UnixMilli(e.GetReceivedUnixMs()).Add(quick().PassiveDeadline), time.UnixMilli(e.GetPassiveDeadlineUnixMs()), time.Millisecond)
+	require.WithinDuration(t, time.UnixMilli(e.GetReceivedUnixMs()).Add(patient().PassiveDeadline), time.UnixMilli(e.GetPassiveDeadlineUnixMs()), time.Millisecond)
 
 	res, err := r.offer(t.Context(), e, say("hello"))
 	require.NoError(t, err)
@@ -88,6 +88,7 @@ func TestOfferIsAnsweredAfterTheBytesWereWritten(t *testing.T) {
 }
 
 func TestDeadlineWithoutAnOffer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(t, quick(), shop(passiveShop))
 	got := g.push(t, message{id: "1", content: "x"})
@@ -117,7 +118,7 @@ func TestOfferPastItsOwnDeadlineIsNotWritten(t *testing.T) {
 
 func TestClientGoneBeforeTheOffer(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	ctx, hangUp := context.WithCancel(t.Context())
 	answer := g.begin(t, ctx, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
@@ -132,7 +133,7 @@ func TestClientGoneBeforeTheOffer(t *testing.T) {
 
 func TestDismissalEndsTheWaitAtOnce(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	r.onEvent(t, func(ctx context.Context, e *eventv1.InboundEvent) error {
 		if _, err := r.store.Create(ctx, decide(e, rulev1.Route_ROUTE_NONE, nil)); err != nil {
 			return err
@@ -142,7 +143,7 @@ func TestDismissalEndsTheWaitAtOnce(t *testing.T) {
 	})
 	got := g.push(t, message{id: "1", content: "x"})
 	requireSuccess(t, got)
-	require.Less(t, got.took, quick().PassiveDeadline/2)
+	require.Less(t, got.took, patient().PassiveDeadline/2)
 }
 
 func TestReplyThatCannotGoPassively(t *testing.T) {
@@ -150,7 +151,7 @@ func TestReplyThatCannotGoPassively(t *testing.T) {
 	for name, c := range map[string]*eventv1.Content{"a menu": menu, "a long text": say(strings.Repeat("长", 1000))} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			g := r.gateway(t, quick(), shop(passiveShop))
+			g := r.gateway(t, patient(), shop(passiveShop))
 			answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
 			res, err := r.offer(t.Context(), r.nextEvent(t), c)
 			require.NoError(t, err)
@@ -163,7 +164,7 @@ func TestReplyThatCannotGoPassively(t *testing.T) {
 
 func TestMiniProgramGetsNoPassiveContent(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(func(a *account.Account) { a.Kind, a.Reply = account.KindMiniProgram, account.ReplyPassive }))
+	g := r.gateway(t, patient(), shop(func(a *account.Account) { a.Kind, a.Reply = account.KindMiniProgram, account.ReplyPassive }))
 	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
 	res, err := r.offer(t.Context(), r.nextEvent(t), say("hello"))
 	require.NoError(t, err)
@@ -173,17 +174,17 @@ func TestMiniProgramGetsNoPassiveContent(t *testing.T) {
 
 func TestEventsWithoutAnAnswerAreNotWaitedFor(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	raw := strings.Replace(message{id: "1", content: "x"}.body(), "[text]]></MsgType>", "[event]]></MsgType><Event>unsubscribe</Event>", 1)
 	got := g.push(t, message{raw: raw})
 	requireSuccess(t, got)
-	require.Less(t, got.took, quick().PassiveDeadline)
+	require.Less(t, got.took, patient().PassiveDeadline)
 	require.Empty(t, r.nextEvent(t).GetGatewayInstance())
 }
 
 func TestMalformedOffersAreRefused(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	subject, err := topology.SubjectOffer(g.Instance())
 	require.NoError(t, err)
 	_, err = r.env.Conn.Request(t.Context(), subject, []byte{0xff})
@@ -215,7 +216,7 @@ func TestTooManyWaits(t *testing.T) {
 
 func TestDrainServesTheAttemptsThatWait(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	var wg sync.WaitGroup

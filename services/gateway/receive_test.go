@@ -59,7 +59,7 @@ func TestEveryModeAndFormatIsStoredAndAcknowledged(t *testing.T) {
 
 func TestRetriesAreStoredOnce(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(nil))
+	g := r.gateway(t, patient(), shop(nil))
 	for range 3 {
 		requireSuccess(t, g.push(t, message{id: "1", content: "hi"}))
 	}
@@ -185,7 +185,7 @@ func TestCompatibleModeUsesTheEncryptedText(t *testing.T) {
 
 func TestRotationOfTheKey(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(func(a *account.Account) { a.PreviousEncodingAESKey = secret.New(previousKey) }))
+	g := r.gateway(t, patient(), shop(func(a *account.Account) { a.PreviousEncodingAESKey = secret.New(previousKey) }))
 	old := valid
 	old.key = previousKey
 	query, body := old.seal(t, account.ModeSecure, wechat.XML, message{id: "1", content: "hi"}.body())
@@ -241,11 +241,11 @@ func TestProbeOfCloudHosting(t *testing.T) {
 
 func TestUndocumentedTypeIsStoredAndCounted(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	raw := strings.Replace(message{id: "1", content: "x"}.body(), "[text]", "[hologram]", 1)
 	got := g.push(t, message{raw: raw})
 	requireSuccess(t, got)
-	require.Less(t, got.took, quick().PassiveDeadline, "nobody waits for a reply to it")
+	require.Less(t, got.took, patient().PassiveDeadline, "nobody waits for a reply to it")
 	require.Equal(t, "hologram", r.nextEvent(t).GetMsgType())
 	require.Equal(t, 1.0, r.metric(t, "wxbus_gateway_unknown_types_total", "account=shop"))
 }

@@ -35,7 +35,7 @@ func (r *rig) firstAttempt(t *testing.T, g *replica, m message) *eventv1.Inbound
 
 func TestRetryIsServedByAnotherReplica(t *testing.T) {
 	r := newRig(t)
-	one, two := r.gateway(t, quick(), shop(passiveShop)), r.gateway(t, quick(), shop(passiveShop))
+	one, two := r.gateway(t, patient(), shop(passiveShop)), r.gateway(t, patient(), shop(passiveShop))
 	m := message{id: "1", content: "x"}
 	e := r.firstAttempt(t, one, m)
 	retry := two.begin(t, t.Context(), m)
@@ -61,21 +61,21 @@ func TestRetryFindsTheDecisionThatIsThere(t *testing.T) {
 	for _, route := range []rulev1.Route{rulev1.Route_ROUTE_ASYNC, rulev1.Route_ROUTE_NONE, rulev1.Route_ROUTE_QUEUE, rulev1.Route_ROUTE_REFUSED, rulev1.Route_ROUTE_AMBIGUOUS} {
 		t.Run(decision.RouteName(route), func(t *testing.T) {
 			r := newRig(t)
-			g := r.gateway(t, quick(), shop(passiveShop))
+			g := r.gateway(t, patient(), shop(passiveShop))
 			m := message{id: "1", content: "x"}
 			e := r.firstAttempt(t, g, m)
 			_, err := r.store.Create(t.Context(), decide(e, route, say("not this way")))
 			require.NoError(t, err)
 			got := g.push(t, m)
 			requireSuccess(t, got)
-			require.Less(t, got.took, quick().PassiveDeadline)
+			require.Less(t, got.took, patient().PassiveDeadline)
 		})
 	}
 }
 
 func TestRetryThatLosesAgainstTheSender(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	m := message{id: "1", content: "x"}
 	e := r.firstAttempt(t, g, m)
 	rec := decide(e, rulev1.Route_ROUTE_PASSIVE, say("once"))
@@ -102,7 +102,7 @@ func TestThreeReplicasAtOnceServeTheSameBody(t *testing.T) {
 	m := message{id: "1", content: "x"}
 	var answers []<-chan response
 	for range 3 {
-		answers = append(answers, r.gateway(t, quick(), shop(passiveShop)).begin(t, t.Context(), m))
+		answers = append(answers, r.gateway(t, patient(), shop(passiveShop)).begin(t, t.Context(), m))
 	}
 	for _, answer := range answers {
 		require.Equal(t, "the one reply", requireText(t, <-answer, key))
@@ -113,6 +113,7 @@ func TestThreeReplicasAtOnceServeTheSameBody(t *testing.T) {
 // TestThreeReplicasOfACluster makes the server answer "same id in process" (10158), which it does only
 // with replicated streams.
 func TestThreeReplicasOfACluster(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts three servers")
 	}
@@ -145,22 +146,25 @@ func TestThreeReplicasOfACluster(t *testing.T) {
 // TestReplyWhoseOfferIsLostIsServedOnRetry: the rule claims for the first gateway and its offer never
 // comes. The attempt is not answered with success, because the record is open; the retry serves it.
 func TestReplyWhoseOfferIsLostIsServedOnRetry(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g, other := r.gateway(t, quick(), shop(passiveShop)), r.gateway(t, patient(), shop(passiveShop))
 	m := message{id: "1", content: "x"}
 	first := g.begin(t, t.Context(), m)
 	e := r.nextEvent(t)
 	_, err := r.store.Create(t.Context(), decide(e, rulev1.Route_ROUTE_PASSIVE, say("found after all")))
 	require.NoError(t, err)
 	requireUnavailable(t, <-first)
-	require.Equal(t, "found after all", requireText(t, g.push(t, m), key))
+	require.Equal(t, "found after all", requireText(t, other.push(t, m), key))
 }
 
 // TestOfferInTheLastMoment: past its deadline the attempt takes no offer; the rule hears so and moves
 // the reply on, and the attempt waits for that instead of failing.
 func TestOfferInTheLastMoment(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	cfg := quick()
+	cfg.AttemptTimeout = 20 * time.Second // time for the rule, after the deadline
+	g := r.gateway(t, cfg, shop(passiveShop))
 	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	_, err := r.store.Create(t.Context(), decide(e, rulev1.Route_ROUTE_PASSIVE, say("too late")))
@@ -195,7 +199,7 @@ func TestRetryOfAPushThatIsNotDecided(t *testing.T) {
 
 func TestRetryWhoseReplyCannotBeEncodedIsReleased(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	m := message{id: "1", content: "x"}
 	e := r.firstAttempt(t, g, m)
 	rec := decide(e, rulev1.Route_ROUTE_PASSIVE, say(strings.Repeat("x", 3000)))
@@ -220,6 +224,7 @@ func (g *replica) attempt(t *testing.T, m message) response {
 }
 
 func TestStretchAnswersTheThirdAttempt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	one, two := r.gateway(t, quick(), shop(stretchShop(false))), r.gateway(t, quick(), shop(stretchShop(false)))
 	m := message{id: "1", content: "x"}
@@ -241,6 +246,7 @@ func TestStretchAnswersTheThirdAttempt(t *testing.T) {
 }
 
 func TestStretchBreaksAnAttemptThatWeChatDoesNotGiveUp(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(t, quick(), shop(stretchShop(false)))
 	got := <-g.begin(t, t.Context(), message{id: "1", content: "x"})
@@ -250,29 +256,30 @@ func TestStretchBreaksAnAttemptThatWeChatDoesNotGiveUp(t *testing.T) {
 
 func TestStretchAnswersEarlyOnRequest(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(stretchShop(true)))
+	g := r.gateway(t, patient(), shop(stretchShop(true)))
 	r.onEvent(t, func(ctx context.Context, e *eventv1.InboundEvent) error {
 		_, err := r.store.Create(ctx, decide(e, rulev1.Route_ROUTE_PASSIVE, say("at once")))
 		return err
 	})
-	got := g.attempt(t, message{id: "1", content: "x"})
+	got := g.push(t, message{id: "1", content: "x"})
 	require.Equal(t, "at once", requireText(t, got, key))
-	require.Less(t, got.took, quick().PassiveDeadline)
+	require.Less(t, got.took, patient().PassiveDeadline)
 }
 
 func TestStretchSaysSuccessWhenNothingWillCome(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(stretchShop(false)))
+	g := r.gateway(t, patient(), shop(stretchShop(false)))
 	r.onEvent(t, func(ctx context.Context, e *eventv1.InboundEvent) error {
 		_, err := r.store.Create(ctx, decide(e, rulev1.Route_ROUTE_NONE, nil))
 		return err
 	})
-	got := g.attempt(t, message{id: "1", content: "x"})
+	got := g.push(t, message{id: "1", content: "x"})
 	requireSuccess(t, got)
-	require.Less(t, got.took, quick().PassiveDeadline)
+	require.Less(t, got.took, patient().PassiveDeadline)
 }
 
 func TestStretchWithoutADecisionOnTheThirdAttempt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(t, quick(), shop(stretchShop(false)))
 	m := message{id: "1", content: "x"}

@@ -35,6 +35,7 @@ func requireUnavailable(t testing.TB, r response) {
 }
 
 func TestNoSuccessWhileEveryStreamIsFull(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, tiny(topology.StreamInbound, topology.StreamSpill))
 	g := r.gateway(t, quick(), shop(nil))
 	var refused, stored int
@@ -55,6 +56,7 @@ func TestNoSuccessWhileEveryStreamIsFull(t *testing.T) {
 }
 
 func TestNoSuccessWithoutAServer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	// Not started: readers that lose their server take long to stop, and receiving needs none.
 	ack, passive := r.unstarted(t, quick(), shop(nil)), r.unstarted(t, quick(), shop(passiveShop))

@@ -24,7 +24,7 @@ func attribute(s tracetest.SpanStub, key string) string {
 
 func TestTraceOfAPush(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(passiveShop))
+	g := r.gateway(t, patient(), shop(passiveShop))
 	r.onEvent(t, func(ctx context.Context, e *eventv1.InboundEvent) error {
 		_, err := r.offer(ctx, e, say("hello"))
 		return err
@@ -62,6 +62,7 @@ func TestTraceOfAPush(t *testing.T) {
 }
 
 func TestNothingPrivateInLogsAndMetrics(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, tiny(topology.StreamInbound, topology.StreamSpill))
 	g := r.gateway(t, quick(), shop(passiveShop))
 	for _, m := range []message{{id: "1", content: "secret words"}, {id: "2", content: "secret words that are longer than the stream"}, {id: "3", content: "secret"}} {

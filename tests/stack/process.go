@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -123,13 +124,27 @@ func readyz(ctx context.Context, addr string) (ok bool, detail string) {
 	return resp.StatusCode == http.StatusOK, resp.Status
 }
 
-// FreePort returns a loopback port that was free a moment ago.
+// Ports below the range from which the system takes those of outgoing connections: between the choice of
+// a port and its use dozens of processes connect to each other.
+const firstPort, lastPort = 10_000, 32_000
+
+var given sync.Map // ports that FreePort returned
+
+// FreePort returns a loopback port that was free a moment ago. It returns no port twice.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		if _, again := given.LoadOrStore(port, true); again {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			require.NoError(t, l.Close())
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
 }
 
 func tail(name string, lines int) string {

@@ -36,7 +36,7 @@ func (d *Desk) claim(ctx context.Context, a *Attempt, until time.Time) (Verdict,
 	case ctx.Err() != nil:
 		d.settle(ctx, a, decision.Release{Server: name})
 		return Break, true
-	case false:
+	case !d.Now().Before(until):
 		d.settle(ctx, a, decision.Release{Server: name})
 		return 0, false
 	}
