@@ -8,7 +8,7 @@ require (
 	github.com/stretchr/testify v1.12.1
 	github.com/wxbus/wxbus/pkg v0.0.0
 	github.com/wxbus/wxbus/proto v0.0.0
-	github.com/wxbus/wxbus/services/allinone v0.0.0-00010101000000-000000000000
+	github.com/wxbus/wxbus/services/allinone v0.0.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
 	go.yaml.in/yaml/v3 v3.0.5
