@@ -101,6 +101,7 @@ func standingOf(rec *rulev1.DecisionMade) standing {
 			return delivered
 		case pending, sharedPending:
 			s = pending
+		default:
 		}
 	}
 	return s

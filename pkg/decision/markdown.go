@@ -101,7 +101,12 @@ func (l line) outcome() string {
 		return "forbidden"
 	case repeat:
 		return "no change"
+	default:
+		return l.change()
 	}
+}
+
+func (l line) change() string {
 	switch {
 	case l.route != rulev1.Route_ROUTE_UNSPECIFIED:
 		return "route " + RouteName(l.route)

@@ -78,8 +78,9 @@ func (w *world) wrongAtRest(s state) string {
 	switch w.records[s.record].GetRoute() {
 	case rulev1.Route_ROUTE_AMBIGUOUS, rulev1.Route_ROUTE_REFUSED:
 		return ""
+	default:
+		return "silent loss: WeChat has success, the fan has nothing, and the record does not say so"
 	}
-	return "silent loss: WeChat has success, the fan has nothing, and the record does not say so"
 }
 
 func (e *explorer) add(s state, parent uint32) {
@@ -129,6 +130,7 @@ func canOffer(s state) bool {
 		switch wt.stage {
 		case idle, publishing, offerable, offered:
 			return true
+		default:
 		}
 	}
 	return false

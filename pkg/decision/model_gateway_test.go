@@ -77,6 +77,7 @@ func (w *world) gateways(s state, out emit) {
 			answer(s, k, false, "answers success", out)
 		case writing:
 			answer(s, k, true, "writes the body all the same", out)
+		default:
 		}
 	}
 	for g := range uint8(2) {
@@ -192,6 +193,7 @@ func (w *world) bySettled(s state, k uint8, out emit) {
 		answer(s, k, false, "reads a final route, answers success", out)
 	case decision.Serve:
 		answer(s, k, true, "reads delivered, writes the body again", out)
+	default:
 	}
 }
 
@@ -204,6 +206,7 @@ func (w *world) lastInLine(s state, k uint8) bool {
 		switch s.waits[j].stage {
 		case publishing, offerable, reading:
 			return false
+		default:
 		}
 	}
 	return true

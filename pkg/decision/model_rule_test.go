@@ -150,6 +150,7 @@ func (w *world) receive(s state, i uint8, out emit) {
 			wt.stage = offered
 			out(step{what: "offer is taken", who: i + 1}, s)
 			return
+		default:
 		}
 	}
 	s.sealed = sealedUndeliverable

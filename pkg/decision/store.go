@@ -188,7 +188,7 @@ func pause(ctx context.Context, try int) error {
 	if try == 0 {
 		return ctx.Err()
 	}
-	t := time.NewTimer(rand.N(min(time.Millisecond<<try, maxBackoff)))
+	t := time.NewTimer(rand.N(min(time.Millisecond<<try, maxBackoff))) //nolint:gosec // spreads retries, no secret
 	defer t.Stop()
 	select {
 	case <-t.C:

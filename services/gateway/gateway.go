@@ -144,7 +144,7 @@ func (s *Service) newHandler(cfg Config, accounts map[string]*push.Account) http
 		Observer: s.meter, Log: d.Log, Now: d.Now, Instance: s.instance,
 	})
 	times := intake.Times{Primary: cfg.Publish.PrimaryTimeout, Total: cfg.Publish.Total}
-	spilled := func(cause error) { s.meter.Spilled(httpapi.Cause(cause)) }
+	spilled := func(ctx context.Context, cause error) { s.meter.Spilled(ctx, httpapi.Cause(cause)) }
 	return httpapi.New(httpapi.Options{
 		Accounts:  accounts,
 		Publisher: intake.NewPublisher(s.batcher, d.Bus, times, spilled),

@@ -223,7 +223,7 @@ func (g *replica) push(t testing.TB, m message) response {
 }
 
 // begin sends a message in secure mode and returns at once.
-func (g *replica) begin(t testing.TB, ctx context.Context, m message) <-chan response {
+func (g *replica) begin(ctx context.Context, t testing.TB, m message) <-chan response {
 	query, body := valid.seal(t, account.ModeSecure, wechat.XML, m.body())
 	done := make(chan response, 1)
 	go func() { done <- g.post(ctx, query, body) }()

@@ -70,7 +70,7 @@ func TestReplyIsSealedWithTheKeyThatOpenedThePush(t *testing.T) {
 func TestOfferIsAnsweredAfterTheBytesWereWritten(t *testing.T) {
 	r := newRig(t)
 	g := r.gateway(t, patient(), shop(passiveShop))
-	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
+	answer := g.begin(t.Context(), t, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	require.Equal(t, g.Instance(), e.GetGatewayInstance())
 	require.WithinDuration(t, time.UnixMilli(e.GetReceivedUnixMs()).Add(patient().PassiveDeadline), time.UnixMilli(e.GetPassiveDeadlineUnixMs()), time.Millisecond)
@@ -108,7 +108,7 @@ func TestDeadlineWithoutAnOffer(t *testing.T) {
 func TestOfferPastItsOwnDeadlineIsNotWritten(t *testing.T) {
 	r := newRig(t)
 	g := r.gateway(t, quick(), shop(passiveShop))
-	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
+	answer := g.begin(t.Context(), t, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	res, err := r.offerUntil(t.Context(), e, say("hello"), time.Now().Add(-time.Millisecond))
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestClientGoneBeforeTheOffer(t *testing.T) {
 	r := newRig(t)
 	g := r.gateway(t, patient(), shop(passiveShop))
 	ctx, hangUp := context.WithCancel(t.Context())
-	answer := g.begin(t, ctx, message{id: "1", content: "x"})
+	answer := g.begin(ctx, t, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 1 }, time.Second, time.Millisecond)
 	hangUp()
@@ -152,7 +152,7 @@ func TestReplyThatCannotGoPassively(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			g := r.gateway(t, patient(), shop(passiveShop))
-			answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
+			answer := g.begin(t.Context(), t, message{id: "1", content: "x"})
 			res, err := r.offer(t.Context(), r.nextEvent(t), c)
 			require.NoError(t, err)
 			require.Equal(t, undeliverable, res.GetOutcome())
@@ -165,7 +165,7 @@ func TestReplyThatCannotGoPassively(t *testing.T) {
 func TestMiniProgramGetsNoPassiveContent(t *testing.T) {
 	r := newRig(t)
 	g := r.gateway(t, patient(), shop(func(a *account.Account) { a.Kind, a.Reply = account.KindMiniProgram, account.ReplyPassive }))
-	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
+	answer := g.begin(t.Context(), t, message{id: "1", content: "x"})
 	res, err := r.offer(t.Context(), r.nextEvent(t), say("hello"))
 	require.NoError(t, err)
 	require.Equal(t, undeliverable, res.GetOutcome())
@@ -200,7 +200,7 @@ func TestTooManyWaits(t *testing.T) {
 	cfg := quick()
 	cfg.MaxWaits = 1
 	g := r.gateway(t, cfg, shop(passiveShop))
-	first := g.begin(t, t.Context(), message{id: "1", content: "x"})
+	first := g.begin(t.Context(), t, message{id: "1", content: "x"})
 	r.nextEvent(t)
 	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 1 }, time.Second, time.Millisecond)
 	got := g.push(t, message{id: "2", content: "x"})
@@ -217,7 +217,7 @@ func TestTooManyWaits(t *testing.T) {
 func TestDrainServesTheAttemptsThatWait(t *testing.T) {
 	r := newRig(t)
 	g := r.gateway(t, patient(), shop(passiveShop))
-	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
+	answer := g.begin(t.Context(), t, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { // the composition root: first the listener, then the service

@@ -26,7 +26,7 @@ const (
 func (r *rig) firstAttempt(t *testing.T, g *replica, m message) *eventv1.InboundEvent {
 	t.Helper()
 	ctx, hangUp := context.WithCancel(t.Context())
-	answer := g.begin(t, ctx, m)
+	answer := g.begin(ctx, t, m)
 	e := r.nextEvent(t)
 	hangUp()
 	require.Error(t, (<-answer).err)
@@ -38,7 +38,7 @@ func TestRetryIsServedByAnotherReplica(t *testing.T) {
 	one, two := r.gateway(t, patient(), shop(passiveShop)), r.gateway(t, patient(), shop(passiveShop))
 	m := message{id: "1", content: "x"}
 	e := r.firstAttempt(t, one, m)
-	retry := two.begin(t, t.Context(), m)
+	retry := two.begin(t.Context(), t, m)
 	_, err := r.store.Create(t.Context(), decide(e, rulev1.Route_ROUTE_PASSIVE, say("from the record")))
 	require.NoError(t, err)
 	require.Equal(t, "from the record", requireText(t, <-retry, key))
@@ -102,7 +102,7 @@ func TestThreeReplicasAtOnceServeTheSameBody(t *testing.T) {
 	m := message{id: "1", content: "x"}
 	var answers []<-chan response
 	for range 3 {
-		answers = append(answers, r.gateway(t, patient(), shop(passiveShop)).begin(t, t.Context(), m))
+		answers = append(answers, r.gateway(t, patient(), shop(passiveShop)).begin(t.Context(), t, m))
 	}
 	for _, answer := range answers {
 		require.Equal(t, "the one reply", requireText(t, <-answer, key))
@@ -130,7 +130,7 @@ func TestThreeReplicasOfACluster(t *testing.T) {
 		m := message{id: time.Unix(int64(id), 0).UTC().Format("150405") + "1", content: "x"}
 		var answers []<-chan response
 		for _, g := range gateways {
-			answers = append(answers, g.begin(t, t.Context(), m))
+			answers = append(answers, g.begin(t.Context(), t, m))
 		}
 		for _, answer := range answers {
 			requireSuccess(t, <-answer)
@@ -150,7 +150,7 @@ func TestReplyWhoseOfferIsLostIsServedOnRetry(t *testing.T) {
 	r := newRig(t)
 	g, other := r.gateway(t, quick(), shop(passiveShop)), r.gateway(t, patient(), shop(passiveShop))
 	m := message{id: "1", content: "x"}
-	first := g.begin(t, t.Context(), m)
+	first := g.begin(t.Context(), t, m)
 	e := r.nextEvent(t)
 	_, err := r.store.Create(t.Context(), decide(e, rulev1.Route_ROUTE_PASSIVE, say("found after all")))
 	require.NoError(t, err)
@@ -165,7 +165,7 @@ func TestOfferInTheLastMoment(t *testing.T) {
 	cfg := quick()
 	cfg.AttemptTimeout = 20 * time.Second // time for the rule, after the deadline
 	g := r.gateway(t, cfg, shop(passiveShop))
-	answer := g.begin(t, t.Context(), message{id: "1", content: "x"})
+	answer := g.begin(t.Context(), t, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
 	_, err := r.store.Create(t.Context(), decide(e, rulev1.Route_ROUTE_PASSIVE, say("too late")))
 	require.NoError(t, err)
@@ -220,7 +220,7 @@ func (g *replica) attempt(t *testing.T, m message) response {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), quick().AttemptTimeout)
 	defer cancel()
-	return <-g.begin(t, ctx, m)
+	return <-g.begin(ctx, t, m)
 }
 
 func TestStretchAnswersTheThirdAttempt(t *testing.T) {
@@ -249,7 +249,7 @@ func TestStretchBreaksAnAttemptThatWeChatDoesNotGiveUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	g := r.gateway(t, quick(), shop(stretchShop(false)))
-	got := <-g.begin(t, t.Context(), message{id: "1", content: "x"})
+	got := <-g.begin(t.Context(), t, message{id: "1", content: "x"})
 	require.Error(t, got.err, "no answer, the connection is closed")
 	require.GreaterOrEqual(t, got.took, quick().AttemptTimeout)
 }

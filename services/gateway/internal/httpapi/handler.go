@@ -185,7 +185,7 @@ func (h *Handler) finish(req *request, span trace.Span) {
 	if req.account != nil {
 		name = req.account.Name
 	}
-	h.Meter.Push(name, req.outcome, h.Now().Sub(req.arrived))
+	h.Meter.Push(req.ctx, name, req.outcome, h.Now().Sub(req.arrived))
 	if span.IsRecording() {
 		span.SetAttributes(
 			attribute.String("http.request.method", req.r.Method), attribute.String("http.route", Route),
@@ -213,13 +213,13 @@ func (h *Handler) verify(req *request) {
 
 // refuse answers a request that is wrong, always with the same words.
 func (h *Handler) refuse(req *request, reason push.Reason) {
-	h.Meter.Refused(string(reason))
+	h.Meter.Refused(req.ctx, string(reason))
 	req.answer(http.StatusForbidden, bodyRefused, outcomeRefused)
 }
 
 // unavailable answers a request that we cannot take now, always with the same words.
 func (h *Handler) unavailable(req *request, reason string) {
-	h.Meter.Refused(reason)
+	h.Meter.Refused(req.ctx, reason)
 	req.answer(http.StatusServiceUnavailable, bodyUnavailable, outcomeUnavailable)
 }
 

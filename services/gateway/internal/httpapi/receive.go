@@ -39,7 +39,7 @@ func (h *Handler) receive(req *request) {
 		h.refuse(req, push.ReasonTimestamp)
 		return
 	}
-	h.count(p)
+	h.count(req, p)
 	if p.Probe {
 		h.success(req, outcomeProbe)
 		return
@@ -109,7 +109,7 @@ func (h *Handler) park(req *request, reason push.Reason, body []byte) {
 		h.unavailable(req, "park")
 		return
 	}
-	h.Meter.Parked(string(reason))
+	h.Meter.Parked(req.ctx, string(reason))
 	h.success(req, outcomeParked)
 }
 
@@ -169,6 +169,7 @@ func (h *Handler) reply(req *request, p *push.Push, stored intake.Stored, wait *
 		h.unavailable(req, "decision")
 	case reply.Break:
 		h.breakOff(req)
+	case reply.Replied:
 	}
 }
 
@@ -192,12 +193,12 @@ func (h *Handler) waitFor(req *request, a *reply.Attempt, stored intake.Stored, 
 }
 
 // count records what an operator wants to know about a genuine push.
-func (h *Handler) count(p *push.Push) {
+func (h *Handler) count(req *request, p *push.Push) {
 	if !p.Known {
-		h.Meter.UnknownType(p.Account.Name)
+		h.Meter.UnknownType(req.ctx, p.Account.Name)
 	}
 	if p.PreviousCredential {
-		h.Meter.PreviousCredential(p.Account.Name)
+		h.Meter.PreviousCredential(req.ctx, p.Account.Name)
 	}
 }
 
@@ -210,7 +211,7 @@ func (h *Handler) timely(req *request) bool {
 	}
 	skew := req.arrived.Sub(time.Unix(seconds, 0)).Abs()
 	if skew > skewCounted {
-		h.Meter.Skewed()
+		h.Meter.Skewed(req.ctx)
 		h.Log.LogAttrs(req.ctx, slog.LevelDebug, "timestamp far from our clock", slog.Duration("skew", skew))
 	}
 	return h.Tolerance == 0 || skew <= h.Tolerance

@@ -40,7 +40,7 @@ type Mover struct {
 	consumer *bus.Consumer
 	bus      Bus
 	maxPause time.Duration
-	moved    func(away time.Duration)
+	moved    func(ctx context.Context, away time.Duration)
 	stopping chan struct{}
 	stop     sync.Once
 }
@@ -48,7 +48,7 @@ type Mover struct {
 // NewMover returns a mover. The home stream may be away for hours, so a delivery waits for it instead of
 // failing: a push must not become a dead letter because the stream that it waits for is what is broken.
 // moved hears of each push that is home, with the time that it was away, and may be nil.
-func NewMover(conn *bus.Conn, t *topology.Topology, o MoverOptions, moved func(away time.Duration)) *Mover {
+func NewMover(conn *bus.Conn, t *topology.Topology, o MoverOptions, moved func(ctx context.Context, away time.Duration)) *Mover {
 	if o.Patience <= 0 {
 		o.Patience = defaultPatience
 	}
@@ -59,7 +59,7 @@ func NewMover(conn *bus.Conn, t *topology.Topology, o MoverOptions, moved func(a
 		o.MaxPause = defaultMaxPause
 	}
 	if moved == nil {
-		moved = func(time.Duration) {}
+		moved = func(context.Context, time.Duration) {}
 	}
 	m := &Mover{bus: conn, maxPause: o.MaxPause, moved: moved, stopping: make(chan struct{})}
 	m.consumer = conn.NewConsumer(bus.ConsumerConfig{
@@ -97,7 +97,7 @@ func (m *Mover) move(ctx context.Context, d *bus.Delivery) error {
 	for wait := firstPause; ; wait = min(2*wait, m.maxPause) {
 		err := m.publish(ctx, msg)
 		if err == nil {
-			m.moved(time.Since(d.Stored))
+			m.moved(ctx, time.Since(d.Stored))
 			return nil
 		}
 		if errors.Is(err, bus.ErrTooLarge) {

@@ -1,6 +1,7 @@
 package intake_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func TestMoverBringsEachPushHomeOnce(t *testing.T) {
 	spillEvent(t, env, "1123456789abcdef0123456789abcdef", nil)
 
 	moved := make(chan time.Duration, 2)
-	bustest.Run(t, intake.NewMover(env.Conn, env.Topology, intake.MoverOptions{}, func(away time.Duration) { moved <- away }))
+	bustest.Run(t, intake.NewMover(env.Conn, env.Topology, intake.MoverOptions{}, func(_ context.Context, away time.Duration) { moved <- away }))
 	for range 2 {
 		require.GreaterOrEqual(t, <-moved, time.Duration(0))
 	}

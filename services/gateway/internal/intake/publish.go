@@ -47,14 +47,14 @@ type Publisher struct {
 	home, single Bus
 	times        Times
 	// spills hears of each event that leaves for the spill stream, and why.
-	spills func(cause error)
+	spills func(ctx context.Context, cause error)
 }
 
 // NewPublisher returns a publisher. The first try of a push goes to home, which may gather messages;
 // further ones go to single. spills may be nil.
-func NewPublisher(home, single Bus, times Times, spills func(cause error)) *Publisher {
+func NewPublisher(home, single Bus, times Times, spills func(ctx context.Context, cause error)) *Publisher {
 	if spills == nil {
-		spills = func(error) {}
+		spills = func(context.Context, error) {}
 	}
 	return &Publisher{home: home, single: single, times: times, spills: spills}
 }
@@ -84,7 +84,7 @@ func (p *Publisher) Publish(ctx context.Context, e *eventv1.InboundEvent) (Store
 	if serr != nil {
 		return Stored{}, serr
 	}
-	p.spills(err)
+	p.spills(ctx, err)
 	return p.tryBoth(ctx, msg, spill, err)
 }
 
@@ -181,11 +181,11 @@ func moveFor(err error) move {
 
 // pause waits before the next try; it reports false when the time is over.
 func pause(ctx context.Context, m move) bool {
-	d := 20*time.Millisecond + rand.N(80*time.Millisecond)
+	least, spread := 20*time.Millisecond, 80*time.Millisecond
 	if m == slow {
-		d = 100*time.Millisecond + rand.N(50*time.Millisecond)
+		least, spread = 100*time.Millisecond, 50*time.Millisecond
 	}
-	t := time.NewTimer(d)
+	t := time.NewTimer(least + rand.N(spread)) //nolint:gosec // spreads retries, no secret
 	defer t.Stop()
 	select {
 	case <-t.C:

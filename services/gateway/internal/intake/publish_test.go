@@ -105,7 +105,7 @@ func TestPublishErrorTable(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // time is virtual
 				s := &script{home: tc.home, spill: tc.spill}
 				spills := 0
-				p := intake.NewPublisher(s, s, intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second}, func(error) { spills++ })
+				p := intake.NewPublisher(s, s, intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second}, func(context.Context, error) { spills++ })
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel() // WeChat has hung up; the push is stored all the same
 				start := time.Now()

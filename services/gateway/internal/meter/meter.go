@@ -116,16 +116,20 @@ func (m *Meter) Enter() int64 { return m.inFlight.Add(1) }
 func (m *Meter) Leave() { m.inFlight.Add(-1) }
 
 // Push counts an answered request.
-func (m *Meter) Push(account, outcome string, took time.Duration) {
-	m.pushes.Add(context.Background(), 1, m.options(label{account, "outcome", outcome}).add...)
-	m.answerTime.Record(context.Background(), took.Seconds(), m.options(label{"", "outcome", outcome}).record...)
+func (m *Meter) Push(ctx context.Context, account, outcome string, took time.Duration) {
+	m.pushes.Add(ctx, 1, m.options(label{account, "outcome", outcome}).add...)
+	m.answerTime.Record(ctx, took.Seconds(), m.options(label{"", "outcome", outcome}).record...)
 }
 
 // Refused counts a request that was not taken.
-func (m *Meter) Refused(reason string) { m.count(m.refused, "reason", reason) }
+func (m *Meter) Refused(ctx context.Context, reason string) {
+	m.count(ctx, m.refused, "reason", reason)
+}
 
 // Offered counts an offer.
-func (m *Meter) Offered(o gatewayv1.OfferOutcome) { m.count(m.offers, "outcome", outcomes[o]) }
+func (m *Meter) Offered(ctx context.Context, o gatewayv1.OfferOutcome) {
+	m.count(ctx, m.offers, "outcome", outcomes[o])
+}
 
 var outcomes = map[gatewayv1.OfferOutcome]string{
 	gatewayv1.OfferOutcome_OFFER_OUTCOME_DELIVERED:     "delivered",
@@ -134,30 +138,34 @@ var outcomes = map[gatewayv1.OfferOutcome]string{
 }
 
 // Unsettled counts a claim that could not be settled.
-func (m *Meter) Unsettled() { m.unsettled.Add(context.Background(), 1) }
+func (m *Meter) Unsettled(ctx context.Context) { m.unsettled.Add(ctx, 1) }
 
 // Spilled counts a push that goes to the spill stream.
-func (m *Meter) Spilled(cause string) { m.count(m.spilled, "cause", cause) }
+func (m *Meter) Spilled(ctx context.Context, cause string) { m.count(ctx, m.spilled, "cause", cause) }
 
 // MovedHome records a spilled push that is home.
-func (m *Meter) MovedHome(away time.Duration) {
-	m.movedHome.Record(context.Background(), away.Seconds())
+func (m *Meter) MovedHome(ctx context.Context, away time.Duration) {
+	m.movedHome.Record(ctx, away.Seconds())
 }
 
 // Parked counts a body that was kept as a dead letter.
-func (m *Meter) Parked(reason string) { m.count(m.parked, "reason", reason) }
+func (m *Meter) Parked(ctx context.Context, reason string) { m.count(ctx, m.parked, "reason", reason) }
 
 // UnknownType counts a push of an undocumented type.
-func (m *Meter) UnknownType(account string) { m.count(m.unknown, "account", account) }
+func (m *Meter) UnknownType(ctx context.Context, account string) {
+	m.count(ctx, m.unknown, "account", account)
+}
 
 // Skewed counts a genuine request with a timestamp far from our clock.
-func (m *Meter) Skewed() { m.skewed.Add(context.Background(), 1) }
+func (m *Meter) Skewed(ctx context.Context) { m.skewed.Add(ctx, 1) }
 
 // PreviousCredential counts a push that needed the previous token or key.
-func (m *Meter) PreviousCredential(account string) { m.count(m.previous, "account", account) }
+func (m *Meter) PreviousCredential(ctx context.Context, account string) {
+	m.count(ctx, m.previous, "account", account)
+}
 
-func (m *Meter) count(c metric.Int64Counter, key, value string) {
-	c.Add(context.Background(), 1, m.options(label{"", key, value}).add...)
+func (m *Meter) count(ctx context.Context, c metric.Int64Counter, key, value string) {
+	c.Add(ctx, 1, m.options(label{"", key, value}).add...)
 }
 
 func (m *Meter) options(l label) options {

@@ -63,7 +63,7 @@ func (d *Desk) settle(ctx context.Context, a *Attempt, c decision.Command) {
 	if err == nil || errors.Is(err, decision.ErrForbidden) || errors.Is(err, decision.ErrNotFound) {
 		return // forbidden: the claim never came to be, or the record was closed without it
 	}
-	d.Observer.Unsettled()
+	d.Observer.Unsettled(ctx)
 	d.Log.WarnContext(ctx, "claim not settled", logkey.EventID, p.ID, logkey.Error, err)
 }
 

@@ -33,11 +33,11 @@ type Client interface {
 type Written uint8
 
 const (
-	// WroteNothing: the client was gone or the deadline was past before the first byte.
+	// WroteNothing means that the client was gone or the deadline past before the first byte.
 	WroteNothing Written = iota
-	// WroteAll: the bytes left this process in time.
+	// WroteAll means that the bytes left this process in time.
 	WroteAll
-	// WroteUnknown: the write failed halfway; WeChat may have the answer.
+	// WroteUnknown means that the write failed halfway; WeChat may have the answer.
 	WroteUnknown
 )
 
@@ -45,13 +45,13 @@ const (
 type Verdict uint8
 
 const (
-	// Success: answer success; no gateway will ever write a reply to this push, or there is none yet.
+	// Success is to answer success: no gateway will ever write a reply to this push, or there is none yet.
 	Success Verdict = iota
-	// Replied: the reply was written.
+	// Replied means that the reply was written.
 	Replied
-	// Refuse: answer that it did not work, so that WeChat tries again.
+	// Refuse is to answer that it did not work, so that WeChat tries again.
 	Refuse
-	// Break: close the connection without an answer.
+	// Break is to close the connection without an answer.
 	Break
 )
 
@@ -77,9 +77,9 @@ const (
 // Observer hears what the metrics count. It must not block.
 type Observer interface {
 	// Offered hears of each offer that was answered.
-	Offered(outcome gatewayv1.OfferOutcome)
+	Offered(ctx context.Context, outcome gatewayv1.OfferOutcome)
 	// Unsettled hears of each own claim that could not be settled: it ends as ambiguous.
-	Unsettled()
+	Unsettled(ctx context.Context)
 }
 
 // Deps are what a Desk needs.
@@ -142,7 +142,7 @@ func (d *Desk) serveOffer(ctx context.Context, a *Attempt, w *Wait, o Offer) Ver
 	}
 	outcome, reason, verdict := d.writeOffer(ctx, a, o)
 	w.Settle(outcome, reason)
-	d.Observer.Offered(outcome)
+	d.Observer.Offered(ctx, outcome)
 	if outcome == undeliverable && verdict == Refuse {
 		// Past the deadline: whoever hears of it moves the reply on, and the record will say where to.
 		return d.lastLook(ctx, a)
@@ -226,6 +226,7 @@ func (d *Desk) follow(ctx context.Context, a *Attempt, until time.Time, claims b
 			if verdict, done := d.claim(ctx, a, until); done {
 				return verdict, true
 			}
+		default: // not for us, or not yet: the next version may say more
 		}
 	}
 }
