@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -71,7 +72,7 @@ func (b *Batcher) Publish(ctx context.Context, m Msg) (Ack, error) {
 	start := time.Now()
 	span, parent := b.conn.startSend(ctx, &m)
 	ack, err := b.publish(ctx, m, parent)
-	b.conn.metrics.publish(m.Subject, err, ack.Duplicate, time.Since(start))
+	b.conn.metrics.publish(ctx, m.Subject, err, ack.Duplicate, time.Since(start))
 	endSend(span, err)
 	return ack, err
 }
@@ -177,7 +178,7 @@ func (b *Batcher) await(ctx context.Context, w *waiter) (Ack, error) {
 		defer timer.Stop()
 		expired = timer.C
 	}
-	cause := error(context.DeadlineExceeded)
+	cause := context.DeadlineExceeded
 	select {
 	case r := <-w.answer:
 		waiters.Put(w)
@@ -207,7 +208,7 @@ func (b *Batcher) leave(w *waiter, cause error) {
 	if l == nil {
 		return
 	}
-	if cause == context.DeadlineExceeded {
+	if errors.Is(cause, context.DeadlineExceeded) {
 		l.timedOut.Store(time.Now().UnixNano())
 	}
 	if l.acks.drop(w) {

@@ -127,7 +127,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 // dial opens one connection; it tries until ctx ends, because a server may start after its clients.
 func (c *Conn) dial(ctx context.Context, o Options) (*link, error) {
 	l := &link{acks: newAcks()}
-	opts, err := c.natsOptions(o, l)
+	opts, err := c.natsOptions(o, l) //nolint:contextcheck // events of the connection come long after this call
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (c *Conn) dial(ctx context.Context, o Options) (*link, error) {
 		select {
 		case <-ctx.Done():
 			return nil, fault.Errorf(fault.Unavailable, "connect to NATS as %s: %w", c.name, errors.Join(err, ctx.Err()))
-		case <-time.After(reconnectWait + rand.N(reconnectJitter)):
+		case <-time.After(reconnectWait + rand.N(reconnectJitter)): //nolint:gosec // jitter is no secret
 		}
 	}
 	if err := l.acks.listen(l.nc); err != nil {

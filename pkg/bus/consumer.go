@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
@@ -161,11 +162,11 @@ func (c *Consumer) Start(ctx context.Context) error {
 		}
 		partitions = append(partitions, newPartition(c, durable, stream, reader))
 	}
-	// Handlers outlive the signal to stop; Stop ends their context.
-	c.base, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	// Handlers outlive the signal to stop; Stop ends their context. Their trace comes with the message.
+	c.base, c.cancel = context.WithCancel(trace.ContextWithSpanContext(context.WithoutCancel(ctx), trace.SpanContext{}))
 	c.partitions = partitions
 	for _, p := range partitions {
-		p.start(c.base)
+		p.start(c.base) //nolint:contextcheck // see above
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func UpdateKVBytes(ctx context.Context, kv jetstream.KeyValue, key string, chang
 		select {
 		case <-ctx.Done():
 			return 0, fault.Errorf(fault.Unavailable, "update key in %s: %w", kv.Bucket(), ctx.Err())
-		case <-time.After(rand.N(time.Duration(try) * 4 * time.Millisecond)):
+		case <-time.After(rand.N(time.Duration(try) * 4 * time.Millisecond)): //nolint:gosec // jitter is no secret
 		}
 	}
 }

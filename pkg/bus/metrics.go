@@ -70,10 +70,10 @@ func newMetrics(provider metric.MeterProvider) (*metrics, error) {
 	return m, fault.Wrap(fault.Internal, errors.Join(errs[:]...))
 }
 
-func (m *metrics) publish(subject string, err error, duplicate bool, took time.Duration) {
+func (m *metrics) publish(ctx context.Context, subject string, err error, duplicate bool, took time.Duration) {
 	labels := m.publishLabel(publishKey{topology.StreamOf(subject), publishOutcome(err, duplicate)})
-	m.published.Add(context.Background(), 1, labels.add...)
-	m.publishTime.Record(context.Background(), took.Seconds(), labels.record...)
+	m.published.Add(ctx, 1, labels.add...)
+	m.publishTime.Record(ctx, took.Seconds(), labels.record...)
 }
 
 func (m *metrics) publishLabel(key publishKey) *labelled {

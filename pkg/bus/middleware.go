@@ -62,7 +62,7 @@ func (c *Consumer) traced(next Handler) Handler {
 	return func(ctx context.Context, d *Delivery) error {
 		template := topology.Template(d.Subject)
 		opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)}
-		remote := trace.SpanContextFromContext(propagator.Extract(context.Background(), Carrier(d.Header)))
+		remote := trace.SpanContextFromContext(propagator.Extract(ctx, Carrier(d.Header)))
 		if d.NumDelivered == 1 && d.Header.Get(HeaderReplay) == "" {
 			ctx = trace.ContextWithRemoteSpanContext(ctx, remote)
 		} else {
@@ -134,7 +134,7 @@ func (c *Consumer) decided(next Handler) Handler {
 	return func(ctx context.Context, d *Delivery) error {
 		err := next(ctx, d)
 		if err != nil && fault.Dispose(err) == fault.Retry && c.lastTry(d) {
-			return &errTriesSpent{tries: d.attempt, err: err}
+			return &triesSpentError{tries: d.attempt, err: err}
 		}
 		return err
 	}

@@ -81,7 +81,7 @@ func (p *partition) read() {
 		select {
 		case <-p.stop:
 			return
-		case <-time.After(min(time.Duration(failures)*100*time.Millisecond, 5*time.Second) + rand.N(100*time.Millisecond)):
+		case <-time.After(min(time.Duration(failures)*100*time.Millisecond, 5*time.Second) + rand.N(100*time.Millisecond)): //nolint:gosec // jitter is no secret
 		}
 	}
 }

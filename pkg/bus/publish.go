@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -56,7 +57,7 @@ func (c *Conn) Publish(ctx context.Context, m Msg) (Ack, error) {
 	} else {
 		waiters.Put(w)
 	}
-	c.metrics.publish(m.Subject, err, ack.Duplicate, time.Since(start))
+	c.metrics.publish(ctx, m.Subject, err, ack.Duplicate, time.Since(start))
 	endSend(span, err)
 	return ack, err
 }
@@ -69,7 +70,7 @@ func (l *link) await(ctx context.Context, w *waiter) (Ack, error) {
 		defer timer.Stop()
 		expired = timer.C
 	}
-	cause := error(context.DeadlineExceeded)
+	cause := context.DeadlineExceeded
 	select {
 	case r := <-w.answer:
 		waiters.Put(w)
@@ -83,7 +84,7 @@ func (l *link) await(ctx context.Context, w *waiter) (Ack, error) {
 		waiters.Put(w)
 		return r.ack, r.err
 	}
-	if cause == context.DeadlineExceeded {
+	if errors.Is(cause, context.DeadlineExceeded) {
 		l.timedOut.Store(time.Now().UnixNano())
 	}
 	waiters.Put(w)

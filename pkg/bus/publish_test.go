@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -140,7 +141,7 @@ func TestErrorsOfTheServerByCode(t *testing.T) {
 		_, err := bus.DecodeAck([]byte(tc.answer))
 		require.ErrorIs(t, err, tc.want, tc.answer)
 		for _, other := range []error{bus.ErrStreamFull, bus.ErrSubjectFull, bus.ErrUnavailable, bus.ErrDuplicateInProcess} {
-			if other != tc.want {
+			if !errors.Is(other, tc.want) {
 				require.NotErrorIs(t, err, other, tc.answer)
 			}
 		}

@@ -19,20 +19,20 @@ const (
 	maxStack       = 4096
 )
 
-// errTriesSpent marks an error that would be worth a retry, but for the number of tries.
-type errTriesSpent struct {
+// triesSpentError marks an error that would be worth a retry, but for the number of tries.
+type triesSpentError struct {
 	tries uint64
 	err   error
 }
 
-func (e *errTriesSpent) Error() string {
+func (e *triesSpentError) Error() string {
 	return fmt.Sprintf("gave up after %d tries: %v", e.tries, e.err)
 }
-func (e *errTriesSpent) Unwrap() error { return e.err }
+func (e *triesSpentError) Unwrap() error { return e.err }
 
 // disposition is fault.Dispose, and the end of patience.
 func disposition(err error) fault.Disposition {
-	if _, spent := errors.AsType[*errTriesSpent](err); spent {
+	if _, spent := errors.AsType[*triesSpentError](err); spent {
 		return fault.DeadLetter
 	}
 	return fault.Dispose(err)
@@ -119,12 +119,12 @@ func (c *Consumer) delay(d *Delivery, err error) time.Duration {
 	if delay <= 0 {
 		return time.Millisecond
 	}
-	return delay + rand.N(delay/5+1)
+	return delay + rand.N(delay/5+1) //nolint:gosec // jitter is no secret
 }
 
 func termReason(err error) string {
 	text := fault.KindOf(err).String()
-	if _, spent := errors.AsType[*errTriesSpent](err); spent {
+	if _, spent := errors.AsType[*triesSpentError](err); spent {
 		text = "tries spent"
 	}
 	return text

@@ -52,6 +52,8 @@ func configuration() map[string]any {
 	return map[string]any{
 		"accounts":  list,
 		"simulator": map[string]any{"demo_fans": 0},
+		// Processes fail here, not the power: one disk of a laptop cannot sync 500 pushes/s and all that follows them.
+		"nats": map[string]any{"sync_always": false},
 		"sender": map[string]any{
 			"call_timeout": "2s", "rate_pause": "1s", "busy_pauses": []string{"300ms", "1s"},
 			"pace": map[string]any{"rate": 500, "burst": 500, "in_flight": 64, "breaker_open": "1s"},
