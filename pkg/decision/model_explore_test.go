@@ -144,9 +144,9 @@ func (e *explorer) finding(i uint32, what string) *finding {
 		line := ""
 		e.w.moves(from, func(st step, t state) {
 			if canonical(t).pack() == to && line == "" {
-				line = st.what
+				line = st.what + st.note
 				if st.who != 0 {
-					line = fmt.Sprintf("%s (%d)", st.what, st.who)
+					line = fmt.Sprintf("%s (%d)", line, st.who)
 				}
 			}
 		})

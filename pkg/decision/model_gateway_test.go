@@ -6,8 +6,8 @@ import (
 
 // step names a transition in the trace of a counterexample.
 type step struct {
-	what string
-	who  uint8
+	what, note string
+	who        uint8
 	// fault marks what may never happen: crashes. A state is at rest when only faults can change it.
 	fault bool
 }
@@ -40,7 +40,7 @@ func (w *world) wechat(s state, out emit) {
 // answer lets the wait k end with an answer, which arrives or is lost on the way.
 func answer(s state, k uint8, body bool, what string, out emit) {
 	s.waits[k].stage = gone
-	out(step{what: what + ", lost on the way", who: k + 1}, s)
+	out(step{what: what, note: ", lost on the way", who: k + 1}, s)
 	if !s.live(k) {
 		return
 	}
@@ -48,7 +48,7 @@ func answer(s state, k uint8, body bool, what string, out emit) {
 	if body {
 		s.shown++
 	}
-	out(step{what: what + ", arrives", who: k + 1}, s)
+	out(step{what: what, note: ", arrives", who: k + 1}, s)
 }
 
 // live reports whether WeChat would take an answer to attempt k.
@@ -61,6 +61,7 @@ func (w *world) gateways(s state, out emit) {
 		case publishing:
 			w.publish(s, k, out)
 		case offerable:
+			w.dismiss(s, k, out)
 			w.passDeadline(s, k, out)
 		case offered:
 			w.writeOffered(s, k, out)
@@ -121,6 +122,13 @@ func (w *world) publish(s state, k uint8, out emit) {
 	}
 }
 
+// dismiss ends the wait for an offer when the rule service says that none will come.
+func (w *world) dismiss(s state, k uint8, out emit) {
+	if s.record != 0 && decision.Final(w.records[s.record].GetRoute()) {
+		answer(s, k, false, "is dismissed, answers success", out)
+	}
+}
+
 // passDeadline ends the time in which a wait takes an offer or claims.
 func (w *world) passDeadline(s state, k uint8, out emit) {
 	t := s
@@ -163,7 +171,7 @@ func (w *world) read(s state, k uint8, out emit) {
 		answer(s, k, false, "answers a duplicate with success", out)
 	}
 	w.bySettled(s, k, out)
-	if decision.AnswerFor(w.records[s.record], before) == decision.ClaimFirst && (!w.hold || k+1 == w.attempts) {
+	if decision.AnswerFor(w.records[s.record], before) == decision.ClaimFirst && (!w.hold || w.early || k+1 == w.attempts) {
 		w.claim(s, k, out)
 	}
 }
@@ -231,7 +239,7 @@ func (w *world) claim(s state, k uint8, out emit) {
 
 func (w *world) writeClaimed(s state, k uint8, out emit) {
 	answer(s, k, true, "writes the claimed body", func(st step, t state) {
-		out(step{what: st.what + ", cannot tell how far", who: st.who}, t)
+		out(step{what: "writes the claimed body, cannot tell how far", note: st.note, who: st.who}, t)
 		t.waits[k].stage = delivering
 		out(st, t)
 	})

@@ -1,71 +1,51 @@
 package decision_test
 
-// packer writes fields of a few bits one after the other into a word, or reads them back.
-type packer struct {
-	word  uint64
-	shift uint
-	write bool
-}
-
-func (p *packer) bits(v *uint8, n uint) {
-	mask := uint64(1)<<n - 1
-	if p.write {
-		p.word |= (uint64(*v) & mask) << p.shift
-	} else {
-		*v = uint8(p.word >> p.shift & mask)
-	}
-	p.shift += n
-}
-
-func (p *packer) flag(v *bool) {
-	var b uint8
-	if *v {
-		b = 1
-	}
-	p.bits(&b, 1)
-	*v = b == 1
-}
-
-func (p *packer) record(v *uint16) {
-	lo, hi := uint8(*v), uint8(*v>>8)
-	p.bits(&lo, 8)
-	p.bits(&hi, 8)
-	*v = uint16(hi)<<8 | uint16(lo)
-}
-
-// state passes every field through the packer; 55 bits in all.
-func (p *packer) state(s *state) {
-	p.bits(&s.attempt, 2)
-	p.flag(&s.alive)
-	p.flag(&s.acked)
-	p.bits(&s.shown, 2)
-	p.bits(&s.sent, 2)
-	for k := range s.waits {
-		p.bits((*uint8)(&s.waits[k].stage), 4)
-		p.bits(&s.waits[k].gw, 1)
-		p.flag(&s.waits[k].old)
-	}
-	p.bits(&s.stored, 2)
-	p.bits(&s.spilled, 2)
-	p.record(&s.record)
-	p.bits((*uint8)(&s.sealed), 2)
-	for i := range s.handlers {
-		p.bits((*uint8)(&s.handlers[i].phase), 2)
-		p.flag(&s.handlers[i].offer)
-	}
-	p.flag(&s.handled)
-}
+// Where the fields of a state are in a word: WeChat in the lowest 8 bits, then the waits, the streams with
+// the memory of the gateway, the handlers, and the record in the highest 16.
+const (
+	waitBits, waitsAt       = 6, 8
+	storedAt                = waitsAt + waitBits*len(state{}.waits)
+	handlerBits, handlersAt = 3, storedAt + 6
+	handledAt               = handlersAt + handlerBits*len(state{}.handlers)
+	recordAt                = 48
+)
 
 func (s state) pack() uint64 {
-	p := packer{write: true}
-	p.state(&s)
-	return p.word
+	w := uint64(s.attempt) | bit(s.alive)<<2 | bit(s.acked)<<3 | uint64(s.shown)<<4 | uint64(s.sent)<<6
+	for k := range s.waits {
+		wt := &s.waits[k]
+		w |= (uint64(wt.stage) | uint64(wt.gw)<<4 | bit(wt.old)<<5) << (waitsAt + waitBits*k)
+	}
+	w |= (uint64(s.stored) | uint64(s.spilled)<<2 | uint64(s.sealed)<<4) << storedAt
+	for i := range s.handlers {
+		h := &s.handlers[i]
+		w |= (uint64(h.phase) | bit(h.offer)<<2) << (handlersAt + handlerBits*i)
+	}
+	return w | bit(s.handled)<<handledAt | uint64(s.record)<<recordAt
 }
 
-func unpack(word uint64) state {
-	p, s := packer{word: word}, state{}
-	p.state(&s)
+func unpack(w uint64) state {
+	s := state{
+		attempt: uint8(w & 3), alive: w>>2&1 == 1, acked: w>>3&1 == 1, shown: uint8(w >> 4 & 3), sent: uint8(w >> 6 & 3),
+		stored: uint8(w >> storedAt & 3), spilled: uint8(w >> (storedAt + 2) & 3), sealed: outcome(w >> (storedAt + 4) & 3),
+		handled: w>>handledAt&1 == 1, record: uint16(w >> recordAt),
+	}
+	for k := range s.waits {
+		v := w >> (waitsAt + waitBits*k)
+		s.waits[k] = wait{stage: stage(v & 15), gw: uint8(v >> 4 & 1), old: v>>5&1 == 1}
+	}
+	for i := range s.handlers {
+		v := w >> (handlersAt + handlerBits*i)
+		s.handlers[i] = handler{phase: phase(v & 3), offer: v>>2&1 == 1}
+	}
 	return s
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // set is a set of packed states: open addressing, at most half full. Zero is the first state, so

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 
 	"github.com/wxbus/wxbus/pkg/decision"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
@@ -17,6 +18,7 @@ var settings = []setting{
 	{name: "hand-over to native agents", kf: true, hand: true, attempts: 2},
 	{name: "stretch, customer-service API allowed", hold: true, kf: true, attempts: 3},
 	{name: "stretch, no customer-service API", hold: true, attempts: 3},
+	{name: "stretch, answers early", hold: true, early: true, attempts: 3},
 }
 
 // twist breaks the protocol in one way.
@@ -76,6 +78,24 @@ func requireLawful(t require.TestingT, rec *rulev1.DecisionMade) {
 			require.NotEqual(t, rulev1.Route_ROUTE_REFUSED, rec.GetRoute(), "refused while a claim is %v", c.GetState())
 		}
 	}
+}
+
+func TestStatesPackWithoutLoss(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		small := func(name string, most uint8) uint8 { return rapid.Uint8Range(0, most).Draw(t, name) }
+		s := state{
+			attempt: small("attempt", 3), alive: rapid.Bool().Draw(t, "alive"), acked: rapid.Bool().Draw(t, "acked"), shown: small("shown", 3),
+			sent: small("sent", 3), stored: small("stored", 3), spilled: small("spilled", 3), sealed: outcome(small("sealed", 3)),
+			handled: rapid.Bool().Draw(t, "handled"), record: rapid.Uint16().Draw(t, "record"),
+		}
+		for k := range s.waits {
+			s.waits[k] = wait{stage(small("stage", uint8(gone))), small("gateway", 1), rapid.Bool().Draw(t, "old")}
+		}
+		for i := range s.handlers {
+			s.handlers[i] = handler{phase(small("phase", uint8(watching))), rapid.Bool().Draw(t, "offer")}
+		}
+		require.Equal(t, s, unpack(s.pack()))
+	})
 }
 
 // TestModelCatchesBrokenVariants shows that the model would have noticed: each variant breaks the

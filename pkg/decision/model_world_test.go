@@ -92,6 +92,8 @@ type setting struct {
 	kf   bool // the account may use the customer-service API
 	hand bool // the reply is a hand-over to WeChat's own agents
 	hold bool // stretch mode: nobody is offered, only the last attempt answers
+	// early: in stretch mode every attempt may be answered with the reply.
+	early bool
 	// attempts that WeChat makes, at most decision.Attempts.
 	attempts uint8
 }
