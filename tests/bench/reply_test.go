@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxbus/wxbus/tests/stack"
@@ -26,16 +28,14 @@ func replyRows(t *testing.T, sync bool) []Row {
 	s := startEmbedded(t, sync)
 	s.runLoad(t, warmUp)
 	s.Sim(t, http.MethodPost, "/sim/v1/reset", nil, nil)
-	before := cpuTime(t, s.Gateways[0].PID())
+	cpu, writes := cpuTime(t, s.Gateways[0].PID()), s.writes(t)
 	s.runLoad(t, *duration)
-	used := cpuTime(t, s.Gateways[0].PID()) - before
+	cpu, writes = cpuTime(t, s.Gateways[0].PID())-cpu, s.writes(t)-writes
 
 	var report struct {
-		Numbered int            `json:"numbered"`
-		Passive  int            `json:"replies_passive"`
-		Kf       int            `json:"replies_kf"`
-		Reply    latency        `json:"reply"`
-		Calls    map[string]any `json:"calls"`
+		Numbered int     `json:"numbered"`
+		Passive  int     `json:"replies_passive"`
+		Reply    latency `json:"reply"`
 	}
 	s.Sim(t, http.MethodGet, "/sim/v1/report", nil, &report)
 	require.NotZero(t, report.Numbered)
@@ -43,11 +43,30 @@ func replyRows(t *testing.T, sync bool) []Row {
 	if sync {
 		what, budget, limit = "the same with an fsync for every acknowledgement", "", 0
 	}
-	share := used.Seconds() / duration.Seconds()
-	return []Row{{
+	rows := []Row{{
 		What: what, Budget: budget, Limit: limit, Value: float64(report.Reply.P99),
-		Measured: fmt.Sprintf("%s; %d of %d passively; %.2f cores", report.Reply, report.Passive, report.Numbered, share),
+		Measured: fmt.Sprintf("%s; %d of %d passively; %.2f cores", report.Reply, report.Passive, report.Numbered, cpu.Seconds()/duration.Seconds()),
 	}}
+	if !sync {
+		rows = append(rows, Row{What: "durable writes for each of these pushes", Measured: fmt.Sprintf("%.1f", float64(writes)/float64(report.Numbered))})
+	}
+	return rows
+}
+
+// writes returns how many messages all streams and buckets have taken so far.
+func (s embedded) writes(t *testing.T) (n uint64) {
+	t.Helper()
+	nc, err := nats.Connect(s.NATS[0], nats.Timeout(5*time.Second))
+	require.NoError(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	streams := js.ListStreams(t.Context())
+	for info := range streams.Info() {
+		n += info.State.LastSeq
+	}
+	require.NoError(t, streams.Err())
+	return n
 }
 
 type latency struct {

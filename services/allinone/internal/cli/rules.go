@@ -17,6 +17,9 @@ import (
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 )
 
+// ruleTimeout is ample for a file of 100 000 rules, which takes seconds to check.
+const ruleTimeout = 2 * time.Minute
+
 func (a *app) rulesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
@@ -239,6 +242,8 @@ func (a *app) withRules(ctx context.Context, address string, run func(context.Co
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is left to lose when the command ends
+	ctx, cancel := context.WithTimeout(ctx, ruleTimeout)
+	defer cancel()
 	return run(ctx, rulev1.NewRuleServiceClient(conn))
 }
 
