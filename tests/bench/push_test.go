@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,14 +39,15 @@ func securePushes(t *testing.T, account string, n, round int) []push {
 	cipher, err := wechat.NewCipher(aesKey, appid, rand.Reader)
 	require.NoError(t, err)
 	out := make([]push, n)
+	now := time.Now().Unix() // a timestamp far from the gateway's clock is counted, which costs
 	for i := range out {
 		id := round*n + i
 		plain := fmt.Sprintf("<xml><ToUserName><![CDATA[%s]]></ToUserName><FromUserName><![CDATA[oBench%022d]]></FromUserName>"+
 			"<CreateTime>%d</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[请问我的订单什么时候发货？订单号 %d]]></Content><MsgId>%d</MsgId></xml>",
-			toUser, id%5000, 1_790_000_000+id, id, 24_000_000_000_000_000+id)
+			toUser, id%5000, now, id, 24_000_000_000_000_000+id)
 		encrypted, err := cipher.Encrypt([]byte(plain))
 		require.NoError(t, err)
-		ts, nonce := fmt.Sprint(1_790_000_000+id), fmt.Sprint(100_000+i)
+		ts, nonce := fmt.Sprint(now), fmt.Sprint(100_000+i)
 		q := url.Values{
 			"timestamp": {ts}, "nonce": {nonce}, "openid": {"oBench"}, "encrypt_type": {"aes"},
 			"signature": {wechat.Sign(token, ts, nonce)}, "msg_signature": {wechat.Sign(token, ts, nonce, encrypted)},

@@ -35,6 +35,7 @@ const (
 // Info describes one published version.
 type Info struct {
 	Version   string    `json:"version"`
+	Object    string    `json:"object"`   // name in the object store; no two publications share one
 	SHA256    string    `json:"sha256"`   // of the rule file
 	Compiled  string    `json:"compiled"` // SHA-256 of the form that loads fast
 	Rules     int       `json:"rules"`

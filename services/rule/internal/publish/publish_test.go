@@ -148,7 +148,7 @@ func TestABrokenSetLeavesTheOldOneLive(t *testing.T) {
 	require.NoError(t, err)
 	objects, err := env.JS.ObjectStore(t.Context(), topology.StoreRuleSets)
 	require.NoError(t, err)
-	for _, name := range []string{bad.Info.Version, bad.Info.Version + ".compiled"} {
+	for _, name := range []string{bad.Info.Object, bad.Info.Object + ".compiled"} {
 		_, err = objects.PutBytes(t.Context(), name, []byte("rules: []"))
 		require.NoError(t, err)
 	}
@@ -169,9 +169,36 @@ func TestADamagedFastFormIsReadFromTheFile(t *testing.T) {
 	require.NoError(t, err)
 	objects, err := env.JS.ObjectStore(t.Context(), topology.StoreRuleSets)
 	require.NoError(t, err)
-	_, err = objects.PutBytes(t.Context(), published.Info.Version+".compiled", []byte("older release"))
+	_, err = objects.PutBytes(t.Context(), published.Info.Object+".compiled", []byte("older release"))
 	require.NoError(t, err)
 	require.True(t, matches(start(t, store), "apple"))
+}
+
+// Replicas that start together publish the same rules_file at the same moment.
+func TestTheSameFileFromSeveralReplicasIsPublishedOnceAndCanBeRead(t *testing.T) {
+	env := bustest.Start(t)
+	same := publication(t, "apple")
+	const replicas = 8
+	stores := make([]*publish.Store, replicas)
+	for i := range stores {
+		stores[i] = open(t, env)
+	}
+	var wg sync.WaitGroup
+	versions := make([]string, replicas)
+	for i, store := range stores {
+		wg.Go(func() {
+			published, err := store.Publish(t.Context(), same)
+			if err == nil {
+				versions[i] = published.Info.Version
+			}
+		})
+	}
+	wg.Wait()
+	for _, v := range versions {
+		require.Equal(t, versions[0], v)
+	}
+	require.NotEmpty(t, versions[0])
+	require.True(t, matches(start(t, stores[0]), "apple"), "no loser took the winner's objects away")
 }
 
 func TestOldVersionsAreForgotten(t *testing.T) {

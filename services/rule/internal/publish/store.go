@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -96,7 +97,10 @@ func (s *Store) Publish(ctx context.Context, p Publication) (Published, error) {
 			Version: versionOf(hash, pointer.Sequence+1), SHA256: hash, Compiled: sum(compiled), Rules: len(p.Rules), Bytes: int64(len(p.File) + len(compiled)),
 			Published: s.now().UTC(), Note: p.Note, Source: p.Source,
 		}
-		if err := s.put(ctx, info.Version, p.File, compiled); err != nil {
+		// Two replicas may publish the same file at the same moment, and give it the same version. Each has objects of
+		// its own, so that the one that loses takes nothing away from the one that wins.
+		info.Object = info.Version + "." + rand.Text()[:8]
+		if err := s.put(ctx, info.Object, p.File, compiled); err != nil {
 			return Published{}, err
 		}
 		next, dropped := pointer.with(info)
@@ -162,10 +166,10 @@ func (s *Store) point(ctx context.Context, p Pointer, revision uint64) (uint64, 
 }
 
 // put stores both objects of a version.
-func (s *Store) put(ctx context.Context, version string, file, compiled []byte) error {
-	for name, content := range map[string][]byte{version: file, version + compiledSuffix: compiled} {
+func (s *Store) put(ctx context.Context, object string, file, compiled []byte) error {
+	for name, content := range map[string][]byte{object: file, object + compiledSuffix: compiled} {
 		if _, err := s.objects.PutBytes(ctx, name, content); err != nil {
-			return fault.Errorf(fault.Unavailable, "store rules %s: %w", version, err)
+			return fault.Errorf(fault.Unavailable, "store rules %s: %w", object, err)
 		}
 	}
 	return nil
@@ -174,7 +178,7 @@ func (s *Store) put(ctx context.Context, version string, file, compiled []byte) 
 // forget deletes versions that nobody can roll back to. What cannot be deleted only takes room.
 func (s *Store) forget(ctx context.Context, infos ...Info) {
 	for _, info := range infos {
-		for _, name := range []string{info.Version, info.Version + compiledSuffix} {
+		for _, name := range []string{info.Object, info.Object + compiledSuffix} {
 			if err := s.objects.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 				s.log.Warn("old rules not deleted", logkey.RuleVersion, info.Version, logkey.Error, err)
 			}
@@ -184,7 +188,7 @@ func (s *Store) forget(ctx context.Context, infos ...Info) {
 
 // File returns the rule file of a version. It fails with Permanent when it is not what was published.
 func (s *Store) File(ctx context.Context, info Info) ([]byte, error) {
-	file, err := s.object(ctx, info.Version)
+	file, err := s.object(ctx, info.Object)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +201,7 @@ func (s *Store) File(ctx context.Context, info Info) ([]byte, error) {
 // Rules returns the rules of a version: in the form that loads fast, or, when that is damaged or of
 // another release, from the rule file.
 func (s *Store) Rules(ctx context.Context, info Info) ([]ruleset.Rule, error) {
-	compiled, err := s.object(ctx, info.Version+compiledSuffix)
+	compiled, err := s.object(ctx, info.Object+compiledSuffix)
 	if err == nil && sum(compiled) == info.Compiled {
 		if rules, err := ruleset.Decode(compiled); err == nil {
 			return rules, nil
