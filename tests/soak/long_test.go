@@ -9,5 +9,5 @@ import (
 
 // TestLongSoak is what docs/guarantees.md refers to.
 func TestLongSoak(t *testing.T) {
-	run(t, size{pushes: 20_000, rate: 500, fans: 500, rest: 5 * time.Minute})
+	run(t, size{pushes: 20_000, rate: 500, fans: 500, rest: 10 * time.Minute})
 }

@@ -15,7 +15,11 @@ import (
 	"github.com/wxbus/wxbus/tests/stack"
 )
 
-var mode = flag.String("mode", "all", "all or split")
+var (
+	mode   = flag.String("mode", "all", "all or split")
+	rate   = flag.Int("rate", 0, "pushes per second instead of the usual rate")
+	pushes = flag.Int("pushes", 0, "pushes in all instead of the usual number")
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()

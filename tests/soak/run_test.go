@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"testing"
@@ -51,6 +52,7 @@ type report struct {
 }
 
 func run(t *testing.T, size size) {
+	size.rate, size.pushes = cmp.Or(*rate, size.rate), cmp.Or(*pushes, size.pushes)
 	began := time.Now()
 	s := start(t)
 	perFan := size.pushes/(size.fans*len(accounts)) + 1
