@@ -42,7 +42,7 @@ unit: ## unit and integration tests of every module, with the race detector
 e2e: build ## end-to-end table, all in one process and split over a NATS of three
 	go test -count=1 -timeout 10m ./tests/trace
 	go test -count=1 -timeout 10m -p 1 ./tests/e2e ./tests/soak -args -mode=all
-	go test -count=1 -timeout 10m -p 1 ./tests/e2e ./tests/soak -args -mode=split
+	go test -count=1 -timeout 10m ./tests/e2e -args -mode=split
 
 .PHONY: soak
 soak: build ## 20 000 pushes at 500/s with 5 % faults of each kind; prints the simulator's report
