@@ -12,8 +12,16 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 )
 
-// ensureTries bounds how often Ensure repeats one step that lost a race against another process.
-const ensureTries = 5
+const (
+	// ensureTries bounds how often Ensure repeats one step that lost a race against another process.
+	ensureTries = 5
+	// formingTries bounds how often Ensure asks again while the servers of a cluster still find each other: 15 s.
+	formingTries = 60
+	formingPause = 250 * time.Millisecond
+	// codeNoPeers is JetStream's "no suitable peers for placement". A server that has just started answers it
+	// until the meta leader has heard of enough peers; a cluster that is too small answers it for ever.
+	codeNoPeers jetstream.ErrorCode = 10005
+)
 
 // Ensure creates what is missing and updates what differs. It is idempotent and may run in several
 // processes at once. What the server cannot change in place (storage, the kind of retention) is an
@@ -41,21 +49,39 @@ var errAgain = errors.New("changed at the same time")
 func again(ctx context.Context, step func() error) error {
 	for try := 1; ; try++ {
 		err := step()
-		if !errors.Is(err, errAgain) || try == ensureTries {
+		pause := pauseAfter(err, try)
+		if pause == 0 {
 			return fault.Wrap(kindOf(err), err)
 		}
 		select {
 		case <-ctx.Done():
 			return fault.Wrap(fault.Unavailable, errors.Join(err, ctx.Err()))
-		case <-time.After(time.Duration(try) * 20 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
+}
+
+// pauseAfter returns how long to wait before the step that failed with err is tried again, 0 to give up.
+func pauseAfter(err error, try int) time.Duration {
+	switch {
+	case errors.Is(err, errAgain) && try < ensureTries:
+		return time.Duration(try) * 20 * time.Millisecond
+	case isForming(err) && try < formingTries:
+		return formingPause
+	}
+	return 0
+}
+
+// isForming tells whether err is what a cluster says whose servers have not all found each other.
+func isForming(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (api.ErrorCode == codeNoPeers || api.Code == http.StatusServiceUnavailable)
 }
 
 // kindOf tells a server that says no from one that cannot answer now. A change that is not
 // allowed, or a store that is too small, comes with 500; a cluster without a leader with 503.
 func kindOf(err error) fault.Kind {
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code != http.StatusServiceUnavailable {
+	if _, ok := errors.AsType[*jetstream.APIError](err); ok && !isForming(err) {
 		return fault.Permanent
 	}
 	return fault.Unavailable

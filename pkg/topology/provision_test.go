@@ -1,6 +1,8 @@
 package topology_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,4 +165,39 @@ func TestLeadersOfInboundAndSpillAreApart(t *testing.T) {
 	require.NoError(t, e.Topology.Check(t.Context(), e.JS))
 	// Ensure again, now against streams that have elected their leaders.
 	require.NoError(t, e.Topology.Ensure(t.Context(), e.JS))
+}
+
+// forming answers like a cluster whose servers have not all found each other, a few times.
+type forming struct {
+	jetstream.JetStream
+	refusals atomic.Int32
+}
+
+func (f *forming) CreateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	if f.refusals.Add(-1) >= 0 {
+		return nil, &jetstream.APIError{Code: 400, ErrorCode: 10005, Description: "no suitable peers for placement"}
+	}
+	return f.JetStream.CreateStream(ctx, c)
+}
+
+func TestEnsureWaitsForAClusterThatIsForming(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(small))
+	require.NoError(t, e.JS.DeleteStream(t.Context(), topology.StreamDelivery))
+	js := &forming{JetStream: e.JS}
+	js.refusals.Store(2)
+	require.NoError(t, e.Topology.Ensure(t.Context(), js))
+	require.NoError(t, e.Topology.Check(t.Context(), e.JS))
+}
+
+func TestEnsureGivesUpOnAClusterThatStaysTooSmallWithItsContext(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(small))
+	require.NoError(t, e.JS.DeleteStream(t.Context(), topology.StreamDelivery))
+	js := &forming{JetStream: e.JS}
+	js.refusals.Store(1 << 20)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := e.Topology.Ensure(ctx, js)
+	require.ErrorContains(t, err, "provision stream DELIVERY")
+	require.ErrorContains(t, err, "no suitable peers for placement")
+	require.Equal(t, fault.Unavailable, fault.KindOf(err))
 }
