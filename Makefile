@@ -58,7 +58,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 
 .PHONY: generate
 generate: ## regenerate protobuf code and generated docs
-	scripts/tools.sh buf protoc-gen-go protoc-gen-go-grpc
+	scripts/tools.sh buf protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go
 	bin/buf generate
 	$(MAKE) docs
 

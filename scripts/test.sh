@@ -5,6 +5,9 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
 
+step "what the tests need"
+scripts/postgres.sh
+
 step "formatting"
 unformatted=$(gofmt -l pkg services tests)
 [ -z "$unformatted" ] || { echo "run make fmt: $unformatted" >&2; exit 1; }

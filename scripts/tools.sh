@@ -7,11 +7,12 @@ cd "$(dirname "$0")/.."
 declare -A tools=(
   [protoc-gen-go]=google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
   [protoc-gen-go-grpc]=google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+  [protoc-gen-connect-go]=connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
   [buf]=github.com/bufbuild/buf/cmd/buf@v1.73.0
   [golangci-lint]=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 )
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(protoc-gen-go protoc-gen-go-grpc buf golangci-lint)
+[ ${#names[@]} -gt 0 ] || names=(protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go buf golangci-lint)
 
 mkdir -p bin
 for name in "${names[@]}"; do

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ type Shared struct {
 	Log               LogConfig         `yaml:"log"`
 	Telemetry         TelemetryConfig   `yaml:"telemetry"`
 	NATS              NATSConfig        `yaml:"nats"`
+	SQL               SQLConfig         `yaml:"sql"`
 	MasterKey         Secret            `yaml:"master_key" desc:"32 bytes as base64 or hex; seals credentials and tokens that are stored."`
 	PreviousMasterKey Secret            `yaml:"previous_master_key" desc:"Master key before the last change; still opens what it sealed."`
 	Accounts          []account.Account `yaml:"accounts" desc:"The WeChat accounts that are served."`
@@ -51,6 +53,11 @@ type NATSConfig struct {
 	Partitions int      `yaml:"partitions" desc:"Partitions of fans, 1 to 256; every fan keeps to one. Change only with empty streams."`
 	SyncAlways *bool    `yaml:"sync_always" desc:"Embedded server: write to disk before every acknowledgement; default: true, except in --dev."`
 	MaxStore   Bytes    `yaml:"max_store" desc:"Disk space that all streams may take together on one server; the server reserves it."`
+}
+
+// SQLConfig says where editing and the desk keep their tables. Acknowledging and answering need no SQL.
+type SQLConfig struct {
+	URL Secret `yaml:"url" desc:"Postgres, postgres://user:password@host:5432/database; each service has a schema of its own there. Empty: a SQLite file for each service below data, for one process only."`
 }
 
 // AdminConfig is the listener for probes and metrics.
@@ -88,6 +95,7 @@ func (s Shared) Validate() error {
 	check(slices.Contains([]string{"json", "text"}, s.Log.Format), "log.format: must be one of json, text")
 	check(s.Telemetry.SampleRatio >= 0 && s.Telemetry.SampleRatio <= 1, "telemetry.sample_ratio: must be between 0 and 1")
 	check(s.Telemetry.OTLPEndpoint == "" || isURL(s.Telemetry.OTLPEndpoint, "http", "https"), "telemetry.otlp_endpoint: must be http://host:port or https://host:port")
+	check(s.SQL.URL.IsZero() || isURL(s.SQL.URL.Reveal(), "postgres", "postgresql"), "sql.url: must be postgres://user:password@host:port/database")
 	check(s.Admin.Listen == "" || isAddress(s.Admin.Listen), "admin.listen: must be host:port")
 	check(s.GRPC.Listen == "" || isAddress(s.GRPC.Listen), "grpc.listen: must be host:port")
 	for service, target := range s.GRPC.Addresses {
@@ -98,6 +106,9 @@ func (s Shared) Validate() error {
 	check(s.PreviousMasterKey.IsZero() || !s.MasterKey.IsZero(), "master_key: must be set when previous_master_key is")
 	return errors.Join(errs...)
 }
+
+// SQLDir returns the folder of the SQLite files that are used when sql.url is empty.
+func (s Shared) SQLDir() string { return filepath.Join(s.Data, "sql") }
 
 // Sealer returns the sealer for the master key, which must be set.
 func (s Shared) Sealer() (*secret.Sealer, error) {

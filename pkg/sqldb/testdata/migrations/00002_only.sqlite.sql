@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE INDEX things_size ON things (size);
