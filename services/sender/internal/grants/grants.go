@@ -6,8 +6,10 @@
 // their way hold a reservation, so what may still be accepted is remaining minus reserved. WeChat is
 // the truth: its refusals (45015, 45047, 43004 …) correct the record by Close.
 //
-// Time comes from two clocks that are never mixed: deadlines and the order of actions from WeChat's
-// CreateTime, and the question which of a fold and a call was first from ours.
+// Time comes from two clocks that are never mixed: deadlines and the order of actions come from WeChat's
+// CreateTime; which of an action and a message was first comes from ours, by the time at which the action
+// reached us. So an action that is folded late, after messages that were sent since, grants only what they
+// left of it.
 //
 // Every function leaves its argument alone and returns the record unchanged (the same pointer) when
 // there is nothing to write, so that repeats cost nothing.
@@ -71,7 +73,7 @@ func Fold(rec *senderv1.GrantRecord, n Numbers, kind eventv1.AccountKind, ev *se
 		return foldUnsubscribe(rec, ev, now)
 	}
 	rule := n.rule(kind, ev)
-	if rule.Messages == 0 || ev.GetCreateTime() < rec.GetClosedCreateTime() {
+	if rule.Messages == 0 || beforeClose(rec, ev) {
 		return rec
 	}
 	opened := time.Unix(ev.GetCreateTime(), 0)
@@ -82,15 +84,36 @@ func Fold(rec *senderv1.GrantRecord, n Numbers, kind eventv1.AccountKind, ev *se
 		return rec
 	}
 	next := remember(rec, ev, now)
+	granted := max(0, rule.Messages-countedSince(rec, ev))
 	if rec.GetDeadlineUnixMs() <= opened.UnixMilli() {
 		// What was left of a window that ended before this action is void.
-		next.Remaining = rule.Messages
+		next.Remaining = granted
 	} else {
-		next.Remaining = max(next.Remaining, rule.Messages)
+		next.Remaining = max(next.Remaining, granted)
 	}
 	next.DeadlineUnixMs = max(next.DeadlineUnixMs, deadline)
 	next.ClosedBy = 0
 	return next
+}
+
+// beforeClose tells whether WeChat knew of the action when it closed the window early.
+func beforeClose(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence) bool {
+	return ev.GetCreateTime() < rec.GetClosedCreateTime() ||
+		ev.GetReceivedUnixMs() != 0 && ev.GetReceivedUnixMs() < rec.GetClosedUnixMs()
+}
+
+// countedSince returns how many messages WeChat counted since the action reached us.
+func countedSince(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence) int32 {
+	if ev.GetReceivedUnixMs() == 0 {
+		return 0
+	}
+	n := int32(0)
+	for _, at := range rec.GetCountedUnixMs() {
+		if at > ev.GetReceivedUnixMs() {
+			n++
+		}
+	}
+	return n
 }
 
 // foldUnsubscribe closes the window, unless a newer action shows that the fan came back since.
@@ -101,6 +124,7 @@ func foldUnsubscribe(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence, now 
 	next := remember(rec, ev, now)
 	next.Remaining = 0
 	next.DeadlineUnixMs = 0
+	next.CountedUnixMs = nil
 	next.ClosedBy = unsubscribed
 	next.ClosedCreateTime = ev.GetCreateTime()
 	return next
@@ -108,16 +132,16 @@ func foldUnsubscribe(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence, now 
 
 func remember(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence, now time.Time) *senderv1.GrantRecord {
 	next := clone(rec)
-	next.Folded = push(next.Folded, ev.GetEventId())
+	next.Folded = push(next.Folded, ev.GetEventId(), memory)
 	next.NewestCreateTime = max(next.NewestCreateTime, ev.GetCreateTime())
 	next.FoldedUnixMs = now.UnixMilli()
 	return next
 }
 
 // push appends to a list that keeps the newest.
-func push(list []string, id string) []string {
-	list = append(list, id)
-	if extra := len(list) - memory; extra > 0 {
+func push[T any](list []T, v T, keep int) []T {
+	list = append(list, v)
+	if extra := len(list) - keep; extra > 0 {
 		list = slices.Delete(list, 0, extra)
 	}
 	return list
@@ -170,16 +194,17 @@ func Release(rec *senderv1.GrantRecord, id string) *senderv1.GrantRecord {
 	}
 	next := clone(rec)
 	next.Reserved = slices.Delete(next.Reserved, i, i+1)
-	next.Settled = push(next.Settled, id)
+	next.Settled = push(next.Settled, id, memory)
 	return next
 }
 
-// Consume takes the message of the send id: WeChat counted it, or may have. A send without a
-// reservation takes nothing, so that a repeat cannot take twice.
-func Consume(rec *senderv1.GrantRecord, id string) *senderv1.GrantRecord {
+// Consume takes the message of the send id: WeChat counted it, or may have. at is when its answer was stored, by our
+// clock. A send without a reservation takes nothing, so that a repeat cannot take twice.
+func Consume(rec *senderv1.GrantRecord, id string, at time.Time) *senderv1.GrantRecord {
 	next := Release(rec, id)
 	if next != rec {
 		next.Remaining = max(0, next.Remaining-1)
+		next.CountedUnixMs = push(next.CountedUnixMs, at.UnixMilli(), maxMessages)
 	}
 	return next
 }
@@ -195,6 +220,7 @@ func Close(rec *senderv1.GrantRecord, errcode int32, called time.Time) *senderv1
 	next.Remaining = 0
 	next.ClosedBy = errcode
 	next.ClosedCreateTime = max(next.ClosedCreateTime, next.NewestCreateTime)
+	next.ClosedUnixMs = max(next.ClosedUnixMs, called.UnixMilli())
 	if errcode != 45047 {
 		next.DeadlineUnixMs = 0
 	}

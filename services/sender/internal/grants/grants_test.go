@@ -40,7 +40,7 @@ func send(rec *senderv1.GrantRecord, now time.Time, ids ...string) (*senderv1.Gr
 		if v != grants.Open {
 			return next, v
 		}
-		rec = grants.Consume(next, id)
+		rec = grants.Consume(next, id, start)
 	}
 	return rec, grants.Open
 }
@@ -105,8 +105,8 @@ func TestTheWindowIsExhaustedByReservationsAndByMessages(t *testing.T) {
 func TestConsumingTwiceTakesOne(t *testing.T) {
 	rec := fold(nil, message("e1", start))
 	rec, _ = grants.Reserve(rec, "a", start, 0)
-	rec = grants.Consume(rec, "a")
-	require.Same(t, rec, grants.Consume(rec, "a"))
+	rec = grants.Consume(rec, "a", start)
+	require.Same(t, rec, grants.Consume(rec, "a", start))
 	require.EqualValues(t, 4, rec.GetRemaining())
 }
 
@@ -302,8 +302,8 @@ func TestTheLedgerAgreesWithWeChat(t *testing.T) {
 				remaining, _ := wechat.state(now)
 				if remaining > 0 {
 					wechat.log = append(wechat.log, entry{at: now, message: true})
-					rec = grants.Consume(rec, id)
-					require.Same(t, rec, grants.Consume(rec, id))
+					rec = grants.Consume(rec, id, now)
+					require.Same(t, rec, grants.Consume(rec, id, now))
 					return
 				}
 				rec = grants.Release(rec, id)
@@ -352,8 +352,62 @@ func TestNoFunctionChangesItsArgument(t *testing.T) {
 	before := proto.CloneOf(rec)
 	fold(rec, message("e2", start.Add(time.Second)))
 	grants.Reserve(rec, "b", start, 0)
-	grants.Consume(rec, "a")
+	grants.Consume(rec, "a", start)
 	grants.Release(rec, "a")
 	grants.Close(rec, 45015, start.Add(time.Minute))
 	require.True(t, proto.Equal(before, rec))
+}
+
+// TestALateActionGrantsOnlyWhatTheMessagesSinceLeftOfIt: the ledger may learn of an action long after messages that
+// were sent since. It then lets a message through exactly when WeChat would take it, once it knows every action.
+func TestALateActionGrantsOnlyWhatTheMessagesSinceLeftOfIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var (
+			rec    *senderv1.GrantRecord
+			wechat naive
+			late   []*senderv1.GrantEvidence
+			now    = start
+		)
+		numbers := grants.DefaultNumbers()
+		for serial := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			id := fmt.Sprintf("s%d", serial)
+			now = now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second)
+			switch rapid.IntRange(0, 2).Draw(t, "step") {
+			case 0:
+				ev := message(id, now)
+				ev.ReceivedUnixMs = now.UnixMilli()
+				late = append(late, ev)
+				wechat.log = append(wechat.log, entry{at: now, grants: 5, window: 48 * time.Hour})
+			case 1:
+				next, verdict := grants.Reserve(rec, id, now, 0)
+				remaining, _ := wechat.state(now)
+				if verdict != grants.Open {
+					continue
+				}
+				require.Positive(t, remaining, "WeChat would refuse what the ledger lets through")
+				wechat.log = append(wechat.log, entry{at: now, message: true})
+				rec = grants.Consume(next, id, now)
+			default:
+				for _, ev := range rapid.Permutation(late).Draw(t, "arrival") {
+					rec = grants.Fold(rec, numbers, service, ev, now)
+				}
+				late = nil
+				remaining, _ := wechat.state(now)
+				require.EqualValues(t, remaining, grants.Available(rec))
+			}
+		}
+	})
+}
+
+func TestAnActionThatWeChatKnewWhenItRefusedOpensNothing(t *testing.T) {
+	ev := message("e1", start)
+	ev.ReceivedUnixMs = start.UnixMilli()
+	rec := fold(nil, ev)
+	rec = grants.Close(rec, 45047, start.Add(10*time.Second))
+	late := message("e2", start.Add(5*time.Second))
+	late.ReceivedUnixMs = start.Add(6 * time.Second).UnixMilli()
+	require.Same(t, rec, fold(rec, late), "it reached us before the call that WeChat refused")
+	next := message("e3", start.Add(11*time.Second))
+	next.ReceivedUnixMs = start.Add(12 * time.Second).UnixMilli()
+	require.EqualValues(t, 5, grants.Available(fold(rec, next)))
 }

@@ -9,8 +9,9 @@ import (
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 )
 
-// maxMessages bounds what one action may grant: the ledger keeps the id of every reserved message.
-const maxMessages = 100
+// maxMessages bounds what one action may grant: the ledger keeps the id of every reserved message and the time of
+// as many counted ones.
+const maxMessages = 32
 
 // Rule is what one action of a fan allows. Zero messages means that the action allows nothing.
 type Rule struct {
@@ -120,11 +121,12 @@ func (n Numbers) rule(kind eventv1.AccountKind, ev *senderv1.GrantEvidence) Rule
 // EvidenceOf returns the part of a push that the ledger folds.
 func EvidenceOf(ev *eventv1.InboundEvent) *senderv1.GrantEvidence {
 	return &senderv1.GrantEvidence{
-		EventId:    ev.GetId(),
-		Kind:       ev.GetKind(),
-		Event:      ev.GetEvent(),
-		CreateTime: ev.GetCreateTime(),
-		MenuTap:    ev.GetText().GetBizMsgMenuId() != "",
+		EventId:        ev.GetId(),
+		Kind:           ev.GetKind(),
+		Event:          ev.GetEvent(),
+		CreateTime:     ev.GetCreateTime(),
+		MenuTap:        ev.GetText().GetBizMsgMenuId() != "",
+		ReceivedUnixMs: ev.GetReceivedUnixMs(),
 	}
 }
 

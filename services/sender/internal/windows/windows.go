@@ -74,12 +74,11 @@ func (l *Ledger) Reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidenc
 	return verdict, err
 }
 
-// reserve also returns who holds reservations. gone are reservations to drop first, with whether
-// WeChat counted them.
-func (l *Ledger) reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidence, id string, gone map[string]bool) (verdict grants.Verdict, held []string, err error) {
+// reserve also returns who holds reservations. gone are sends whose reservations to drop first.
+func (l *Ledger) reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidence, id string, gone []*senderv1.SendRecord) (verdict grants.Verdict, held []string, err error) {
 	err = l.update(ctx, fan, func(rec *senderv1.GrantRecord) *senderv1.GrantRecord {
-		for id, counted := range gone {
-			rec = drop(rec, id, counted)
+		for _, send := range gone {
+			rec = drop(rec, send)
 		}
 		if ev != nil {
 			rec = grants.Fold(rec, l.numbers, fan.Kind, ev, l.now())
@@ -91,31 +90,33 @@ func (l *Ledger) reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidenc
 	return verdict, held, err
 }
 
-// finished returns which of the sends do not hold their message any more, and whether WeChat counted
-// it. That is rare: a worker or a caller died in between.
-func (l *Ledger) finished(ctx context.Context, account string, ids []string) (map[string]bool, error) {
-	gone := map[string]bool{}
+// finished returns which of the sends do not hold their message any more. That is rare: a worker or a caller died
+// in between.
+func (l *Ledger) finished(ctx context.Context, account string, ids []string) ([]*senderv1.SendRecord, error) {
+	var gone []*senderv1.SendRecord
 	for _, id := range ids {
 		send, err := l.sends.Get(ctx, account, id)
 		switch {
 		case errors.Is(err, sends.ErrNotFound):
-			gone[id] = false
+			gone = append(gone, &senderv1.SendRecord{Id: id})
 		case err != nil:
 			return nil, err
-		case sendstate.Final(send.Rec.GetState()):
-			gone[id] = sendstate.Counted(send.Rec.GetState())
-		case send.Rec.GetState() == sendstate.Queued && l.now().Sub(time.UnixMilli(send.Rec.GetUpdatedUnixMs())) > abandoned:
-			gone[id] = false
+		case sendstate.Final(send.Rec.GetState()), isAbandoned(send.Rec, l.now()):
+			gone = append(gone, send.Rec)
 		}
 	}
 	return gone, nil
+}
+
+func isAbandoned(rec *senderv1.SendRecord, now time.Time) bool {
+	return rec.GetState() == sendstate.Queued && now.Sub(time.UnixMilli(rec.GetUpdatedUnixMs())) > abandoned
 }
 
 // Settle gives the message of a final send back or takes it, and corrects the window when WeChat
 // refused the message because of the fan. called is when the call began.
 func (l *Ledger) Settle(ctx context.Context, fan Fan, rec *senderv1.SendRecord, recipient bool, called time.Time) error {
 	return l.update(ctx, fan, func(window *senderv1.GrantRecord) *senderv1.GrantRecord {
-		window = drop(window, rec.GetId(), sendstate.Counted(rec.GetState()))
+		window = drop(window, rec)
 		if recipient {
 			window = grants.Close(window, rec.GetErrcode(), called)
 		}
@@ -123,11 +124,12 @@ func (l *Ledger) Settle(ctx context.Context, fan Fan, rec *senderv1.SendRecord, 
 	})
 }
 
-func drop(rec *senderv1.GrantRecord, id string, counted bool) *senderv1.GrantRecord {
-	if counted {
-		return grants.Consume(rec, id)
+// drop ends the reservation of a send: its message is used up when WeChat counted it.
+func drop(window *senderv1.GrantRecord, send *senderv1.SendRecord) *senderv1.GrantRecord {
+	if sendstate.Counted(send.GetState()) {
+		return grants.Consume(window, send.GetId(), time.UnixMilli(send.GetUpdatedUnixMs()))
 	}
-	return grants.Release(rec, id)
+	return grants.Release(window, send.GetId())
 }
 
 // Quota is what may be sent to a fan now.

@@ -690,7 +690,13 @@ type GrantRecord struct {
 	FoldedUnixMs int64 `protobuf:"varint,8,opt,name=folded_unix_ms,json=foldedUnixMs,proto3" json:"folded_unix_ms,omitempty"`
 	// settled are the newest 16 sends that gave their reservation back or used it up, so that a
 	// repeated call of Send does not hold a second message.
-	Settled       []string `protobuf:"bytes,9,rep,name=settled,proto3" json:"settled,omitempty"`
+	Settled []string `protobuf:"bytes,9,rep,name=settled,proto3" json:"settled,omitempty"`
+	// counted_unix_ms is when WeChat's answers to the newest 32 messages that it counted were stored, oldest first, Unix
+	// milliseconds by our clock: an action that is folded late grants nothing for what was sent since it.
+	CountedUnixMs []int64 `protobuf:"varint,10,rep,packed,name=counted_unix_ms,json=countedUnixMs,proto3" json:"counted_unix_ms,omitempty"`
+	// closed_unix_ms is when the call began that closed the window early, Unix milliseconds by our clock: an action that
+	// had reached us before it is older than the refusal.
+	ClosedUnixMs  int64 `protobuf:"varint,11,opt,name=closed_unix_ms,json=closedUnixMs,proto3" json:"closed_unix_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +792,20 @@ func (x *GrantRecord) GetSettled() []string {
 		return x.Settled
 	}
 	return nil
+}
+
+func (x *GrantRecord) GetCountedUnixMs() []int64 {
+	if x != nil {
+		return x.CountedUnixMs
+	}
+	return nil
+}
+
+func (x *GrantRecord) GetClosedUnixMs() int64 {
+	if x != nil {
+		return x.ClosedUnixMs
+	}
+	return 0
 }
 
 // PauseRecord is the value of a key in the bucket sends that holds back the calls of an account to
@@ -935,7 +955,7 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x04lane\x18\t \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\n" +
-	" \x01(\x03R\batUnixMs\"\xc2\x02\n" +
+	" \x01(\x03R\batUnixMs\"\x90\x03\n" +
 	"\vGrantRecord\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12(\n" +
 	"\x10deadline_unix_ms\x18\x02 \x01(\x03R\x0edeadlineUnixMs\x12\x16\n" +
@@ -945,7 +965,10 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x12newest_create_time\x18\x06 \x01(\x03R\x10newestCreateTime\x12,\n" +
 	"\x12closed_create_time\x18\a \x01(\x03R\x10closedCreateTime\x12$\n" +
 	"\x0efolded_unix_ms\x18\b \x01(\x03R\ffoldedUnixMs\x12\x18\n" +
-	"\asettled\x18\t \x03(\tR\asettled\"\xb1\x01\n" +
+	"\asettled\x18\t \x03(\tR\asettled\x12&\n" +
+	"\x0fcounted_unix_ms\x18\n" +
+	" \x03(\x03R\rcountedUnixMs\x12$\n" +
+	"\x0eclosed_unix_ms\x18\v \x01(\x03R\fclosedUnixMs\"\xb1\x01\n" +
 	"\vPauseRecord\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\"\n" +

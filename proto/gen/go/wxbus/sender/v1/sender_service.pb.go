@@ -152,9 +152,12 @@ type GrantEvidence struct {
 	// create_time is InboundEvent.create_time, Unix seconds.
 	CreateTime int64 `protobuf:"varint,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// menu_tap is true for a text that came from a tap on a menu message.
-	MenuTap       bool `protobuf:"varint,5,opt,name=menu_tap,json=menuTap,proto3" json:"menu_tap,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MenuTap bool `protobuf:"varint,5,opt,name=menu_tap,json=menuTap,proto3" json:"menu_tap,omitempty"`
+	// received_unix_ms is InboundEvent.received_unix_ms, Unix milliseconds: what was sent after it was sent after the
+	// action. Zero when unknown.
+	ReceivedUnixMs int64 `protobuf:"varint,6,opt,name=received_unix_ms,json=receivedUnixMs,proto3" json:"received_unix_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GrantEvidence) Reset() {
@@ -220,6 +223,13 @@ func (x *GrantEvidence) GetMenuTap() bool {
 		return x.MenuTap
 	}
 	return false
+}
+
+func (x *GrantEvidence) GetReceivedUnixMs() int64 {
+	if x != nil {
+		return x.ReceivedUnixMs
+	}
+	return 0
 }
 
 // SendResponse is the response of Send.
@@ -522,14 +532,15 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\x05cause\x18\a \x01(\tR\x05cause\x12\x1f\n" +
 	"\vowner_epoch\x18\b \x01(\x04R\n" +
 	"ownerEpoch\x12:\n" +
-	"\bevidence\x18\t \x01(\v2\x1e.wxbus.sender.v1.GrantEvidenceR\bevidence\"\xab\x01\n" +
+	"\bevidence\x18\t \x01(\v2\x1e.wxbus.sender.v1.GrantEvidenceR\bevidence\"\xd5\x01\n" +
 	"\rGrantEvidence\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12-\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x19.wxbus.event.v1.EventKindR\x04kind\x12\x14\n" +
 	"\x05event\x18\x03 \x01(\tR\x05event\x12\x1f\n" +
 	"\vcreate_time\x18\x04 \x01(\x03R\n" +
 	"createTime\x12\x19\n" +
-	"\bmenu_tap\x18\x05 \x01(\bR\amenuTap\"o\n" +
+	"\bmenu_tap\x18\x05 \x01(\bR\amenuTap\x12(\n" +
+	"\x10received_unix_ms\x18\x06 \x01(\x03R\x0ereceivedUnixMs\"o\n" +
 	"\fSendResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x06record\x18\x02 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\x12\x1a\n" +
