@@ -309,7 +309,7 @@ func (x *AccessToken) GetExpiresUnixMs() int64 {
 }
 
 // TokenRecord is the value of a key in the bucket tokens, before sealing.
-// Key: the account. Every change is a compare-and-set on the revision.
+// Key: the account, for its access token, or <account>.jsapi and <account>.wx_card for its tickets. Every change is a compare-and-set on the revision.
 type TokenRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// token that is current; unset before the first refresh.
@@ -327,7 +327,11 @@ type TokenRecord struct {
 	// outside_refreshes counts fresh tokens that went bad without our doing.
 	OutsideRefreshes uint32 `protobuf:"varint,7,opt,name=outside_refreshes,json=outsideRefreshes,proto3" json:"outside_refreshes,omitempty"`
 	// last_error is WeChat's answer to the last failed refresh, without secrets.
-	LastError     string `protobuf:"bytes,8,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	LastError string `protobuf:"bytes,8,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// refreshes_unix_ms are the new values since midnight, China time, Unix milliseconds; at most 64.
+	RefreshesUnixMs []int64 `protobuf:"varint,9,rep,packed,name=refreshes_unix_ms,json=refreshesUnixMs,proto3" json:"refreshes_unix_ms,omitempty"`
+	// outside is the evidence of the latest outside refreshes, newest first; at most 8.
+	Outside       []*OutsideEvidence `protobuf:"bytes,10,rep,name=outside,proto3" json:"outside,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -418,6 +422,111 @@ func (x *TokenRecord) GetLastError() string {
 	return ""
 }
 
+func (x *TokenRecord) GetRefreshesUnixMs() []int64 {
+	if x != nil {
+		return x.RefreshesUnixMs
+	}
+	return nil
+}
+
+func (x *TokenRecord) GetOutside() []*OutsideEvidence {
+	if x != nil {
+		return x.Outside
+	}
+	return nil
+}
+
+// OutsideEvidence is why we think that another system refreshes tokens with the same AppSecret.
+type OutsideEvidence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// generation of ours that died.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// fetched_unix_ms is when we fetched it, Unix milliseconds.
+	FetchedUnixMs int64 `protobuf:"varint,2,opt,name=fetched_unix_ms,json=fetchedUnixMs,proto3" json:"fetched_unix_ms,omitempty"`
+	// died_unix_ms is when its death was reported, Unix milliseconds.
+	DiedUnixMs int64 `protobuf:"varint,3,opt,name=died_unix_ms,json=diedUnixMs,proto3" json:"died_unix_ms,omitempty"`
+	// remaining_ms is the life that it should have had left, milliseconds.
+	RemainingMs int64 `protobuf:"varint,4,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"`
+	// errcode that WeChat answered.
+	Errcode int32 `protobuf:"varint,5,opt,name=errcode,proto3" json:"errcode,omitempty"`
+	// replaced tells that WeChat had another token than ours by then.
+	Replaced      bool `protobuf:"varint,6,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutsideEvidence) Reset() {
+	*x = OutsideEvidence{}
+	mi := &file_wxbus_token_v1_token_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutsideEvidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutsideEvidence) ProtoMessage() {}
+
+func (x *OutsideEvidence) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_token_v1_token_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutsideEvidence.ProtoReflect.Descriptor instead.
+func (*OutsideEvidence) Descriptor() ([]byte, []int) {
+	return file_wxbus_token_v1_token_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *OutsideEvidence) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *OutsideEvidence) GetFetchedUnixMs() int64 {
+	if x != nil {
+		return x.FetchedUnixMs
+	}
+	return 0
+}
+
+func (x *OutsideEvidence) GetDiedUnixMs() int64 {
+	if x != nil {
+		return x.DiedUnixMs
+	}
+	return 0
+}
+
+func (x *OutsideEvidence) GetRemainingMs() int64 {
+	if x != nil {
+		return x.RemainingMs
+	}
+	return 0
+}
+
+func (x *OutsideEvidence) GetErrcode() int32 {
+	if x != nil {
+		return x.Errcode
+	}
+	return 0
+}
+
+func (x *OutsideEvidence) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
+}
+
 var File_wxbus_token_v1_token_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_token_v1_token_service_proto_rawDesc = "" +
@@ -444,7 +553,7 @@ const file_wxbus_token_v1_token_service_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12&\n" +
-	"\x0fexpires_unix_ms\x18\x03 \x01(\x03R\rexpiresUnixMs\"\xd1\x02\n" +
+	"\x0fexpires_unix_ms\x18\x03 \x01(\x03R\rexpiresUnixMs\"\xb8\x03\n" +
 	"\vTokenRecord\x121\n" +
 	"\x05token\x18\x01 \x01(\v2\x1b.wxbus.token.v1.AccessTokenR\x05token\x12\x1f\n" +
 	"\bprevious\x18\x02 \x01(\tB\x03\x80\x01\x01R\bprevious\x12!\n" +
@@ -454,7 +563,20 @@ const file_wxbus_token_v1_token_service_proto_rawDesc = "" +
 	"\x0eforced_unix_ms\x18\x06 \x03(\x03R\fforcedUnixMs\x12+\n" +
 	"\x11outside_refreshes\x18\a \x01(\rR\x10outsideRefreshes\x12\x1d\n" +
 	"\n" +
-	"last_error\x18\b \x01(\tR\tlastError2\xbe\x01\n" +
+	"last_error\x18\b \x01(\tR\tlastError\x12*\n" +
+	"\x11refreshes_unix_ms\x18\t \x03(\x03R\x0frefreshesUnixMs\x129\n" +
+	"\aoutside\x18\n" +
+	" \x03(\v2\x1f.wxbus.token.v1.OutsideEvidenceR\aoutside\"\xd4\x01\n" +
+	"\x0fOutsideEvidence\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12&\n" +
+	"\x0ffetched_unix_ms\x18\x02 \x01(\x03R\rfetchedUnixMs\x12 \n" +
+	"\fdied_unix_ms\x18\x03 \x01(\x03R\n" +
+	"diedUnixMs\x12!\n" +
+	"\fremaining_ms\x18\x04 \x01(\x03R\vremainingMs\x12\x18\n" +
+	"\aerrcode\x18\x05 \x01(\x05R\aerrcode\x12\x1a\n" +
+	"\breplaced\x18\x06 \x01(\bR\breplaced2\xbe\x01\n" +
 	"\fTokenService\x12M\n" +
 	"\bGetToken\x12\x1f.wxbus.token.v1.GetTokenRequest\x1a .wxbus.token.v1.GetTokenResponse\x12_\n" +
 	"\x0eReportBadToken\x12%.wxbus.token.v1.ReportBadTokenRequest\x1a&.wxbus.token.v1.ReportBadTokenResponseB\xbd\x01\n" +
@@ -472,7 +594,7 @@ func file_wxbus_token_v1_token_service_proto_rawDescGZIP() []byte {
 	return file_wxbus_token_v1_token_service_proto_rawDescData
 }
 
-var file_wxbus_token_v1_token_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_wxbus_token_v1_token_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_wxbus_token_v1_token_service_proto_goTypes = []any{
 	(*GetTokenRequest)(nil),        // 0: wxbus.token.v1.GetTokenRequest
 	(*GetTokenResponse)(nil),       // 1: wxbus.token.v1.GetTokenResponse
@@ -480,20 +602,22 @@ var file_wxbus_token_v1_token_service_proto_goTypes = []any{
 	(*ReportBadTokenResponse)(nil), // 3: wxbus.token.v1.ReportBadTokenResponse
 	(*AccessToken)(nil),            // 4: wxbus.token.v1.AccessToken
 	(*TokenRecord)(nil),            // 5: wxbus.token.v1.TokenRecord
+	(*OutsideEvidence)(nil),        // 6: wxbus.token.v1.OutsideEvidence
 }
 var file_wxbus_token_v1_token_service_proto_depIdxs = []int32{
 	4, // 0: wxbus.token.v1.GetTokenResponse.token:type_name -> wxbus.token.v1.AccessToken
 	4, // 1: wxbus.token.v1.ReportBadTokenResponse.token:type_name -> wxbus.token.v1.AccessToken
 	4, // 2: wxbus.token.v1.TokenRecord.token:type_name -> wxbus.token.v1.AccessToken
-	0, // 3: wxbus.token.v1.TokenService.GetToken:input_type -> wxbus.token.v1.GetTokenRequest
-	2, // 4: wxbus.token.v1.TokenService.ReportBadToken:input_type -> wxbus.token.v1.ReportBadTokenRequest
-	1, // 5: wxbus.token.v1.TokenService.GetToken:output_type -> wxbus.token.v1.GetTokenResponse
-	3, // 6: wxbus.token.v1.TokenService.ReportBadToken:output_type -> wxbus.token.v1.ReportBadTokenResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6, // 3: wxbus.token.v1.TokenRecord.outside:type_name -> wxbus.token.v1.OutsideEvidence
+	0, // 4: wxbus.token.v1.TokenService.GetToken:input_type -> wxbus.token.v1.GetTokenRequest
+	2, // 5: wxbus.token.v1.TokenService.ReportBadToken:input_type -> wxbus.token.v1.ReportBadTokenRequest
+	1, // 6: wxbus.token.v1.TokenService.GetToken:output_type -> wxbus.token.v1.GetTokenResponse
+	3, // 7: wxbus.token.v1.TokenService.ReportBadToken:output_type -> wxbus.token.v1.ReportBadTokenResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_token_v1_token_service_proto_init() }
@@ -507,7 +631,7 @@ func file_wxbus_token_v1_token_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_token_v1_token_service_proto_rawDesc), len(file_wxbus_token_v1_token_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
