@@ -183,7 +183,9 @@ type OutboundMessage struct {
 	// accepted_unix_ms is when Send accepted it, Unix milliseconds.
 	AcceptedUnixMs int64 `protobuf:"varint,9,opt,name=accepted_unix_ms,json=acceptedUnixMs,proto3" json:"accepted_unix_ms,omitempty"`
 	// partition is fnv1a(account, openid) modulo the number of partitions.
-	Partition     uint32 `protobuf:"varint,10,opt,name=partition,proto3" json:"partition,omitempty"`
+	Partition uint32 `protobuf:"varint,10,opt,name=partition,proto3" json:"partition,omitempty"`
+	// campaign that it belongs to; unset for single messages.
+	Campaign      *CampaignRef `protobuf:"bytes,20,opt,name=campaign,proto3" json:"campaign,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +290,77 @@ func (x *OutboundMessage) GetPartition() uint32 {
 	return 0
 }
 
+func (x *OutboundMessage) GetCampaign() *CampaignRef {
+	if x != nil {
+		return x.Campaign
+	}
+	return nil
+}
+
+// CampaignRef names a recipient of a campaign.
+type CampaignRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the campaign.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// number of the recipient in the audience, from 0.
+	Recipient uint32 `protobuf:"varint,2,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// round of sending: 0, or that of a replay.
+	Round         uint32 `protobuf:"varint,3,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CampaignRef) Reset() {
+	*x = CampaignRef{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CampaignRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CampaignRef) ProtoMessage() {}
+
+func (x *CampaignRef) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CampaignRef.ProtoReflect.Descriptor instead.
+func (*CampaignRef) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CampaignRef) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CampaignRef) GetRecipient() uint32 {
+	if x != nil {
+		return x.Recipient
+	}
+	return 0
+}
+
+func (x *CampaignRef) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
 // SendRecord is the value of a key in the bucket sends. Key: <account>.<id>.
 type SendRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -319,7 +392,7 @@ type SendRecord struct {
 
 func (x *SendRecord) Reset() {
 	*x = SendRecord{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[1]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +404,7 @@ func (x *SendRecord) String() string {
 func (*SendRecord) ProtoMessage() {}
 
 func (x *SendRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[1]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +417,7 @@ func (x *SendRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRecord.ProtoReflect.Descriptor instead.
 func (*SendRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{1}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SendRecord) GetId() string {
@@ -452,7 +525,7 @@ type DeliveryAttempted struct {
 
 func (x *DeliveryAttempted) Reset() {
 	*x = DeliveryAttempted{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +537,7 @@ func (x *DeliveryAttempted) String() string {
 func (*DeliveryAttempted) ProtoMessage() {}
 
 func (x *DeliveryAttempted) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +550,7 @@ func (x *DeliveryAttempted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryAttempted.ProtoReflect.Descriptor instead.
 func (*DeliveryAttempted) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DeliveryAttempted) GetId() string {
@@ -561,14 +634,16 @@ type DeliverySettled struct {
 	// lane of the message.
 	Lane Lane `protobuf:"varint,9,opt,name=lane,proto3,enum=wxbus.sender.v1.Lane" json:"lane,omitempty"`
 	// at_unix_ms is when it was settled, Unix milliseconds.
-	AtUnixMs      int64 `protobuf:"varint,10,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	AtUnixMs int64 `protobuf:"varint,10,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// campaign that it belongs to; unset for single messages.
+	Campaign      *CampaignRef `protobuf:"bytes,20,opt,name=campaign,proto3" json:"campaign,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeliverySettled) Reset() {
 	*x = DeliverySettled{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +655,7 @@ func (x *DeliverySettled) String() string {
 func (*DeliverySettled) ProtoMessage() {}
 
 func (x *DeliverySettled) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +668,7 @@ func (x *DeliverySettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverySettled.ProtoReflect.Descriptor instead.
 func (*DeliverySettled) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DeliverySettled) GetId() string {
@@ -666,6 +741,13 @@ func (x *DeliverySettled) GetAtUnixMs() int64 {
 	return 0
 }
 
+func (x *DeliverySettled) GetCampaign() *CampaignRef {
+	if x != nil {
+		return x.Campaign
+	}
+	return nil
+}
+
 // GrantRecord is the value of a key in the bucket grants: what the fan's last actions allow.
 // Key: <account>.<openid>. Every change is a compare-and-set.
 type GrantRecord struct {
@@ -703,7 +785,7 @@ type GrantRecord struct {
 
 func (x *GrantRecord) Reset() {
 	*x = GrantRecord{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +797,7 @@ func (x *GrantRecord) String() string {
 func (*GrantRecord) ProtoMessage() {}
 
 func (x *GrantRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +810,7 @@ func (x *GrantRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRecord.ProtoReflect.Descriptor instead.
 func (*GrantRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GrantRecord) GetRemaining() int32 {
@@ -830,7 +912,7 @@ type PauseRecord struct {
 
 func (x *PauseRecord) Reset() {
 	*x = PauseRecord{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +924,7 @@ func (x *PauseRecord) String() string {
 func (*PauseRecord) ProtoMessage() {}
 
 func (x *PauseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +937,7 @@ func (x *PauseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
 func (*PauseRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PauseRecord) GetAccount() string {
@@ -904,7 +986,7 @@ var File_wxbus_sender_v1_sender_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\n" +
-	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\xcf\x02\n" +
+	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\x89\x03\n" +
 	"\x0fOutboundMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -918,7 +1000,12 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"ownerEpoch\x12(\n" +
 	"\x10accepted_unix_ms\x18\t \x01(\x03R\x0eacceptedUnixMs\x12\x1c\n" +
 	"\tpartition\x18\n" +
-	" \x01(\rR\tpartition\"\xee\x02\n" +
+	" \x01(\rR\tpartition\x128\n" +
+	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\"Q\n" +
+	"\vCampaignRef\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\trecipient\x18\x02 \x01(\rR\trecipient\x12\x14\n" +
+	"\x05round\x18\x03 \x01(\rR\x05round\"\xee\x02\n" +
 	"\n" +
 	"SendRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
@@ -942,7 +1029,7 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x17\n" +
 	"\atook_us\x18\a \x01(\x03R\x06tookUs\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\b \x01(\x03R\batUnixMs\"\xb2\x02\n" +
+	"at_unix_ms\x18\b \x01(\x03R\batUnixMs\"\xec\x02\n" +
 	"\x0fDeliverySettled\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -955,7 +1042,8 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x04lane\x18\t \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\n" +
-	" \x01(\x03R\batUnixMs\"\x90\x03\n" +
+	" \x01(\x03R\batUnixMs\x128\n" +
+	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\"\x90\x03\n" +
 	"\vGrantRecord\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12(\n" +
 	"\x10deadline_unix_ms\x18\x02 \x01(\x03R\x0edeadlineUnixMs\x12\x16\n" +
@@ -1007,29 +1095,32 @@ func file_wxbus_sender_v1_sender_events_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_sender_v1_sender_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_wxbus_sender_v1_sender_events_proto_goTypes = []any{
 	(Lane)(0),                 // 0: wxbus.sender.v1.Lane
 	(SendState)(0),            // 1: wxbus.sender.v1.SendState
 	(*OutboundMessage)(nil),   // 2: wxbus.sender.v1.OutboundMessage
-	(*SendRecord)(nil),        // 3: wxbus.sender.v1.SendRecord
-	(*DeliveryAttempted)(nil), // 4: wxbus.sender.v1.DeliveryAttempted
-	(*DeliverySettled)(nil),   // 5: wxbus.sender.v1.DeliverySettled
-	(*GrantRecord)(nil),       // 6: wxbus.sender.v1.GrantRecord
-	(*PauseRecord)(nil),       // 7: wxbus.sender.v1.PauseRecord
-	(*v1.Content)(nil),        // 8: wxbus.event.v1.Content
+	(*CampaignRef)(nil),       // 3: wxbus.sender.v1.CampaignRef
+	(*SendRecord)(nil),        // 4: wxbus.sender.v1.SendRecord
+	(*DeliveryAttempted)(nil), // 5: wxbus.sender.v1.DeliveryAttempted
+	(*DeliverySettled)(nil),   // 6: wxbus.sender.v1.DeliverySettled
+	(*GrantRecord)(nil),       // 7: wxbus.sender.v1.GrantRecord
+	(*PauseRecord)(nil),       // 8: wxbus.sender.v1.PauseRecord
+	(*v1.Content)(nil),        // 9: wxbus.event.v1.Content
 }
 var file_wxbus_sender_v1_sender_events_proto_depIdxs = []int32{
 	0, // 0: wxbus.sender.v1.OutboundMessage.lane:type_name -> wxbus.sender.v1.Lane
-	8, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
-	1, // 2: wxbus.sender.v1.SendRecord.state:type_name -> wxbus.sender.v1.SendState
-	1, // 3: wxbus.sender.v1.DeliverySettled.state:type_name -> wxbus.sender.v1.SendState
-	0, // 4: wxbus.sender.v1.DeliverySettled.lane:type_name -> wxbus.sender.v1.Lane
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	9, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
+	3, // 2: wxbus.sender.v1.OutboundMessage.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	1, // 3: wxbus.sender.v1.SendRecord.state:type_name -> wxbus.sender.v1.SendState
+	1, // 4: wxbus.sender.v1.DeliverySettled.state:type_name -> wxbus.sender.v1.SendState
+	0, // 5: wxbus.sender.v1.DeliverySettled.lane:type_name -> wxbus.sender.v1.Lane
+	3, // 6: wxbus.sender.v1.DeliverySettled.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_sender_events_proto_init() }
@@ -1043,7 +1134,7 @@ func file_wxbus_sender_v1_sender_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_sender_events_proto_rawDesc), len(file_wxbus_sender_v1_sender_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
