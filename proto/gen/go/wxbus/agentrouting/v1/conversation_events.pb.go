@@ -23,64 +23,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// OwnerKind is the kind of an owner.
-type OwnerKind int32
+// SignalKind is the kind of a DeskSignal.
+type SignalKind int32
 
 const (
-	// OWNER_KIND_UNSPECIFIED is never stored.
-	OwnerKind_OWNER_KIND_UNSPECIFIED OwnerKind = 0
-	// OWNER_KIND_BOT lets rules answer.
-	OwnerKind_OWNER_KIND_BOT OwnerKind = 1
-	// OWNER_KIND_QUEUE means that the fan waits for an agent.
-	OwnerKind_OWNER_KIND_QUEUE OwnerKind = 2
-	// OWNER_KIND_AGENT means that one of our agents talks to the fan.
-	OwnerKind_OWNER_KIND_AGENT OwnerKind = 3
-	// OWNER_KIND_NATIVE means that WeChat's own desk talks to the fan.
-	OwnerKind_OWNER_KIND_NATIVE OwnerKind = 4
+	// SIGNAL_KIND_UNSPECIFIED is never sent.
+	SignalKind_SIGNAL_KIND_UNSPECIFIED SignalKind = 0
+	// SIGNAL_KIND_TYPING means that the user writes a message.
+	SignalKind_SIGNAL_KIND_TYPING SignalKind = 1
+	// SIGNAL_KIND_VIEWING means that the user has the conversation open.
+	SignalKind_SIGNAL_KIND_VIEWING SignalKind = 2
+	// SIGNAL_KIND_GONE means that the user left it.
+	SignalKind_SIGNAL_KIND_GONE SignalKind = 3
 )
 
-// Enum value maps for OwnerKind.
+// Enum value maps for SignalKind.
 var (
-	OwnerKind_name = map[int32]string{
-		0: "OWNER_KIND_UNSPECIFIED",
-		1: "OWNER_KIND_BOT",
-		2: "OWNER_KIND_QUEUE",
-		3: "OWNER_KIND_AGENT",
-		4: "OWNER_KIND_NATIVE",
+	SignalKind_name = map[int32]string{
+		0: "SIGNAL_KIND_UNSPECIFIED",
+		1: "SIGNAL_KIND_TYPING",
+		2: "SIGNAL_KIND_VIEWING",
+		3: "SIGNAL_KIND_GONE",
 	}
-	OwnerKind_value = map[string]int32{
-		"OWNER_KIND_UNSPECIFIED": 0,
-		"OWNER_KIND_BOT":         1,
-		"OWNER_KIND_QUEUE":       2,
-		"OWNER_KIND_AGENT":       3,
-		"OWNER_KIND_NATIVE":      4,
+	SignalKind_value = map[string]int32{
+		"SIGNAL_KIND_UNSPECIFIED": 0,
+		"SIGNAL_KIND_TYPING":      1,
+		"SIGNAL_KIND_VIEWING":     2,
+		"SIGNAL_KIND_GONE":        3,
 	}
 )
 
-func (x OwnerKind) Enum() *OwnerKind {
-	p := new(OwnerKind)
+func (x SignalKind) Enum() *SignalKind {
+	p := new(SignalKind)
 	*p = x
 	return p
 }
 
-func (x OwnerKind) String() string {
+func (x SignalKind) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (OwnerKind) Descriptor() protoreflect.EnumDescriptor {
+func (SignalKind) Descriptor() protoreflect.EnumDescriptor {
 	return file_wxbus_agentrouting_v1_conversation_events_proto_enumTypes[0].Descriptor()
 }
 
-func (OwnerKind) Type() protoreflect.EnumType {
+func (SignalKind) Type() protoreflect.EnumType {
 	return &file_wxbus_agentrouting_v1_conversation_events_proto_enumTypes[0]
 }
 
-func (x OwnerKind) Number() protoreflect.EnumNumber {
+func (x SignalKind) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use OwnerKind.Descriptor instead.
-func (OwnerKind) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use SignalKind.Descriptor instead.
+func (SignalKind) EnumDescriptor() ([]byte, []int) {
 	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{0}
 }
 
@@ -178,79 +174,6 @@ func (x *OwnerChanged) GetAtUnixMs() int64 {
 	return 0
 }
 
-// Owner is who may talk to a fan. The epoch grows with every change.
-type Owner struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// kind of the owner.
-	Kind OwnerKind `protobuf:"varint,1,opt,name=kind,proto3,enum=wxbus.agentrouting.v1.OwnerKind" json:"kind,omitempty"`
-	// name of the queue or of the agent; the kf account for the native desk.
-	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// epoch of the ownership, from 1.
-	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// since_unix_ms is when it began, Unix milliseconds.
-	SinceUnixMs   int64 `protobuf:"varint,4,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Owner) Reset() {
-	*x = Owner{}
-	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Owner) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Owner) ProtoMessage() {}
-
-func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Owner.ProtoReflect.Descriptor instead.
-func (*Owner) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Owner) GetKind() OwnerKind {
-	if x != nil {
-		return x.Kind
-	}
-	return OwnerKind_OWNER_KIND_UNSPECIFIED
-}
-
-func (x *Owner) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Owner) GetEpoch() uint64 {
-	if x != nil {
-		return x.Epoch
-	}
-	return 0
-}
-
-func (x *Owner) GetSinceUnixMs() int64 {
-	if x != nil {
-		return x.SinceUnixMs
-	}
-	return 0
-}
-
 // OwnerRecord is the value of a key in the bucket owners. Key: <account>.<openid>.
 // Every change is a compare-and-set.
 type OwnerRecord struct {
@@ -281,7 +204,7 @@ type OwnerRecord struct {
 
 func (x *OwnerRecord) Reset() {
 	*x = OwnerRecord{}
-	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[2]
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -293,7 +216,7 @@ func (x *OwnerRecord) String() string {
 func (*OwnerRecord) ProtoMessage() {}
 
 func (x *OwnerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[2]
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -306,7 +229,7 @@ func (x *OwnerRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnerRecord.ProtoReflect.Descriptor instead.
 func (*OwnerRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *OwnerRecord) GetAccount() string {
@@ -390,7 +313,7 @@ type WaitingMessage struct {
 
 func (x *WaitingMessage) Reset() {
 	*x = WaitingMessage{}
-	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[3]
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +325,7 @@ func (x *WaitingMessage) String() string {
 func (*WaitingMessage) ProtoMessage() {}
 
 func (x *WaitingMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[3]
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +338,7 @@ func (x *WaitingMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitingMessage.ProtoReflect.Descriptor instead.
 func (*WaitingMessage) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WaitingMessage) GetEventId() string {
@@ -446,11 +369,749 @@ func (x *WaitingMessage) GetAtUnixMs() int64 {
 	return 0
 }
 
+// ConversationEvent is one numbered change of a conversation, for everybody who shows conversations. The value
+// of every message on the subject whose header Wxbus-Type is the full name of this message; OwnerChanged shares
+// the subject. A reader who resumes by the stream's sequence misses nothing. Written by agent-routing only, in the
+// order of number, each number once.
+//
+// Subject: wx.conv.<account>.<conversation>, stream CONVERSATIONS. Idempotency key:
+// <account>:<conversation>:<number>.
+type ConversationEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation that changed.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// number of the change within the conversation, from 1 without a gap.
+	Number uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// openid of the fan.
+	Openid string `protobuf:"bytes,4,opt,name=openid,proto3" json:"openid,omitempty"`
+	// at_unix_ms is when it changed, Unix milliseconds.
+	AtUnixMs int64 `protobuf:"varint,5,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// actor is the console user who did it, or "fan", "router", "timer", "rule", "wechat", "sender".
+	Actor string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
+	// trace_id of the request or the event that caused it, 32 hex characters; empty for timers.
+	TraceId string `protobuf:"bytes,7,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// group of the conversation after the change, so that a reader can filter.
+	Group string `protobuf:"bytes,8,opt,name=group,proto3" json:"group,omitempty"`
+	// agent of the conversation after the change, so that a reader can filter.
+	Agent string `protobuf:"bytes,9,opt,name=agent,proto3" json:"agent,omitempty"`
+	// event is what happened; exactly one is set.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*ConversationEvent_MessageAdded
+	//	*ConversationEvent_MessageStateChanged
+	//	*ConversationEvent_ConversationChanged
+	//	*ConversationEvent_NoteAdded
+	//	*ConversationEvent_FanChanged
+	//	*ConversationEvent_MediaChanged
+	Event         isConversationEvent_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConversationEvent) Reset() {
+	*x = ConversationEvent{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConversationEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConversationEvent) ProtoMessage() {}
+
+func (x *ConversationEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConversationEvent.ProtoReflect.Descriptor instead.
+func (*ConversationEvent) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ConversationEvent) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ConversationEvent) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *ConversationEvent) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ConversationEvent) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *ConversationEvent) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+func (x *ConversationEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ConversationEvent) GetTraceId() string {
+	if x != nil {
+		return x.TraceId
+	}
+	return ""
+}
+
+func (x *ConversationEvent) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ConversationEvent) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *ConversationEvent) GetEvent() isConversationEvent_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *ConversationEvent) GetMessageAdded() *MessageAdded {
+	if x != nil {
+		if x, ok := x.Event.(*ConversationEvent_MessageAdded); ok {
+			return x.MessageAdded
+		}
+	}
+	return nil
+}
+
+func (x *ConversationEvent) GetMessageStateChanged() *MessageStateChanged {
+	if x != nil {
+		if x, ok := x.Event.(*ConversationEvent_MessageStateChanged); ok {
+			return x.MessageStateChanged
+		}
+	}
+	return nil
+}
+
+func (x *ConversationEvent) GetConversationChanged() *ConversationChanged {
+	if x != nil {
+		if x, ok := x.Event.(*ConversationEvent_ConversationChanged); ok {
+			return x.ConversationChanged
+		}
+	}
+	return nil
+}
+
+func (x *ConversationEvent) GetNoteAdded() *NoteAdded {
+	if x != nil {
+		if x, ok := x.Event.(*ConversationEvent_NoteAdded); ok {
+			return x.NoteAdded
+		}
+	}
+	return nil
+}
+
+func (x *ConversationEvent) GetFanChanged() *FanChanged {
+	if x != nil {
+		if x, ok := x.Event.(*ConversationEvent_FanChanged); ok {
+			return x.FanChanged
+		}
+	}
+	return nil
+}
+
+func (x *ConversationEvent) GetMediaChanged() *MediaChanged {
+	if x != nil {
+		if x, ok := x.Event.(*ConversationEvent_MediaChanged); ok {
+			return x.MediaChanged
+		}
+	}
+	return nil
+}
+
+type isConversationEvent_Event interface {
+	isConversationEvent_Event()
+}
+
+type ConversationEvent_MessageAdded struct {
+	// message_added is a new entry of the timeline that the fan wrote or will read.
+	MessageAdded *MessageAdded `protobuf:"bytes,20,opt,name=message_added,json=messageAdded,proto3,oneof"`
+}
+
+type ConversationEvent_MessageStateChanged struct {
+	// message_state_changed says what became of a message to the fan.
+	MessageStateChanged *MessageStateChanged `protobuf:"bytes,21,opt,name=message_state_changed,json=messageStateChanged,proto3,oneof"`
+}
+
+type ConversationEvent_ConversationChanged struct {
+	// conversation_changed is a change of state, group, agent or timers.
+	ConversationChanged *ConversationChanged `protobuf:"bytes,22,opt,name=conversation_changed,json=conversationChanged,proto3,oneof"`
+}
+
+type ConversationEvent_NoteAdded struct {
+	// note_added is a note or a whisper.
+	NoteAdded *NoteAdded `protobuf:"bytes,23,opt,name=note_added,json=noteAdded,proto3,oneof"`
+}
+
+type ConversationEvent_FanChanged struct {
+	// fan_changed is a change of what is known of the fan.
+	FanChanged *FanChanged `protobuf:"bytes,24,opt,name=fan_changed,json=fanChanged,proto3,oneof"`
+}
+
+type ConversationEvent_MediaChanged struct {
+	// media_changed says that a file was kept or lost.
+	MediaChanged *MediaChanged `protobuf:"bytes,25,opt,name=media_changed,json=mediaChanged,proto3,oneof"`
+}
+
+func (*ConversationEvent_MessageAdded) isConversationEvent_Event() {}
+
+func (*ConversationEvent_MessageStateChanged) isConversationEvent_Event() {}
+
+func (*ConversationEvent_ConversationChanged) isConversationEvent_Event() {}
+
+func (*ConversationEvent_NoteAdded) isConversationEvent_Event() {}
+
+func (*ConversationEvent_FanChanged) isConversationEvent_Event() {}
+
+func (*ConversationEvent_MediaChanged) isConversationEvent_Event() {}
+
+// MessageAdded is a new message of or to the fan.
+type MessageAdded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message as it is now.
+	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// unanswered messages of the fan after it.
+	Unanswered    int32 `protobuf:"varint,2,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageAdded) Reset() {
+	*x = MessageAdded{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageAdded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageAdded) ProtoMessage() {}
+
+func (x *MessageAdded) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageAdded.ProtoReflect.Descriptor instead.
+func (*MessageAdded) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MessageAdded) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *MessageAdded) GetUnanswered() int32 {
+	if x != nil {
+		return x.Unanswered
+	}
+	return 0
+}
+
+// MessageStateChanged says what became of a message to the fan.
+type MessageStateChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// seq of the message in the timeline.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// state from now on.
+	State MessageState `protobuf:"varint,2,opt,name=state,proto3,enum=wxbus.agentrouting.v1.MessageState" json:"state,omitempty"`
+	// reason of a failure in a few words.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// errcode of WeChat; zero when it did not answer with one.
+	Errcode int32 `protobuf:"varint,4,opt,name=errcode,proto3" json:"errcode,omitempty"`
+	// send_id of the sender's record.
+	SendId        string `protobuf:"bytes,5,opt,name=send_id,json=sendId,proto3" json:"send_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageStateChanged) Reset() {
+	*x = MessageStateChanged{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageStateChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageStateChanged) ProtoMessage() {}
+
+func (x *MessageStateChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageStateChanged.ProtoReflect.Descriptor instead.
+func (*MessageStateChanged) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MessageStateChanged) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *MessageStateChanged) GetState() MessageState {
+	if x != nil {
+		return x.State
+	}
+	return MessageState_MESSAGE_STATE_UNSPECIFIED
+}
+
+func (x *MessageStateChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MessageStateChanged) GetErrcode() int32 {
+	if x != nil {
+		return x.Errcode
+	}
+	return 0
+}
+
+func (x *MessageStateChanged) GetSendId() string {
+	if x != nil {
+		return x.SendId
+	}
+	return ""
+}
+
+// ConversationChanged is a change of state, group, agent or timers.
+type ConversationChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// from is the state before.
+	From ConversationState `protobuf:"varint,1,opt,name=from,proto3,enum=wxbus.agentrouting.v1.ConversationState" json:"from,omitempty"`
+	// to is the state after.
+	To ConversationState `protobuf:"varint,2,opt,name=to,proto3,enum=wxbus.agentrouting.v1.ConversationState" json:"to,omitempty"`
+	// change in a word: opened, offered, assigned, accepted, declined, offer_expired, requeued, transferred, taken,
+	// taken_over, held, resumed, renewed, idle_warned, closed, reopened, left_message, watched, surveyed.
+	Change string `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
+	// reason in a few words.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// from_agent is the agent before.
+	FromAgent string `protobuf:"bytes,5,opt,name=from_agent,json=fromAgent,proto3" json:"from_agent,omitempty"`
+	// from_group is the group before.
+	FromGroup string `protobuf:"bytes,6,opt,name=from_group,json=fromGroup,proto3" json:"from_group,omitempty"`
+	// assignment explains a decision of the router; unset for other changes.
+	Assignment *Assignment `protobuf:"bytes,7,opt,name=assignment,proto3" json:"assignment,omitempty"`
+	// conversation after the change.
+	Conversation *Conversation `protobuf:"bytes,8,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// note that came with a transfer.
+	Note          string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConversationChanged) Reset() {
+	*x = ConversationChanged{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConversationChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConversationChanged) ProtoMessage() {}
+
+func (x *ConversationChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConversationChanged.ProtoReflect.Descriptor instead.
+func (*ConversationChanged) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ConversationChanged) GetFrom() ConversationState {
+	if x != nil {
+		return x.From
+	}
+	return ConversationState_CONVERSATION_STATE_UNSPECIFIED
+}
+
+func (x *ConversationChanged) GetTo() ConversationState {
+	if x != nil {
+		return x.To
+	}
+	return ConversationState_CONVERSATION_STATE_UNSPECIFIED
+}
+
+func (x *ConversationChanged) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ConversationChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ConversationChanged) GetFromAgent() string {
+	if x != nil {
+		return x.FromAgent
+	}
+	return ""
+}
+
+func (x *ConversationChanged) GetFromGroup() string {
+	if x != nil {
+		return x.FromGroup
+	}
+	return ""
+}
+
+func (x *ConversationChanged) GetAssignment() *Assignment {
+	if x != nil {
+		return x.Assignment
+	}
+	return nil
+}
+
+func (x *ConversationChanged) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *ConversationChanged) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// NoteAdded is a note or a whisper.
+type NoteAdded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message in the timeline; author_kind tells which of the two it is.
+	Message       *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoteAdded) Reset() {
+	*x = NoteAdded{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoteAdded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoteAdded) ProtoMessage() {}
+
+func (x *NoteAdded) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoteAdded.ProtoReflect.Descriptor instead.
+func (*NoteAdded) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NoteAdded) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// FanChanged is a change of what is known of the fan.
+type FanChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// fan after the change, without conversations.
+	Fan *Fan `protobuf:"bytes,1,opt,name=fan,proto3" json:"fan,omitempty"`
+	// change in a word: remark, tagged, untagged, profile, subscribed, unsubscribed, erased.
+	Change        string `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FanChanged) Reset() {
+	*x = FanChanged{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FanChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FanChanged) ProtoMessage() {}
+
+func (x *FanChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FanChanged.ProtoReflect.Descriptor instead.
+func (*FanChanged) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FanChanged) GetFan() *Fan {
+	if x != nil {
+		return x.Fan
+	}
+	return nil
+}
+
+func (x *FanChanged) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+// MediaChanged says that a file was kept or lost.
+type MediaChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// seq of the message in the timeline.
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// media as it is now.
+	Media         *Media `protobuf:"bytes,2,opt,name=media,proto3" json:"media,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MediaChanged) Reset() {
+	*x = MediaChanged{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MediaChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MediaChanged) ProtoMessage() {}
+
+func (x *MediaChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MediaChanged.ProtoReflect.Descriptor instead.
+func (*MediaChanged) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MediaChanged) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *MediaChanged) GetMedia() *Media {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
+// DeskSignal is what is worth knowing only now: it is published on core NATS and never stored.
+//
+// Subject: wxdesk.signal.<account>.<conversation>, in no stream.
+type DeskSignal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation that it is about.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor is the console user.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// kind is what the user does.
+	Kind SignalKind `protobuf:"varint,4,opt,name=kind,proto3,enum=wxbus.agentrouting.v1.SignalKind" json:"kind,omitempty"`
+	// at_unix_ms is when it was sent, Unix milliseconds; it is worth nothing 10 s later.
+	AtUnixMs      int64 `protobuf:"varint,5,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeskSignal) Reset() {
+	*x = DeskSignal{}
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeskSignal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeskSignal) ProtoMessage() {}
+
+func (x *DeskSignal) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeskSignal.ProtoReflect.Descriptor instead.
+func (*DeskSignal) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeskSignal) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *DeskSignal) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *DeskSignal) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DeskSignal) GetKind() SignalKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SignalKind_SIGNAL_KIND_UNSPECIFIED
+}
+
+func (x *DeskSignal) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
 var File_wxbus_agentrouting_v1_conversation_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_agentrouting_v1_conversation_events_proto_rawDesc = "" +
 	"\n" +
-	"/wxbus/agentrouting/v1/conversation_events.proto\x12\x15wxbus.agentrouting.v1\"\xce\x01\n" +
+	"/wxbus/agentrouting/v1/conversation_events.proto\x12\x15wxbus.agentrouting.v1\x1a(wxbus/agentrouting/v1/conversation.proto\"\xce\x01\n" +
 	"\fOwnerChanged\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\"\n" +
@@ -458,12 +1119,7 @@ const file_wxbus_agentrouting_v1_conversation_events_proto_rawDesc = "" +
 	"\x05owner\x18\x04 \x01(\v2\x1c.wxbus.agentrouting.v1.OwnerR\x05owner\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x06 \x01(\x03R\batUnixMs\"\x8b\x01\n" +
-	"\x05Owner\x124\n" +
-	"\x04kind\x18\x01 \x01(\x0e2 .wxbus.agentrouting.v1.OwnerKindR\x04kind\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\"\n" +
-	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\"\xf6\x02\n" +
+	"at_unix_ms\x18\x06 \x01(\x03R\batUnixMs\"\xf6\x02\n" +
 	"\vOwnerRecord\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x122\n" +
@@ -480,13 +1136,75 @@ const file_wxbus_agentrouting_v1_conversation_events_proto_rawDesc = "" +
 	"\bmsg_type\x18\x02 \x01(\tR\amsgType\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x04 \x01(\x03R\batUnixMs*~\n" +
-	"\tOwnerKind\x12\x1a\n" +
-	"\x16OWNER_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
-	"\x0eOWNER_KIND_BOT\x10\x01\x12\x14\n" +
-	"\x10OWNER_KIND_QUEUE\x10\x02\x12\x14\n" +
-	"\x10OWNER_KIND_AGENT\x10\x03\x12\x15\n" +
-	"\x11OWNER_KIND_NATIVE\x10\x04B\xf4\x01\n" +
+	"at_unix_ms\x18\x04 \x01(\x03R\batUnixMs\"\xe9\x05\n" +
+	"\x11ConversationEvent\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x16\n" +
+	"\x06openid\x18\x04 \x01(\tR\x06openid\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x05 \x01(\x03R\batUnixMs\x12\x14\n" +
+	"\x05actor\x18\x06 \x01(\tR\x05actor\x12\x19\n" +
+	"\btrace_id\x18\a \x01(\tR\atraceId\x12\x14\n" +
+	"\x05group\x18\b \x01(\tR\x05group\x12\x14\n" +
+	"\x05agent\x18\t \x01(\tR\x05agent\x12J\n" +
+	"\rmessage_added\x18\x14 \x01(\v2#.wxbus.agentrouting.v1.MessageAddedH\x00R\fmessageAdded\x12`\n" +
+	"\x15message_state_changed\x18\x15 \x01(\v2*.wxbus.agentrouting.v1.MessageStateChangedH\x00R\x13messageStateChanged\x12_\n" +
+	"\x14conversation_changed\x18\x16 \x01(\v2*.wxbus.agentrouting.v1.ConversationChangedH\x00R\x13conversationChanged\x12A\n" +
+	"\n" +
+	"note_added\x18\x17 \x01(\v2 .wxbus.agentrouting.v1.NoteAddedH\x00R\tnoteAdded\x12D\n" +
+	"\vfan_changed\x18\x18 \x01(\v2!.wxbus.agentrouting.v1.FanChangedH\x00R\n" +
+	"fanChanged\x12J\n" +
+	"\rmedia_changed\x18\x19 \x01(\v2#.wxbus.agentrouting.v1.MediaChangedH\x00R\fmediaChangedB\a\n" +
+	"\x05event\"h\n" +
+	"\fMessageAdded\x128\n" +
+	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\x12\x1e\n" +
+	"\n" +
+	"unanswered\x18\x02 \x01(\x05R\n" +
+	"unanswered\"\xad\x01\n" +
+	"\x13MessageStateChanged\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x129\n" +
+	"\x05state\x18\x02 \x01(\x0e2#.wxbus.agentrouting.v1.MessageStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
+	"\aerrcode\x18\x04 \x01(\x05R\aerrcode\x12\x17\n" +
+	"\asend_id\x18\x05 \x01(\tR\x06sendId\"\x9b\x03\n" +
+	"\x13ConversationChanged\x12<\n" +
+	"\x04from\x18\x01 \x01(\x0e2(.wxbus.agentrouting.v1.ConversationStateR\x04from\x128\n" +
+	"\x02to\x18\x02 \x01(\x0e2(.wxbus.agentrouting.v1.ConversationStateR\x02to\x12\x16\n" +
+	"\x06change\x18\x03 \x01(\tR\x06change\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"from_agent\x18\x05 \x01(\tR\tfromAgent\x12\x1d\n" +
+	"\n" +
+	"from_group\x18\x06 \x01(\tR\tfromGroup\x12A\n" +
+	"\n" +
+	"assignment\x18\a \x01(\v2!.wxbus.agentrouting.v1.AssignmentR\n" +
+	"assignment\x12G\n" +
+	"\fconversation\x18\b \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\x12\x12\n" +
+	"\x04note\x18\t \x01(\tR\x04note\"E\n" +
+	"\tNoteAdded\x128\n" +
+	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\"R\n" +
+	"\n" +
+	"FanChanged\x12,\n" +
+	"\x03fan\x18\x01 \x01(\v2\x1a.wxbus.agentrouting.v1.FanR\x03fan\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\"T\n" +
+	"\fMediaChanged\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x122\n" +
+	"\x05media\x18\x02 \x01(\v2\x1c.wxbus.agentrouting.v1.MediaR\x05media\"\xb5\x01\n" +
+	"\n" +
+	"DeskSignal\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x125\n" +
+	"\x04kind\x18\x04 \x01(\x0e2!.wxbus.agentrouting.v1.SignalKindR\x04kind\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x05 \x01(\x03R\batUnixMs*p\n" +
+	"\n" +
+	"SignalKind\x12\x1b\n" +
+	"\x17SIGNAL_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12SIGNAL_KIND_TYPING\x10\x01\x12\x17\n" +
+	"\x13SIGNAL_KIND_VIEWING\x10\x02\x12\x14\n" +
+	"\x10SIGNAL_KIND_GONE\x10\x03B\xf4\x01\n" +
 	"\x19com.wxbus.agentrouting.v1B\x17ConversationEventsProtoP\x01ZHgithub.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1;agentroutingv1\xa2\x02\x03WAX\xaa\x02\x15Wxbus.Agentrouting.V1\xca\x02\x15Wxbus\\Agentrouting\\V1\xe2\x02!Wxbus\\Agentrouting\\V1\\GPBMetadata\xea\x02\x17Wxbus::Agentrouting::V1b\x06proto3"
 
 var (
@@ -502,25 +1220,55 @@ func file_wxbus_agentrouting_v1_conversation_events_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_agentrouting_v1_conversation_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_wxbus_agentrouting_v1_conversation_events_proto_goTypes = []any{
-	(OwnerKind)(0),         // 0: wxbus.agentrouting.v1.OwnerKind
-	(*OwnerChanged)(nil),   // 1: wxbus.agentrouting.v1.OwnerChanged
-	(*Owner)(nil),          // 2: wxbus.agentrouting.v1.Owner
-	(*OwnerRecord)(nil),    // 3: wxbus.agentrouting.v1.OwnerRecord
-	(*WaitingMessage)(nil), // 4: wxbus.agentrouting.v1.WaitingMessage
+	(SignalKind)(0),             // 0: wxbus.agentrouting.v1.SignalKind
+	(*OwnerChanged)(nil),        // 1: wxbus.agentrouting.v1.OwnerChanged
+	(*OwnerRecord)(nil),         // 2: wxbus.agentrouting.v1.OwnerRecord
+	(*WaitingMessage)(nil),      // 3: wxbus.agentrouting.v1.WaitingMessage
+	(*ConversationEvent)(nil),   // 4: wxbus.agentrouting.v1.ConversationEvent
+	(*MessageAdded)(nil),        // 5: wxbus.agentrouting.v1.MessageAdded
+	(*MessageStateChanged)(nil), // 6: wxbus.agentrouting.v1.MessageStateChanged
+	(*ConversationChanged)(nil), // 7: wxbus.agentrouting.v1.ConversationChanged
+	(*NoteAdded)(nil),           // 8: wxbus.agentrouting.v1.NoteAdded
+	(*FanChanged)(nil),          // 9: wxbus.agentrouting.v1.FanChanged
+	(*MediaChanged)(nil),        // 10: wxbus.agentrouting.v1.MediaChanged
+	(*DeskSignal)(nil),          // 11: wxbus.agentrouting.v1.DeskSignal
+	(*Owner)(nil),               // 12: wxbus.agentrouting.v1.Owner
+	(*Message)(nil),             // 13: wxbus.agentrouting.v1.Message
+	(MessageState)(0),           // 14: wxbus.agentrouting.v1.MessageState
+	(ConversationState)(0),      // 15: wxbus.agentrouting.v1.ConversationState
+	(*Assignment)(nil),          // 16: wxbus.agentrouting.v1.Assignment
+	(*Conversation)(nil),        // 17: wxbus.agentrouting.v1.Conversation
+	(*Fan)(nil),                 // 18: wxbus.agentrouting.v1.Fan
+	(*Media)(nil),               // 19: wxbus.agentrouting.v1.Media
 }
 var file_wxbus_agentrouting_v1_conversation_events_proto_depIdxs = []int32{
-	2, // 0: wxbus.agentrouting.v1.OwnerChanged.owner:type_name -> wxbus.agentrouting.v1.Owner
-	0, // 1: wxbus.agentrouting.v1.Owner.kind:type_name -> wxbus.agentrouting.v1.OwnerKind
-	2, // 2: wxbus.agentrouting.v1.OwnerRecord.owner:type_name -> wxbus.agentrouting.v1.Owner
-	4, // 3: wxbus.agentrouting.v1.OwnerRecord.messages:type_name -> wxbus.agentrouting.v1.WaitingMessage
-	1, // 4: wxbus.agentrouting.v1.OwnerRecord.outbox:type_name -> wxbus.agentrouting.v1.OwnerChanged
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	12, // 0: wxbus.agentrouting.v1.OwnerChanged.owner:type_name -> wxbus.agentrouting.v1.Owner
+	12, // 1: wxbus.agentrouting.v1.OwnerRecord.owner:type_name -> wxbus.agentrouting.v1.Owner
+	3,  // 2: wxbus.agentrouting.v1.OwnerRecord.messages:type_name -> wxbus.agentrouting.v1.WaitingMessage
+	1,  // 3: wxbus.agentrouting.v1.OwnerRecord.outbox:type_name -> wxbus.agentrouting.v1.OwnerChanged
+	5,  // 4: wxbus.agentrouting.v1.ConversationEvent.message_added:type_name -> wxbus.agentrouting.v1.MessageAdded
+	6,  // 5: wxbus.agentrouting.v1.ConversationEvent.message_state_changed:type_name -> wxbus.agentrouting.v1.MessageStateChanged
+	7,  // 6: wxbus.agentrouting.v1.ConversationEvent.conversation_changed:type_name -> wxbus.agentrouting.v1.ConversationChanged
+	8,  // 7: wxbus.agentrouting.v1.ConversationEvent.note_added:type_name -> wxbus.agentrouting.v1.NoteAdded
+	9,  // 8: wxbus.agentrouting.v1.ConversationEvent.fan_changed:type_name -> wxbus.agentrouting.v1.FanChanged
+	10, // 9: wxbus.agentrouting.v1.ConversationEvent.media_changed:type_name -> wxbus.agentrouting.v1.MediaChanged
+	13, // 10: wxbus.agentrouting.v1.MessageAdded.message:type_name -> wxbus.agentrouting.v1.Message
+	14, // 11: wxbus.agentrouting.v1.MessageStateChanged.state:type_name -> wxbus.agentrouting.v1.MessageState
+	15, // 12: wxbus.agentrouting.v1.ConversationChanged.from:type_name -> wxbus.agentrouting.v1.ConversationState
+	15, // 13: wxbus.agentrouting.v1.ConversationChanged.to:type_name -> wxbus.agentrouting.v1.ConversationState
+	16, // 14: wxbus.agentrouting.v1.ConversationChanged.assignment:type_name -> wxbus.agentrouting.v1.Assignment
+	17, // 15: wxbus.agentrouting.v1.ConversationChanged.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	13, // 16: wxbus.agentrouting.v1.NoteAdded.message:type_name -> wxbus.agentrouting.v1.Message
+	18, // 17: wxbus.agentrouting.v1.FanChanged.fan:type_name -> wxbus.agentrouting.v1.Fan
+	19, // 18: wxbus.agentrouting.v1.MediaChanged.media:type_name -> wxbus.agentrouting.v1.Media
+	0,  // 19: wxbus.agentrouting.v1.DeskSignal.kind:type_name -> wxbus.agentrouting.v1.SignalKind
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_conversation_events_proto_init() }
@@ -528,13 +1276,22 @@ func file_wxbus_agentrouting_v1_conversation_events_proto_init() {
 	if File_wxbus_agentrouting_v1_conversation_events_proto != nil {
 		return
 	}
+	file_wxbus_agentrouting_v1_conversation_proto_init()
+	file_wxbus_agentrouting_v1_conversation_events_proto_msgTypes[3].OneofWrappers = []any{
+		(*ConversationEvent_MessageAdded)(nil),
+		(*ConversationEvent_MessageStateChanged)(nil),
+		(*ConversationEvent_ConversationChanged)(nil),
+		(*ConversationEvent_NoteAdded)(nil),
+		(*ConversationEvent_FanChanged)(nil),
+		(*ConversationEvent_MediaChanged)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_conversation_events_proto_rawDesc), len(file_wxbus_agentrouting_v1_conversation_events_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -369,7 +369,9 @@ type AcceptRequest struct {
 	// openid of the fan.
 	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
 	// agent who accepts.
-	Agent         string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	Agent string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	// conversation to accept; the fan's open one when empty.
+	Conversation  string `protobuf:"bytes,4,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,11 +427,20 @@ func (x *AcceptRequest) GetAgent() string {
 	return ""
 }
 
+func (x *AcceptRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
 // AcceptResponse is the response of Accept.
 type AcceptResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// record of the fan now.
-	Record        *OwnerRecord `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	Record *OwnerRecord `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +482,13 @@ func (x *AcceptResponse) GetRecord() *OwnerRecord {
 	return nil
 }
 
+func (x *AcceptResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
 // ReplyRequest is the request of Reply.
 type ReplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -484,8 +502,15 @@ type ReplyRequest struct {
 	Content *v1.Content `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
 	// idempotency_key of the agent's message.
 	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// conversation to answer; the fan's open one when empty.
+	Conversation string `protobuf:"bytes,6,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// expected_last_seq is the newest entry of the timeline that the agent has seen. When newer ones of the fan or of
+	// other agents exist, nothing is sent: ABORTED, with ReplyCollision in the details. Zero sends anyway.
+	ExpectedLastSeq uint64 `protobuf:"varint,7,opt,name=expected_last_seq,json=expectedLastSeq,proto3" json:"expected_last_seq,omitempty"`
+	// kf_account shows the fan the name of that native agent; optional.
+	KfAccount     string `protobuf:"bytes,8,opt,name=kf_account,json=kfAccount,proto3" json:"kf_account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplyRequest) Reset() {
@@ -553,13 +578,40 @@ func (x *ReplyRequest) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *ReplyRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *ReplyRequest) GetExpectedLastSeq() uint64 {
+	if x != nil {
+		return x.ExpectedLastSeq
+	}
+	return 0
+}
+
+func (x *ReplyRequest) GetKfAccount() string {
+	if x != nil {
+		return x.KfAccount
+	}
+	return ""
+}
+
 // ReplyResponse is the response of Reply.
 type ReplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// send_id of the message.
 	SendId string `protobuf:"bytes,1,opt,name=send_id,json=sendId,proto3" json:"send_id,omitempty"`
 	// record of the fan now.
-	Record        *OwnerRecord `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
+	Record *OwnerRecord `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
+	// message in the timeline; its state follows as events.
+	Message *Message `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// conversation after the change.
+	Conversation *Conversation `protobuf:"bytes,4,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// replayed is true when the idempotency key was known: nothing was sent again.
+	Replayed      bool `protobuf:"varint,5,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -608,6 +660,27 @@ func (x *ReplyResponse) GetRecord() *OwnerRecord {
 	return nil
 }
 
+func (x *ReplyResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ReplyResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *ReplyResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
 // CloseRequest is the request of Close.
 type CloseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -616,7 +689,13 @@ type CloseRequest struct {
 	// openid of the fan.
 	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
 	// agent who closes; anybody may close a waiting fan.
-	Agent         string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	Agent string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	// conversation to close; the fan's open one when empty.
+	Conversation string `protobuf:"bytes,4,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// reason in a few words; optional.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// no_survey leaves the survey out this time.
+	NoSurvey      bool `protobuf:"varint,6,opt,name=no_survey,json=noSurvey,proto3" json:"no_survey,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -672,11 +751,34 @@ func (x *CloseRequest) GetAgent() string {
 	return ""
 }
 
+func (x *CloseRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *CloseRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CloseRequest) GetNoSurvey() bool {
+	if x != nil {
+		return x.NoSurvey
+	}
+	return false
+}
+
 // CloseResponse is the response of Close.
 type CloseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// record of the fan now.
-	Record        *OwnerRecord `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	Record *OwnerRecord `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -718,11 +820,2848 @@ func (x *CloseResponse) GetRecord() *OwnerRecord {
 	return nil
 }
 
+func (x *CloseResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// ReplyCollision is in the details of ABORTED when a reply was held back because others wrote in between.
+type ReplyCollision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// messages that came in between, oldest first, at most 20.
+	Messages []*Message `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// last_seq to expect when sending anyway.
+	LastSeq       uint64 `protobuf:"varint,2,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplyCollision) Reset() {
+	*x = ReplyCollision{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplyCollision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplyCollision) ProtoMessage() {}
+
+func (x *ReplyCollision) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplyCollision.ProtoReflect.Descriptor instead.
+func (*ReplyCollision) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReplyCollision) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ReplyCollision) GetLastSeq() uint64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+// ListConversationsRequest is the request of ListConversations. Empty fields do not filter.
+type ListConversationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// states to list; every open state when empty.
+	States []ConversationState `protobuf:"varint,1,rep,packed,name=states,proto3,enum=wxbus.agentrouting.v1.ConversationState" json:"states,omitempty"`
+	// account to list.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// group to list.
+	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// agent whose conversations to list.
+	Agent string `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
+	// mine lists those of the caller (metadata wxbus-actor); agent is ignored.
+	Mine bool `protobuf:"varint,5,opt,name=mine,proto3" json:"mine,omitempty"`
+	// openid lists the conversations of one fan; account is required then.
+	Openid string `protobuf:"bytes,6,opt,name=openid,proto3" json:"openid,omitempty"`
+	// page_size of 1 to 200; 50 when zero.
+	PageSize int32 `protobuf:"varint,7,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token of the last answer; empty for the first page.
+	PageToken     string `protobuf:"bytes,8,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConversationsRequest) Reset() {
+	*x = ListConversationsRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConversationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConversationsRequest) ProtoMessage() {}
+
+func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConversationsRequest.ProtoReflect.Descriptor instead.
+func (*ListConversationsRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListConversationsRequest) GetStates() []ConversationState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListConversationsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListConversationsRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ListConversationsRequest) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *ListConversationsRequest) GetMine() bool {
+	if x != nil {
+		return x.Mine
+	}
+	return false
+}
+
+func (x *ListConversationsRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *ListConversationsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListConversationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListConversationsResponse is the response of ListConversations.
+type ListConversationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversations of the page.
+	Conversations []*Conversation `protobuf:"bytes,1,rep,name=conversations,proto3" json:"conversations,omitempty"`
+	// next_page_token for the next page; empty when this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// total that match, over all pages.
+	Total int32 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	// stream_sequence of CONVERSATIONS that was already published when the page was read: follow from the next one.
+	StreamSequence uint64 `protobuf:"varint,4,opt,name=stream_sequence,json=streamSequence,proto3" json:"stream_sequence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ListConversationsResponse) Reset() {
+	*x = ListConversationsResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConversationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConversationsResponse) ProtoMessage() {}
+
+func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConversationsResponse.ProtoReflect.Descriptor instead.
+func (*ListConversationsResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListConversationsResponse) GetConversations() []*Conversation {
+	if x != nil {
+		return x.Conversations
+	}
+	return nil
+}
+
+func (x *ListConversationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListConversationsResponse) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ListConversationsResponse) GetStreamSequence() uint64 {
+	if x != nil {
+		return x.StreamSequence
+	}
+	return 0
+}
+
+// ListQueueRequest is the request of ListQueue. Empty fields do not filter.
+type ListQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group to list.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// account to list.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// limit of rows of each list, 1 to 500; 100 when zero.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueueRequest) Reset() {
+	*x = ListQueueRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueRequest) ProtoMessage() {}
+
+func (x *ListQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueRequest.ProtoReflect.Descriptor instead.
+func (*ListQueueRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListQueueRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ListQueueRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListQueueRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ListQueueResponse is the response of ListQueue.
+type ListQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// waiting are those who wait or were offered, the longest waiting first.
+	Waiting []*Conversation `protobuf:"bytes,1,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	// waiting_total also beyond the limit.
+	WaitingTotal int32 `protobuf:"varint,2,opt,name=waiting_total,json=waitingTotal,proto3" json:"waiting_total,omitempty"`
+	// left_message are those who left a message, the oldest first.
+	LeftMessage []*Conversation `protobuf:"bytes,3,rep,name=left_message,json=leftMessage,proto3" json:"left_message,omitempty"`
+	// left_message_total also beyond the limit.
+	LeftMessageTotal int32 `protobuf:"varint,4,opt,name=left_message_total,json=leftMessageTotal,proto3" json:"left_message_total,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListQueueResponse) Reset() {
+	*x = ListQueueResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueResponse) ProtoMessage() {}
+
+func (x *ListQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueResponse.ProtoReflect.Descriptor instead.
+func (*ListQueueResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListQueueResponse) GetWaiting() []*Conversation {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *ListQueueResponse) GetWaitingTotal() int32 {
+	if x != nil {
+		return x.WaitingTotal
+	}
+	return 0
+}
+
+func (x *ListQueueResponse) GetLeftMessage() []*Conversation {
+	if x != nil {
+		return x.LeftMessage
+	}
+	return nil
+}
+
+func (x *ListQueueResponse) GetLeftMessageTotal() int32 {
+	if x != nil {
+		return x.LeftMessageTotal
+	}
+	return 0
+}
+
+// GetConversationRequest is the request of GetConversation.
+type GetConversationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConversationRequest) Reset() {
+	*x = GetConversationRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConversationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConversationRequest) ProtoMessage() {}
+
+func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConversationRequest.ProtoReflect.Descriptor instead.
+func (*GetConversationRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetConversationRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *GetConversationRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *GetConversationRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// GetConversationResponse is the response of GetConversation.
+type GetConversationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation now.
+	Conversation *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// fan of the conversation.
+	Fan *Fan `protobuf:"bytes,2,opt,name=fan,proto3" json:"fan,omitempty"`
+	// changes of the conversation, oldest first, at most 500.
+	Changes       []*ConversationEvent `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConversationResponse) Reset() {
+	*x = GetConversationResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConversationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConversationResponse) ProtoMessage() {}
+
+func (x *GetConversationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConversationResponse.ProtoReflect.Descriptor instead.
+func (*GetConversationResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetConversationResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+func (x *GetConversationResponse) GetFan() *Fan {
+	if x != nil {
+		return x.Fan
+	}
+	return nil
+}
+
+func (x *GetConversationResponse) GetChanges() []*ConversationEvent {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// ListMessagesRequest is the request of ListMessages. Without before_seq and after_seq: the newest page.
+type ListMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of the fan; empty when conversation is set.
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// conversation to restrict the page to; the whole timeline of the fan when empty.
+	Conversation string `protobuf:"bytes,3,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// before_seq returns the entries just before this one.
+	BeforeSeq uint64 `protobuf:"varint,4,opt,name=before_seq,json=beforeSeq,proto3" json:"before_seq,omitempty"`
+	// after_seq returns the entries just after this one.
+	AfterSeq uint64 `protobuf:"varint,5,opt,name=after_seq,json=afterSeq,proto3" json:"after_seq,omitempty"`
+	// limit of entries, 1 to 200; 50 when zero.
+	Limit int32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// whole_timeline with conversation set returns the timeline of that conversation's fan.
+	WholeTimeline bool `protobuf:"varint,7,opt,name=whole_timeline,json=wholeTimeline,proto3" json:"whole_timeline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMessagesRequest) Reset() {
+	*x = ListMessagesRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMessagesRequest) ProtoMessage() {}
+
+func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
+func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListMessagesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListMessagesRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *ListMessagesRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *ListMessagesRequest) GetBeforeSeq() uint64 {
+	if x != nil {
+		return x.BeforeSeq
+	}
+	return 0
+}
+
+func (x *ListMessagesRequest) GetAfterSeq() uint64 {
+	if x != nil {
+		return x.AfterSeq
+	}
+	return 0
+}
+
+func (x *ListMessagesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListMessagesRequest) GetWholeTimeline() bool {
+	if x != nil {
+		return x.WholeTimeline
+	}
+	return false
+}
+
+// ListMessagesResponse is the response of ListMessages.
+type ListMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// messages, oldest first.
+	Messages []*Message `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// more is true when there are further entries in the direction that was asked for.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMessagesResponse) Reset() {
+	*x = ListMessagesResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMessagesResponse) ProtoMessage() {}
+
+func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
+func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListMessagesResponse) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ListMessagesResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// SearchRequest is the request of Search.
+type SearchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// query of 1 to 100 characters; words apart by spaces must all be in one message. Width and case do not matter.
+	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
+	// account to search; every account when empty.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of one fan; account is required then.
+	Openid string `protobuf:"bytes,3,opt,name=openid,proto3" json:"openid,omitempty"`
+	// agent who wrote it; everybody when empty.
+	Agent string `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
+	// from_unix_ms of the first moment; zero for no bound.
+	FromUnixMs int64 `protobuf:"varint,5,opt,name=from_unix_ms,json=fromUnixMs,proto3" json:"from_unix_ms,omitempty"`
+	// to_unix_ms of the moment after the last; zero for no bound.
+	ToUnixMs int64 `protobuf:"varint,6,opt,name=to_unix_ms,json=toUnixMs,proto3" json:"to_unix_ms,omitempty"`
+	// page_size of 1 to 100; 20 when zero.
+	PageSize int32 `protobuf:"varint,7,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token of the last answer.
+	PageToken     string `protobuf:"bytes,8,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchRequest) Reset() {
+	*x = SearchRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchRequest) ProtoMessage() {}
+
+func (x *SearchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
+func (*SearchRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SearchRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *SearchRequest) GetFromUnixMs() int64 {
+	if x != nil {
+		return x.FromUnixMs
+	}
+	return 0
+}
+
+func (x *SearchRequest) GetToUnixMs() int64 {
+	if x != nil {
+		return x.ToUnixMs
+	}
+	return 0
+}
+
+func (x *SearchRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *SearchRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// SearchResponse is the response of Search.
+type SearchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// hits of the page.
+	Hits []*SearchHit `protobuf:"bytes,1,rep,name=hits,proto3" json:"hits,omitempty"`
+	// next_page_token for the next page; empty when this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchResponse) Reset() {
+	*x = SearchResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchResponse) ProtoMessage() {}
+
+func (x *SearchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
+func (*SearchResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *SearchResponse) GetHits() []*SearchHit {
+	if x != nil {
+		return x.Hits
+	}
+	return nil
+}
+
+func (x *SearchResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// SearchHit is one message that was found.
+type SearchHit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message that contains the words.
+	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// fan_name of its fan.
+	FanName string `protobuf:"bytes,2,opt,name=fan_name,json=fanName,proto3" json:"fan_name,omitempty"`
+	// pattern_seed of its fan.
+	PatternSeed   string `protobuf:"bytes,3,opt,name=pattern_seed,json=patternSeed,proto3" json:"pattern_seed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchHit) Reset() {
+	*x = SearchHit{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchHit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchHit) ProtoMessage() {}
+
+func (x *SearchHit) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchHit.ProtoReflect.Descriptor instead.
+func (*SearchHit) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SearchHit) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *SearchHit) GetFanName() string {
+	if x != nil {
+		return x.FanName
+	}
+	return ""
+}
+
+func (x *SearchHit) GetPatternSeed() string {
+	if x != nil {
+		return x.PatternSeed
+	}
+	return ""
+}
+
+// DeclineRequest is the request of Decline.
+type DeclineRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// reason in a few words; optional.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclineRequest) Reset() {
+	*x = DeclineRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclineRequest) ProtoMessage() {}
+
+func (x *DeclineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclineRequest.ProtoReflect.Descriptor instead.
+func (*DeclineRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeclineRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *DeclineRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *DeclineRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DeclineRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DeclineResponse is the response of Decline.
+type DeclineResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclineResponse) Reset() {
+	*x = DeclineResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclineResponse) ProtoMessage() {}
+
+func (x *DeclineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclineResponse.ProtoReflect.Descriptor instead.
+func (*DeclineResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *DeclineResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// TakeRequest is the request of Take.
+type TakeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeRequest) Reset() {
+	*x = TakeRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeRequest) ProtoMessage() {}
+
+func (x *TakeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
+func (*TakeRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *TakeRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *TakeRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *TakeRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// TakeResponse is the response of Take.
+type TakeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeResponse) Reset() {
+	*x = TakeResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeResponse) ProtoMessage() {}
+
+func (x *TakeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
+func (*TakeResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *TakeResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// TakeOverRequest is the request of TakeOver.
+type TakeOverRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// reason in a few words; optional.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeOverRequest) Reset() {
+	*x = TakeOverRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeOverRequest) ProtoMessage() {}
+
+func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeOverRequest.ProtoReflect.Descriptor instead.
+func (*TakeOverRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *TakeOverRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *TakeOverRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *TakeOverRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *TakeOverRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// TakeOverResponse is the response of TakeOver.
+type TakeOverResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeOverResponse) Reset() {
+	*x = TakeOverResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeOverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeOverResponse) ProtoMessage() {}
+
+func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeOverResponse.ProtoReflect.Descriptor instead.
+func (*TakeOverResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *TakeOverResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// AddNoteRequest is the request of AddNote.
+type AddNoteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// text of 1 to 4000 characters.
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	// idempotency_key of the client's own id of the note.
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *AddNoteRequest) Reset() {
+	*x = AddNoteRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddNoteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddNoteRequest) ProtoMessage() {}
+
+func (x *AddNoteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddNoteRequest.ProtoReflect.Descriptor instead.
+func (*AddNoteRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *AddNoteRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AddNoteRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *AddNoteRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AddNoteRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *AddNoteRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// AddNoteResponse is the response of AddNote.
+type AddNoteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message in the timeline.
+	Message       *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddNoteResponse) Reset() {
+	*x = AddNoteResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddNoteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddNoteResponse) ProtoMessage() {}
+
+func (x *AddNoteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddNoteResponse.ProtoReflect.Descriptor instead.
+func (*AddNoteResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AddNoteResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// WhisperRequest is the request of Whisper.
+type WhisperRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// text of 1 to 4000 characters.
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	// idempotency_key of the client's own id of the note.
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *WhisperRequest) Reset() {
+	*x = WhisperRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhisperRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhisperRequest) ProtoMessage() {}
+
+func (x *WhisperRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhisperRequest.ProtoReflect.Descriptor instead.
+func (*WhisperRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *WhisperRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *WhisperRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *WhisperRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *WhisperRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *WhisperRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// WhisperResponse is the response of Whisper.
+type WhisperResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message in the timeline.
+	Message       *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhisperResponse) Reset() {
+	*x = WhisperResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhisperResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhisperResponse) ProtoMessage() {}
+
+func (x *WhisperResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhisperResponse.ProtoReflect.Descriptor instead.
+func (*WhisperResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *WhisperResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// WatchRequest is the request of Watch.
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// after_number of the last change that the caller knows; zero for all.
+	AfterNumber   uint64 `protobuf:"varint,4,opt,name=after_number,json=afterNumber,proto3" json:"after_number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *WatchRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetAfterNumber() uint64 {
+	if x != nil {
+		return x.AfterNumber
+	}
+	return 0
+}
+
+// WatchResponse is the response of Watch.
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// event of the conversation.
+	Event         *ConversationEvent `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *WatchResponse) GetEvent() *ConversationEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// TransferRequest is the request of Transfer.
+type TransferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// to says who gets it; exactly one is set.
+	//
+	// Types that are valid to be assigned to To:
+	//
+	//	*TransferRequest_ToAgent
+	//	*TransferRequest_ToGroup
+	To isTransferRequest_To `protobuf_oneof:"to"`
+	// note for the next agent; optional.
+	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferRequest) Reset() {
+	*x = TransferRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferRequest) ProtoMessage() {}
+
+func (x *TransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
+func (*TransferRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *TransferRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetTo() isTransferRequest_To {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *TransferRequest) GetToAgent() string {
+	if x != nil {
+		if x, ok := x.To.(*TransferRequest_ToAgent); ok {
+			return x.ToAgent
+		}
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetToGroup() string {
+	if x != nil {
+		if x, ok := x.To.(*TransferRequest_ToGroup); ok {
+			return x.ToGroup
+		}
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+type isTransferRequest_To interface {
+	isTransferRequest_To()
+}
+
+type TransferRequest_ToAgent struct {
+	// to_agent by id.
+	ToAgent string `protobuf:"bytes,4,opt,name=to_agent,json=toAgent,proto3,oneof"`
+}
+
+type TransferRequest_ToGroup struct {
+	// to_group by id.
+	ToGroup string `protobuf:"bytes,5,opt,name=to_group,json=toGroup,proto3,oneof"`
+}
+
+func (*TransferRequest_ToAgent) isTransferRequest_To() {}
+
+func (*TransferRequest_ToGroup) isTransferRequest_To() {}
+
+// TransferResponse is the response of Transfer.
+type TransferResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferResponse) Reset() {
+	*x = TransferResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferResponse) ProtoMessage() {}
+
+func (x *TransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
+func (*TransferResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *TransferResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// HoldRequest is the request of Hold.
+type HoldRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// until_unix_ms brings it back at that time, Unix milliseconds; zero waits for the fan's next message.
+	UntilUnixMs int64 `protobuf:"varint,4,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"`
+	// reason in a few words; optional.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldRequest) Reset() {
+	*x = HoldRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldRequest) ProtoMessage() {}
+
+func (x *HoldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
+func (*HoldRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *HoldRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *HoldRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *HoldRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *HoldRequest) GetUntilUnixMs() int64 {
+	if x != nil {
+		return x.UntilUnixMs
+	}
+	return 0
+}
+
+func (x *HoldRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// HoldResponse is the response of Hold.
+type HoldResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldResponse) Reset() {
+	*x = HoldResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldResponse) ProtoMessage() {}
+
+func (x *HoldResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
+func (*HoldResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *HoldResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// UnholdRequest is the request of Unhold.
+type UnholdRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnholdRequest) Reset() {
+	*x = UnholdRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnholdRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnholdRequest) ProtoMessage() {}
+
+func (x *UnholdRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnholdRequest.ProtoReflect.Descriptor instead.
+func (*UnholdRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *UnholdRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *UnholdRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *UnholdRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// UnholdResponse is the response of Unhold.
+type UnholdResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnholdResponse) Reset() {
+	*x = UnholdResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnholdResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnholdResponse) ProtoMessage() {}
+
+func (x *UnholdResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnholdResponse.ProtoReflect.Descriptor instead.
+func (*UnholdResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *UnholdResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// ReopenRequest is the request of Reopen.
+type ReopenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReopenRequest) Reset() {
+	*x = ReopenRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReopenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReopenRequest) ProtoMessage() {}
+
+func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReopenRequest.ProtoReflect.Descriptor instead.
+func (*ReopenRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ReopenRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ReopenRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *ReopenRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// ReopenResponse is the response of Reopen.
+type ReopenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReopenResponse) Reset() {
+	*x = ReopenResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReopenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReopenResponse) ProtoMessage() {}
+
+func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReopenResponse.ProtoReflect.Descriptor instead.
+func (*ReopenResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ReopenResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// RenewRequest is the request of Renew.
+type RenewRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RenewRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// RenewResponse is the response of Renew.
+type RenewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// conversation after the change.
+	Conversation  *Conversation `protobuf:"bytes,1,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RenewResponse) GetConversation() *Conversation {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
+// SetTypingRequest is the request of SetTyping.
+type SetTypingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// kind of the signal.
+	Kind          SignalKind `protobuf:"varint,4,opt,name=kind,proto3,enum=wxbus.agentrouting.v1.SignalKind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTypingRequest) Reset() {
+	*x = SetTypingRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTypingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTypingRequest) ProtoMessage() {}
+
+func (x *SetTypingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTypingRequest.ProtoReflect.Descriptor instead.
+func (*SetTypingRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *SetTypingRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SetTypingRequest) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *SetTypingRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *SetTypingRequest) GetKind() SignalKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SignalKind_SIGNAL_KIND_UNSPECIFIED
+}
+
+// SetTypingResponse is the response of SetTyping.
+type SetTypingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTypingResponse) Reset() {
+	*x = SetTypingResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTypingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTypingResponse) ProtoMessage() {}
+
+func (x *SetTypingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTypingResponse.ProtoReflect.Descriptor instead.
+func (*SetTypingResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{47}
+}
+
+// GetFanRequest is the request of GetFan.
+type GetFanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of the fan.
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// refresh asks WeChat for unionid, language and remark first.
+	Refresh       bool `protobuf:"varint,3,opt,name=refresh,proto3" json:"refresh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFanRequest) Reset() {
+	*x = GetFanRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFanRequest) ProtoMessage() {}
+
+func (x *GetFanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFanRequest.ProtoReflect.Descriptor instead.
+func (*GetFanRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GetFanRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *GetFanRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *GetFanRequest) GetRefresh() bool {
+	if x != nil {
+		return x.Refresh
+	}
+	return false
+}
+
+// GetFanResponse is the response of GetFan.
+type GetFanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// fan now.
+	Fan           *Fan `protobuf:"bytes,1,opt,name=fan,proto3" json:"fan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFanResponse) Reset() {
+	*x = GetFanResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFanResponse) ProtoMessage() {}
+
+func (x *GetFanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFanResponse.ProtoReflect.Descriptor instead.
+func (*GetFanResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *GetFanResponse) GetFan() *Fan {
+	if x != nil {
+		return x.Fan
+	}
+	return nil
+}
+
+// RenameFanRequest is the request of RenameFan.
+type RenameFanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of the fan.
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// remark of at most 30 characters.
+	Remark string `protobuf:"bytes,3,opt,name=remark,proto3" json:"remark,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor         string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameFanRequest) Reset() {
+	*x = RenameFanRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameFanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameFanRequest) ProtoMessage() {}
+
+func (x *RenameFanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameFanRequest.ProtoReflect.Descriptor instead.
+func (*RenameFanRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *RenameFanRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *RenameFanRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *RenameFanRequest) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
+}
+
+func (x *RenameFanRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// RenameFanResponse is the response of RenameFan.
+type RenameFanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// fan now.
+	Fan           *Fan `protobuf:"bytes,1,opt,name=fan,proto3" json:"fan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameFanResponse) Reset() {
+	*x = RenameFanResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameFanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameFanResponse) ProtoMessage() {}
+
+func (x *RenameFanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameFanResponse.ProtoReflect.Descriptor instead.
+func (*RenameFanResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *RenameFanResponse) GetFan() *Fan {
+	if x != nil {
+		return x.Fan
+	}
+	return nil
+}
+
+// TagFanRequest is the request of TagFan.
+type TagFanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of the fan.
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// add these tags, each of 1 to 30 characters.
+	Add []string `protobuf:"bytes,3,rep,name=add,proto3" json:"add,omitempty"`
+	// remove these tags.
+	Remove []string `protobuf:"bytes,4,rep,name=remove,proto3" json:"remove,omitempty"`
+	// actor who does it; the metadata wxbus-actor wins.
+	Actor         string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagFanRequest) Reset() {
+	*x = TagFanRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagFanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagFanRequest) ProtoMessage() {}
+
+func (x *TagFanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagFanRequest.ProtoReflect.Descriptor instead.
+func (*TagFanRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *TagFanRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *TagFanRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *TagFanRequest) GetAdd() []string {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *TagFanRequest) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+func (x *TagFanRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// TagFanResponse is the response of TagFan.
+type TagFanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// fan now.
+	Fan           *Fan `protobuf:"bytes,1,opt,name=fan,proto3" json:"fan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagFanResponse) Reset() {
+	*x = TagFanResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagFanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagFanResponse) ProtoMessage() {}
+
+func (x *TagFanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagFanResponse.ProtoReflect.Descriptor instead.
+func (*TagFanResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *TagFanResponse) GetFan() *Fan {
+	if x != nil {
+		return x.Fan
+	}
+	return nil
+}
+
+// GetMediaRequest is the request of GetMedia.
+type GetMediaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// id of the file, Media.id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// playable returns the version for browsers when there is one.
+	Playable      bool `protobuf:"varint,3,opt,name=playable,proto3" json:"playable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMediaRequest) Reset() {
+	*x = GetMediaRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMediaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMediaRequest) ProtoMessage() {}
+
+func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMediaRequest.ProtoReflect.Descriptor instead.
+func (*GetMediaRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetMediaRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *GetMediaRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetMediaRequest) GetPlayable() bool {
+	if x != nil {
+		return x.Playable
+	}
+	return false
+}
+
+// GetMediaResponse is one piece of a file.
+type GetMediaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// content_type of the file; in the first piece only.
+	ContentType string `protobuf:"bytes,1,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// size of the file in bytes; in the first piece only.
+	Size int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// data of the piece, at most 256 KiB.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMediaResponse) Reset() {
+	*x = GetMediaResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMediaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMediaResponse) ProtoMessage() {}
+
+func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMediaResponse.ProtoReflect.Descriptor instead.
+func (*GetMediaResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *GetMediaResponse) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *GetMediaResponse) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *GetMediaResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_wxbus_agentrouting_v1_conversation_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\n" +
-	"0wxbus/agentrouting/v1/conversation_service.proto\x12\x15wxbus.agentrouting.v1\x1a/wxbus/agentrouting/v1/conversation_events.proto\x1a\x1cwxbus/event/v1/content.proto\"Z\n" +
+	"0wxbus/agentrouting/v1/conversation_service.proto\x12\x15wxbus.agentrouting.v1\x1a(wxbus/agentrouting/v1/conversation.proto\x1a/wxbus/agentrouting/v1/conversation_events.proto\x1a\x1cwxbus/event/v1/content.proto\"Z\n" +
 	"\x12ListWaitingRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x14\n" +
@@ -741,35 +3680,249 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\"N\n" +
 	"\x10GetOwnerResponse\x12:\n" +
-	"\x06record\x18\x01 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\"W\n" +
+	"\x06record\x18\x01 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\"{\n" +
 	"\rAcceptRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x14\n" +
-	"\x05agent\x18\x03 \x01(\tR\x05agent\"L\n" +
+	"\x05agent\x18\x03 \x01(\tR\x05agent\x12\"\n" +
+	"\fconversation\x18\x04 \x01(\tR\fconversation\"\x95\x01\n" +
 	"\x0eAcceptResponse\x12:\n" +
-	"\x06record\x18\x01 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\"\xb2\x01\n" +
+	"\x06record\x18\x01 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\x12G\n" +
+	"\fconversation\x18\x02 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"\xa1\x02\n" +
 	"\fReplyRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x14\n" +
 	"\x05agent\x18\x03 \x01(\tR\x05agent\x121\n" +
 	"\acontent\x18\x04 \x01(\v2\x17.wxbus.event.v1.ContentR\acontent\x12'\n" +
-	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\"d\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12\"\n" +
+	"\fconversation\x18\x06 \x01(\tR\fconversation\x12*\n" +
+	"\x11expected_last_seq\x18\a \x01(\x04R\x0fexpectedLastSeq\x12\x1d\n" +
+	"\n" +
+	"kf_account\x18\b \x01(\tR\tkfAccount\"\x83\x02\n" +
 	"\rReplyResponse\x12\x17\n" +
 	"\asend_id\x18\x01 \x01(\tR\x06sendId\x12:\n" +
-	"\x06record\x18\x02 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\"V\n" +
+	"\x06record\x18\x02 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\x128\n" +
+	"\amessage\x18\x03 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\x12G\n" +
+	"\fconversation\x18\x04 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\x12\x1a\n" +
+	"\breplayed\x18\x05 \x01(\bR\breplayed\"\xaf\x01\n" +
 	"\fCloseRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x14\n" +
-	"\x05agent\x18\x03 \x01(\tR\x05agent\"K\n" +
+	"\x05agent\x18\x03 \x01(\tR\x05agent\x12\"\n" +
+	"\fconversation\x18\x04 \x01(\tR\fconversation\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1b\n" +
+	"\tno_survey\x18\x06 \x01(\bR\bnoSurvey\"\x94\x01\n" +
 	"\rCloseResponse\x12:\n" +
-	"\x06record\x18\x01 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record2\xbd\x04\n" +
+	"\x06record\x18\x01 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\x12G\n" +
+	"\fconversation\x18\x02 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"g\n" +
+	"\x0eReplyCollision\x12:\n" +
+	"\bmessages\x18\x01 \x03(\v2\x1e.wxbus.agentrouting.v1.MessageR\bmessages\x12\x19\n" +
+	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\"\x8a\x02\n" +
+	"\x18ListConversationsRequest\x12@\n" +
+	"\x06states\x18\x01 \x03(\x0e2(.wxbus.agentrouting.v1.ConversationStateR\x06states\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05group\x18\x03 \x01(\tR\x05group\x12\x14\n" +
+	"\x05agent\x18\x04 \x01(\tR\x05agent\x12\x12\n" +
+	"\x04mine\x18\x05 \x01(\bR\x04mine\x12\x16\n" +
+	"\x06openid\x18\x06 \x01(\tR\x06openid\x12\x1b\n" +
+	"\tpage_size\x18\a \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\b \x01(\tR\tpageToken\"\xcd\x01\n" +
+	"\x19ListConversationsResponse\x12I\n" +
+	"\rconversations\x18\x01 \x03(\v2#.wxbus.agentrouting.v1.ConversationR\rconversations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x05R\x05total\x12'\n" +
+	"\x0fstream_sequence\x18\x04 \x01(\x04R\x0estreamSequence\"X\n" +
+	"\x10ListQueueRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"\xed\x01\n" +
+	"\x11ListQueueResponse\x12=\n" +
+	"\awaiting\x18\x01 \x03(\v2#.wxbus.agentrouting.v1.ConversationR\awaiting\x12#\n" +
+	"\rwaiting_total\x18\x02 \x01(\x05R\fwaitingTotal\x12F\n" +
+	"\fleft_message\x18\x03 \x03(\v2#.wxbus.agentrouting.v1.ConversationR\vleftMessage\x12,\n" +
+	"\x12left_message_total\x18\x04 \x01(\x05R\x10leftMessageTotal\"l\n" +
+	"\x16GetConversationRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\"\xd4\x01\n" +
+	"\x17GetConversationResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\x12,\n" +
+	"\x03fan\x18\x02 \x01(\v2\x1a.wxbus.agentrouting.v1.FanR\x03fan\x12B\n" +
+	"\achanges\x18\x03 \x03(\v2(.wxbus.agentrouting.v1.ConversationEventR\achanges\"\xe4\x01\n" +
+	"\x13ListMessagesRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\"\n" +
+	"\fconversation\x18\x03 \x01(\tR\fconversation\x12\x1d\n" +
+	"\n" +
+	"before_seq\x18\x04 \x01(\x04R\tbeforeSeq\x12\x1b\n" +
+	"\tafter_seq\x18\x05 \x01(\x04R\bafterSeq\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\x05R\x05limit\x12%\n" +
+	"\x0ewhole_timeline\x18\a \x01(\bR\rwholeTimeline\"f\n" +
+	"\x14ListMessagesResponse\x12:\n" +
+	"\bmessages\x18\x01 \x03(\v2\x1e.wxbus.agentrouting.v1.MessageR\bmessages\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xe9\x01\n" +
+	"\rSearchRequest\x12\x14\n" +
+	"\x05query\x18\x01 \x01(\tR\x05query\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x03 \x01(\tR\x06openid\x12\x14\n" +
+	"\x05agent\x18\x04 \x01(\tR\x05agent\x12 \n" +
+	"\ffrom_unix_ms\x18\x05 \x01(\x03R\n" +
+	"fromUnixMs\x12\x1c\n" +
+	"\n" +
+	"to_unix_ms\x18\x06 \x01(\x03R\btoUnixMs\x12\x1b\n" +
+	"\tpage_size\x18\a \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\b \x01(\tR\tpageToken\"n\n" +
+	"\x0eSearchResponse\x124\n" +
+	"\x04hits\x18\x01 \x03(\v2 .wxbus.agentrouting.v1.SearchHitR\x04hits\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x83\x01\n" +
+	"\tSearchHit\x128\n" +
+	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\x12\x19\n" +
+	"\bfan_name\x18\x02 \x01(\tR\afanName\x12!\n" +
+	"\fpattern_seed\x18\x03 \x01(\tR\vpatternSeed\"|\n" +
+	"\x0eDeclineRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"Z\n" +
+	"\x0fDeclineResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"a\n" +
+	"\vTakeRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\"W\n" +
+	"\fTakeResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"}\n" +
+	"\x0fTakeOverRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"[\n" +
+	"\x10TakeOverResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"\xa1\x01\n" +
+	"\x0eAddNoteRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12'\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\"K\n" +
+	"\x0fAddNoteResponse\x128\n" +
+	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\"\xa1\x01\n" +
+	"\x0eWhisperRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12'\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\"K\n" +
+	"\x0fWhisperResponse\x128\n" +
+	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\"\x85\x01\n" +
+	"\fWatchRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12!\n" +
+	"\fafter_number\x18\x04 \x01(\x04R\vafterNumber\"O\n" +
+	"\rWatchResponse\x12>\n" +
+	"\x05event\x18\x01 \x01(\v2(.wxbus.agentrouting.v1.ConversationEventR\x05event\"\xb9\x01\n" +
+	"\x0fTransferRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x1b\n" +
+	"\bto_agent\x18\x04 \x01(\tH\x00R\atoAgent\x12\x1b\n" +
+	"\bto_group\x18\x05 \x01(\tH\x00R\atoGroup\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04noteB\x04\n" +
+	"\x02to\"[\n" +
+	"\x10TransferResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"\x9d\x01\n" +
+	"\vHoldRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\"\n" +
+	"\runtil_unix_ms\x18\x04 \x01(\x03R\vuntilUnixMs\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"W\n" +
+	"\fHoldResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"c\n" +
+	"\rUnholdRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\"Y\n" +
+	"\x0eUnholdResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"c\n" +
+	"\rReopenRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\"Y\n" +
+	"\x0eReopenResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"b\n" +
+	"\fRenewRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\"X\n" +
+	"\rRenewResponse\x12G\n" +
+	"\fconversation\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"\x9d\x01\n" +
+	"\x10SetTypingRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x125\n" +
+	"\x04kind\x18\x04 \x01(\x0e2!.wxbus.agentrouting.v1.SignalKindR\x04kind\"\x13\n" +
+	"\x11SetTypingResponse\"[\n" +
+	"\rGetFanRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x18\n" +
+	"\arefresh\x18\x03 \x01(\bR\arefresh\">\n" +
+	"\x0eGetFanResponse\x12,\n" +
+	"\x03fan\x18\x01 \x01(\v2\x1a.wxbus.agentrouting.v1.FanR\x03fan\"r\n" +
+	"\x10RenameFanRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x16\n" +
+	"\x06remark\x18\x03 \x01(\tR\x06remark\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\"A\n" +
+	"\x11RenameFanResponse\x12,\n" +
+	"\x03fan\x18\x01 \x01(\v2\x1a.wxbus.agentrouting.v1.FanR\x03fan\"\x81\x01\n" +
+	"\rTagFanRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x10\n" +
+	"\x03add\x18\x03 \x03(\tR\x03add\x12\x16\n" +
+	"\x06remove\x18\x04 \x03(\tR\x06remove\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\">\n" +
+	"\x0eTagFanResponse\x12,\n" +
+	"\x03fan\x18\x01 \x01(\v2\x1a.wxbus.agentrouting.v1.FanR\x03fan\"W\n" +
+	"\x0fGetMediaRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
+	"\bplayable\x18\x03 \x01(\bR\bplayable\"]\n" +
+	"\x10GetMediaResponse\x12!\n" +
+	"\fcontent_type\x18\x01 \x01(\tR\vcontentType\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data2\xd6\x13\n" +
 	"\x13ConversationService\x12d\n" +
 	"\vListWaiting\x12).wxbus.agentrouting.v1.ListWaitingRequest\x1a*.wxbus.agentrouting.v1.ListWaitingResponse\x12d\n" +
 	"\vListServing\x12).wxbus.agentrouting.v1.ListServingRequest\x1a*.wxbus.agentrouting.v1.ListServingResponse\x12[\n" +
 	"\bGetOwner\x12&.wxbus.agentrouting.v1.GetOwnerRequest\x1a'.wxbus.agentrouting.v1.GetOwnerResponse\x12U\n" +
 	"\x06Accept\x12$.wxbus.agentrouting.v1.AcceptRequest\x1a%.wxbus.agentrouting.v1.AcceptResponse\x12R\n" +
 	"\x05Reply\x12#.wxbus.agentrouting.v1.ReplyRequest\x1a$.wxbus.agentrouting.v1.ReplyResponse\x12R\n" +
-	"\x05Close\x12#.wxbus.agentrouting.v1.CloseRequest\x1a$.wxbus.agentrouting.v1.CloseResponseB\xf5\x01\n" +
+	"\x05Close\x12#.wxbus.agentrouting.v1.CloseRequest\x1a$.wxbus.agentrouting.v1.CloseResponse\x12v\n" +
+	"\x11ListConversations\x12/.wxbus.agentrouting.v1.ListConversationsRequest\x1a0.wxbus.agentrouting.v1.ListConversationsResponse\x12^\n" +
+	"\tListQueue\x12'.wxbus.agentrouting.v1.ListQueueRequest\x1a(.wxbus.agentrouting.v1.ListQueueResponse\x12p\n" +
+	"\x0fGetConversation\x12-.wxbus.agentrouting.v1.GetConversationRequest\x1a..wxbus.agentrouting.v1.GetConversationResponse\x12g\n" +
+	"\fListMessages\x12*.wxbus.agentrouting.v1.ListMessagesRequest\x1a+.wxbus.agentrouting.v1.ListMessagesResponse\x12U\n" +
+	"\x06Search\x12$.wxbus.agentrouting.v1.SearchRequest\x1a%.wxbus.agentrouting.v1.SearchResponse\x12X\n" +
+	"\aDecline\x12%.wxbus.agentrouting.v1.DeclineRequest\x1a&.wxbus.agentrouting.v1.DeclineResponse\x12O\n" +
+	"\x04Take\x12\".wxbus.agentrouting.v1.TakeRequest\x1a#.wxbus.agentrouting.v1.TakeResponse\x12[\n" +
+	"\bTakeOver\x12&.wxbus.agentrouting.v1.TakeOverRequest\x1a'.wxbus.agentrouting.v1.TakeOverResponse\x12X\n" +
+	"\aAddNote\x12%.wxbus.agentrouting.v1.AddNoteRequest\x1a&.wxbus.agentrouting.v1.AddNoteResponse\x12X\n" +
+	"\aWhisper\x12%.wxbus.agentrouting.v1.WhisperRequest\x1a&.wxbus.agentrouting.v1.WhisperResponse\x12T\n" +
+	"\x05Watch\x12#.wxbus.agentrouting.v1.WatchRequest\x1a$.wxbus.agentrouting.v1.WatchResponse0\x01\x12[\n" +
+	"\bTransfer\x12&.wxbus.agentrouting.v1.TransferRequest\x1a'.wxbus.agentrouting.v1.TransferResponse\x12O\n" +
+	"\x04Hold\x12\".wxbus.agentrouting.v1.HoldRequest\x1a#.wxbus.agentrouting.v1.HoldResponse\x12U\n" +
+	"\x06Unhold\x12$.wxbus.agentrouting.v1.UnholdRequest\x1a%.wxbus.agentrouting.v1.UnholdResponse\x12U\n" +
+	"\x06Reopen\x12$.wxbus.agentrouting.v1.ReopenRequest\x1a%.wxbus.agentrouting.v1.ReopenResponse\x12R\n" +
+	"\x05Renew\x12#.wxbus.agentrouting.v1.RenewRequest\x1a$.wxbus.agentrouting.v1.RenewResponse\x12^\n" +
+	"\tSetTyping\x12'.wxbus.agentrouting.v1.SetTypingRequest\x1a(.wxbus.agentrouting.v1.SetTypingResponse\x12U\n" +
+	"\x06GetFan\x12$.wxbus.agentrouting.v1.GetFanRequest\x1a%.wxbus.agentrouting.v1.GetFanResponse\x12^\n" +
+	"\tRenameFan\x12'.wxbus.agentrouting.v1.RenameFanRequest\x1a(.wxbus.agentrouting.v1.RenameFanResponse\x12U\n" +
+	"\x06TagFan\x12$.wxbus.agentrouting.v1.TagFanRequest\x1a%.wxbus.agentrouting.v1.TagFanResponse\x12]\n" +
+	"\bGetMedia\x12&.wxbus.agentrouting.v1.GetMediaRequest\x1a'.wxbus.agentrouting.v1.GetMediaResponse0\x01B\xf5\x01\n" +
 	"\x19com.wxbus.agentrouting.v1B\x18ConversationServiceProtoP\x01ZHgithub.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1;agentroutingv1\xa2\x02\x03WAX\xaa\x02\x15Wxbus.Agentrouting.V1\xca\x02\x15Wxbus\\Agentrouting\\V1\xe2\x02!Wxbus\\Agentrouting\\V1\\GPBMetadata\xea\x02\x17Wxbus::Agentrouting::V1b\x06proto3"
 
 var (
@@ -784,48 +3937,170 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP() []byte 
 	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescData
 }
 
-var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_wxbus_agentrouting_v1_conversation_service_proto_goTypes = []any{
-	(*ListWaitingRequest)(nil),  // 0: wxbus.agentrouting.v1.ListWaitingRequest
-	(*ListWaitingResponse)(nil), // 1: wxbus.agentrouting.v1.ListWaitingResponse
-	(*ListServingRequest)(nil),  // 2: wxbus.agentrouting.v1.ListServingRequest
-	(*ListServingResponse)(nil), // 3: wxbus.agentrouting.v1.ListServingResponse
-	(*GetOwnerRequest)(nil),     // 4: wxbus.agentrouting.v1.GetOwnerRequest
-	(*GetOwnerResponse)(nil),    // 5: wxbus.agentrouting.v1.GetOwnerResponse
-	(*AcceptRequest)(nil),       // 6: wxbus.agentrouting.v1.AcceptRequest
-	(*AcceptResponse)(nil),      // 7: wxbus.agentrouting.v1.AcceptResponse
-	(*ReplyRequest)(nil),        // 8: wxbus.agentrouting.v1.ReplyRequest
-	(*ReplyResponse)(nil),       // 9: wxbus.agentrouting.v1.ReplyResponse
-	(*CloseRequest)(nil),        // 10: wxbus.agentrouting.v1.CloseRequest
-	(*CloseResponse)(nil),       // 11: wxbus.agentrouting.v1.CloseResponse
-	(*OwnerRecord)(nil),         // 12: wxbus.agentrouting.v1.OwnerRecord
-	(*v1.Content)(nil),          // 13: wxbus.event.v1.Content
+	(*ListWaitingRequest)(nil),        // 0: wxbus.agentrouting.v1.ListWaitingRequest
+	(*ListWaitingResponse)(nil),       // 1: wxbus.agentrouting.v1.ListWaitingResponse
+	(*ListServingRequest)(nil),        // 2: wxbus.agentrouting.v1.ListServingRequest
+	(*ListServingResponse)(nil),       // 3: wxbus.agentrouting.v1.ListServingResponse
+	(*GetOwnerRequest)(nil),           // 4: wxbus.agentrouting.v1.GetOwnerRequest
+	(*GetOwnerResponse)(nil),          // 5: wxbus.agentrouting.v1.GetOwnerResponse
+	(*AcceptRequest)(nil),             // 6: wxbus.agentrouting.v1.AcceptRequest
+	(*AcceptResponse)(nil),            // 7: wxbus.agentrouting.v1.AcceptResponse
+	(*ReplyRequest)(nil),              // 8: wxbus.agentrouting.v1.ReplyRequest
+	(*ReplyResponse)(nil),             // 9: wxbus.agentrouting.v1.ReplyResponse
+	(*CloseRequest)(nil),              // 10: wxbus.agentrouting.v1.CloseRequest
+	(*CloseResponse)(nil),             // 11: wxbus.agentrouting.v1.CloseResponse
+	(*ReplyCollision)(nil),            // 12: wxbus.agentrouting.v1.ReplyCollision
+	(*ListConversationsRequest)(nil),  // 13: wxbus.agentrouting.v1.ListConversationsRequest
+	(*ListConversationsResponse)(nil), // 14: wxbus.agentrouting.v1.ListConversationsResponse
+	(*ListQueueRequest)(nil),          // 15: wxbus.agentrouting.v1.ListQueueRequest
+	(*ListQueueResponse)(nil),         // 16: wxbus.agentrouting.v1.ListQueueResponse
+	(*GetConversationRequest)(nil),    // 17: wxbus.agentrouting.v1.GetConversationRequest
+	(*GetConversationResponse)(nil),   // 18: wxbus.agentrouting.v1.GetConversationResponse
+	(*ListMessagesRequest)(nil),       // 19: wxbus.agentrouting.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),      // 20: wxbus.agentrouting.v1.ListMessagesResponse
+	(*SearchRequest)(nil),             // 21: wxbus.agentrouting.v1.SearchRequest
+	(*SearchResponse)(nil),            // 22: wxbus.agentrouting.v1.SearchResponse
+	(*SearchHit)(nil),                 // 23: wxbus.agentrouting.v1.SearchHit
+	(*DeclineRequest)(nil),            // 24: wxbus.agentrouting.v1.DeclineRequest
+	(*DeclineResponse)(nil),           // 25: wxbus.agentrouting.v1.DeclineResponse
+	(*TakeRequest)(nil),               // 26: wxbus.agentrouting.v1.TakeRequest
+	(*TakeResponse)(nil),              // 27: wxbus.agentrouting.v1.TakeResponse
+	(*TakeOverRequest)(nil),           // 28: wxbus.agentrouting.v1.TakeOverRequest
+	(*TakeOverResponse)(nil),          // 29: wxbus.agentrouting.v1.TakeOverResponse
+	(*AddNoteRequest)(nil),            // 30: wxbus.agentrouting.v1.AddNoteRequest
+	(*AddNoteResponse)(nil),           // 31: wxbus.agentrouting.v1.AddNoteResponse
+	(*WhisperRequest)(nil),            // 32: wxbus.agentrouting.v1.WhisperRequest
+	(*WhisperResponse)(nil),           // 33: wxbus.agentrouting.v1.WhisperResponse
+	(*WatchRequest)(nil),              // 34: wxbus.agentrouting.v1.WatchRequest
+	(*WatchResponse)(nil),             // 35: wxbus.agentrouting.v1.WatchResponse
+	(*TransferRequest)(nil),           // 36: wxbus.agentrouting.v1.TransferRequest
+	(*TransferResponse)(nil),          // 37: wxbus.agentrouting.v1.TransferResponse
+	(*HoldRequest)(nil),               // 38: wxbus.agentrouting.v1.HoldRequest
+	(*HoldResponse)(nil),              // 39: wxbus.agentrouting.v1.HoldResponse
+	(*UnholdRequest)(nil),             // 40: wxbus.agentrouting.v1.UnholdRequest
+	(*UnholdResponse)(nil),            // 41: wxbus.agentrouting.v1.UnholdResponse
+	(*ReopenRequest)(nil),             // 42: wxbus.agentrouting.v1.ReopenRequest
+	(*ReopenResponse)(nil),            // 43: wxbus.agentrouting.v1.ReopenResponse
+	(*RenewRequest)(nil),              // 44: wxbus.agentrouting.v1.RenewRequest
+	(*RenewResponse)(nil),             // 45: wxbus.agentrouting.v1.RenewResponse
+	(*SetTypingRequest)(nil),          // 46: wxbus.agentrouting.v1.SetTypingRequest
+	(*SetTypingResponse)(nil),         // 47: wxbus.agentrouting.v1.SetTypingResponse
+	(*GetFanRequest)(nil),             // 48: wxbus.agentrouting.v1.GetFanRequest
+	(*GetFanResponse)(nil),            // 49: wxbus.agentrouting.v1.GetFanResponse
+	(*RenameFanRequest)(nil),          // 50: wxbus.agentrouting.v1.RenameFanRequest
+	(*RenameFanResponse)(nil),         // 51: wxbus.agentrouting.v1.RenameFanResponse
+	(*TagFanRequest)(nil),             // 52: wxbus.agentrouting.v1.TagFanRequest
+	(*TagFanResponse)(nil),            // 53: wxbus.agentrouting.v1.TagFanResponse
+	(*GetMediaRequest)(nil),           // 54: wxbus.agentrouting.v1.GetMediaRequest
+	(*GetMediaResponse)(nil),          // 55: wxbus.agentrouting.v1.GetMediaResponse
+	(*OwnerRecord)(nil),               // 56: wxbus.agentrouting.v1.OwnerRecord
+	(*Conversation)(nil),              // 57: wxbus.agentrouting.v1.Conversation
+	(*v1.Content)(nil),                // 58: wxbus.event.v1.Content
+	(*Message)(nil),                   // 59: wxbus.agentrouting.v1.Message
+	(ConversationState)(0),            // 60: wxbus.agentrouting.v1.ConversationState
+	(*Fan)(nil),                       // 61: wxbus.agentrouting.v1.Fan
+	(*ConversationEvent)(nil),         // 62: wxbus.agentrouting.v1.ConversationEvent
+	(SignalKind)(0),                   // 63: wxbus.agentrouting.v1.SignalKind
 }
 var file_wxbus_agentrouting_v1_conversation_service_proto_depIdxs = []int32{
-	12, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	12, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	12, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	12, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	13, // 4: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
-	12, // 5: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	12, // 6: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	0,  // 7: wxbus.agentrouting.v1.ConversationService.ListWaiting:input_type -> wxbus.agentrouting.v1.ListWaitingRequest
-	2,  // 8: wxbus.agentrouting.v1.ConversationService.ListServing:input_type -> wxbus.agentrouting.v1.ListServingRequest
-	4,  // 9: wxbus.agentrouting.v1.ConversationService.GetOwner:input_type -> wxbus.agentrouting.v1.GetOwnerRequest
-	6,  // 10: wxbus.agentrouting.v1.ConversationService.Accept:input_type -> wxbus.agentrouting.v1.AcceptRequest
-	8,  // 11: wxbus.agentrouting.v1.ConversationService.Reply:input_type -> wxbus.agentrouting.v1.ReplyRequest
-	10, // 12: wxbus.agentrouting.v1.ConversationService.Close:input_type -> wxbus.agentrouting.v1.CloseRequest
-	1,  // 13: wxbus.agentrouting.v1.ConversationService.ListWaiting:output_type -> wxbus.agentrouting.v1.ListWaitingResponse
-	3,  // 14: wxbus.agentrouting.v1.ConversationService.ListServing:output_type -> wxbus.agentrouting.v1.ListServingResponse
-	5,  // 15: wxbus.agentrouting.v1.ConversationService.GetOwner:output_type -> wxbus.agentrouting.v1.GetOwnerResponse
-	7,  // 16: wxbus.agentrouting.v1.ConversationService.Accept:output_type -> wxbus.agentrouting.v1.AcceptResponse
-	9,  // 17: wxbus.agentrouting.v1.ConversationService.Reply:output_type -> wxbus.agentrouting.v1.ReplyResponse
-	11, // 18: wxbus.agentrouting.v1.ConversationService.Close:output_type -> wxbus.agentrouting.v1.CloseResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	56, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	56, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	56, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	56, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	57, // 4: wxbus.agentrouting.v1.AcceptResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 5: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
+	56, // 6: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	59, // 7: wxbus.agentrouting.v1.ReplyResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	57, // 8: wxbus.agentrouting.v1.ReplyResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	56, // 9: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	57, // 10: wxbus.agentrouting.v1.CloseResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	59, // 11: wxbus.agentrouting.v1.ReplyCollision.messages:type_name -> wxbus.agentrouting.v1.Message
+	60, // 12: wxbus.agentrouting.v1.ListConversationsRequest.states:type_name -> wxbus.agentrouting.v1.ConversationState
+	57, // 13: wxbus.agentrouting.v1.ListConversationsResponse.conversations:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 14: wxbus.agentrouting.v1.ListQueueResponse.waiting:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 15: wxbus.agentrouting.v1.ListQueueResponse.left_message:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 16: wxbus.agentrouting.v1.GetConversationResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 17: wxbus.agentrouting.v1.GetConversationResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	62, // 18: wxbus.agentrouting.v1.GetConversationResponse.changes:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	59, // 19: wxbus.agentrouting.v1.ListMessagesResponse.messages:type_name -> wxbus.agentrouting.v1.Message
+	23, // 20: wxbus.agentrouting.v1.SearchResponse.hits:type_name -> wxbus.agentrouting.v1.SearchHit
+	59, // 21: wxbus.agentrouting.v1.SearchHit.message:type_name -> wxbus.agentrouting.v1.Message
+	57, // 22: wxbus.agentrouting.v1.DeclineResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 23: wxbus.agentrouting.v1.TakeResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 24: wxbus.agentrouting.v1.TakeOverResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	59, // 25: wxbus.agentrouting.v1.AddNoteResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	59, // 26: wxbus.agentrouting.v1.WhisperResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	62, // 27: wxbus.agentrouting.v1.WatchResponse.event:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	57, // 28: wxbus.agentrouting.v1.TransferResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 29: wxbus.agentrouting.v1.HoldResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 30: wxbus.agentrouting.v1.UnholdResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 31: wxbus.agentrouting.v1.ReopenResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 32: wxbus.agentrouting.v1.RenewResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	63, // 33: wxbus.agentrouting.v1.SetTypingRequest.kind:type_name -> wxbus.agentrouting.v1.SignalKind
+	61, // 34: wxbus.agentrouting.v1.GetFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	61, // 35: wxbus.agentrouting.v1.RenameFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	61, // 36: wxbus.agentrouting.v1.TagFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	0,  // 37: wxbus.agentrouting.v1.ConversationService.ListWaiting:input_type -> wxbus.agentrouting.v1.ListWaitingRequest
+	2,  // 38: wxbus.agentrouting.v1.ConversationService.ListServing:input_type -> wxbus.agentrouting.v1.ListServingRequest
+	4,  // 39: wxbus.agentrouting.v1.ConversationService.GetOwner:input_type -> wxbus.agentrouting.v1.GetOwnerRequest
+	6,  // 40: wxbus.agentrouting.v1.ConversationService.Accept:input_type -> wxbus.agentrouting.v1.AcceptRequest
+	8,  // 41: wxbus.agentrouting.v1.ConversationService.Reply:input_type -> wxbus.agentrouting.v1.ReplyRequest
+	10, // 42: wxbus.agentrouting.v1.ConversationService.Close:input_type -> wxbus.agentrouting.v1.CloseRequest
+	13, // 43: wxbus.agentrouting.v1.ConversationService.ListConversations:input_type -> wxbus.agentrouting.v1.ListConversationsRequest
+	15, // 44: wxbus.agentrouting.v1.ConversationService.ListQueue:input_type -> wxbus.agentrouting.v1.ListQueueRequest
+	17, // 45: wxbus.agentrouting.v1.ConversationService.GetConversation:input_type -> wxbus.agentrouting.v1.GetConversationRequest
+	19, // 46: wxbus.agentrouting.v1.ConversationService.ListMessages:input_type -> wxbus.agentrouting.v1.ListMessagesRequest
+	21, // 47: wxbus.agentrouting.v1.ConversationService.Search:input_type -> wxbus.agentrouting.v1.SearchRequest
+	24, // 48: wxbus.agentrouting.v1.ConversationService.Decline:input_type -> wxbus.agentrouting.v1.DeclineRequest
+	26, // 49: wxbus.agentrouting.v1.ConversationService.Take:input_type -> wxbus.agentrouting.v1.TakeRequest
+	28, // 50: wxbus.agentrouting.v1.ConversationService.TakeOver:input_type -> wxbus.agentrouting.v1.TakeOverRequest
+	30, // 51: wxbus.agentrouting.v1.ConversationService.AddNote:input_type -> wxbus.agentrouting.v1.AddNoteRequest
+	32, // 52: wxbus.agentrouting.v1.ConversationService.Whisper:input_type -> wxbus.agentrouting.v1.WhisperRequest
+	34, // 53: wxbus.agentrouting.v1.ConversationService.Watch:input_type -> wxbus.agentrouting.v1.WatchRequest
+	36, // 54: wxbus.agentrouting.v1.ConversationService.Transfer:input_type -> wxbus.agentrouting.v1.TransferRequest
+	38, // 55: wxbus.agentrouting.v1.ConversationService.Hold:input_type -> wxbus.agentrouting.v1.HoldRequest
+	40, // 56: wxbus.agentrouting.v1.ConversationService.Unhold:input_type -> wxbus.agentrouting.v1.UnholdRequest
+	42, // 57: wxbus.agentrouting.v1.ConversationService.Reopen:input_type -> wxbus.agentrouting.v1.ReopenRequest
+	44, // 58: wxbus.agentrouting.v1.ConversationService.Renew:input_type -> wxbus.agentrouting.v1.RenewRequest
+	46, // 59: wxbus.agentrouting.v1.ConversationService.SetTyping:input_type -> wxbus.agentrouting.v1.SetTypingRequest
+	48, // 60: wxbus.agentrouting.v1.ConversationService.GetFan:input_type -> wxbus.agentrouting.v1.GetFanRequest
+	50, // 61: wxbus.agentrouting.v1.ConversationService.RenameFan:input_type -> wxbus.agentrouting.v1.RenameFanRequest
+	52, // 62: wxbus.agentrouting.v1.ConversationService.TagFan:input_type -> wxbus.agentrouting.v1.TagFanRequest
+	54, // 63: wxbus.agentrouting.v1.ConversationService.GetMedia:input_type -> wxbus.agentrouting.v1.GetMediaRequest
+	1,  // 64: wxbus.agentrouting.v1.ConversationService.ListWaiting:output_type -> wxbus.agentrouting.v1.ListWaitingResponse
+	3,  // 65: wxbus.agentrouting.v1.ConversationService.ListServing:output_type -> wxbus.agentrouting.v1.ListServingResponse
+	5,  // 66: wxbus.agentrouting.v1.ConversationService.GetOwner:output_type -> wxbus.agentrouting.v1.GetOwnerResponse
+	7,  // 67: wxbus.agentrouting.v1.ConversationService.Accept:output_type -> wxbus.agentrouting.v1.AcceptResponse
+	9,  // 68: wxbus.agentrouting.v1.ConversationService.Reply:output_type -> wxbus.agentrouting.v1.ReplyResponse
+	11, // 69: wxbus.agentrouting.v1.ConversationService.Close:output_type -> wxbus.agentrouting.v1.CloseResponse
+	14, // 70: wxbus.agentrouting.v1.ConversationService.ListConversations:output_type -> wxbus.agentrouting.v1.ListConversationsResponse
+	16, // 71: wxbus.agentrouting.v1.ConversationService.ListQueue:output_type -> wxbus.agentrouting.v1.ListQueueResponse
+	18, // 72: wxbus.agentrouting.v1.ConversationService.GetConversation:output_type -> wxbus.agentrouting.v1.GetConversationResponse
+	20, // 73: wxbus.agentrouting.v1.ConversationService.ListMessages:output_type -> wxbus.agentrouting.v1.ListMessagesResponse
+	22, // 74: wxbus.agentrouting.v1.ConversationService.Search:output_type -> wxbus.agentrouting.v1.SearchResponse
+	25, // 75: wxbus.agentrouting.v1.ConversationService.Decline:output_type -> wxbus.agentrouting.v1.DeclineResponse
+	27, // 76: wxbus.agentrouting.v1.ConversationService.Take:output_type -> wxbus.agentrouting.v1.TakeResponse
+	29, // 77: wxbus.agentrouting.v1.ConversationService.TakeOver:output_type -> wxbus.agentrouting.v1.TakeOverResponse
+	31, // 78: wxbus.agentrouting.v1.ConversationService.AddNote:output_type -> wxbus.agentrouting.v1.AddNoteResponse
+	33, // 79: wxbus.agentrouting.v1.ConversationService.Whisper:output_type -> wxbus.agentrouting.v1.WhisperResponse
+	35, // 80: wxbus.agentrouting.v1.ConversationService.Watch:output_type -> wxbus.agentrouting.v1.WatchResponse
+	37, // 81: wxbus.agentrouting.v1.ConversationService.Transfer:output_type -> wxbus.agentrouting.v1.TransferResponse
+	39, // 82: wxbus.agentrouting.v1.ConversationService.Hold:output_type -> wxbus.agentrouting.v1.HoldResponse
+	41, // 83: wxbus.agentrouting.v1.ConversationService.Unhold:output_type -> wxbus.agentrouting.v1.UnholdResponse
+	43, // 84: wxbus.agentrouting.v1.ConversationService.Reopen:output_type -> wxbus.agentrouting.v1.ReopenResponse
+	45, // 85: wxbus.agentrouting.v1.ConversationService.Renew:output_type -> wxbus.agentrouting.v1.RenewResponse
+	47, // 86: wxbus.agentrouting.v1.ConversationService.SetTyping:output_type -> wxbus.agentrouting.v1.SetTypingResponse
+	49, // 87: wxbus.agentrouting.v1.ConversationService.GetFan:output_type -> wxbus.agentrouting.v1.GetFanResponse
+	51, // 88: wxbus.agentrouting.v1.ConversationService.RenameFan:output_type -> wxbus.agentrouting.v1.RenameFanResponse
+	53, // 89: wxbus.agentrouting.v1.ConversationService.TagFan:output_type -> wxbus.agentrouting.v1.TagFanResponse
+	55, // 90: wxbus.agentrouting.v1.ConversationService.GetMedia:output_type -> wxbus.agentrouting.v1.GetMediaResponse
+	64, // [64:91] is the sub-list for method output_type
+	37, // [37:64] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_conversation_service_proto_init() }
@@ -833,14 +4108,19 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_init() {
 	if File_wxbus_agentrouting_v1_conversation_service_proto != nil {
 		return
 	}
+	file_wxbus_agentrouting_v1_conversation_proto_init()
 	file_wxbus_agentrouting_v1_conversation_events_proto_init()
+	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36].OneofWrappers = []any{
+		(*TransferRequest_ToAgent)(nil),
+		(*TransferRequest_ToGroup)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc), len(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

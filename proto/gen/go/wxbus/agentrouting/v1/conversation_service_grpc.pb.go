@@ -19,19 +19,48 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ConversationService_ListWaiting_FullMethodName = "/wxbus.agentrouting.v1.ConversationService/ListWaiting"
-	ConversationService_ListServing_FullMethodName = "/wxbus.agentrouting.v1.ConversationService/ListServing"
-	ConversationService_GetOwner_FullMethodName    = "/wxbus.agentrouting.v1.ConversationService/GetOwner"
-	ConversationService_Accept_FullMethodName      = "/wxbus.agentrouting.v1.ConversationService/Accept"
-	ConversationService_Reply_FullMethodName       = "/wxbus.agentrouting.v1.ConversationService/Reply"
-	ConversationService_Close_FullMethodName       = "/wxbus.agentrouting.v1.ConversationService/Close"
+	ConversationService_ListWaiting_FullMethodName       = "/wxbus.agentrouting.v1.ConversationService/ListWaiting"
+	ConversationService_ListServing_FullMethodName       = "/wxbus.agentrouting.v1.ConversationService/ListServing"
+	ConversationService_GetOwner_FullMethodName          = "/wxbus.agentrouting.v1.ConversationService/GetOwner"
+	ConversationService_Accept_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/Accept"
+	ConversationService_Reply_FullMethodName             = "/wxbus.agentrouting.v1.ConversationService/Reply"
+	ConversationService_Close_FullMethodName             = "/wxbus.agentrouting.v1.ConversationService/Close"
+	ConversationService_ListConversations_FullMethodName = "/wxbus.agentrouting.v1.ConversationService/ListConversations"
+	ConversationService_ListQueue_FullMethodName         = "/wxbus.agentrouting.v1.ConversationService/ListQueue"
+	ConversationService_GetConversation_FullMethodName   = "/wxbus.agentrouting.v1.ConversationService/GetConversation"
+	ConversationService_ListMessages_FullMethodName      = "/wxbus.agentrouting.v1.ConversationService/ListMessages"
+	ConversationService_Search_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/Search"
+	ConversationService_Decline_FullMethodName           = "/wxbus.agentrouting.v1.ConversationService/Decline"
+	ConversationService_Take_FullMethodName              = "/wxbus.agentrouting.v1.ConversationService/Take"
+	ConversationService_TakeOver_FullMethodName          = "/wxbus.agentrouting.v1.ConversationService/TakeOver"
+	ConversationService_AddNote_FullMethodName           = "/wxbus.agentrouting.v1.ConversationService/AddNote"
+	ConversationService_Whisper_FullMethodName           = "/wxbus.agentrouting.v1.ConversationService/Whisper"
+	ConversationService_Watch_FullMethodName             = "/wxbus.agentrouting.v1.ConversationService/Watch"
+	ConversationService_Transfer_FullMethodName          = "/wxbus.agentrouting.v1.ConversationService/Transfer"
+	ConversationService_Hold_FullMethodName              = "/wxbus.agentrouting.v1.ConversationService/Hold"
+	ConversationService_Unhold_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/Unhold"
+	ConversationService_Reopen_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/Reopen"
+	ConversationService_Renew_FullMethodName             = "/wxbus.agentrouting.v1.ConversationService/Renew"
+	ConversationService_SetTyping_FullMethodName         = "/wxbus.agentrouting.v1.ConversationService/SetTyping"
+	ConversationService_GetFan_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/GetFan"
+	ConversationService_RenameFan_FullMethodName         = "/wxbus.agentrouting.v1.ConversationService/RenameFan"
+	ConversationService_TagFan_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/TagFan"
+	ConversationService_GetMedia_FullMethodName          = "/wxbus.agentrouting.v1.ConversationService/GetMedia"
 )
 
 // ConversationServiceClient is the client API for ConversationService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ConversationService reads and answers the waiting lists.
+// ConversationService is the desk of agents and supervisors.
+//
+// Who acts: the metadata wxbus-actor (the console sets it from the log-in, and it wins), else the field agent of the
+// request, else the field actor. An agent who is not configured is enrolled without groups at the first call: they
+// can pick by hand, and nothing is offered to them.
+//
+// Which conversation: requests name it by account and conversation; where openid is accepted instead, the fan's
+// open conversation is meant. ABORTED means that somebody was faster, FAILED_PRECONDITION that the state does not
+// allow it (the text says why), NOT_FOUND that there is no such conversation, UNAVAILABLE that the database is away.
 type ConversationServiceClient interface {
 	// ListWaiting returns the fans who wait, the longest waiting first.
 	ListWaiting(ctx context.Context, in *ListWaitingRequest, opts ...grpc.CallOption) (*ListWaitingResponse, error)
@@ -44,8 +73,52 @@ type ConversationServiceClient interface {
 	// Reply sends a message as the owner; it accepts a waiting fan first. FAILED_PRECONDITION when
 	// another agent or the native desk owns the fan, or when the window is closed.
 	Reply(ctx context.Context, in *ReplyRequest, opts ...grpc.CallOption) (*ReplyResponse, error)
-	// Close gives the fan back to the rules.
+	// Close ends the conversation and gives the fan back to the rules; anybody may close one that waits.
 	Close(ctx context.Context, in *CloseRequest, opts ...grpc.CallOption) (*CloseResponse, error)
+	// ListConversations returns a page of conversations. Open ones: those who wait first, by the time that they
+	// wait; then the one with the oldest activity first. Closed ones: the newest first.
+	ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error)
+	// ListQueue returns who waits in a group, with position, and who left a message.
+	ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error)
+	// GetConversation returns a conversation with its fan, the quota of the fan and its numbered changes.
+	GetConversation(ctx context.Context, in *GetConversationRequest, opts ...grpc.CallOption) (*GetConversationResponse, error)
+	// ListMessages returns a page of the fan's timeline, oldest first.
+	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
+	// Search finds messages whose text contains the words, newest first. It works for Chinese.
+	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
+	// Decline gives an offer back: the next agent is asked.
+	Decline(ctx context.Context, in *DeclineRequest, opts ...grpc.CallOption) (*DeclineResponse, error)
+	// Take picks a conversation that waits or left a message by hand. FAILED_PRECONDITION when the agent is full.
+	Take(ctx context.Context, in *TakeRequest, opts ...grpc.CallOption) (*TakeResponse, error)
+	// TakeOver makes a supervisor the owner of an open conversation of another agent. It is not limited by capacity.
+	TakeOver(ctx context.Context, in *TakeOverRequest, opts ...grpc.CallOption) (*TakeOverResponse, error)
+	// AddNote adds a note that the fan never sees.
+	AddNote(ctx context.Context, in *AddNoteRequest, opts ...grpc.CallOption) (*AddNoteResponse, error)
+	// Whisper adds a supervisor's word to the agent that the fan never sees.
+	Whisper(ctx context.Context, in *WhisperRequest, opts ...grpc.CallOption) (*WhisperResponse, error)
+	// Watch records that a supervisor looks at a conversation, and follows it: first the events after after_number
+	// that are kept, then every new one. The same events are on the stream CONVERSATIONS.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Transfer gives the conversation to another agent (who must be online and not full) or to a group's queue.
+	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (*TransferResponse, error)
+	// Hold puts an active conversation aside; it no longer counts against the agent's capacity.
+	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
+	// Unhold brings it back to the agent, or to the queue when the agent is full or offline.
+	Unhold(ctx context.Context, in *UnholdRequest, opts ...grpc.CallOption) (*UnholdResponse, error)
+	// Reopen undoes a close within 10 s, or until the survey was answered.
+	Reopen(ctx context.Context, in *ReopenRequest, opts ...grpc.CallOption) (*ReopenResponse, error)
+	// Renew starts the idle time of an active conversation again.
+	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// SetTyping shows the fan that somebody writes, and tells other users of the console.
+	SetTyping(ctx context.Context, in *SetTypingRequest, opts ...grpc.CallOption) (*SetTypingResponse, error)
+	// GetFan returns the card of a fan.
+	GetFan(ctx context.Context, in *GetFanRequest, opts ...grpc.CallOption) (*GetFanResponse, error)
+	// RenameFan sets the remark that stands for the fan's name; empty removes it.
+	RenameFan(ctx context.Context, in *RenameFanRequest, opts ...grpc.CallOption) (*RenameFanResponse, error)
+	// TagFan adds and removes tags of a fan.
+	TagFan(ctx context.Context, in *TagFanRequest, opts ...grpc.CallOption) (*TagFanResponse, error)
+	// GetMedia returns a kept file in pieces; the first one has its type and size.
+	GetMedia(ctx context.Context, in *GetMediaRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetMediaResponse], error)
 }
 
 type conversationServiceClient struct {
@@ -116,11 +189,247 @@ func (c *conversationServiceClient) Close(ctx context.Context, in *CloseRequest,
 	return out, nil
 }
 
+func (c *conversationServiceClient) ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListConversationsResponse)
+	err := c.cc.Invoke(ctx, ConversationService_ListConversations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQueueResponse)
+	err := c.cc.Invoke(ctx, ConversationService_ListQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) GetConversation(ctx context.Context, in *GetConversationRequest, opts ...grpc.CallOption) (*GetConversationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetConversationResponse)
+	err := c.cc.Invoke(ctx, ConversationService_GetConversation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMessagesResponse)
+	err := c.cc.Invoke(ctx, ConversationService_ListMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SearchResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Search_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Decline(ctx context.Context, in *DeclineRequest, opts ...grpc.CallOption) (*DeclineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeclineResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Decline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Take(ctx context.Context, in *TakeRequest, opts ...grpc.CallOption) (*TakeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TakeResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Take_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) TakeOver(ctx context.Context, in *TakeOverRequest, opts ...grpc.CallOption) (*TakeOverResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TakeOverResponse)
+	err := c.cc.Invoke(ctx, ConversationService_TakeOver_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) AddNote(ctx context.Context, in *AddNoteRequest, opts ...grpc.CallOption) (*AddNoteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddNoteResponse)
+	err := c.cc.Invoke(ctx, ConversationService_AddNote_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Whisper(ctx context.Context, in *WhisperRequest, opts ...grpc.CallOption) (*WhisperResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhisperResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Whisper_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConversationService_ServiceDesc.Streams[0], ConversationService_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConversationService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
+
+func (c *conversationServiceClient) Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (*TransferResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Transfer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HoldResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Hold_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Unhold(ctx context.Context, in *UnholdRequest, opts ...grpc.CallOption) (*UnholdResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnholdResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Unhold_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Reopen(ctx context.Context, in *ReopenRequest, opts ...grpc.CallOption) (*ReopenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReopenResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Reopen_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewResponse)
+	err := c.cc.Invoke(ctx, ConversationService_Renew_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) SetTyping(ctx context.Context, in *SetTypingRequest, opts ...grpc.CallOption) (*SetTypingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetTypingResponse)
+	err := c.cc.Invoke(ctx, ConversationService_SetTyping_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) GetFan(ctx context.Context, in *GetFanRequest, opts ...grpc.CallOption) (*GetFanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetFanResponse)
+	err := c.cc.Invoke(ctx, ConversationService_GetFan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) RenameFan(ctx context.Context, in *RenameFanRequest, opts ...grpc.CallOption) (*RenameFanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenameFanResponse)
+	err := c.cc.Invoke(ctx, ConversationService_RenameFan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) TagFan(ctx context.Context, in *TagFanRequest, opts ...grpc.CallOption) (*TagFanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TagFanResponse)
+	err := c.cc.Invoke(ctx, ConversationService_TagFan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) GetMedia(ctx context.Context, in *GetMediaRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetMediaResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ConversationService_ServiceDesc.Streams[1], ConversationService_GetMedia_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetMediaRequest, GetMediaResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConversationService_GetMediaClient = grpc.ServerStreamingClient[GetMediaResponse]
+
 // ConversationServiceServer is the server API for ConversationService service.
 // All implementations must embed UnimplementedConversationServiceServer
 // for forward compatibility.
 //
-// ConversationService reads and answers the waiting lists.
+// ConversationService is the desk of agents and supervisors.
+//
+// Who acts: the metadata wxbus-actor (the console sets it from the log-in, and it wins), else the field agent of the
+// request, else the field actor. An agent who is not configured is enrolled without groups at the first call: they
+// can pick by hand, and nothing is offered to them.
+//
+// Which conversation: requests name it by account and conversation; where openid is accepted instead, the fan's
+// open conversation is meant. ABORTED means that somebody was faster, FAILED_PRECONDITION that the state does not
+// allow it (the text says why), NOT_FOUND that there is no such conversation, UNAVAILABLE that the database is away.
 type ConversationServiceServer interface {
 	// ListWaiting returns the fans who wait, the longest waiting first.
 	ListWaiting(context.Context, *ListWaitingRequest) (*ListWaitingResponse, error)
@@ -133,8 +442,52 @@ type ConversationServiceServer interface {
 	// Reply sends a message as the owner; it accepts a waiting fan first. FAILED_PRECONDITION when
 	// another agent or the native desk owns the fan, or when the window is closed.
 	Reply(context.Context, *ReplyRequest) (*ReplyResponse, error)
-	// Close gives the fan back to the rules.
+	// Close ends the conversation and gives the fan back to the rules; anybody may close one that waits.
 	Close(context.Context, *CloseRequest) (*CloseResponse, error)
+	// ListConversations returns a page of conversations. Open ones: those who wait first, by the time that they
+	// wait; then the one with the oldest activity first. Closed ones: the newest first.
+	ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error)
+	// ListQueue returns who waits in a group, with position, and who left a message.
+	ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error)
+	// GetConversation returns a conversation with its fan, the quota of the fan and its numbered changes.
+	GetConversation(context.Context, *GetConversationRequest) (*GetConversationResponse, error)
+	// ListMessages returns a page of the fan's timeline, oldest first.
+	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
+	// Search finds messages whose text contains the words, newest first. It works for Chinese.
+	Search(context.Context, *SearchRequest) (*SearchResponse, error)
+	// Decline gives an offer back: the next agent is asked.
+	Decline(context.Context, *DeclineRequest) (*DeclineResponse, error)
+	// Take picks a conversation that waits or left a message by hand. FAILED_PRECONDITION when the agent is full.
+	Take(context.Context, *TakeRequest) (*TakeResponse, error)
+	// TakeOver makes a supervisor the owner of an open conversation of another agent. It is not limited by capacity.
+	TakeOver(context.Context, *TakeOverRequest) (*TakeOverResponse, error)
+	// AddNote adds a note that the fan never sees.
+	AddNote(context.Context, *AddNoteRequest) (*AddNoteResponse, error)
+	// Whisper adds a supervisor's word to the agent that the fan never sees.
+	Whisper(context.Context, *WhisperRequest) (*WhisperResponse, error)
+	// Watch records that a supervisor looks at a conversation, and follows it: first the events after after_number
+	// that are kept, then every new one. The same events are on the stream CONVERSATIONS.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Transfer gives the conversation to another agent (who must be online and not full) or to a group's queue.
+	Transfer(context.Context, *TransferRequest) (*TransferResponse, error)
+	// Hold puts an active conversation aside; it no longer counts against the agent's capacity.
+	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
+	// Unhold brings it back to the agent, or to the queue when the agent is full or offline.
+	Unhold(context.Context, *UnholdRequest) (*UnholdResponse, error)
+	// Reopen undoes a close within 10 s, or until the survey was answered.
+	Reopen(context.Context, *ReopenRequest) (*ReopenResponse, error)
+	// Renew starts the idle time of an active conversation again.
+	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// SetTyping shows the fan that somebody writes, and tells other users of the console.
+	SetTyping(context.Context, *SetTypingRequest) (*SetTypingResponse, error)
+	// GetFan returns the card of a fan.
+	GetFan(context.Context, *GetFanRequest) (*GetFanResponse, error)
+	// RenameFan sets the remark that stands for the fan's name; empty removes it.
+	RenameFan(context.Context, *RenameFanRequest) (*RenameFanResponse, error)
+	// TagFan adds and removes tags of a fan.
+	TagFan(context.Context, *TagFanRequest) (*TagFanResponse, error)
+	// GetMedia returns a kept file in pieces; the first one has its type and size.
+	GetMedia(*GetMediaRequest, grpc.ServerStreamingServer[GetMediaResponse]) error
 	mustEmbedUnimplementedConversationServiceServer()
 }
 
@@ -162,6 +515,69 @@ func (UnimplementedConversationServiceServer) Reply(context.Context, *ReplyReque
 }
 func (UnimplementedConversationServiceServer) Close(context.Context, *CloseRequest) (*CloseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Close not implemented")
+}
+func (UnimplementedConversationServiceServer) ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListConversations not implemented")
+}
+func (UnimplementedConversationServiceServer) ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQueue not implemented")
+}
+func (UnimplementedConversationServiceServer) GetConversation(context.Context, *GetConversationRequest) (*GetConversationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConversation not implemented")
+}
+func (UnimplementedConversationServiceServer) ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMessages not implemented")
+}
+func (UnimplementedConversationServiceServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
+}
+func (UnimplementedConversationServiceServer) Decline(context.Context, *DeclineRequest) (*DeclineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Decline not implemented")
+}
+func (UnimplementedConversationServiceServer) Take(context.Context, *TakeRequest) (*TakeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Take not implemented")
+}
+func (UnimplementedConversationServiceServer) TakeOver(context.Context, *TakeOverRequest) (*TakeOverResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TakeOver not implemented")
+}
+func (UnimplementedConversationServiceServer) AddNote(context.Context, *AddNoteRequest) (*AddNoteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddNote not implemented")
+}
+func (UnimplementedConversationServiceServer) Whisper(context.Context, *WhisperRequest) (*WhisperResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Whisper not implemented")
+}
+func (UnimplementedConversationServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedConversationServiceServer) Transfer(context.Context, *TransferRequest) (*TransferResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Transfer not implemented")
+}
+func (UnimplementedConversationServiceServer) Hold(context.Context, *HoldRequest) (*HoldResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Hold not implemented")
+}
+func (UnimplementedConversationServiceServer) Unhold(context.Context, *UnholdRequest) (*UnholdResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Unhold not implemented")
+}
+func (UnimplementedConversationServiceServer) Reopen(context.Context, *ReopenRequest) (*ReopenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reopen not implemented")
+}
+func (UnimplementedConversationServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedConversationServiceServer) SetTyping(context.Context, *SetTypingRequest) (*SetTypingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetTyping not implemented")
+}
+func (UnimplementedConversationServiceServer) GetFan(context.Context, *GetFanRequest) (*GetFanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetFan not implemented")
+}
+func (UnimplementedConversationServiceServer) RenameFan(context.Context, *RenameFanRequest) (*RenameFanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenameFan not implemented")
+}
+func (UnimplementedConversationServiceServer) TagFan(context.Context, *TagFanRequest) (*TagFanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TagFan not implemented")
+}
+func (UnimplementedConversationServiceServer) GetMedia(*GetMediaRequest, grpc.ServerStreamingServer[GetMediaResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetMedia not implemented")
 }
 func (UnimplementedConversationServiceServer) mustEmbedUnimplementedConversationServiceServer() {}
 func (UnimplementedConversationServiceServer) testEmbeddedByValue()                             {}
@@ -292,6 +708,370 @@ func _ConversationService_Close_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConversationService_ListConversations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListConversationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).ListConversations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_ListConversations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).ListConversations(ctx, req.(*ListConversationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_ListQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).ListQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_ListQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).ListQueue(ctx, req.(*ListQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_GetConversation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConversationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).GetConversation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_GetConversation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).GetConversation(ctx, req.(*GetConversationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_ListMessages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMessagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).ListMessages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_ListMessages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).ListMessages(ctx, req.(*ListMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Search_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SearchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Search(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Search_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Search(ctx, req.(*SearchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Decline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeclineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Decline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Decline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Decline(ctx, req.(*DeclineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Take_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Take(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Take_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Take(ctx, req.(*TakeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_TakeOver_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeOverRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).TakeOver(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_TakeOver_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).TakeOver(ctx, req.(*TakeOverRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_AddNote_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddNoteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).AddNote(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_AddNote_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).AddNote(ctx, req.(*AddNoteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Whisper_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WhisperRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Whisper(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Whisper_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Whisper(ctx, req.(*WhisperRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ConversationServiceServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConversationService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
+
+func _ConversationService_Transfer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Transfer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Transfer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Transfer(ctx, req.(*TransferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Hold_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HoldRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Hold(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Hold_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Hold(ctx, req.(*HoldRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Unhold_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnholdRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Unhold(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Unhold_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Unhold(ctx, req.(*UnholdRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Reopen_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReopenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Reopen(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Reopen_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Reopen(ctx, req.(*ReopenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_Renew_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).Renew(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_Renew_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).Renew(ctx, req.(*RenewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_SetTyping_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetTypingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).SetTyping(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_SetTyping_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).SetTyping(ctx, req.(*SetTypingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_GetFan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetFanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).GetFan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_GetFan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).GetFan(ctx, req.(*GetFanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_RenameFan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenameFanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).RenameFan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_RenameFan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).RenameFan(ctx, req.(*RenameFanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_TagFan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TagFanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).TagFan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_TagFan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).TagFan(ctx, req.(*TagFanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_GetMedia_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetMediaRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ConversationServiceServer).GetMedia(m, &grpc.GenericServerStream[GetMediaRequest, GetMediaResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ConversationService_GetMediaServer = grpc.ServerStreamingServer[GetMediaResponse]
+
 // ConversationService_ServiceDesc is the grpc.ServiceDesc for ConversationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -323,7 +1103,94 @@ var ConversationService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Close",
 			Handler:    _ConversationService_Close_Handler,
 		},
+		{
+			MethodName: "ListConversations",
+			Handler:    _ConversationService_ListConversations_Handler,
+		},
+		{
+			MethodName: "ListQueue",
+			Handler:    _ConversationService_ListQueue_Handler,
+		},
+		{
+			MethodName: "GetConversation",
+			Handler:    _ConversationService_GetConversation_Handler,
+		},
+		{
+			MethodName: "ListMessages",
+			Handler:    _ConversationService_ListMessages_Handler,
+		},
+		{
+			MethodName: "Search",
+			Handler:    _ConversationService_Search_Handler,
+		},
+		{
+			MethodName: "Decline",
+			Handler:    _ConversationService_Decline_Handler,
+		},
+		{
+			MethodName: "Take",
+			Handler:    _ConversationService_Take_Handler,
+		},
+		{
+			MethodName: "TakeOver",
+			Handler:    _ConversationService_TakeOver_Handler,
+		},
+		{
+			MethodName: "AddNote",
+			Handler:    _ConversationService_AddNote_Handler,
+		},
+		{
+			MethodName: "Whisper",
+			Handler:    _ConversationService_Whisper_Handler,
+		},
+		{
+			MethodName: "Transfer",
+			Handler:    _ConversationService_Transfer_Handler,
+		},
+		{
+			MethodName: "Hold",
+			Handler:    _ConversationService_Hold_Handler,
+		},
+		{
+			MethodName: "Unhold",
+			Handler:    _ConversationService_Unhold_Handler,
+		},
+		{
+			MethodName: "Reopen",
+			Handler:    _ConversationService_Reopen_Handler,
+		},
+		{
+			MethodName: "Renew",
+			Handler:    _ConversationService_Renew_Handler,
+		},
+		{
+			MethodName: "SetTyping",
+			Handler:    _ConversationService_SetTyping_Handler,
+		},
+		{
+			MethodName: "GetFan",
+			Handler:    _ConversationService_GetFan_Handler,
+		},
+		{
+			MethodName: "RenameFan",
+			Handler:    _ConversationService_RenameFan_Handler,
+		},
+		{
+			MethodName: "TagFan",
+			Handler:    _ConversationService_TagFan_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _ConversationService_Watch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetMedia",
+			Handler:       _ConversationService_GetMedia_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "wxbus/agentrouting/v1/conversation_service.proto",
 }
