@@ -60,6 +60,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 generate: ## regenerate protobuf code and generated docs
 	scripts/tools.sh buf protoc-gen-go protoc-gen-go-grpc protoc-gen-connect-go
 	bin/buf generate
+	bin/buf generate --template buf.gen.console.yaml --path proto/wxbus/console
 	$(MAKE) docs
 
 .PHONY: docs
