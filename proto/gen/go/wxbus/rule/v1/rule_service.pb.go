@@ -22,6 +22,322 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// PublishMode is how a published file meets the rules that are there already.
+type PublishMode int32
+
+const (
+	// PUBLISH_MODE_UNSPECIFIED makes the file live as it is. Drafts and disabled rules of the working copy stay.
+	PublishMode_PUBLISH_MODE_UNSPECIFIED PublishMode = 0
+	// PUBLISH_MODE_MERGE adds and changes the rules and sections of the file, by name, and leaves the other live
+	// ones as they are. Every rule of the file needs a name.
+	PublishMode_PUBLISH_MODE_MERGE PublishMode = 1
+	// PUBLISH_MODE_PRUNE makes the file live as it is, and the working copy equal to it: drafts and disabled
+	// rules that the file lacks are removed.
+	PublishMode_PUBLISH_MODE_PRUNE PublishMode = 2
+)
+
+// Enum value maps for PublishMode.
+var (
+	PublishMode_name = map[int32]string{
+		0: "PUBLISH_MODE_UNSPECIFIED",
+		1: "PUBLISH_MODE_MERGE",
+		2: "PUBLISH_MODE_PRUNE",
+	}
+	PublishMode_value = map[string]int32{
+		"PUBLISH_MODE_UNSPECIFIED": 0,
+		"PUBLISH_MODE_MERGE":       1,
+		"PUBLISH_MODE_PRUNE":       2,
+	}
+)
+
+func (x PublishMode) Enum() *PublishMode {
+	p := new(PublishMode)
+	*p = x
+	return p
+}
+
+func (x PublishMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PublishMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_rule_v1_rule_service_proto_enumTypes[0].Descriptor()
+}
+
+func (PublishMode) Type() protoreflect.EnumType {
+	return &file_wxbus_rule_v1_rule_service_proto_enumTypes[0]
+}
+
+func (x PublishMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PublishMode.Descriptor instead.
+func (PublishMode) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{0}
+}
+
+// RuleState is how a rule of the working copy differs from the live version.
+type RuleState int32
+
+const (
+	// RULE_STATE_UNSPECIFIED is never returned; in a filter it means every state.
+	RuleState_RULE_STATE_UNSPECIFIED RuleState = 0
+	// RULE_STATE_LIVE means that it is live as it is.
+	RuleState_RULE_STATE_LIVE RuleState = 1
+	// RULE_STATE_ADDED means that publishing makes it live.
+	RuleState_RULE_STATE_ADDED RuleState = 2
+	// RULE_STATE_CHANGED means that publishing changes the live one.
+	RuleState_RULE_STATE_CHANGED RuleState = 3
+	// RULE_STATE_REMOVED means that it is live and publishing removes it: it was deleted or disabled.
+	RuleState_RULE_STATE_REMOVED RuleState = 4
+	// RULE_STATE_PARKED means that it is disabled and not live.
+	RuleState_RULE_STATE_PARKED RuleState = 5
+)
+
+// Enum value maps for RuleState.
+var (
+	RuleState_name = map[int32]string{
+		0: "RULE_STATE_UNSPECIFIED",
+		1: "RULE_STATE_LIVE",
+		2: "RULE_STATE_ADDED",
+		3: "RULE_STATE_CHANGED",
+		4: "RULE_STATE_REMOVED",
+		5: "RULE_STATE_PARKED",
+	}
+	RuleState_value = map[string]int32{
+		"RULE_STATE_UNSPECIFIED": 0,
+		"RULE_STATE_LIVE":        1,
+		"RULE_STATE_ADDED":       2,
+		"RULE_STATE_CHANGED":     3,
+		"RULE_STATE_REMOVED":     4,
+		"RULE_STATE_PARKED":      5,
+	}
+)
+
+func (x RuleState) Enum() *RuleState {
+	p := new(RuleState)
+	*p = x
+	return p
+}
+
+func (x RuleState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RuleState) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_rule_v1_rule_service_proto_enumTypes[1].Descriptor()
+}
+
+func (RuleState) Type() protoreflect.EnumType {
+	return &file_wxbus_rule_v1_rule_service_proto_enumTypes[1]
+}
+
+func (x RuleState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RuleState.Descriptor instead.
+func (RuleState) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{1}
+}
+
+// AuditAction is what was done.
+type AuditAction int32
+
+const (
+	// AUDIT_ACTION_UNSPECIFIED is never stored; in a filter it means every action.
+	AuditAction_AUDIT_ACTION_UNSPECIFIED AuditAction = 0
+	// AUDIT_ACTION_CREATED means that a rule or section was created.
+	AuditAction_AUDIT_ACTION_CREATED AuditAction = 1
+	// AUDIT_ACTION_CHANGED means that it was changed.
+	AuditAction_AUDIT_ACTION_CHANGED AuditAction = 2
+	// AUDIT_ACTION_DELETED means that it was deleted.
+	AuditAction_AUDIT_ACTION_DELETED AuditAction = 3
+	// AUDIT_ACTION_MOVED means that it is considered at another place.
+	AuditAction_AUDIT_ACTION_MOVED AuditAction = 4
+	// AUDIT_ACTION_ENABLED means that a rule was enabled.
+	AuditAction_AUDIT_ACTION_ENABLED AuditAction = 5
+	// AUDIT_ACTION_DISABLED means that a rule was disabled.
+	AuditAction_AUDIT_ACTION_DISABLED AuditAction = 6
+	// AUDIT_ACTION_DISCARDED means that a change went back to what is live.
+	AuditAction_AUDIT_ACTION_DISCARDED AuditAction = 7
+	// AUDIT_ACTION_IMPORTED means that an import created or changed it.
+	AuditAction_AUDIT_ACTION_IMPORTED AuditAction = 8
+	// AUDIT_ACTION_PUBLISHED means that a version became live for the first time.
+	AuditAction_AUDIT_ACTION_PUBLISHED AuditAction = 9
+	// AUDIT_ACTION_ROLLED_BACK means that a kept version became live again.
+	AuditAction_AUDIT_ACTION_ROLLED_BACK AuditAction = 10
+	// AUDIT_ACTION_CONFLICTED means that a publication by others changed a rule that had changes here.
+	AuditAction_AUDIT_ACTION_CONFLICTED AuditAction = 11
+)
+
+// Enum value maps for AuditAction.
+var (
+	AuditAction_name = map[int32]string{
+		0:  "AUDIT_ACTION_UNSPECIFIED",
+		1:  "AUDIT_ACTION_CREATED",
+		2:  "AUDIT_ACTION_CHANGED",
+		3:  "AUDIT_ACTION_DELETED",
+		4:  "AUDIT_ACTION_MOVED",
+		5:  "AUDIT_ACTION_ENABLED",
+		6:  "AUDIT_ACTION_DISABLED",
+		7:  "AUDIT_ACTION_DISCARDED",
+		8:  "AUDIT_ACTION_IMPORTED",
+		9:  "AUDIT_ACTION_PUBLISHED",
+		10: "AUDIT_ACTION_ROLLED_BACK",
+		11: "AUDIT_ACTION_CONFLICTED",
+	}
+	AuditAction_value = map[string]int32{
+		"AUDIT_ACTION_UNSPECIFIED": 0,
+		"AUDIT_ACTION_CREATED":     1,
+		"AUDIT_ACTION_CHANGED":     2,
+		"AUDIT_ACTION_DELETED":     3,
+		"AUDIT_ACTION_MOVED":       4,
+		"AUDIT_ACTION_ENABLED":     5,
+		"AUDIT_ACTION_DISABLED":    6,
+		"AUDIT_ACTION_DISCARDED":   7,
+		"AUDIT_ACTION_IMPORTED":    8,
+		"AUDIT_ACTION_PUBLISHED":   9,
+		"AUDIT_ACTION_ROLLED_BACK": 10,
+		"AUDIT_ACTION_CONFLICTED":  11,
+	}
+)
+
+func (x AuditAction) Enum() *AuditAction {
+	p := new(AuditAction)
+	*p = x
+	return p
+}
+
+func (x AuditAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuditAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_rule_v1_rule_service_proto_enumTypes[2].Descriptor()
+}
+
+func (AuditAction) Type() protoreflect.EnumType {
+	return &file_wxbus_rule_v1_rule_service_proto_enumTypes[2]
+}
+
+func (x AuditAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuditAction.Descriptor instead.
+func (AuditAction) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{2}
+}
+
+// ImportFormat is what is imported.
+type ImportFormat int32
+
+const (
+	// IMPORT_FORMAT_UNSPECIFIED means a rule file.
+	ImportFormat_IMPORT_FORMAT_UNSPECIFIED ImportFormat = 0
+	// IMPORT_FORMAT_YAML is a rule file.
+	ImportFormat_IMPORT_FORMAT_YAML ImportFormat = 1
+	// IMPORT_FORMAT_WECHAT_AUTOREPLY is the JSON answer of WeChat's get_current_autoreply_info.
+	ImportFormat_IMPORT_FORMAT_WECHAT_AUTOREPLY ImportFormat = 2
+)
+
+// Enum value maps for ImportFormat.
+var (
+	ImportFormat_name = map[int32]string{
+		0: "IMPORT_FORMAT_UNSPECIFIED",
+		1: "IMPORT_FORMAT_YAML",
+		2: "IMPORT_FORMAT_WECHAT_AUTOREPLY",
+	}
+	ImportFormat_value = map[string]int32{
+		"IMPORT_FORMAT_UNSPECIFIED":      0,
+		"IMPORT_FORMAT_YAML":             1,
+		"IMPORT_FORMAT_WECHAT_AUTOREPLY": 2,
+	}
+)
+
+func (x ImportFormat) Enum() *ImportFormat {
+	p := new(ImportFormat)
+	*p = x
+	return p
+}
+
+func (x ImportFormat) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ImportFormat) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_rule_v1_rule_service_proto_enumTypes[3].Descriptor()
+}
+
+func (ImportFormat) Type() protoreflect.EnumType {
+	return &file_wxbus_rule_v1_rule_service_proto_enumTypes[3]
+}
+
+func (x ImportFormat) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ImportFormat.Descriptor instead.
+func (ImportFormat) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{3}
+}
+
+// ImportMode is how imported rules meet those of the working copy.
+type ImportMode int32
+
+const (
+	// IMPORT_MODE_UNSPECIFIED means merge.
+	ImportMode_IMPORT_MODE_UNSPECIFIED ImportMode = 0
+	// IMPORT_MODE_MERGE adds and changes rules by name and leaves the others.
+	ImportMode_IMPORT_MODE_MERGE ImportMode = 1
+	// IMPORT_MODE_REPLACE also removes the rules that the import lacks; from WeChat's format, only rules for
+	// no other account than the given one.
+	ImportMode_IMPORT_MODE_REPLACE ImportMode = 2
+)
+
+// Enum value maps for ImportMode.
+var (
+	ImportMode_name = map[int32]string{
+		0: "IMPORT_MODE_UNSPECIFIED",
+		1: "IMPORT_MODE_MERGE",
+		2: "IMPORT_MODE_REPLACE",
+	}
+	ImportMode_value = map[string]int32{
+		"IMPORT_MODE_UNSPECIFIED": 0,
+		"IMPORT_MODE_MERGE":       1,
+		"IMPORT_MODE_REPLACE":     2,
+	}
+)
+
+func (x ImportMode) Enum() *ImportMode {
+	p := new(ImportMode)
+	*p = x
+	return p
+}
+
+func (x ImportMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ImportMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_rule_v1_rule_service_proto_enumTypes[4].Descriptor()
+}
+
+func (ImportMode) Type() protoreflect.EnumType {
+	return &file_wxbus_rule_v1_rule_service_proto_enumTypes[4]
+}
+
+func (x ImportMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ImportMode.Descriptor instead.
+func (ImportMode) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{4}
+}
+
 // PublishRuleSetRequest is the request of PublishRuleSet.
 type PublishRuleSetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -31,8 +347,10 @@ type PublishRuleSetRequest struct {
 	Note string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
 	// expected_version, when set, must be the live version.
 	ExpectedVersion string `protobuf:"bytes,3,opt,name=expected_version,json=expectedVersion,proto3" json:"expected_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// mode is how the file meets what is there already.
+	Mode          PublishMode `protobuf:"varint,4,opt,name=mode,proto3,enum=wxbus.rule.v1.PublishMode" json:"mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishRuleSetRequest) Reset() {
@@ -84,6 +402,13 @@ func (x *PublishRuleSetRequest) GetExpectedVersion() string {
 		return x.ExpectedVersion
 	}
 	return ""
+}
+
+func (x *PublishRuleSetRequest) GetMode() PublishMode {
+	if x != nil {
+		return x.Mode
+	}
+	return PublishMode_PUBLISH_MODE_UNSPECIFIED
 }
 
 // PublishRuleSetResponse is the response of PublishRuleSet.
@@ -153,7 +478,11 @@ type RuleSetInfo struct {
 	// note of the publisher.
 	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
 	// live tells whether this version decides now.
-	Live          bool `protobuf:"varint,5,opt,name=live,proto3" json:"live,omitempty"`
+	Live bool `protobuf:"varint,5,opt,name=live,proto3" json:"live,omitempty"`
+	// published_by is who published it; empty for versions of earlier releases.
+	PublishedBy string `protobuf:"bytes,6,opt,name=published_by,json=publishedBy,proto3" json:"published_by,omitempty"`
+	// source is "api", "draft" or "file" (rules_file of the configuration).
+	Source        string `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +550,20 @@ func (x *RuleSetInfo) GetLive() bool {
 		return x.Live
 	}
 	return false
+}
+
+func (x *RuleSetInfo) GetPublishedBy() string {
+	if x != nil {
+		return x.PublishedBy
+	}
+	return ""
+}
+
+func (x *RuleSetInfo) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
 }
 
 // GetRuleSetRequest is the request of GetRuleSet.
@@ -745,24 +1088,3558 @@ func (x *Candidate) GetMatched() string {
 	return ""
 }
 
+// RuleInfo is a rule of the working copy.
+type RuleInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id never changes, also when the rule is renamed.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// name is unique among the rules.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// priority of the rule; the higher one wins.
+	Priority int32 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
+	// accounts that it is for; empty means every account.
+	Accounts []string `protobuf:"bytes,4,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	// kinds of messages and events that it wants, as under "on" in a rule file.
+	Kinds []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// enabled tells whether publishing includes it.
+	Enabled bool `protobuf:"varint,6,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	// state compared with the live version.
+	State RuleState `protobuf:"varint,7,opt,name=state,proto3,enum=wxbus.rule.v1.RuleState" json:"state,omitempty"`
+	// conflict is set when a publication by others changed the rule while it had changes here. Saving,
+	// deleting or discarding it resolves the conflict.
+	Conflict bool `protobuf:"varint,8,opt,name=conflict,proto3" json:"conflict,omitempty"`
+	// revision grows with every change; a change names the one that it is based on.
+	Revision int64 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	// changed_by is who changed it last.
+	ChangedBy string `protobuf:"bytes,10,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
+	// changed_unix_ms is when, Unix milliseconds.
+	ChangedUnixMs int64 `protobuf:"varint,11,opt,name=changed_unix_ms,json=changedUnixMs,proto3" json:"changed_unix_ms,omitempty"`
+	// yaml is the rule as one item of "rules" in a rule file. ListRules leaves it empty when it has more
+	// than 8 KiB.
+	Yaml string `protobuf:"bytes,12,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// hits are the decisions by the live rule of this name in the window that was asked for.
+	Hits int64 `protobuf:"varint,13,opt,name=hits,proto3" json:"hits,omitempty"`
+	// last_hit_unix_ms is when it decided last within what coverage keeps; zero for never.
+	LastHitUnixMs int64 `protobuf:"varint,14,opt,name=last_hit_unix_ms,json=lastHitUnixMs,proto3" json:"last_hit_unix_ms,omitempty"`
+	// deleted is set for a rule that is live and was deleted here.
+	Deleted bool `protobuf:"varint,15,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// moved is set when its place among rules of the same priority was changed here.
+	Moved         bool `protobuf:"varint,16,opt,name=moved,proto3" json:"moved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleInfo) Reset() {
+	*x = RuleInfo{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleInfo) ProtoMessage() {}
+
+func (x *RuleInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleInfo.ProtoReflect.Descriptor instead.
+func (*RuleInfo) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RuleInfo) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RuleInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RuleInfo) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *RuleInfo) GetAccounts() []string {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+func (x *RuleInfo) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *RuleInfo) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *RuleInfo) GetState() RuleState {
+	if x != nil {
+		return x.State
+	}
+	return RuleState_RULE_STATE_UNSPECIFIED
+}
+
+func (x *RuleInfo) GetConflict() bool {
+	if x != nil {
+		return x.Conflict
+	}
+	return false
+}
+
+func (x *RuleInfo) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RuleInfo) GetChangedBy() string {
+	if x != nil {
+		return x.ChangedBy
+	}
+	return ""
+}
+
+func (x *RuleInfo) GetChangedUnixMs() int64 {
+	if x != nil {
+		return x.ChangedUnixMs
+	}
+	return 0
+}
+
+func (x *RuleInfo) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+func (x *RuleInfo) GetHits() int64 {
+	if x != nil {
+		return x.Hits
+	}
+	return 0
+}
+
+func (x *RuleInfo) GetLastHitUnixMs() int64 {
+	if x != nil {
+		return x.LastHitUnixMs
+	}
+	return 0
+}
+
+func (x *RuleInfo) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *RuleInfo) GetMoved() bool {
+	if x != nil {
+		return x.Moved
+	}
+	return false
+}
+
+// ListRulesRequest is the request of ListRules.
+type ListRulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// page_size is at most 200; 50 when zero.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token is next_page_token of the page before.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// search is looked for in names and bodies, without regard to case.
+	Search string `protobuf:"bytes,3,opt,name=search,proto3" json:"search,omitempty"`
+	// account keeps the rules that decide for this account, those for every account included.
+	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
+	// kind keeps the rules that want this kind.
+	Kind string `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	// enabled, when set, keeps the enabled or the disabled rules.
+	Enabled *bool `protobuf:"varint,6,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	// states keeps the rules in one of these states; empty means all.
+	States []RuleState `protobuf:"varint,7,rep,packed,name=states,proto3,enum=wxbus.rule.v1.RuleState" json:"states,omitempty"`
+	// conflicts keeps the rules with a conflict only.
+	Conflicts bool `protobuf:"varint,8,opt,name=conflicts,proto3" json:"conflicts,omitempty"`
+	// hours is the window of the hits; 168 when zero, at most 720.
+	Hours         int32 `protobuf:"varint,9,opt,name=hours,proto3" json:"hours,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRulesRequest) Reset() {
+	*x = ListRulesRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRulesRequest) ProtoMessage() {}
+
+func (x *ListRulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRulesRequest.ProtoReflect.Descriptor instead.
+func (*ListRulesRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListRulesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRulesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListRulesRequest) GetSearch() string {
+	if x != nil {
+		return x.Search
+	}
+	return ""
+}
+
+func (x *ListRulesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListRulesRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ListRulesRequest) GetEnabled() bool {
+	if x != nil && x.Enabled != nil {
+		return *x.Enabled
+	}
+	return false
+}
+
+func (x *ListRulesRequest) GetStates() []RuleState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ListRulesRequest) GetConflicts() bool {
+	if x != nil {
+		return x.Conflicts
+	}
+	return false
+}
+
+func (x *ListRulesRequest) GetHours() int32 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+// ListRulesResponse is the response of ListRules.
+type ListRulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rules of the page.
+	Rules []*RuleInfo `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// total is the number of rules that the filters keep.
+	Total int64 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	// draft counts what differs from the live version.
+	Draft *DraftSummary `protobuf:"bytes,4,opt,name=draft,proto3" json:"draft,omitempty"`
+	// decided is the number of decisions of the window, of the account when one was given; hits are a share of it.
+	Decided       int64 `protobuf:"varint,5,opt,name=decided,proto3" json:"decided,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRulesResponse) Reset() {
+	*x = ListRulesResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRulesResponse) ProtoMessage() {}
+
+func (x *ListRulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRulesResponse.ProtoReflect.Descriptor instead.
+func (*ListRulesResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListRulesResponse) GetRules() []*RuleInfo {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *ListRulesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListRulesResponse) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ListRulesResponse) GetDraft() *DraftSummary {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+func (x *ListRulesResponse) GetDecided() int64 {
+	if x != nil {
+		return x.Decided
+	}
+	return 0
+}
+
+// DraftSummary counts how the working copy differs from the live version.
+type DraftSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// live_version that it was compared with; empty before the first publication.
+	LiveVersion string `protobuf:"bytes,1,opt,name=live_version,json=liveVersion,proto3" json:"live_version,omitempty"`
+	// added rules.
+	Added int32 `protobuf:"varint,2,opt,name=added,proto3" json:"added,omitempty"`
+	// changed rules, moved ones included.
+	Changed int32 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	// removed rules.
+	Removed int32 `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"`
+	// sections that differ.
+	Sections int32 `protobuf:"varint,5,opt,name=sections,proto3" json:"sections,omitempty"`
+	// conflicts that are to be resolved before publishing.
+	Conflicts     int32 `protobuf:"varint,6,opt,name=conflicts,proto3" json:"conflicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DraftSummary) Reset() {
+	*x = DraftSummary{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DraftSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DraftSummary) ProtoMessage() {}
+
+func (x *DraftSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DraftSummary.ProtoReflect.Descriptor instead.
+func (*DraftSummary) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DraftSummary) GetLiveVersion() string {
+	if x != nil {
+		return x.LiveVersion
+	}
+	return ""
+}
+
+func (x *DraftSummary) GetAdded() int32 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *DraftSummary) GetChanged() int32 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *DraftSummary) GetRemoved() int32 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *DraftSummary) GetSections() int32 {
+	if x != nil {
+		return x.Sections
+	}
+	return 0
+}
+
+func (x *DraftSummary) GetConflicts() int32 {
+	if x != nil {
+		return x.Conflicts
+	}
+	return 0
+}
+
+// GetRuleRequest is the request of GetRule.
+type GetRuleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule is an id or a name.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// hours is the window of the hits; 168 when zero, at most 720.
+	Hours         int32 `protobuf:"varint,2,opt,name=hours,proto3" json:"hours,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRuleRequest) Reset() {
+	*x = GetRuleRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRuleRequest) ProtoMessage() {}
+
+func (x *GetRuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRuleRequest.ProtoReflect.Descriptor instead.
+func (*GetRuleRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetRuleRequest) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *GetRuleRequest) GetHours() int32 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+// GetRuleResponse is the response of GetRule.
+type GetRuleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule in the working copy.
+	Rule *RuleInfo `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// live_yaml is the live rule; empty when it is not live.
+	LiveYaml string `protobuf:"bytes,2,opt,name=live_yaml,json=liveYaml,proto3" json:"live_yaml,omitempty"`
+	// fields that differ from the live rule.
+	Fields        []*FieldChange `protobuf:"bytes,3,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRuleResponse) Reset() {
+	*x = GetRuleResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRuleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRuleResponse) ProtoMessage() {}
+
+func (x *GetRuleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRuleResponse.ProtoReflect.Descriptor instead.
+func (*GetRuleResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetRuleResponse) GetRule() *RuleInfo {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *GetRuleResponse) GetLiveYaml() string {
+	if x != nil {
+		return x.LiveYaml
+	}
+	return ""
+}
+
+func (x *GetRuleResponse) GetFields() []*FieldChange {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+// SaveRuleRequest is the request of SaveRule.
+type SaveRuleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the rule to change; empty creates one.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// revision that the change is based on; zero when the rule is created.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// yaml is the rule as one item of "rules" in a rule file; it needs a name. At most 1 MiB.
+	Yaml string `protobuf:"bytes,3,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// enabled, when set, enables or disables the rule; a new rule is enabled when it is not set.
+	Enabled *bool `protobuf:"varint,4,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	// after is the id of the rule that a new rule is put after; empty puts it at the end.
+	After         string `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveRuleRequest) Reset() {
+	*x = SaveRuleRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveRuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveRuleRequest) ProtoMessage() {}
+
+func (x *SaveRuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveRuleRequest.ProtoReflect.Descriptor instead.
+func (*SaveRuleRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SaveRuleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SaveRuleRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SaveRuleRequest) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+func (x *SaveRuleRequest) GetEnabled() bool {
+	if x != nil && x.Enabled != nil {
+		return *x.Enabled
+	}
+	return false
+}
+
+func (x *SaveRuleRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// SaveRuleResponse is the response of SaveRule.
+type SaveRuleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule as it is now.
+	Rule          *RuleInfo `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveRuleResponse) Reset() {
+	*x = SaveRuleResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveRuleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveRuleResponse) ProtoMessage() {}
+
+func (x *SaveRuleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveRuleResponse.ProtoReflect.Descriptor instead.
+func (*SaveRuleResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SaveRuleResponse) GetRule() *RuleInfo {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+// DeleteRuleRequest is the request of DeleteRule.
+type DeleteRuleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the rule.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// revision that the caller has seen.
+	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRuleRequest) Reset() {
+	*x = DeleteRuleRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRuleRequest) ProtoMessage() {}
+
+func (x *DeleteRuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRuleRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRuleRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DeleteRuleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteRuleRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// DeleteRuleResponse is the response of DeleteRule.
+type DeleteRuleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRuleResponse) Reset() {
+	*x = DeleteRuleResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRuleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRuleResponse) ProtoMessage() {}
+
+func (x *DeleteRuleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRuleResponse.ProtoReflect.Descriptor instead.
+func (*DeleteRuleResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{21}
+}
+
+// MoveRuleRequest is the request of MoveRule.
+type MoveRuleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the rule.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// revision that the caller has seen.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// to is where it goes.
+	//
+	// Types that are valid to be assigned to To:
+	//
+	//	*MoveRuleRequest_Priority
+	//	*MoveRuleRequest_Before
+	//	*MoveRuleRequest_After
+	To            isMoveRuleRequest_To `protobuf_oneof:"to"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveRuleRequest) Reset() {
+	*x = MoveRuleRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveRuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveRuleRequest) ProtoMessage() {}
+
+func (x *MoveRuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveRuleRequest.ProtoReflect.Descriptor instead.
+func (*MoveRuleRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *MoveRuleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MoveRuleRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *MoveRuleRequest) GetTo() isMoveRuleRequest_To {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *MoveRuleRequest) GetPriority() int32 {
+	if x != nil {
+		if x, ok := x.To.(*MoveRuleRequest_Priority); ok {
+			return x.Priority
+		}
+	}
+	return 0
+}
+
+func (x *MoveRuleRequest) GetBefore() string {
+	if x != nil {
+		if x, ok := x.To.(*MoveRuleRequest_Before); ok {
+			return x.Before
+		}
+	}
+	return ""
+}
+
+func (x *MoveRuleRequest) GetAfter() string {
+	if x != nil {
+		if x, ok := x.To.(*MoveRuleRequest_After); ok {
+			return x.After
+		}
+	}
+	return ""
+}
+
+type isMoveRuleRequest_To interface {
+	isMoveRuleRequest_To()
+}
+
+type MoveRuleRequest_Priority struct {
+	// priority to give it; its place in the file stays.
+	Priority int32 `protobuf:"varint,3,opt,name=priority,proto3,oneof"`
+}
+
+type MoveRuleRequest_Before struct {
+	// before is the id of the rule that it is put directly before, with the priority of that rule.
+	Before string `protobuf:"bytes,4,opt,name=before,proto3,oneof"`
+}
+
+type MoveRuleRequest_After struct {
+	// after is the id of the rule that it is put directly after, with the priority of that rule.
+	After string `protobuf:"bytes,5,opt,name=after,proto3,oneof"`
+}
+
+func (*MoveRuleRequest_Priority) isMoveRuleRequest_To() {}
+
+func (*MoveRuleRequest_Before) isMoveRuleRequest_To() {}
+
+func (*MoveRuleRequest_After) isMoveRuleRequest_To() {}
+
+// MoveRuleResponse is the response of MoveRule.
+type MoveRuleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule as it is now.
+	Rule          *RuleInfo `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveRuleResponse) Reset() {
+	*x = MoveRuleResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveRuleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveRuleResponse) ProtoMessage() {}
+
+func (x *MoveRuleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveRuleResponse.ProtoReflect.Descriptor instead.
+func (*MoveRuleResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *MoveRuleResponse) GetRule() *RuleInfo {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+// SectionInfo is a top-level section of the rule file beside its rules.
+type SectionInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is its key in the file.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// yaml is its value; empty when it was removed here.
+	Yaml string `protobuf:"bytes,2,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// live_yaml is the live value; empty when it is not live.
+	LiveYaml string `protobuf:"bytes,3,opt,name=live_yaml,json=liveYaml,proto3" json:"live_yaml,omitempty"`
+	// conflict is as in RuleInfo.
+	Conflict bool `protobuf:"varint,4,opt,name=conflict,proto3" json:"conflict,omitempty"`
+	// revision grows with every change.
+	Revision int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// changed_by is who changed it last.
+	ChangedBy string `protobuf:"bytes,6,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
+	// changed_unix_ms is when, Unix milliseconds.
+	ChangedUnixMs int64 `protobuf:"varint,7,opt,name=changed_unix_ms,json=changedUnixMs,proto3" json:"changed_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SectionInfo) Reset() {
+	*x = SectionInfo{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SectionInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SectionInfo) ProtoMessage() {}
+
+func (x *SectionInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SectionInfo.ProtoReflect.Descriptor instead.
+func (*SectionInfo) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SectionInfo) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SectionInfo) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+func (x *SectionInfo) GetLiveYaml() string {
+	if x != nil {
+		return x.LiveYaml
+	}
+	return ""
+}
+
+func (x *SectionInfo) GetConflict() bool {
+	if x != nil {
+		return x.Conflict
+	}
+	return false
+}
+
+func (x *SectionInfo) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SectionInfo) GetChangedBy() string {
+	if x != nil {
+		return x.ChangedBy
+	}
+	return ""
+}
+
+func (x *SectionInfo) GetChangedUnixMs() int64 {
+	if x != nil {
+		return x.ChangedUnixMs
+	}
+	return 0
+}
+
+// SaveSectionRequest is the request of SaveSection.
+type SaveSectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is its key in the file.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// revision that the change is based on; zero when the section is created.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// yaml is its value, at most 1 MiB; empty removes the section.
+	Yaml          string `protobuf:"bytes,3,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveSectionRequest) Reset() {
+	*x = SaveSectionRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveSectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveSectionRequest) ProtoMessage() {}
+
+func (x *SaveSectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveSectionRequest.ProtoReflect.Descriptor instead.
+func (*SaveSectionRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SaveSectionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SaveSectionRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SaveSectionRequest) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+// SaveSectionResponse is the response of SaveSection.
+type SaveSectionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// section as it is now.
+	Section       *SectionInfo `protobuf:"bytes,1,opt,name=section,proto3" json:"section,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveSectionResponse) Reset() {
+	*x = SaveSectionResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveSectionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveSectionResponse) ProtoMessage() {}
+
+func (x *SaveSectionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveSectionResponse.ProtoReflect.Descriptor instead.
+func (*SaveSectionResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SaveSectionResponse) GetSection() *SectionInfo {
+	if x != nil {
+		return x.Section
+	}
+	return nil
+}
+
+// GetDraftRequest is the request of GetDraft.
+type GetDraftRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDraftRequest) Reset() {
+	*x = GetDraftRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDraftRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDraftRequest) ProtoMessage() {}
+
+func (x *GetDraftRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDraftRequest.ProtoReflect.Descriptor instead.
+func (*GetDraftRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{27}
+}
+
+// GetDraftResponse is the response of GetDraft.
+type GetDraftResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// summary counts the differences.
+	Summary *DraftSummary `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
+	// changes of rules, at most 500, in the order in which rules are considered.
+	Changes []*RuleChange `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// more is the number of changes that were left out.
+	More int32 `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	// sections that the working copy or the live version has, changed or not.
+	Sections      []*SectionInfo `protobuf:"bytes,4,rep,name=sections,proto3" json:"sections,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDraftResponse) Reset() {
+	*x = GetDraftResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDraftResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDraftResponse) ProtoMessage() {}
+
+func (x *GetDraftResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDraftResponse.ProtoReflect.Descriptor instead.
+func (*GetDraftResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetDraftResponse) GetSummary() *DraftSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+func (x *GetDraftResponse) GetChanges() []*RuleChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *GetDraftResponse) GetMore() int32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *GetDraftResponse) GetSections() []*SectionInfo {
+	if x != nil {
+		return x.Sections
+	}
+	return nil
+}
+
+// RuleChange is one rule that differs between two sets.
+type RuleChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind of the change: ADDED, CHANGED or REMOVED.
+	Kind RuleState `protobuf:"varint,1,opt,name=kind,proto3,enum=wxbus.rule.v1.RuleState" json:"kind,omitempty"`
+	// name of the rule after the change, or before when it is removed.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// before is the rule as YAML; empty when it is added.
+	Before string `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	// after is the rule as YAML; empty when it is removed.
+	After string `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
+	// fields that differ.
+	Fields []*FieldChange `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	// rule in the working copy, without yaml; unset when two versions are compared.
+	Rule          *RuleInfo `protobuf:"bytes,6,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleChange) Reset() {
+	*x = RuleChange{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleChange) ProtoMessage() {}
+
+func (x *RuleChange) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleChange.ProtoReflect.Descriptor instead.
+func (*RuleChange) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RuleChange) GetKind() RuleState {
+	if x != nil {
+		return x.Kind
+	}
+	return RuleState_RULE_STATE_UNSPECIFIED
+}
+
+func (x *RuleChange) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RuleChange) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *RuleChange) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *RuleChange) GetFields() []*FieldChange {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *RuleChange) GetRule() *RuleInfo {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+// FieldChange is one field that differs.
+type FieldChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path of the field in the rule, for example match.contains or do[0].reply.text.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// before is its value as YAML; empty when it was not there.
+	Before string `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	// after is its value as YAML; empty when it is gone.
+	After string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	// added are the items that a list has gained, when both values are lists of texts.
+	Added []string `protobuf:"bytes,4,rep,name=added,proto3" json:"added,omitempty"`
+	// removed are the items that a list has lost, when both values are lists of texts.
+	Removed       []string `protobuf:"bytes,5,rep,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldChange) Reset() {
+	*x = FieldChange{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldChange) ProtoMessage() {}
+
+func (x *FieldChange) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
+func (*FieldChange) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *FieldChange) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FieldChange) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *FieldChange) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *FieldChange) GetAdded() []string {
+	if x != nil {
+		return x.Added
+	}
+	return nil
+}
+
+func (x *FieldChange) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+// DiscardDraftRequest is the request of DiscardDraft.
+type DiscardDraftRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ids of the rules whose changes are discarded; empty, with no sections, discards everything.
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// sections whose changes are discarded.
+	Sections      []string `protobuf:"bytes,2,rep,name=sections,proto3" json:"sections,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDraftRequest) Reset() {
+	*x = DiscardDraftRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDraftRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDraftRequest) ProtoMessage() {}
+
+func (x *DiscardDraftRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDraftRequest.ProtoReflect.Descriptor instead.
+func (*DiscardDraftRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DiscardDraftRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *DiscardDraftRequest) GetSections() []string {
+	if x != nil {
+		return x.Sections
+	}
+	return nil
+}
+
+// DiscardDraftResponse is the response of DiscardDraft.
+type DiscardDraftResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// discarded is the number of rules and sections that went back.
+	Discarded int32 `protobuf:"varint,1,opt,name=discarded,proto3" json:"discarded,omitempty"`
+	// summary of what is left.
+	Summary       *DraftSummary `protobuf:"bytes,2,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDraftResponse) Reset() {
+	*x = DiscardDraftResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDraftResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDraftResponse) ProtoMessage() {}
+
+func (x *DiscardDraftResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDraftResponse.ProtoReflect.Descriptor instead.
+func (*DiscardDraftResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DiscardDraftResponse) GetDiscarded() int32 {
+	if x != nil {
+		return x.Discarded
+	}
+	return 0
+}
+
+func (x *DiscardDraftResponse) GetSummary() *DraftSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+// PublishDraftRequest is the request of PublishDraft.
+type PublishDraftRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// note says why, for the history; at most 500 characters.
+	Note string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
+	// expected_version, when set, must be the live version.
+	ExpectedVersion string `protobuf:"bytes,2,opt,name=expected_version,json=expectedVersion,proto3" json:"expected_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PublishDraftRequest) Reset() {
+	*x = PublishDraftRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishDraftRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishDraftRequest) ProtoMessage() {}
+
+func (x *PublishDraftRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishDraftRequest.ProtoReflect.Descriptor instead.
+func (*PublishDraftRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *PublishDraftRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *PublishDraftRequest) GetExpectedVersion() string {
+	if x != nil {
+		return x.ExpectedVersion
+	}
+	return ""
+}
+
+// PublishDraftResponse is the response of PublishDraft.
+type PublishDraftResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule_set is the live version now.
+	RuleSet *RuleSetInfo `protobuf:"bytes,1,opt,name=rule_set,json=ruleSet,proto3" json:"rule_set,omitempty"`
+	// unchanged is true when nothing differed.
+	Unchanged     bool `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishDraftResponse) Reset() {
+	*x = PublishDraftResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishDraftResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishDraftResponse) ProtoMessage() {}
+
+func (x *PublishDraftResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishDraftResponse.ProtoReflect.Descriptor instead.
+func (*PublishDraftResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *PublishDraftResponse) GetRuleSet() *RuleSetInfo {
+	if x != nil {
+		return x.RuleSet
+	}
+	return nil
+}
+
+func (x *PublishDraftResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
+// RuleSetRef names a set of rules.
+type RuleSetRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// set is one of these; nothing means the live version.
+	//
+	// Types that are valid to be assigned to Set:
+	//
+	//	*RuleSetRef_Version
+	//	*RuleSetRef_Draft
+	//	*RuleSetRef_Yaml
+	Set           isRuleSetRef_Set `protobuf_oneof:"set"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleSetRef) Reset() {
+	*x = RuleSetRef{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleSetRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleSetRef) ProtoMessage() {}
+
+func (x *RuleSetRef) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleSetRef.ProtoReflect.Descriptor instead.
+func (*RuleSetRef) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RuleSetRef) GetSet() isRuleSetRef_Set {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *RuleSetRef) GetVersion() string {
+	if x != nil {
+		if x, ok := x.Set.(*RuleSetRef_Version); ok {
+			return x.Version
+		}
+	}
+	return ""
+}
+
+func (x *RuleSetRef) GetDraft() bool {
+	if x != nil {
+		if x, ok := x.Set.(*RuleSetRef_Draft); ok {
+			return x.Draft
+		}
+	}
+	return false
+}
+
+func (x *RuleSetRef) GetYaml() []byte {
+	if x != nil {
+		if x, ok := x.Set.(*RuleSetRef_Yaml); ok {
+			return x.Yaml
+		}
+	}
+	return nil
+}
+
+type isRuleSetRef_Set interface {
+	isRuleSetRef_Set()
+}
+
+type RuleSetRef_Version struct {
+	// version that is kept.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3,oneof"`
+}
+
+type RuleSetRef_Draft struct {
+	// draft is true for the working copy as it would be published.
+	Draft bool `protobuf:"varint,2,opt,name=draft,proto3,oneof"`
+}
+
+type RuleSetRef_Yaml struct {
+	// yaml is a rule file, at most 32 MiB.
+	Yaml []byte `protobuf:"bytes,3,opt,name=yaml,proto3,oneof"`
+}
+
+func (*RuleSetRef_Version) isRuleSetRef_Set() {}
+
+func (*RuleSetRef_Draft) isRuleSetRef_Set() {}
+
+func (*RuleSetRef_Yaml) isRuleSetRef_Set() {}
+
+// DiffRuleSetsRequest is the request of DiffRuleSets.
+type DiffRuleSetsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// before is compared with after.
+	Before *RuleSetRef `protobuf:"bytes,1,opt,name=before,proto3" json:"before,omitempty"`
+	// after is what before became.
+	After         *RuleSetRef `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRuleSetsRequest) Reset() {
+	*x = DiffRuleSetsRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRuleSetsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRuleSetsRequest) ProtoMessage() {}
+
+func (x *DiffRuleSetsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRuleSetsRequest.ProtoReflect.Descriptor instead.
+func (*DiffRuleSetsRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DiffRuleSetsRequest) GetBefore() *RuleSetRef {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *DiffRuleSetsRequest) GetAfter() *RuleSetRef {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// DiffRuleSetsResponse is the response of DiffRuleSets.
+type DiffRuleSetsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// changes of rules, at most 500, in the order of after; removed ones last.
+	Changes []*RuleChange `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// more is the number of changes that were left out.
+	More int32 `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// sections that differ.
+	Sections []*FieldChange `protobuf:"bytes,3,rep,name=sections,proto3" json:"sections,omitempty"`
+	// reordered is true when rules of the same priority changed places.
+	Reordered     bool `protobuf:"varint,4,opt,name=reordered,proto3" json:"reordered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRuleSetsResponse) Reset() {
+	*x = DiffRuleSetsResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRuleSetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRuleSetsResponse) ProtoMessage() {}
+
+func (x *DiffRuleSetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRuleSetsResponse.ProtoReflect.Descriptor instead.
+func (*DiffRuleSetsResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DiffRuleSetsResponse) GetChanges() []*RuleChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *DiffRuleSetsResponse) GetMore() int32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *DiffRuleSetsResponse) GetSections() []*FieldChange {
+	if x != nil {
+		return x.Sections
+	}
+	return nil
+}
+
+func (x *DiffRuleSetsResponse) GetReordered() bool {
+	if x != nil {
+		return x.Reordered
+	}
+	return false
+}
+
+// AuditEntry is one thing that was done. Entries are never changed.
+type AuditEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id grows with time.
+	Id int64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// at_unix_ms is when, Unix milliseconds.
+	AtUnixMs int64 `protobuf:"varint,2,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// actor is who.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// action is what.
+	Action AuditAction `protobuf:"varint,4,opt,name=action,proto3,enum=wxbus.rule.v1.AuditAction" json:"action,omitempty"`
+	// rule is the name of the rule, or the key of the section with section set; empty for publications.
+	Rule string `protobuf:"bytes,5,opt,name=rule,proto3" json:"rule,omitempty"`
+	// rule_id is the id of the rule.
+	RuleId string `protobuf:"bytes,6,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
+	// section is true when a section was changed.
+	Section bool `protobuf:"varint,7,opt,name=section,proto3" json:"section,omitempty"`
+	// before is the YAML before.
+	Before string `protobuf:"bytes,8,opt,name=before,proto3" json:"before,omitempty"`
+	// after is the YAML after.
+	After string `protobuf:"bytes,9,opt,name=after,proto3" json:"after,omitempty"`
+	// version of the rule set, for publications and roll-backs.
+	Version string `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`
+	// note of the publisher, or a detail.
+	Note          string `protobuf:"bytes,11,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEntry) Reset() {
+	*x = AuditEntry{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEntry) ProtoMessage() {}
+
+func (x *AuditEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
+func (*AuditEntry) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *AuditEntry) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetAction() AuditAction {
+	if x != nil {
+		return x.Action
+	}
+	return AuditAction_AUDIT_ACTION_UNSPECIFIED
+}
+
+func (x *AuditEntry) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetRuleId() string {
+	if x != nil {
+		return x.RuleId
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetSection() bool {
+	if x != nil {
+		return x.Section
+	}
+	return false
+}
+
+func (x *AuditEntry) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// ListAuditRequest is the request of ListAudit.
+type ListAuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// page_size is at most 200; 50 when zero.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token is next_page_token of the page before.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// rule is an id or a name; empty means everything.
+	Rule string `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	// actor keeps what this person did.
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// actions keeps these; empty means all.
+	Actions []AuditAction `protobuf:"varint,5,rep,packed,name=actions,proto3,enum=wxbus.rule.v1.AuditAction" json:"actions,omitempty"`
+	// since_unix_ms keeps what was done at or after this time.
+	SinceUnixMs int64 `protobuf:"varint,6,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
+	// until_unix_ms keeps what was done before this time; zero means now.
+	UntilUnixMs   int64 `protobuf:"varint,7,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditRequest) Reset() {
+	*x = ListAuditRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditRequest) ProtoMessage() {}
+
+func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListAuditRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAuditRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetActions() []AuditAction {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *ListAuditRequest) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
+func (x *ListAuditRequest) GetUntilUnixMs() int64 {
+	if x != nil {
+		return x.UntilUnixMs
+	}
+	return 0
+}
+
+// ListAuditResponse is the response of ListAudit.
+type ListAuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// entries of the page, newest first.
+	Entries []*AuditEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditResponse) Reset() {
+	*x = ListAuditResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditResponse) ProtoMessage() {}
+
+func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListAuditResponse) GetEntries() []*AuditEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListAuditResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ImportRulesRequest is the request of ImportRules.
+type ImportRulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// content is the file, at most 32 MiB.
+	Content []byte `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
+	// format of content.
+	Format ImportFormat `protobuf:"varint,2,opt,name=format,proto3,enum=wxbus.rule.v1.ImportFormat" json:"format,omitempty"`
+	// mode of the import.
+	Mode ImportMode `protobuf:"varint,3,opt,name=mode,proto3,enum=wxbus.rule.v1.ImportMode" json:"mode,omitempty"`
+	// account that the rules are for; required for WeChat's format, not allowed for a rule file.
+	Account string `protobuf:"bytes,4,opt,name=account,proto3" json:"account,omitempty"`
+	// dry_run returns what would change and changes nothing.
+	DryRun        bool `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRulesRequest) Reset() {
+	*x = ImportRulesRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRulesRequest) ProtoMessage() {}
+
+func (x *ImportRulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRulesRequest.ProtoReflect.Descriptor instead.
+func (*ImportRulesRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ImportRulesRequest) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *ImportRulesRequest) GetFormat() ImportFormat {
+	if x != nil {
+		return x.Format
+	}
+	return ImportFormat_IMPORT_FORMAT_UNSPECIFIED
+}
+
+func (x *ImportRulesRequest) GetMode() ImportMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ImportMode_IMPORT_MODE_UNSPECIFIED
+}
+
+func (x *ImportRulesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ImportRulesRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// ImportRulesResponse is the response of ImportRules.
+type ImportRulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// changes of the working copy, at most 500.
+	Changes []*RuleChange `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// more is the number of changes that were left out.
+	More int32 `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// sections of the working copy that change.
+	Sections []*FieldChange `protobuf:"bytes,3,rep,name=sections,proto3" json:"sections,omitempty"`
+	// unchanged is the number of imported rules that are there already.
+	Unchanged int32 `protobuf:"varint,4,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// left_out is what cannot be carried over.
+	LeftOut []*LeftOut `protobuf:"bytes,5,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// yaml is the import as a rule file.
+	Yaml          []byte `protobuf:"bytes,6,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRulesResponse) Reset() {
+	*x = ImportRulesResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRulesResponse) ProtoMessage() {}
+
+func (x *ImportRulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRulesResponse.ProtoReflect.Descriptor instead.
+func (*ImportRulesResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ImportRulesResponse) GetChanges() []*RuleChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ImportRulesResponse) GetMore() int32 {
+	if x != nil {
+		return x.More
+	}
+	return 0
+}
+
+func (x *ImportRulesResponse) GetSections() []*FieldChange {
+	if x != nil {
+		return x.Sections
+	}
+	return nil
+}
+
+func (x *ImportRulesResponse) GetUnchanged() int32 {
+	if x != nil {
+		return x.Unchanged
+	}
+	return 0
+}
+
+func (x *ImportRulesResponse) GetLeftOut() []*LeftOut {
+	if x != nil {
+		return x.LeftOut
+	}
+	return nil
+}
+
+func (x *ImportRulesResponse) GetYaml() []byte {
+	if x != nil {
+		return x.Yaml
+	}
+	return nil
+}
+
+// LeftOut is a part of an import that cannot be carried over, or not exactly.
+type LeftOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path in the imported content.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// rule that it belongs to, as WeChat names it; empty for none.
+	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	// reason why.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// approximated is true when it was carried over in a way that behaves differently.
+	Approximated  bool `protobuf:"varint,4,opt,name=approximated,proto3" json:"approximated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeftOut) Reset() {
+	*x = LeftOut{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeftOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeftOut) ProtoMessage() {}
+
+func (x *LeftOut) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
+func (*LeftOut) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *LeftOut) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *LeftOut) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *LeftOut) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LeftOut) GetApproximated() bool {
+	if x != nil {
+		return x.Approximated
+	}
+	return false
+}
+
+// ExportRulesRequest is the request of ExportRules.
+type ExportRulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// set to export.
+	Set           *RuleSetRef `protobuf:"bytes,1,opt,name=set,proto3" json:"set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRulesRequest) Reset() {
+	*x = ExportRulesRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRulesRequest) ProtoMessage() {}
+
+func (x *ExportRulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRulesRequest.ProtoReflect.Descriptor instead.
+func (*ExportRulesRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ExportRulesRequest) GetSet() *RuleSetRef {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+// ExportRulesResponse is the response of ExportRules.
+type ExportRulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// yaml is the rule file.
+	Yaml          []byte `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRulesResponse) Reset() {
+	*x = ExportRulesResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRulesResponse) ProtoMessage() {}
+
+func (x *ExportRulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRulesResponse.ProtoReflect.Descriptor instead.
+func (*ExportRulesResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ExportRulesResponse) GetYaml() []byte {
+	if x != nil {
+		return x.Yaml
+	}
+	return nil
+}
+
+// ShadowRunRequest is the request of ShadowRun.
+type ShadowRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// before is the set to compare with; the live version when it is not set.
+	Before *RuleSetRef `protobuf:"bytes,1,opt,name=before,proto3" json:"before,omitempty"`
+	// after is the set to try; the draft when it is not set.
+	After *RuleSetRef `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	// account keeps the events of one account; empty means all.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	// hours back; 24 when zero, at most 72: events are kept no longer.
+	Hours int32 `protobuf:"varint,4,opt,name=hours,proto3" json:"hours,omitempty"`
+	// max_events bounds the events that are read, newest last; 200 000 when zero, at most 2 000 000.
+	MaxEvents     int32 `protobuf:"varint,5,opt,name=max_events,json=maxEvents,proto3" json:"max_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowRunRequest) Reset() {
+	*x = ShadowRunRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowRunRequest) ProtoMessage() {}
+
+func (x *ShadowRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowRunRequest.ProtoReflect.Descriptor instead.
+func (*ShadowRunRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ShadowRunRequest) GetBefore() *RuleSetRef {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *ShadowRunRequest) GetAfter() *RuleSetRef {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ShadowRunRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ShadowRunRequest) GetHours() int32 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+func (x *ShadowRunRequest) GetMaxEvents() int32 {
+	if x != nil {
+		return x.MaxEvents
+	}
+	return 0
+}
+
+// ShadowRunResponse is one report of a shadow run.
+type ShadowRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// progress is set in every report.
+	Progress *ShadowProgress `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	// result is set in the last one.
+	Result        *ShadowResult `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowRunResponse) Reset() {
+	*x = ShadowRunResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowRunResponse) ProtoMessage() {}
+
+func (x *ShadowRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowRunResponse.ProtoReflect.Descriptor instead.
+func (*ShadowRunResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ShadowRunResponse) GetProgress() *ShadowProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ShadowRunResponse) GetResult() *ShadowResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// ShadowProgress tells how far a shadow run is.
+type ShadowProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// events that were evaluated.
+	Events int64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	// total is the number of events that are to be read, an estimate; events of other accounts count.
+	Total int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	// read is the number of events that were read.
+	Read int64 `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	// differing is the number of events with another outcome.
+	Differing     int64 `protobuf:"varint,4,opt,name=differing,proto3" json:"differing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowProgress) Reset() {
+	*x = ShadowProgress{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowProgress) ProtoMessage() {}
+
+func (x *ShadowProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowProgress.ProtoReflect.Descriptor instead.
+func (*ShadowProgress) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ShadowProgress) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *ShadowProgress) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ShadowProgress) GetRead() int64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *ShadowProgress) GetDiffering() int64 {
+	if x != nil {
+		return x.Differing
+	}
+	return 0
+}
+
+// ShadowResult is the outcome of a shadow run.
+type ShadowResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// events that were evaluated.
+	Events int64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	// same outcome with both sets.
+	Same int64 `protobuf:"varint,2,opt,name=same,proto3" json:"same,omitempty"`
+	// changed are the events that both sets answer, differently.
+	Changed int64 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	// newly_answered are the events that only the set to try answers.
+	NewlyAnswered int64 `protobuf:"varint,4,opt,name=newly_answered,json=newlyAnswered,proto3" json:"newly_answered,omitempty"`
+	// newly_silent are the events that only the other set answers.
+	NewlySilent int64 `protobuf:"varint,5,opt,name=newly_silent,json=newlySilent,proto3" json:"newly_silent,omitempty"`
+	// rules that decided at least one event in either set, most differences first, at most 500.
+	Rules []*ShadowRule `protobuf:"bytes,6,rep,name=rules,proto3" json:"rules,omitempty"`
+	// differences, grouped by what fans wrote and by what changed, most events first, at most 100.
+	Differences []*ShadowDifference `protobuf:"bytes,7,rep,name=differences,proto3" json:"differences,omitempty"`
+	// from_unix_ms is the time of the first event, Unix milliseconds.
+	FromUnixMs int64 `protobuf:"varint,8,opt,name=from_unix_ms,json=fromUnixMs,proto3" json:"from_unix_ms,omitempty"`
+	// to_unix_ms is the time of the last event, Unix milliseconds.
+	ToUnixMs int64 `protobuf:"varint,9,opt,name=to_unix_ms,json=toUnixMs,proto3" json:"to_unix_ms,omitempty"`
+	// truncated is true when max_events ended the run.
+	Truncated bool `protobuf:"varint,10,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// before_version is the version that was compared with; empty for files and drafts.
+	BeforeVersion string `protobuf:"bytes,11,opt,name=before_version,json=beforeVersion,proto3" json:"before_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowResult) Reset() {
+	*x = ShadowResult{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowResult) ProtoMessage() {}
+
+func (x *ShadowResult) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowResult.ProtoReflect.Descriptor instead.
+func (*ShadowResult) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ShadowResult) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *ShadowResult) GetSame() int64 {
+	if x != nil {
+		return x.Same
+	}
+	return 0
+}
+
+func (x *ShadowResult) GetChanged() int64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *ShadowResult) GetNewlyAnswered() int64 {
+	if x != nil {
+		return x.NewlyAnswered
+	}
+	return 0
+}
+
+func (x *ShadowResult) GetNewlySilent() int64 {
+	if x != nil {
+		return x.NewlySilent
+	}
+	return 0
+}
+
+func (x *ShadowResult) GetRules() []*ShadowRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *ShadowResult) GetDifferences() []*ShadowDifference {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+func (x *ShadowResult) GetFromUnixMs() int64 {
+	if x != nil {
+		return x.FromUnixMs
+	}
+	return 0
+}
+
+func (x *ShadowResult) GetToUnixMs() int64 {
+	if x != nil {
+		return x.ToUnixMs
+	}
+	return 0
+}
+
+func (x *ShadowResult) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+func (x *ShadowResult) GetBeforeVersion() string {
+	if x != nil {
+		return x.BeforeVersion
+	}
+	return ""
+}
+
+// ShadowRule is what a shadow run says about one rule.
+type ShadowRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule is its name.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// before is how many events it decided in the set to compare with.
+	Before int64 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
+	// after is how many events it would have decided.
+	After int64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	// gained are the events that it would decide and did not.
+	Gained int64 `protobuf:"varint,4,opt,name=gained,proto3" json:"gained,omitempty"`
+	// lost are the events that it decided and would not.
+	Lost int64 `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`
+	// changed are the events that it decides in both sets, with another reply.
+	Changed int64 `protobuf:"varint,6,opt,name=changed,proto3" json:"changed,omitempty"`
+	// newly_answered are the gained events that got no reply before.
+	NewlyAnswered int64 `protobuf:"varint,7,opt,name=newly_answered,json=newlyAnswered,proto3" json:"newly_answered,omitempty"`
+	// newly_silent are the lost events that would get no reply.
+	NewlySilent   int64 `protobuf:"varint,8,opt,name=newly_silent,json=newlySilent,proto3" json:"newly_silent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowRule) Reset() {
+	*x = ShadowRule{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowRule) ProtoMessage() {}
+
+func (x *ShadowRule) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowRule.ProtoReflect.Descriptor instead.
+func (*ShadowRule) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ShadowRule) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *ShadowRule) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ShadowRule) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ShadowRule) GetGained() int64 {
+	if x != nil {
+		return x.Gained
+	}
+	return 0
+}
+
+func (x *ShadowRule) GetLost() int64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *ShadowRule) GetChanged() int64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *ShadowRule) GetNewlyAnswered() int64 {
+	if x != nil {
+		return x.NewlyAnswered
+	}
+	return 0
+}
+
+func (x *ShadowRule) GetNewlySilent() int64 {
+	if x != nil {
+		return x.NewlySilent
+	}
+	return 0
+}
+
+// ShadowDifference is a group of events with the same change. Its text was written by a fan: it is returned
+// to the caller and kept nowhere.
+type ShadowDifference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that was written to.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// kind of the event, as under "on" in a rule file.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// text of one event of the group, at most 80 characters.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// event_key of one event of the group.
+	EventKey string `protobuf:"bytes,4,opt,name=event_key,json=eventKey,proto3" json:"event_key,omitempty"`
+	// before is what the set to compare with does.
+	Before *ShadowOutcome `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
+	// after is what the set to try would do.
+	After *ShadowOutcome `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`
+	// events is the size of the group.
+	Events        int64 `protobuf:"varint,7,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowDifference) Reset() {
+	*x = ShadowDifference{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowDifference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowDifference) ProtoMessage() {}
+
+func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowDifference.ProtoReflect.Descriptor instead.
+func (*ShadowDifference) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ShadowDifference) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ShadowDifference) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ShadowDifference) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ShadowDifference) GetEventKey() string {
+	if x != nil {
+		return x.EventKey
+	}
+	return ""
+}
+
+func (x *ShadowDifference) GetBefore() *ShadowOutcome {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *ShadowDifference) GetAfter() *ShadowOutcome {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ShadowDifference) GetEvents() int64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+// ShadowOutcome is what a set does with an event.
+type ShadowOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule that wins; empty when nothing matches.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// matched part of the text or the event key.
+	Matched string `protobuf:"bytes,2,opt,name=matched,proto3" json:"matched,omitempty"`
+	// route that would be taken, when nobody is in a hurry.
+	Route Route `protobuf:"varint,3,opt,name=route,proto3,enum=wxbus.rule.v1.Route" json:"route,omitempty"`
+	// reply is the first reply in a few words, at most 80 characters.
+	Reply string `protobuf:"bytes,4,opt,name=reply,proto3" json:"reply,omitempty"`
+	// queue that the fan would join.
+	Queue         string `protobuf:"bytes,5,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowOutcome) Reset() {
+	*x = ShadowOutcome{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowOutcome) ProtoMessage() {}
+
+func (x *ShadowOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowOutcome.ProtoReflect.Descriptor instead.
+func (*ShadowOutcome) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ShadowOutcome) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *ShadowOutcome) GetMatched() string {
+	if x != nil {
+		return x.Matched
+	}
+	return ""
+}
+
+func (x *ShadowOutcome) GetRoute() Route {
+	if x != nil {
+		return x.Route
+	}
+	return Route_ROUTE_UNSPECIFIED
+}
+
+func (x *ShadowOutcome) GetReply() string {
+	if x != nil {
+		return x.Reply
+	}
+	return ""
+}
+
+func (x *ShadowOutcome) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+// GetCoverageRequest is the request of GetCoverage.
+type GetCoverageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account keeps the decisions of one account; empty means all.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// hours is the window; 168 when zero, at most 720.
+	Hours int32 `protobuf:"varint,2,opt,name=hours,proto3" json:"hours,omitempty"`
+	// phrases is how many phrases are returned; 50 when zero, at most 200.
+	Phrases       int32 `protobuf:"varint,3,opt,name=phrases,proto3" json:"phrases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCoverageRequest) Reset() {
+	*x = GetCoverageRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCoverageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCoverageRequest) ProtoMessage() {}
+
+func (x *GetCoverageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCoverageRequest.ProtoReflect.Descriptor instead.
+func (*GetCoverageRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *GetCoverageRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *GetCoverageRequest) GetHours() int32 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+func (x *GetCoverageRequest) GetPhrases() int32 {
+	if x != nil {
+		return x.Phrases
+	}
+	return 0
+}
+
+// GetCoverageResponse is the response of GetCoverage.
+type GetCoverageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// decided is the number of decisions.
+	Decided int64 `protobuf:"varint,1,opt,name=decided,proto3" json:"decided,omitempty"`
+	// matched are those by a rule that asks for something: a keyword, an event, a key.
+	Matched int64 `protobuf:"varint,2,opt,name=matched,proto3" json:"matched,omitempty"`
+	// caught are those by a rule that takes everything (match: any) for messages.
+	Caught int64 `protobuf:"varint,3,opt,name=caught,proto3" json:"caught,omitempty"`
+	// missed are those that no rule wanted.
+	Missed int64 `protobuf:"varint,4,opt,name=missed,proto3" json:"missed,omitempty"`
+	// silent are those without a reply because an agent or WeChat's desk owned the fan.
+	Silent int64 `protobuf:"varint,5,opt,name=silent,proto3" json:"silent,omitempty"`
+	// rules with their hits, most first, rules of the live version without hits last; at most 1000.
+	Rules []*RuleCoverage `protobuf:"bytes,6,rep,name=rules,proto3" json:"rules,omitempty"`
+	// phrases that no rule asked for (missed or caught), most first.
+	Phrases []*Phrase `protobuf:"bytes,7,rep,name=phrases,proto3" json:"phrases,omitempty"`
+	// counted_unix_ms is the time up to which decisions are counted, Unix milliseconds.
+	CountedUnixMs int64 `protobuf:"varint,8,opt,name=counted_unix_ms,json=countedUnixMs,proto3" json:"counted_unix_ms,omitempty"`
+	// from_unix_ms is the beginning of the window, Unix milliseconds.
+	FromUnixMs    int64 `protobuf:"varint,9,opt,name=from_unix_ms,json=fromUnixMs,proto3" json:"from_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCoverageResponse) Reset() {
+	*x = GetCoverageResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCoverageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCoverageResponse) ProtoMessage() {}
+
+func (x *GetCoverageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCoverageResponse.ProtoReflect.Descriptor instead.
+func (*GetCoverageResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *GetCoverageResponse) GetDecided() int64 {
+	if x != nil {
+		return x.Decided
+	}
+	return 0
+}
+
+func (x *GetCoverageResponse) GetMatched() int64 {
+	if x != nil {
+		return x.Matched
+	}
+	return 0
+}
+
+func (x *GetCoverageResponse) GetCaught() int64 {
+	if x != nil {
+		return x.Caught
+	}
+	return 0
+}
+
+func (x *GetCoverageResponse) GetMissed() int64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *GetCoverageResponse) GetSilent() int64 {
+	if x != nil {
+		return x.Silent
+	}
+	return 0
+}
+
+func (x *GetCoverageResponse) GetRules() []*RuleCoverage {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *GetCoverageResponse) GetPhrases() []*Phrase {
+	if x != nil {
+		return x.Phrases
+	}
+	return nil
+}
+
+func (x *GetCoverageResponse) GetCountedUnixMs() int64 {
+	if x != nil {
+		return x.CountedUnixMs
+	}
+	return 0
+}
+
+func (x *GetCoverageResponse) GetFromUnixMs() int64 {
+	if x != nil {
+		return x.FromUnixMs
+	}
+	return 0
+}
+
+// RuleCoverage is what one rule did.
+type RuleCoverage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule is its name.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// hits in the window.
+	Hits int64 `protobuf:"varint,2,opt,name=hits,proto3" json:"hits,omitempty"`
+	// last_hit_unix_ms is its last hit within what coverage keeps; zero for never.
+	LastHitUnixMs int64 `protobuf:"varint,3,opt,name=last_hit_unix_ms,json=lastHitUnixMs,proto3" json:"last_hit_unix_ms,omitempty"`
+	// live tells whether the live version has a rule of this name.
+	Live          bool `protobuf:"varint,4,opt,name=live,proto3" json:"live,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleCoverage) Reset() {
+	*x = RuleCoverage{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleCoverage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleCoverage) ProtoMessage() {}
+
+func (x *RuleCoverage) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleCoverage.ProtoReflect.Descriptor instead.
+func (*RuleCoverage) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *RuleCoverage) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *RuleCoverage) GetHits() int64 {
+	if x != nil {
+		return x.Hits
+	}
+	return 0
+}
+
+func (x *RuleCoverage) GetLastHitUnixMs() int64 {
+	if x != nil {
+		return x.LastHitUnixMs
+	}
+	return 0
+}
+
+func (x *RuleCoverage) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+// Phrase is a group of texts that no rule asked for. Texts are the same when they differ in case, width,
+// traditional characters, white space, punctuation or long numbers only.
+type Phrase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// text as one fan wrote it, at most 60 characters, with long numbers masked.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// count of the texts; the true count is at least count - error.
+	Count int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// error is by how much count may be too high.
+	Error int64 `protobuf:"varint,3,opt,name=error,proto3" json:"error,omitempty"`
+	// last_unix_ms is when it was written last, Unix milliseconds.
+	LastUnixMs int64 `protobuf:"varint,4,opt,name=last_unix_ms,json=lastUnixMs,proto3" json:"last_unix_ms,omitempty"`
+	// account that it was written to.
+	Account       string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Phrase) Reset() {
+	*x = Phrase{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Phrase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Phrase) ProtoMessage() {}
+
+func (x *Phrase) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Phrase.ProtoReflect.Descriptor instead.
+func (*Phrase) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Phrase) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Phrase) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Phrase) GetError() int64 {
+	if x != nil {
+		return x.Error
+	}
+	return 0
+}
+
+func (x *Phrase) GetLastUnixMs() int64 {
+	if x != nil {
+		return x.LastUnixMs
+	}
+	return 0
+}
+
+func (x *Phrase) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 var File_wxbus_rule_v1_rule_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\n" +
-	" wxbus/rule/v1/rule_service.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\x1a\x1fwxbus/rule/v1/rule_events.proto\"j\n" +
+	" wxbus/rule/v1/rule_service.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\x1a\x1fwxbus/rule/v1/rule_events.proto\"\x9a\x01\n" +
 	"\x15PublishRuleSetRequest\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\fR\x04yaml\x12\x12\n" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12)\n" +
-	"\x10expected_version\x18\x03 \x01(\tR\x0fexpectedVersion\"m\n" +
+	"\x10expected_version\x18\x03 \x01(\tR\x0fexpectedVersion\x12.\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x1a.wxbus.rule.v1.PublishModeR\x04mode\"m\n" +
 	"\x16PublishRuleSetResponse\x125\n" +
 	"\brule_set\x18\x01 \x01(\v2\x1a.wxbus.rule.v1.RuleSetInfoR\aruleSet\x12\x1c\n" +
-	"\tunchanged\x18\x02 \x01(\bR\tunchanged\"\x91\x01\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged\"\xcc\x01\n" +
 	"\vRuleSetInfo\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05rules\x18\x02 \x01(\x05R\x05rules\x12*\n" +
 	"\x11published_unix_ms\x18\x03 \x01(\x03R\x0fpublishedUnixMs\x12\x12\n" +
 	"\x04note\x18\x04 \x01(\tR\x04note\x12\x12\n" +
-	"\x04live\x18\x05 \x01(\bR\x04live\"\x13\n" +
+	"\x04live\x18\x05 \x01(\bR\x04live\x12!\n" +
+	"\fpublished_by\x18\x06 \x01(\tR\vpublishedBy\x12\x16\n" +
+	"\x06source\x18\a \x01(\tR\x06source\"\x13\n" +
 	"\x11GetRuleSetRequest\"_\n" +
 	"\x12GetRuleSetResponse\x125\n" +
 	"\brule_set\x18\x01 \x01(\v2\x1a.wxbus.rule.v1.RuleSetInfoR\aruleSet\x12\x12\n" +
@@ -794,14 +4671,330 @@ const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x18\n" +
 	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x12\x18\n" +
-	"\amatched\x18\x04 \x01(\tR\amatched2\xc1\x03\n" +
+	"\amatched\x18\x04 \x01(\tR\amatched\"\xc6\x03\n" +
+	"\bRuleInfo\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\bpriority\x18\x03 \x01(\x05R\bpriority\x12\x1a\n" +
+	"\baccounts\x18\x04 \x03(\tR\baccounts\x12\x14\n" +
+	"\x05kinds\x18\x05 \x03(\tR\x05kinds\x12\x18\n" +
+	"\aenabled\x18\x06 \x01(\bR\aenabled\x12.\n" +
+	"\x05state\x18\a \x01(\x0e2\x18.wxbus.rule.v1.RuleStateR\x05state\x12\x1a\n" +
+	"\bconflict\x18\b \x01(\bR\bconflict\x12\x1a\n" +
+	"\brevision\x18\t \x01(\x03R\brevision\x12\x1d\n" +
+	"\n" +
+	"changed_by\x18\n" +
+	" \x01(\tR\tchangedBy\x12&\n" +
+	"\x0fchanged_unix_ms\x18\v \x01(\x03R\rchangedUnixMs\x12\x12\n" +
+	"\x04yaml\x18\f \x01(\tR\x04yaml\x12\x12\n" +
+	"\x04hits\x18\r \x01(\x03R\x04hits\x12'\n" +
+	"\x10last_hit_unix_ms\x18\x0e \x01(\x03R\rlastHitUnixMs\x12\x18\n" +
+	"\adeleted\x18\x0f \x01(\bR\adeleted\x12\x14\n" +
+	"\x05moved\x18\x10 \x01(\bR\x05moved\"\xa5\x02\n" +
+	"\x10ListRulesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06search\x18\x03 \x01(\tR\x06search\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\x12\x1d\n" +
+	"\aenabled\x18\x06 \x01(\bH\x00R\aenabled\x88\x01\x01\x120\n" +
+	"\x06states\x18\a \x03(\x0e2\x18.wxbus.rule.v1.RuleStateR\x06states\x12\x1c\n" +
+	"\tconflicts\x18\b \x01(\bR\tconflicts\x12\x14\n" +
+	"\x05hours\x18\t \x01(\x05R\x05hoursB\n" +
+	"\n" +
+	"\b_enabled\"\xcd\x01\n" +
+	"\x11ListRulesResponse\x12-\n" +
+	"\x05rules\x18\x01 \x03(\v2\x17.wxbus.rule.v1.RuleInfoR\x05rules\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x03R\x05total\x121\n" +
+	"\x05draft\x18\x04 \x01(\v2\x1b.wxbus.rule.v1.DraftSummaryR\x05draft\x12\x18\n" +
+	"\adecided\x18\x05 \x01(\x03R\adecided\"\xb5\x01\n" +
+	"\fDraftSummary\x12!\n" +
+	"\flive_version\x18\x01 \x01(\tR\vliveVersion\x12\x14\n" +
+	"\x05added\x18\x02 \x01(\x05R\x05added\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\x05R\achanged\x12\x18\n" +
+	"\aremoved\x18\x04 \x01(\x05R\aremoved\x12\x1a\n" +
+	"\bsections\x18\x05 \x01(\x05R\bsections\x12\x1c\n" +
+	"\tconflicts\x18\x06 \x01(\x05R\tconflicts\":\n" +
+	"\x0eGetRuleRequest\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x14\n" +
+	"\x05hours\x18\x02 \x01(\x05R\x05hours\"\x8f\x01\n" +
+	"\x0fGetRuleResponse\x12+\n" +
+	"\x04rule\x18\x01 \x01(\v2\x17.wxbus.rule.v1.RuleInfoR\x04rule\x12\x1b\n" +
+	"\tlive_yaml\x18\x02 \x01(\tR\bliveYaml\x122\n" +
+	"\x06fields\x18\x03 \x03(\v2\x1a.wxbus.rule.v1.FieldChangeR\x06fields\"\x92\x01\n" +
+	"\x0fSaveRuleRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x12\n" +
+	"\x04yaml\x18\x03 \x01(\tR\x04yaml\x12\x1d\n" +
+	"\aenabled\x18\x04 \x01(\bH\x00R\aenabled\x88\x01\x01\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\tR\x05afterB\n" +
+	"\n" +
+	"\b_enabled\"?\n" +
+	"\x10SaveRuleResponse\x12+\n" +
+	"\x04rule\x18\x01 \x01(\v2\x17.wxbus.rule.v1.RuleInfoR\x04rule\"?\n" +
+	"\x11DeleteRuleRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\"\x14\n" +
+	"\x12DeleteRuleResponse\"\x93\x01\n" +
+	"\x0fMoveRuleRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x1c\n" +
+	"\bpriority\x18\x03 \x01(\x05H\x00R\bpriority\x12\x18\n" +
+	"\x06before\x18\x04 \x01(\tH\x00R\x06before\x12\x16\n" +
+	"\x05after\x18\x05 \x01(\tH\x00R\x05afterB\x04\n" +
+	"\x02to\"?\n" +
+	"\x10MoveRuleResponse\x12+\n" +
+	"\x04rule\x18\x01 \x01(\v2\x17.wxbus.rule.v1.RuleInfoR\x04rule\"\xd1\x01\n" +
+	"\vSectionInfo\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12\x1b\n" +
+	"\tlive_yaml\x18\x03 \x01(\tR\bliveYaml\x12\x1a\n" +
+	"\bconflict\x18\x04 \x01(\bR\bconflict\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x03R\brevision\x12\x1d\n" +
+	"\n" +
+	"changed_by\x18\x06 \x01(\tR\tchangedBy\x12&\n" +
+	"\x0fchanged_unix_ms\x18\a \x01(\x03R\rchangedUnixMs\"X\n" +
+	"\x12SaveSectionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x12\n" +
+	"\x04yaml\x18\x03 \x01(\tR\x04yaml\"K\n" +
+	"\x13SaveSectionResponse\x124\n" +
+	"\asection\x18\x01 \x01(\v2\x1a.wxbus.rule.v1.SectionInfoR\asection\"\x11\n" +
+	"\x0fGetDraftRequest\"\xca\x01\n" +
+	"\x10GetDraftResponse\x125\n" +
+	"\asummary\x18\x01 \x01(\v2\x1b.wxbus.rule.v1.DraftSummaryR\asummary\x123\n" +
+	"\achanges\x18\x02 \x03(\v2\x19.wxbus.rule.v1.RuleChangeR\achanges\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\x05R\x04more\x126\n" +
+	"\bsections\x18\x04 \x03(\v2\x1a.wxbus.rule.v1.SectionInfoR\bsections\"\xdd\x01\n" +
+	"\n" +
+	"RuleChange\x12,\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x18.wxbus.rule.v1.RuleStateR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\tR\x05after\x122\n" +
+	"\x06fields\x18\x05 \x03(\v2\x1a.wxbus.rule.v1.FieldChangeR\x06fields\x12+\n" +
+	"\x04rule\x18\x06 \x01(\v2\x17.wxbus.rule.v1.RuleInfoR\x04rule\"\x7f\n" +
+	"\vFieldChange\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
+	"\x05added\x18\x04 \x03(\tR\x05added\x12\x18\n" +
+	"\aremoved\x18\x05 \x03(\tR\aremoved\"C\n" +
+	"\x13DiscardDraftRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x1a\n" +
+	"\bsections\x18\x02 \x03(\tR\bsections\"k\n" +
+	"\x14DiscardDraftResponse\x12\x1c\n" +
+	"\tdiscarded\x18\x01 \x01(\x05R\tdiscarded\x125\n" +
+	"\asummary\x18\x02 \x01(\v2\x1b.wxbus.rule.v1.DraftSummaryR\asummary\"T\n" +
+	"\x13PublishDraftRequest\x12\x12\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\x12)\n" +
+	"\x10expected_version\x18\x02 \x01(\tR\x0fexpectedVersion\"k\n" +
+	"\x14PublishDraftResponse\x125\n" +
+	"\brule_set\x18\x01 \x01(\v2\x1a.wxbus.rule.v1.RuleSetInfoR\aruleSet\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged\"]\n" +
+	"\n" +
+	"RuleSetRef\x12\x1a\n" +
+	"\aversion\x18\x01 \x01(\tH\x00R\aversion\x12\x16\n" +
+	"\x05draft\x18\x02 \x01(\bH\x00R\x05draft\x12\x14\n" +
+	"\x04yaml\x18\x03 \x01(\fH\x00R\x04yamlB\x05\n" +
+	"\x03set\"y\n" +
+	"\x13DiffRuleSetsRequest\x121\n" +
+	"\x06before\x18\x01 \x01(\v2\x19.wxbus.rule.v1.RuleSetRefR\x06before\x12/\n" +
+	"\x05after\x18\x02 \x01(\v2\x19.wxbus.rule.v1.RuleSetRefR\x05after\"\xb5\x01\n" +
+	"\x14DiffRuleSetsResponse\x123\n" +
+	"\achanges\x18\x01 \x03(\v2\x19.wxbus.rule.v1.RuleChangeR\achanges\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\x05R\x04more\x126\n" +
+	"\bsections\x18\x03 \x03(\v2\x1a.wxbus.rule.v1.FieldChangeR\bsections\x12\x1c\n" +
+	"\treordered\x18\x04 \x01(\bR\treordered\"\xa7\x02\n" +
+	"\n" +
+	"AuditEntry\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x02 \x01(\x03R\batUnixMs\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x122\n" +
+	"\x06action\x18\x04 \x01(\x0e2\x1a.wxbus.rule.v1.AuditActionR\x06action\x12\x12\n" +
+	"\x04rule\x18\x05 \x01(\tR\x04rule\x12\x17\n" +
+	"\arule_id\x18\x06 \x01(\tR\x06ruleId\x12\x18\n" +
+	"\asection\x18\a \x01(\bR\asection\x12\x16\n" +
+	"\x06before\x18\b \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\t \x01(\tR\x05after\x12\x18\n" +
+	"\aversion\x18\n" +
+	" \x01(\tR\aversion\x12\x12\n" +
+	"\x04note\x18\v \x01(\tR\x04note\"\xf6\x01\n" +
+	"\x10ListAuditRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x124\n" +
+	"\aactions\x18\x05 \x03(\x0e2\x1a.wxbus.rule.v1.AuditActionR\aactions\x12\"\n" +
+	"\rsince_unix_ms\x18\x06 \x01(\x03R\vsinceUnixMs\x12\"\n" +
+	"\runtil_unix_ms\x18\a \x01(\x03R\vuntilUnixMs\"p\n" +
+	"\x11ListAuditResponse\x123\n" +
+	"\aentries\x18\x01 \x03(\v2\x19.wxbus.rule.v1.AuditEntryR\aentries\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc5\x01\n" +
+	"\x12ImportRulesRequest\x12\x18\n" +
+	"\acontent\x18\x01 \x01(\fR\acontent\x123\n" +
+	"\x06format\x18\x02 \x01(\x0e2\x1b.wxbus.rule.v1.ImportFormatR\x06format\x12-\n" +
+	"\x04mode\x18\x03 \x01(\x0e2\x19.wxbus.rule.v1.ImportModeR\x04mode\x12\x18\n" +
+	"\aaccount\x18\x04 \x01(\tR\aaccount\x12\x17\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\xfb\x01\n" +
+	"\x13ImportRulesResponse\x123\n" +
+	"\achanges\x18\x01 \x03(\v2\x19.wxbus.rule.v1.RuleChangeR\achanges\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\x05R\x04more\x126\n" +
+	"\bsections\x18\x03 \x03(\v2\x1a.wxbus.rule.v1.FieldChangeR\bsections\x12\x1c\n" +
+	"\tunchanged\x18\x04 \x01(\x05R\tunchanged\x121\n" +
+	"\bleft_out\x18\x05 \x03(\v2\x16.wxbus.rule.v1.LeftOutR\aleftOut\x12\x12\n" +
+	"\x04yaml\x18\x06 \x01(\fR\x04yaml\"m\n" +
+	"\aLeftOut\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\"\n" +
+	"\fapproximated\x18\x04 \x01(\bR\fapproximated\"A\n" +
+	"\x12ExportRulesRequest\x12+\n" +
+	"\x03set\x18\x01 \x01(\v2\x19.wxbus.rule.v1.RuleSetRefR\x03set\")\n" +
+	"\x13ExportRulesResponse\x12\x12\n" +
+	"\x04yaml\x18\x01 \x01(\fR\x04yaml\"\xc5\x01\n" +
+	"\x10ShadowRunRequest\x121\n" +
+	"\x06before\x18\x01 \x01(\v2\x19.wxbus.rule.v1.RuleSetRefR\x06before\x12/\n" +
+	"\x05after\x18\x02 \x01(\v2\x19.wxbus.rule.v1.RuleSetRefR\x05after\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05hours\x18\x04 \x01(\x05R\x05hours\x12\x1d\n" +
+	"\n" +
+	"max_events\x18\x05 \x01(\x05R\tmaxEvents\"\x83\x01\n" +
+	"\x11ShadowRunResponse\x129\n" +
+	"\bprogress\x18\x01 \x01(\v2\x1d.wxbus.rule.v1.ShadowProgressR\bprogress\x123\n" +
+	"\x06result\x18\x02 \x01(\v2\x1b.wxbus.rule.v1.ShadowResultR\x06result\"p\n" +
+	"\x0eShadowProgress\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x03R\x06events\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x12\n" +
+	"\x04read\x18\x03 \x01(\x03R\x04read\x12\x1c\n" +
+	"\tdiffering\x18\x04 \x01(\x03R\tdiffering\"\x97\x03\n" +
+	"\fShadowResult\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x03R\x06events\x12\x12\n" +
+	"\x04same\x18\x02 \x01(\x03R\x04same\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\x03R\achanged\x12%\n" +
+	"\x0enewly_answered\x18\x04 \x01(\x03R\rnewlyAnswered\x12!\n" +
+	"\fnewly_silent\x18\x05 \x01(\x03R\vnewlySilent\x12/\n" +
+	"\x05rules\x18\x06 \x03(\v2\x19.wxbus.rule.v1.ShadowRuleR\x05rules\x12A\n" +
+	"\vdifferences\x18\a \x03(\v2\x1f.wxbus.rule.v1.ShadowDifferenceR\vdifferences\x12 \n" +
+	"\ffrom_unix_ms\x18\b \x01(\x03R\n" +
+	"fromUnixMs\x12\x1c\n" +
+	"\n" +
+	"to_unix_ms\x18\t \x01(\x03R\btoUnixMs\x12\x1c\n" +
+	"\ttruncated\x18\n" +
+	" \x01(\bR\ttruncated\x12%\n" +
+	"\x0ebefore_version\x18\v \x01(\tR\rbeforeVersion\"\xde\x01\n" +
+	"\n" +
+	"ShadowRule\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\x03R\x06before\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\x03R\x05after\x12\x16\n" +
+	"\x06gained\x18\x04 \x01(\x03R\x06gained\x12\x12\n" +
+	"\x04lost\x18\x05 \x01(\x03R\x04lost\x12\x18\n" +
+	"\achanged\x18\x06 \x01(\x03R\achanged\x12%\n" +
+	"\x0enewly_answered\x18\a \x01(\x03R\rnewlyAnswered\x12!\n" +
+	"\fnewly_silent\x18\b \x01(\x03R\vnewlySilent\"\xf3\x01\n" +
+	"\x10ShadowDifference\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x1b\n" +
+	"\tevent_key\x18\x04 \x01(\tR\beventKey\x124\n" +
+	"\x06before\x18\x05 \x01(\v2\x1c.wxbus.rule.v1.ShadowOutcomeR\x06before\x122\n" +
+	"\x05after\x18\x06 \x01(\v2\x1c.wxbus.rule.v1.ShadowOutcomeR\x05after\x12\x16\n" +
+	"\x06events\x18\a \x01(\x03R\x06events\"\x95\x01\n" +
+	"\rShadowOutcome\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x18\n" +
+	"\amatched\x18\x02 \x01(\tR\amatched\x12*\n" +
+	"\x05route\x18\x03 \x01(\x0e2\x14.wxbus.rule.v1.RouteR\x05route\x12\x14\n" +
+	"\x05reply\x18\x04 \x01(\tR\x05reply\x12\x14\n" +
+	"\x05queue\x18\x05 \x01(\tR\x05queue\"^\n" +
+	"\x12GetCoverageRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05hours\x18\x02 \x01(\x05R\x05hours\x12\x18\n" +
+	"\aphrases\x18\x03 \x01(\x05R\aphrases\"\xbf\x02\n" +
+	"\x13GetCoverageResponse\x12\x18\n" +
+	"\adecided\x18\x01 \x01(\x03R\adecided\x12\x18\n" +
+	"\amatched\x18\x02 \x01(\x03R\amatched\x12\x16\n" +
+	"\x06caught\x18\x03 \x01(\x03R\x06caught\x12\x16\n" +
+	"\x06missed\x18\x04 \x01(\x03R\x06missed\x12\x16\n" +
+	"\x06silent\x18\x05 \x01(\x03R\x06silent\x121\n" +
+	"\x05rules\x18\x06 \x03(\v2\x1b.wxbus.rule.v1.RuleCoverageR\x05rules\x12/\n" +
+	"\aphrases\x18\a \x03(\v2\x15.wxbus.rule.v1.PhraseR\aphrases\x12&\n" +
+	"\x0fcounted_unix_ms\x18\b \x01(\x03R\rcountedUnixMs\x12 \n" +
+	"\ffrom_unix_ms\x18\t \x01(\x03R\n" +
+	"fromUnixMs\"s\n" +
+	"\fRuleCoverage\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x12\n" +
+	"\x04hits\x18\x02 \x01(\x03R\x04hits\x12'\n" +
+	"\x10last_hit_unix_ms\x18\x03 \x01(\x03R\rlastHitUnixMs\x12\x12\n" +
+	"\x04live\x18\x04 \x01(\bR\x04live\"\x84\x01\n" +
+	"\x06Phrase\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\x03R\x05error\x12 \n" +
+	"\flast_unix_ms\x18\x04 \x01(\x03R\n" +
+	"lastUnixMs\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\tR\aaccount*[\n" +
+	"\vPublishMode\x12\x1c\n" +
+	"\x18PUBLISH_MODE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12PUBLISH_MODE_MERGE\x10\x01\x12\x16\n" +
+	"\x12PUBLISH_MODE_PRUNE\x10\x02*\x99\x01\n" +
+	"\tRuleState\x12\x1a\n" +
+	"\x16RULE_STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fRULE_STATE_LIVE\x10\x01\x12\x14\n" +
+	"\x10RULE_STATE_ADDED\x10\x02\x12\x16\n" +
+	"\x12RULE_STATE_CHANGED\x10\x03\x12\x16\n" +
+	"\x12RULE_STATE_REMOVED\x10\x04\x12\x15\n" +
+	"\x11RULE_STATE_PARKED\x10\x05*\xd4\x02\n" +
+	"\vAuditAction\x12\x1c\n" +
+	"\x18AUDIT_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14AUDIT_ACTION_CREATED\x10\x01\x12\x18\n" +
+	"\x14AUDIT_ACTION_CHANGED\x10\x02\x12\x18\n" +
+	"\x14AUDIT_ACTION_DELETED\x10\x03\x12\x16\n" +
+	"\x12AUDIT_ACTION_MOVED\x10\x04\x12\x18\n" +
+	"\x14AUDIT_ACTION_ENABLED\x10\x05\x12\x19\n" +
+	"\x15AUDIT_ACTION_DISABLED\x10\x06\x12\x1a\n" +
+	"\x16AUDIT_ACTION_DISCARDED\x10\a\x12\x19\n" +
+	"\x15AUDIT_ACTION_IMPORTED\x10\b\x12\x1a\n" +
+	"\x16AUDIT_ACTION_PUBLISHED\x10\t\x12\x1c\n" +
+	"\x18AUDIT_ACTION_ROLLED_BACK\x10\n" +
+	"\x12\x1b\n" +
+	"\x17AUDIT_ACTION_CONFLICTED\x10\v*i\n" +
+	"\fImportFormat\x12\x1d\n" +
+	"\x19IMPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12IMPORT_FORMAT_YAML\x10\x01\x12\"\n" +
+	"\x1eIMPORT_FORMAT_WECHAT_AUTOREPLY\x10\x02*Y\n" +
+	"\n" +
+	"ImportMode\x12\x1b\n" +
+	"\x17IMPORT_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11IMPORT_MODE_MERGE\x10\x01\x12\x17\n" +
+	"\x13IMPORT_MODE_REPLACE\x10\x022\x9a\r\n" +
 	"\vRuleService\x12]\n" +
 	"\x0ePublishRuleSet\x12$.wxbus.rule.v1.PublishRuleSetRequest\x1a%.wxbus.rule.v1.PublishRuleSetResponse\x12Q\n" +
 	"\n" +
 	"GetRuleSet\x12 .wxbus.rule.v1.GetRuleSetRequest\x1a!.wxbus.rule.v1.GetRuleSetResponse\x12W\n" +
 	"\fListRuleSets\x12\".wxbus.rule.v1.ListRuleSetsRequest\x1a#.wxbus.rule.v1.ListRuleSetsResponse\x12`\n" +
 	"\x0fRollBackRuleSet\x12%.wxbus.rule.v1.RollBackRuleSetRequest\x1a&.wxbus.rule.v1.RollBackRuleSetResponse\x12E\n" +
-	"\x06DryRun\x12\x1c.wxbus.rule.v1.DryRunRequest\x1a\x1d.wxbus.rule.v1.DryRunResponseB\xb5\x01\n" +
+	"\x06DryRun\x12\x1c.wxbus.rule.v1.DryRunRequest\x1a\x1d.wxbus.rule.v1.DryRunResponse\x12N\n" +
+	"\tListRules\x12\x1f.wxbus.rule.v1.ListRulesRequest\x1a .wxbus.rule.v1.ListRulesResponse\x12H\n" +
+	"\aGetRule\x12\x1d.wxbus.rule.v1.GetRuleRequest\x1a\x1e.wxbus.rule.v1.GetRuleResponse\x12K\n" +
+	"\bSaveRule\x12\x1e.wxbus.rule.v1.SaveRuleRequest\x1a\x1f.wxbus.rule.v1.SaveRuleResponse\x12Q\n" +
+	"\n" +
+	"DeleteRule\x12 .wxbus.rule.v1.DeleteRuleRequest\x1a!.wxbus.rule.v1.DeleteRuleResponse\x12K\n" +
+	"\bMoveRule\x12\x1e.wxbus.rule.v1.MoveRuleRequest\x1a\x1f.wxbus.rule.v1.MoveRuleResponse\x12T\n" +
+	"\vSaveSection\x12!.wxbus.rule.v1.SaveSectionRequest\x1a\".wxbus.rule.v1.SaveSectionResponse\x12K\n" +
+	"\bGetDraft\x12\x1e.wxbus.rule.v1.GetDraftRequest\x1a\x1f.wxbus.rule.v1.GetDraftResponse\x12W\n" +
+	"\fDiscardDraft\x12\".wxbus.rule.v1.DiscardDraftRequest\x1a#.wxbus.rule.v1.DiscardDraftResponse\x12W\n" +
+	"\fPublishDraft\x12\".wxbus.rule.v1.PublishDraftRequest\x1a#.wxbus.rule.v1.PublishDraftResponse\x12W\n" +
+	"\fDiffRuleSets\x12\".wxbus.rule.v1.DiffRuleSetsRequest\x1a#.wxbus.rule.v1.DiffRuleSetsResponse\x12N\n" +
+	"\tListAudit\x12\x1f.wxbus.rule.v1.ListAuditRequest\x1a .wxbus.rule.v1.ListAuditResponse\x12T\n" +
+	"\vImportRules\x12!.wxbus.rule.v1.ImportRulesRequest\x1a\".wxbus.rule.v1.ImportRulesResponse\x12T\n" +
+	"\vExportRules\x12!.wxbus.rule.v1.ExportRulesRequest\x1a\".wxbus.rule.v1.ExportRulesResponse\x12P\n" +
+	"\tShadowRun\x12\x1f.wxbus.rule.v1.ShadowRunRequest\x1a .wxbus.rule.v1.ShadowRunResponse0\x01\x12T\n" +
+	"\vGetCoverage\x12!.wxbus.rule.v1.GetCoverageRequest\x1a\".wxbus.rule.v1.GetCoverageResponseB\xb5\x01\n" +
 	"\x11com.wxbus.rule.v1B\x10RuleServiceProtoP\x01Z8github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1;rulev1\xa2\x02\x03WRX\xaa\x02\rWxbus.Rule.V1\xca\x02\rWxbus\\Rule\\V1\xe2\x02\x19Wxbus\\Rule\\V1\\GPBMetadata\xea\x02\x0fWxbus::Rule::V1b\x06proto3"
 
 var (
@@ -816,46 +5009,169 @@ func file_wxbus_rule_v1_rule_service_proto_rawDescGZIP() []byte {
 	return file_wxbus_rule_v1_rule_service_proto_rawDescData
 }
 
-var file_wxbus_rule_v1_rule_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_wxbus_rule_v1_rule_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_wxbus_rule_v1_rule_service_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_wxbus_rule_v1_rule_service_proto_goTypes = []any{
-	(*PublishRuleSetRequest)(nil),   // 0: wxbus.rule.v1.PublishRuleSetRequest
-	(*PublishRuleSetResponse)(nil),  // 1: wxbus.rule.v1.PublishRuleSetResponse
-	(*RuleSetInfo)(nil),             // 2: wxbus.rule.v1.RuleSetInfo
-	(*GetRuleSetRequest)(nil),       // 3: wxbus.rule.v1.GetRuleSetRequest
-	(*GetRuleSetResponse)(nil),      // 4: wxbus.rule.v1.GetRuleSetResponse
-	(*ListRuleSetsRequest)(nil),     // 5: wxbus.rule.v1.ListRuleSetsRequest
-	(*ListRuleSetsResponse)(nil),    // 6: wxbus.rule.v1.ListRuleSetsResponse
-	(*RollBackRuleSetRequest)(nil),  // 7: wxbus.rule.v1.RollBackRuleSetRequest
-	(*RollBackRuleSetResponse)(nil), // 8: wxbus.rule.v1.RollBackRuleSetResponse
-	(*DryRunRequest)(nil),           // 9: wxbus.rule.v1.DryRunRequest
-	(*DryRunResponse)(nil),          // 10: wxbus.rule.v1.DryRunResponse
-	(*Candidate)(nil),               // 11: wxbus.rule.v1.Candidate
-	(Route)(0),                      // 12: wxbus.rule.v1.Route
-	(*v1.Content)(nil),              // 13: wxbus.event.v1.Content
+	(PublishMode)(0),                // 0: wxbus.rule.v1.PublishMode
+	(RuleState)(0),                  // 1: wxbus.rule.v1.RuleState
+	(AuditAction)(0),                // 2: wxbus.rule.v1.AuditAction
+	(ImportFormat)(0),               // 3: wxbus.rule.v1.ImportFormat
+	(ImportMode)(0),                 // 4: wxbus.rule.v1.ImportMode
+	(*PublishRuleSetRequest)(nil),   // 5: wxbus.rule.v1.PublishRuleSetRequest
+	(*PublishRuleSetResponse)(nil),  // 6: wxbus.rule.v1.PublishRuleSetResponse
+	(*RuleSetInfo)(nil),             // 7: wxbus.rule.v1.RuleSetInfo
+	(*GetRuleSetRequest)(nil),       // 8: wxbus.rule.v1.GetRuleSetRequest
+	(*GetRuleSetResponse)(nil),      // 9: wxbus.rule.v1.GetRuleSetResponse
+	(*ListRuleSetsRequest)(nil),     // 10: wxbus.rule.v1.ListRuleSetsRequest
+	(*ListRuleSetsResponse)(nil),    // 11: wxbus.rule.v1.ListRuleSetsResponse
+	(*RollBackRuleSetRequest)(nil),  // 12: wxbus.rule.v1.RollBackRuleSetRequest
+	(*RollBackRuleSetResponse)(nil), // 13: wxbus.rule.v1.RollBackRuleSetResponse
+	(*DryRunRequest)(nil),           // 14: wxbus.rule.v1.DryRunRequest
+	(*DryRunResponse)(nil),          // 15: wxbus.rule.v1.DryRunResponse
+	(*Candidate)(nil),               // 16: wxbus.rule.v1.Candidate
+	(*RuleInfo)(nil),                // 17: wxbus.rule.v1.RuleInfo
+	(*ListRulesRequest)(nil),        // 18: wxbus.rule.v1.ListRulesRequest
+	(*ListRulesResponse)(nil),       // 19: wxbus.rule.v1.ListRulesResponse
+	(*DraftSummary)(nil),            // 20: wxbus.rule.v1.DraftSummary
+	(*GetRuleRequest)(nil),          // 21: wxbus.rule.v1.GetRuleRequest
+	(*GetRuleResponse)(nil),         // 22: wxbus.rule.v1.GetRuleResponse
+	(*SaveRuleRequest)(nil),         // 23: wxbus.rule.v1.SaveRuleRequest
+	(*SaveRuleResponse)(nil),        // 24: wxbus.rule.v1.SaveRuleResponse
+	(*DeleteRuleRequest)(nil),       // 25: wxbus.rule.v1.DeleteRuleRequest
+	(*DeleteRuleResponse)(nil),      // 26: wxbus.rule.v1.DeleteRuleResponse
+	(*MoveRuleRequest)(nil),         // 27: wxbus.rule.v1.MoveRuleRequest
+	(*MoveRuleResponse)(nil),        // 28: wxbus.rule.v1.MoveRuleResponse
+	(*SectionInfo)(nil),             // 29: wxbus.rule.v1.SectionInfo
+	(*SaveSectionRequest)(nil),      // 30: wxbus.rule.v1.SaveSectionRequest
+	(*SaveSectionResponse)(nil),     // 31: wxbus.rule.v1.SaveSectionResponse
+	(*GetDraftRequest)(nil),         // 32: wxbus.rule.v1.GetDraftRequest
+	(*GetDraftResponse)(nil),        // 33: wxbus.rule.v1.GetDraftResponse
+	(*RuleChange)(nil),              // 34: wxbus.rule.v1.RuleChange
+	(*FieldChange)(nil),             // 35: wxbus.rule.v1.FieldChange
+	(*DiscardDraftRequest)(nil),     // 36: wxbus.rule.v1.DiscardDraftRequest
+	(*DiscardDraftResponse)(nil),    // 37: wxbus.rule.v1.DiscardDraftResponse
+	(*PublishDraftRequest)(nil),     // 38: wxbus.rule.v1.PublishDraftRequest
+	(*PublishDraftResponse)(nil),    // 39: wxbus.rule.v1.PublishDraftResponse
+	(*RuleSetRef)(nil),              // 40: wxbus.rule.v1.RuleSetRef
+	(*DiffRuleSetsRequest)(nil),     // 41: wxbus.rule.v1.DiffRuleSetsRequest
+	(*DiffRuleSetsResponse)(nil),    // 42: wxbus.rule.v1.DiffRuleSetsResponse
+	(*AuditEntry)(nil),              // 43: wxbus.rule.v1.AuditEntry
+	(*ListAuditRequest)(nil),        // 44: wxbus.rule.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),       // 45: wxbus.rule.v1.ListAuditResponse
+	(*ImportRulesRequest)(nil),      // 46: wxbus.rule.v1.ImportRulesRequest
+	(*ImportRulesResponse)(nil),     // 47: wxbus.rule.v1.ImportRulesResponse
+	(*LeftOut)(nil),                 // 48: wxbus.rule.v1.LeftOut
+	(*ExportRulesRequest)(nil),      // 49: wxbus.rule.v1.ExportRulesRequest
+	(*ExportRulesResponse)(nil),     // 50: wxbus.rule.v1.ExportRulesResponse
+	(*ShadowRunRequest)(nil),        // 51: wxbus.rule.v1.ShadowRunRequest
+	(*ShadowRunResponse)(nil),       // 52: wxbus.rule.v1.ShadowRunResponse
+	(*ShadowProgress)(nil),          // 53: wxbus.rule.v1.ShadowProgress
+	(*ShadowResult)(nil),            // 54: wxbus.rule.v1.ShadowResult
+	(*ShadowRule)(nil),              // 55: wxbus.rule.v1.ShadowRule
+	(*ShadowDifference)(nil),        // 56: wxbus.rule.v1.ShadowDifference
+	(*ShadowOutcome)(nil),           // 57: wxbus.rule.v1.ShadowOutcome
+	(*GetCoverageRequest)(nil),      // 58: wxbus.rule.v1.GetCoverageRequest
+	(*GetCoverageResponse)(nil),     // 59: wxbus.rule.v1.GetCoverageResponse
+	(*RuleCoverage)(nil),            // 60: wxbus.rule.v1.RuleCoverage
+	(*Phrase)(nil),                  // 61: wxbus.rule.v1.Phrase
+	(Route)(0),                      // 62: wxbus.rule.v1.Route
+	(*v1.Content)(nil),              // 63: wxbus.event.v1.Content
 }
 var file_wxbus_rule_v1_rule_service_proto_depIdxs = []int32{
-	2,  // 0: wxbus.rule.v1.PublishRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	2,  // 1: wxbus.rule.v1.GetRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	2,  // 2: wxbus.rule.v1.ListRuleSetsResponse.rule_sets:type_name -> wxbus.rule.v1.RuleSetInfo
-	2,  // 3: wxbus.rule.v1.RollBackRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	12, // 4: wxbus.rule.v1.DryRunResponse.route:type_name -> wxbus.rule.v1.Route
-	13, // 5: wxbus.rule.v1.DryRunResponse.replies:type_name -> wxbus.event.v1.Content
-	11, // 6: wxbus.rule.v1.DryRunResponse.candidates:type_name -> wxbus.rule.v1.Candidate
-	0,  // 7: wxbus.rule.v1.RuleService.PublishRuleSet:input_type -> wxbus.rule.v1.PublishRuleSetRequest
-	3,  // 8: wxbus.rule.v1.RuleService.GetRuleSet:input_type -> wxbus.rule.v1.GetRuleSetRequest
-	5,  // 9: wxbus.rule.v1.RuleService.ListRuleSets:input_type -> wxbus.rule.v1.ListRuleSetsRequest
-	7,  // 10: wxbus.rule.v1.RuleService.RollBackRuleSet:input_type -> wxbus.rule.v1.RollBackRuleSetRequest
-	9,  // 11: wxbus.rule.v1.RuleService.DryRun:input_type -> wxbus.rule.v1.DryRunRequest
-	1,  // 12: wxbus.rule.v1.RuleService.PublishRuleSet:output_type -> wxbus.rule.v1.PublishRuleSetResponse
-	4,  // 13: wxbus.rule.v1.RuleService.GetRuleSet:output_type -> wxbus.rule.v1.GetRuleSetResponse
-	6,  // 14: wxbus.rule.v1.RuleService.ListRuleSets:output_type -> wxbus.rule.v1.ListRuleSetsResponse
-	8,  // 15: wxbus.rule.v1.RuleService.RollBackRuleSet:output_type -> wxbus.rule.v1.RollBackRuleSetResponse
-	10, // 16: wxbus.rule.v1.RuleService.DryRun:output_type -> wxbus.rule.v1.DryRunResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	0,  // 0: wxbus.rule.v1.PublishRuleSetRequest.mode:type_name -> wxbus.rule.v1.PublishMode
+	7,  // 1: wxbus.rule.v1.PublishRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	7,  // 2: wxbus.rule.v1.GetRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	7,  // 3: wxbus.rule.v1.ListRuleSetsResponse.rule_sets:type_name -> wxbus.rule.v1.RuleSetInfo
+	7,  // 4: wxbus.rule.v1.RollBackRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	62, // 5: wxbus.rule.v1.DryRunResponse.route:type_name -> wxbus.rule.v1.Route
+	63, // 6: wxbus.rule.v1.DryRunResponse.replies:type_name -> wxbus.event.v1.Content
+	16, // 7: wxbus.rule.v1.DryRunResponse.candidates:type_name -> wxbus.rule.v1.Candidate
+	1,  // 8: wxbus.rule.v1.RuleInfo.state:type_name -> wxbus.rule.v1.RuleState
+	1,  // 9: wxbus.rule.v1.ListRulesRequest.states:type_name -> wxbus.rule.v1.RuleState
+	17, // 10: wxbus.rule.v1.ListRulesResponse.rules:type_name -> wxbus.rule.v1.RuleInfo
+	20, // 11: wxbus.rule.v1.ListRulesResponse.draft:type_name -> wxbus.rule.v1.DraftSummary
+	17, // 12: wxbus.rule.v1.GetRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
+	35, // 13: wxbus.rule.v1.GetRuleResponse.fields:type_name -> wxbus.rule.v1.FieldChange
+	17, // 14: wxbus.rule.v1.SaveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
+	17, // 15: wxbus.rule.v1.MoveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
+	29, // 16: wxbus.rule.v1.SaveSectionResponse.section:type_name -> wxbus.rule.v1.SectionInfo
+	20, // 17: wxbus.rule.v1.GetDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
+	34, // 18: wxbus.rule.v1.GetDraftResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	29, // 19: wxbus.rule.v1.GetDraftResponse.sections:type_name -> wxbus.rule.v1.SectionInfo
+	1,  // 20: wxbus.rule.v1.RuleChange.kind:type_name -> wxbus.rule.v1.RuleState
+	35, // 21: wxbus.rule.v1.RuleChange.fields:type_name -> wxbus.rule.v1.FieldChange
+	17, // 22: wxbus.rule.v1.RuleChange.rule:type_name -> wxbus.rule.v1.RuleInfo
+	20, // 23: wxbus.rule.v1.DiscardDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
+	7,  // 24: wxbus.rule.v1.PublishDraftResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	40, // 25: wxbus.rule.v1.DiffRuleSetsRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
+	40, // 26: wxbus.rule.v1.DiffRuleSetsRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
+	34, // 27: wxbus.rule.v1.DiffRuleSetsResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	35, // 28: wxbus.rule.v1.DiffRuleSetsResponse.sections:type_name -> wxbus.rule.v1.FieldChange
+	2,  // 29: wxbus.rule.v1.AuditEntry.action:type_name -> wxbus.rule.v1.AuditAction
+	2,  // 30: wxbus.rule.v1.ListAuditRequest.actions:type_name -> wxbus.rule.v1.AuditAction
+	43, // 31: wxbus.rule.v1.ListAuditResponse.entries:type_name -> wxbus.rule.v1.AuditEntry
+	3,  // 32: wxbus.rule.v1.ImportRulesRequest.format:type_name -> wxbus.rule.v1.ImportFormat
+	4,  // 33: wxbus.rule.v1.ImportRulesRequest.mode:type_name -> wxbus.rule.v1.ImportMode
+	34, // 34: wxbus.rule.v1.ImportRulesResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	35, // 35: wxbus.rule.v1.ImportRulesResponse.sections:type_name -> wxbus.rule.v1.FieldChange
+	48, // 36: wxbus.rule.v1.ImportRulesResponse.left_out:type_name -> wxbus.rule.v1.LeftOut
+	40, // 37: wxbus.rule.v1.ExportRulesRequest.set:type_name -> wxbus.rule.v1.RuleSetRef
+	40, // 38: wxbus.rule.v1.ShadowRunRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
+	40, // 39: wxbus.rule.v1.ShadowRunRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
+	53, // 40: wxbus.rule.v1.ShadowRunResponse.progress:type_name -> wxbus.rule.v1.ShadowProgress
+	54, // 41: wxbus.rule.v1.ShadowRunResponse.result:type_name -> wxbus.rule.v1.ShadowResult
+	55, // 42: wxbus.rule.v1.ShadowResult.rules:type_name -> wxbus.rule.v1.ShadowRule
+	56, // 43: wxbus.rule.v1.ShadowResult.differences:type_name -> wxbus.rule.v1.ShadowDifference
+	57, // 44: wxbus.rule.v1.ShadowDifference.before:type_name -> wxbus.rule.v1.ShadowOutcome
+	57, // 45: wxbus.rule.v1.ShadowDifference.after:type_name -> wxbus.rule.v1.ShadowOutcome
+	62, // 46: wxbus.rule.v1.ShadowOutcome.route:type_name -> wxbus.rule.v1.Route
+	60, // 47: wxbus.rule.v1.GetCoverageResponse.rules:type_name -> wxbus.rule.v1.RuleCoverage
+	61, // 48: wxbus.rule.v1.GetCoverageResponse.phrases:type_name -> wxbus.rule.v1.Phrase
+	5,  // 49: wxbus.rule.v1.RuleService.PublishRuleSet:input_type -> wxbus.rule.v1.PublishRuleSetRequest
+	8,  // 50: wxbus.rule.v1.RuleService.GetRuleSet:input_type -> wxbus.rule.v1.GetRuleSetRequest
+	10, // 51: wxbus.rule.v1.RuleService.ListRuleSets:input_type -> wxbus.rule.v1.ListRuleSetsRequest
+	12, // 52: wxbus.rule.v1.RuleService.RollBackRuleSet:input_type -> wxbus.rule.v1.RollBackRuleSetRequest
+	14, // 53: wxbus.rule.v1.RuleService.DryRun:input_type -> wxbus.rule.v1.DryRunRequest
+	18, // 54: wxbus.rule.v1.RuleService.ListRules:input_type -> wxbus.rule.v1.ListRulesRequest
+	21, // 55: wxbus.rule.v1.RuleService.GetRule:input_type -> wxbus.rule.v1.GetRuleRequest
+	23, // 56: wxbus.rule.v1.RuleService.SaveRule:input_type -> wxbus.rule.v1.SaveRuleRequest
+	25, // 57: wxbus.rule.v1.RuleService.DeleteRule:input_type -> wxbus.rule.v1.DeleteRuleRequest
+	27, // 58: wxbus.rule.v1.RuleService.MoveRule:input_type -> wxbus.rule.v1.MoveRuleRequest
+	30, // 59: wxbus.rule.v1.RuleService.SaveSection:input_type -> wxbus.rule.v1.SaveSectionRequest
+	32, // 60: wxbus.rule.v1.RuleService.GetDraft:input_type -> wxbus.rule.v1.GetDraftRequest
+	36, // 61: wxbus.rule.v1.RuleService.DiscardDraft:input_type -> wxbus.rule.v1.DiscardDraftRequest
+	38, // 62: wxbus.rule.v1.RuleService.PublishDraft:input_type -> wxbus.rule.v1.PublishDraftRequest
+	41, // 63: wxbus.rule.v1.RuleService.DiffRuleSets:input_type -> wxbus.rule.v1.DiffRuleSetsRequest
+	44, // 64: wxbus.rule.v1.RuleService.ListAudit:input_type -> wxbus.rule.v1.ListAuditRequest
+	46, // 65: wxbus.rule.v1.RuleService.ImportRules:input_type -> wxbus.rule.v1.ImportRulesRequest
+	49, // 66: wxbus.rule.v1.RuleService.ExportRules:input_type -> wxbus.rule.v1.ExportRulesRequest
+	51, // 67: wxbus.rule.v1.RuleService.ShadowRun:input_type -> wxbus.rule.v1.ShadowRunRequest
+	58, // 68: wxbus.rule.v1.RuleService.GetCoverage:input_type -> wxbus.rule.v1.GetCoverageRequest
+	6,  // 69: wxbus.rule.v1.RuleService.PublishRuleSet:output_type -> wxbus.rule.v1.PublishRuleSetResponse
+	9,  // 70: wxbus.rule.v1.RuleService.GetRuleSet:output_type -> wxbus.rule.v1.GetRuleSetResponse
+	11, // 71: wxbus.rule.v1.RuleService.ListRuleSets:output_type -> wxbus.rule.v1.ListRuleSetsResponse
+	13, // 72: wxbus.rule.v1.RuleService.RollBackRuleSet:output_type -> wxbus.rule.v1.RollBackRuleSetResponse
+	15, // 73: wxbus.rule.v1.RuleService.DryRun:output_type -> wxbus.rule.v1.DryRunResponse
+	19, // 74: wxbus.rule.v1.RuleService.ListRules:output_type -> wxbus.rule.v1.ListRulesResponse
+	22, // 75: wxbus.rule.v1.RuleService.GetRule:output_type -> wxbus.rule.v1.GetRuleResponse
+	24, // 76: wxbus.rule.v1.RuleService.SaveRule:output_type -> wxbus.rule.v1.SaveRuleResponse
+	26, // 77: wxbus.rule.v1.RuleService.DeleteRule:output_type -> wxbus.rule.v1.DeleteRuleResponse
+	28, // 78: wxbus.rule.v1.RuleService.MoveRule:output_type -> wxbus.rule.v1.MoveRuleResponse
+	31, // 79: wxbus.rule.v1.RuleService.SaveSection:output_type -> wxbus.rule.v1.SaveSectionResponse
+	33, // 80: wxbus.rule.v1.RuleService.GetDraft:output_type -> wxbus.rule.v1.GetDraftResponse
+	37, // 81: wxbus.rule.v1.RuleService.DiscardDraft:output_type -> wxbus.rule.v1.DiscardDraftResponse
+	39, // 82: wxbus.rule.v1.RuleService.PublishDraft:output_type -> wxbus.rule.v1.PublishDraftResponse
+	42, // 83: wxbus.rule.v1.RuleService.DiffRuleSets:output_type -> wxbus.rule.v1.DiffRuleSetsResponse
+	45, // 84: wxbus.rule.v1.RuleService.ListAudit:output_type -> wxbus.rule.v1.ListAuditResponse
+	47, // 85: wxbus.rule.v1.RuleService.ImportRules:output_type -> wxbus.rule.v1.ImportRulesResponse
+	50, // 86: wxbus.rule.v1.RuleService.ExportRules:output_type -> wxbus.rule.v1.ExportRulesResponse
+	52, // 87: wxbus.rule.v1.RuleService.ShadowRun:output_type -> wxbus.rule.v1.ShadowRunResponse
+	59, // 88: wxbus.rule.v1.RuleService.GetCoverage:output_type -> wxbus.rule.v1.GetCoverageResponse
+	69, // [69:89] is the sub-list for method output_type
+	49, // [49:69] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_rule_v1_rule_service_proto_init() }
@@ -864,18 +5180,31 @@ func file_wxbus_rule_v1_rule_service_proto_init() {
 		return
 	}
 	file_wxbus_rule_v1_rule_events_proto_init()
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[13].OneofWrappers = []any{}
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[22].OneofWrappers = []any{
+		(*MoveRuleRequest_Priority)(nil),
+		(*MoveRuleRequest_Before)(nil),
+		(*MoveRuleRequest_After)(nil),
+	}
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[35].OneofWrappers = []any{
+		(*RuleSetRef_Version)(nil),
+		(*RuleSetRef_Draft)(nil),
+		(*RuleSetRef_Yaml)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_rule_v1_rule_service_proto_rawDesc), len(file_wxbus_rule_v1_rule_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   12,
+			NumEnums:      5,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_wxbus_rule_v1_rule_service_proto_goTypes,
 		DependencyIndexes: file_wxbus_rule_v1_rule_service_proto_depIdxs,
+		EnumInfos:         file_wxbus_rule_v1_rule_service_proto_enumTypes,
 		MessageInfos:      file_wxbus_rule_v1_rule_service_proto_msgTypes,
 	}.Build()
 	File_wxbus_rule_v1_rule_service_proto = out.File

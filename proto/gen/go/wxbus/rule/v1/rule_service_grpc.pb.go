@@ -24,13 +24,34 @@ const (
 	RuleService_ListRuleSets_FullMethodName    = "/wxbus.rule.v1.RuleService/ListRuleSets"
 	RuleService_RollBackRuleSet_FullMethodName = "/wxbus.rule.v1.RuleService/RollBackRuleSet"
 	RuleService_DryRun_FullMethodName          = "/wxbus.rule.v1.RuleService/DryRun"
+	RuleService_ListRules_FullMethodName       = "/wxbus.rule.v1.RuleService/ListRules"
+	RuleService_GetRule_FullMethodName         = "/wxbus.rule.v1.RuleService/GetRule"
+	RuleService_SaveRule_FullMethodName        = "/wxbus.rule.v1.RuleService/SaveRule"
+	RuleService_DeleteRule_FullMethodName      = "/wxbus.rule.v1.RuleService/DeleteRule"
+	RuleService_MoveRule_FullMethodName        = "/wxbus.rule.v1.RuleService/MoveRule"
+	RuleService_SaveSection_FullMethodName     = "/wxbus.rule.v1.RuleService/SaveSection"
+	RuleService_GetDraft_FullMethodName        = "/wxbus.rule.v1.RuleService/GetDraft"
+	RuleService_DiscardDraft_FullMethodName    = "/wxbus.rule.v1.RuleService/DiscardDraft"
+	RuleService_PublishDraft_FullMethodName    = "/wxbus.rule.v1.RuleService/PublishDraft"
+	RuleService_DiffRuleSets_FullMethodName    = "/wxbus.rule.v1.RuleService/DiffRuleSets"
+	RuleService_ListAudit_FullMethodName       = "/wxbus.rule.v1.RuleService/ListAudit"
+	RuleService_ImportRules_FullMethodName     = "/wxbus.rule.v1.RuleService/ImportRules"
+	RuleService_ExportRules_FullMethodName     = "/wxbus.rule.v1.RuleService/ExportRules"
+	RuleService_ShadowRun_FullMethodName       = "/wxbus.rule.v1.RuleService/ShadowRun"
+	RuleService_GetCoverage_FullMethodName     = "/wxbus.rule.v1.RuleService/GetCoverage"
 )
 
 // RuleServiceClient is the client API for RuleService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// RuleService publishes rule sets and explains what they would do.
+// RuleService publishes rule sets, keeps a working copy of the rules for editing, and explains what rules
+// would do and what they did.
+//
+// Editing changes the working copy only; PublishDraft makes it live in one step. The working copy is in SQL:
+// while the database does not answer, the methods that need it are UNAVAILABLE, and publishing a file, rolling
+// back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters; without it
+// the actor is "cli".
 type RuleServiceClient interface {
 	// PublishRuleSet validates a rule file and makes it the live version for every replica at once.
 	// INVALID_ARGUMENT lists every mistake with its path. Publishing the same content again returns
@@ -45,6 +66,45 @@ type RuleServiceClient interface {
 	// DryRun tells what the live rules, or the given file, would do with a message, and why.
 	// It changes nothing and sends nothing.
 	DryRun(ctx context.Context, in *DryRunRequest, opts ...grpc.CallOption) (*DryRunResponse, error)
+	// ListRules returns a page of the working copy in the order in which rules are considered: higher priority
+	// first, then the order of the file.
+	ListRules(ctx context.Context, in *ListRulesRequest, opts ...grpc.CallOption) (*ListRulesResponse, error)
+	// GetRule returns one rule of the working copy and what is live of it. NOT_FOUND when there is none.
+	GetRule(ctx context.Context, in *GetRuleRequest, opts ...grpc.CallOption) (*GetRuleResponse, error)
+	// SaveRule creates or changes a rule of the working copy. INVALID_ARGUMENT lists every mistake with its path
+	// in the rule. ABORTED, with the current revision and its author in the text, when somebody else changed it.
+	SaveRule(ctx context.Context, in *SaveRuleRequest, opts ...grpc.CallOption) (*SaveRuleResponse, error)
+	// DeleteRule removes a rule from the working copy; a rule that is live stays live until the draft is published.
+	// ABORTED when somebody else changed it.
+	DeleteRule(ctx context.Context, in *DeleteRuleRequest, opts ...grpc.CallOption) (*DeleteRuleResponse, error)
+	// MoveRule changes when a rule is considered: its priority, or its place before or after another rule.
+	// ABORTED when somebody else changed it.
+	MoveRule(ctx context.Context, in *MoveRuleRequest, opts ...grpc.CallOption) (*MoveRuleResponse, error)
+	// SaveSection creates, changes or, with an empty body, removes a top-level section of the rule file beside
+	// its rules, for example fold. INVALID_ARGUMENT and ABORTED as in SaveRule.
+	SaveSection(ctx context.Context, in *SaveSectionRequest, opts ...grpc.CallOption) (*SaveSectionResponse, error)
+	// GetDraft returns what differs between the working copy and the live version.
+	GetDraft(ctx context.Context, in *GetDraftRequest, opts ...grpc.CallOption) (*GetDraftResponse, error)
+	// DiscardDraft takes changes of the working copy back to what is live: all, or those of the given rules.
+	DiscardDraft(ctx context.Context, in *DiscardDraftRequest, opts ...grpc.CallOption) (*DiscardDraftResponse, error)
+	// PublishDraft makes the enabled rules and the sections of the working copy the live version, for every
+	// replica at once. FAILED_PRECONDITION while a conflict is not resolved; ABORTED when expected_version is not
+	// live; INVALID_ARGUMENT when the rules do not fit together.
+	PublishDraft(ctx context.Context, in *PublishDraftRequest, opts ...grpc.CallOption) (*PublishDraftResponse, error)
+	// DiffRuleSets compares two versions, files or the draft, rule by rule. NOT_FOUND when a version is not kept.
+	DiffRuleSets(ctx context.Context, in *DiffRuleSetsRequest, opts ...grpc.CallOption) (*DiffRuleSetsResponse, error)
+	// ListAudit returns who changed what, newest first.
+	ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error)
+	// ImportRules reads a rule file, or WeChat's own automatic replies, into the working copy. Nothing becomes
+	// live. What cannot be carried over is listed with the reason.
+	ImportRules(ctx context.Context, in *ImportRulesRequest, opts ...grpc.CallOption) (*ImportRulesResponse, error)
+	// ExportRules returns the draft, the live version or a kept one as a rule file that can be published.
+	ExportRules(ctx context.Context, in *ExportRulesRequest, opts ...grpc.CallOption) (*ExportRulesResponse, error)
+	// ShadowRun tries rules on recorded events and tells what would have been different. It sends and changes
+	// nothing. Progress comes while it runs; the last message has the result. Ending the call ends the run.
+	ShadowRun(ctx context.Context, in *ShadowRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ShadowRunResponse], error)
+	// GetCoverage tells what the rules did: hits of each rule, and the phrases that none matched.
+	GetCoverage(ctx context.Context, in *GetCoverageRequest, opts ...grpc.CallOption) (*GetCoverageResponse, error)
 }
 
 type ruleServiceClient struct {
@@ -105,11 +165,176 @@ func (c *ruleServiceClient) DryRun(ctx context.Context, in *DryRunRequest, opts 
 	return out, nil
 }
 
+func (c *ruleServiceClient) ListRules(ctx context.Context, in *ListRulesRequest, opts ...grpc.CallOption) (*ListRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRulesResponse)
+	err := c.cc.Invoke(ctx, RuleService_ListRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) GetRule(ctx context.Context, in *GetRuleRequest, opts ...grpc.CallOption) (*GetRuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRuleResponse)
+	err := c.cc.Invoke(ctx, RuleService_GetRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) SaveRule(ctx context.Context, in *SaveRuleRequest, opts ...grpc.CallOption) (*SaveRuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SaveRuleResponse)
+	err := c.cc.Invoke(ctx, RuleService_SaveRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) DeleteRule(ctx context.Context, in *DeleteRuleRequest, opts ...grpc.CallOption) (*DeleteRuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteRuleResponse)
+	err := c.cc.Invoke(ctx, RuleService_DeleteRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) MoveRule(ctx context.Context, in *MoveRuleRequest, opts ...grpc.CallOption) (*MoveRuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MoveRuleResponse)
+	err := c.cc.Invoke(ctx, RuleService_MoveRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) SaveSection(ctx context.Context, in *SaveSectionRequest, opts ...grpc.CallOption) (*SaveSectionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SaveSectionResponse)
+	err := c.cc.Invoke(ctx, RuleService_SaveSection_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) GetDraft(ctx context.Context, in *GetDraftRequest, opts ...grpc.CallOption) (*GetDraftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDraftResponse)
+	err := c.cc.Invoke(ctx, RuleService_GetDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) DiscardDraft(ctx context.Context, in *DiscardDraftRequest, opts ...grpc.CallOption) (*DiscardDraftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardDraftResponse)
+	err := c.cc.Invoke(ctx, RuleService_DiscardDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) PublishDraft(ctx context.Context, in *PublishDraftRequest, opts ...grpc.CallOption) (*PublishDraftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishDraftResponse)
+	err := c.cc.Invoke(ctx, RuleService_PublishDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) DiffRuleSets(ctx context.Context, in *DiffRuleSetsRequest, opts ...grpc.CallOption) (*DiffRuleSetsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffRuleSetsResponse)
+	err := c.cc.Invoke(ctx, RuleService_DiffRuleSets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditResponse)
+	err := c.cc.Invoke(ctx, RuleService_ListAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) ImportRules(ctx context.Context, in *ImportRulesRequest, opts ...grpc.CallOption) (*ImportRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportRulesResponse)
+	err := c.cc.Invoke(ctx, RuleService_ImportRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) ExportRules(ctx context.Context, in *ExportRulesRequest, opts ...grpc.CallOption) (*ExportRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportRulesResponse)
+	err := c.cc.Invoke(ctx, RuleService_ExportRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) ShadowRun(ctx context.Context, in *ShadowRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ShadowRunResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RuleService_ServiceDesc.Streams[0], RuleService_ShadowRun_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ShadowRunRequest, ShadowRunResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RuleService_ShadowRunClient = grpc.ServerStreamingClient[ShadowRunResponse]
+
+func (c *ruleServiceClient) GetCoverage(ctx context.Context, in *GetCoverageRequest, opts ...grpc.CallOption) (*GetCoverageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetCoverageResponse)
+	err := c.cc.Invoke(ctx, RuleService_GetCoverage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RuleServiceServer is the server API for RuleService service.
 // All implementations must embed UnimplementedRuleServiceServer
 // for forward compatibility.
 //
-// RuleService publishes rule sets and explains what they would do.
+// RuleService publishes rule sets, keeps a working copy of the rules for editing, and explains what rules
+// would do and what they did.
+//
+// Editing changes the working copy only; PublishDraft makes it live in one step. The working copy is in SQL:
+// while the database does not answer, the methods that need it are UNAVAILABLE, and publishing a file, rolling
+// back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters; without it
+// the actor is "cli".
 type RuleServiceServer interface {
 	// PublishRuleSet validates a rule file and makes it the live version for every replica at once.
 	// INVALID_ARGUMENT lists every mistake with its path. Publishing the same content again returns
@@ -124,6 +349,45 @@ type RuleServiceServer interface {
 	// DryRun tells what the live rules, or the given file, would do with a message, and why.
 	// It changes nothing and sends nothing.
 	DryRun(context.Context, *DryRunRequest) (*DryRunResponse, error)
+	// ListRules returns a page of the working copy in the order in which rules are considered: higher priority
+	// first, then the order of the file.
+	ListRules(context.Context, *ListRulesRequest) (*ListRulesResponse, error)
+	// GetRule returns one rule of the working copy and what is live of it. NOT_FOUND when there is none.
+	GetRule(context.Context, *GetRuleRequest) (*GetRuleResponse, error)
+	// SaveRule creates or changes a rule of the working copy. INVALID_ARGUMENT lists every mistake with its path
+	// in the rule. ABORTED, with the current revision and its author in the text, when somebody else changed it.
+	SaveRule(context.Context, *SaveRuleRequest) (*SaveRuleResponse, error)
+	// DeleteRule removes a rule from the working copy; a rule that is live stays live until the draft is published.
+	// ABORTED when somebody else changed it.
+	DeleteRule(context.Context, *DeleteRuleRequest) (*DeleteRuleResponse, error)
+	// MoveRule changes when a rule is considered: its priority, or its place before or after another rule.
+	// ABORTED when somebody else changed it.
+	MoveRule(context.Context, *MoveRuleRequest) (*MoveRuleResponse, error)
+	// SaveSection creates, changes or, with an empty body, removes a top-level section of the rule file beside
+	// its rules, for example fold. INVALID_ARGUMENT and ABORTED as in SaveRule.
+	SaveSection(context.Context, *SaveSectionRequest) (*SaveSectionResponse, error)
+	// GetDraft returns what differs between the working copy and the live version.
+	GetDraft(context.Context, *GetDraftRequest) (*GetDraftResponse, error)
+	// DiscardDraft takes changes of the working copy back to what is live: all, or those of the given rules.
+	DiscardDraft(context.Context, *DiscardDraftRequest) (*DiscardDraftResponse, error)
+	// PublishDraft makes the enabled rules and the sections of the working copy the live version, for every
+	// replica at once. FAILED_PRECONDITION while a conflict is not resolved; ABORTED when expected_version is not
+	// live; INVALID_ARGUMENT when the rules do not fit together.
+	PublishDraft(context.Context, *PublishDraftRequest) (*PublishDraftResponse, error)
+	// DiffRuleSets compares two versions, files or the draft, rule by rule. NOT_FOUND when a version is not kept.
+	DiffRuleSets(context.Context, *DiffRuleSetsRequest) (*DiffRuleSetsResponse, error)
+	// ListAudit returns who changed what, newest first.
+	ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error)
+	// ImportRules reads a rule file, or WeChat's own automatic replies, into the working copy. Nothing becomes
+	// live. What cannot be carried over is listed with the reason.
+	ImportRules(context.Context, *ImportRulesRequest) (*ImportRulesResponse, error)
+	// ExportRules returns the draft, the live version or a kept one as a rule file that can be published.
+	ExportRules(context.Context, *ExportRulesRequest) (*ExportRulesResponse, error)
+	// ShadowRun tries rules on recorded events and tells what would have been different. It sends and changes
+	// nothing. Progress comes while it runs; the last message has the result. Ending the call ends the run.
+	ShadowRun(*ShadowRunRequest, grpc.ServerStreamingServer[ShadowRunResponse]) error
+	// GetCoverage tells what the rules did: hits of each rule, and the phrases that none matched.
+	GetCoverage(context.Context, *GetCoverageRequest) (*GetCoverageResponse, error)
 	mustEmbedUnimplementedRuleServiceServer()
 }
 
@@ -148,6 +412,51 @@ func (UnimplementedRuleServiceServer) RollBackRuleSet(context.Context, *RollBack
 }
 func (UnimplementedRuleServiceServer) DryRun(context.Context, *DryRunRequest) (*DryRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DryRun not implemented")
+}
+func (UnimplementedRuleServiceServer) ListRules(context.Context, *ListRulesRequest) (*ListRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRules not implemented")
+}
+func (UnimplementedRuleServiceServer) GetRule(context.Context, *GetRuleRequest) (*GetRuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRule not implemented")
+}
+func (UnimplementedRuleServiceServer) SaveRule(context.Context, *SaveRuleRequest) (*SaveRuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SaveRule not implemented")
+}
+func (UnimplementedRuleServiceServer) DeleteRule(context.Context, *DeleteRuleRequest) (*DeleteRuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteRule not implemented")
+}
+func (UnimplementedRuleServiceServer) MoveRule(context.Context, *MoveRuleRequest) (*MoveRuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveRule not implemented")
+}
+func (UnimplementedRuleServiceServer) SaveSection(context.Context, *SaveSectionRequest) (*SaveSectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SaveSection not implemented")
+}
+func (UnimplementedRuleServiceServer) GetDraft(context.Context, *GetDraftRequest) (*GetDraftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDraft not implemented")
+}
+func (UnimplementedRuleServiceServer) DiscardDraft(context.Context, *DiscardDraftRequest) (*DiscardDraftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardDraft not implemented")
+}
+func (UnimplementedRuleServiceServer) PublishDraft(context.Context, *PublishDraftRequest) (*PublishDraftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishDraft not implemented")
+}
+func (UnimplementedRuleServiceServer) DiffRuleSets(context.Context, *DiffRuleSetsRequest) (*DiffRuleSetsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffRuleSets not implemented")
+}
+func (UnimplementedRuleServiceServer) ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAudit not implemented")
+}
+func (UnimplementedRuleServiceServer) ImportRules(context.Context, *ImportRulesRequest) (*ImportRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportRules not implemented")
+}
+func (UnimplementedRuleServiceServer) ExportRules(context.Context, *ExportRulesRequest) (*ExportRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportRules not implemented")
+}
+func (UnimplementedRuleServiceServer) ShadowRun(*ShadowRunRequest, grpc.ServerStreamingServer[ShadowRunResponse]) error {
+	return status.Error(codes.Unimplemented, "method ShadowRun not implemented")
+}
+func (UnimplementedRuleServiceServer) GetCoverage(context.Context, *GetCoverageRequest) (*GetCoverageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCoverage not implemented")
 }
 func (UnimplementedRuleServiceServer) mustEmbedUnimplementedRuleServiceServer() {}
 func (UnimplementedRuleServiceServer) testEmbeddedByValue()                     {}
@@ -260,6 +569,269 @@ func _RuleService_DryRun_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RuleService_ListRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).ListRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_ListRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).ListRules(ctx, req.(*ListRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_GetRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).GetRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_GetRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).GetRule(ctx, req.(*GetRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_SaveRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SaveRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).SaveRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_SaveRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).SaveRule(ctx, req.(*SaveRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_DeleteRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).DeleteRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_DeleteRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).DeleteRule(ctx, req.(*DeleteRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_MoveRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).MoveRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_MoveRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).MoveRule(ctx, req.(*MoveRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_SaveSection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SaveSectionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).SaveSection(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_SaveSection_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).SaveSection(ctx, req.(*SaveSectionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_GetDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).GetDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_GetDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).GetDraft(ctx, req.(*GetDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_DiscardDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).DiscardDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_DiscardDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).DiscardDraft(ctx, req.(*DiscardDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_PublishDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).PublishDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_PublishDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).PublishDraft(ctx, req.(*PublishDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_DiffRuleSets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffRuleSetsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).DiffRuleSets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_DiffRuleSets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).DiffRuleSets(ctx, req.(*DiffRuleSetsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_ListAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).ListAudit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_ListAudit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).ListAudit(ctx, req.(*ListAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_ImportRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).ImportRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_ImportRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).ImportRules(ctx, req.(*ImportRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_ExportRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).ExportRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_ExportRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).ExportRules(ctx, req.(*ExportRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_ShadowRun_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ShadowRunRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RuleServiceServer).ShadowRun(m, &grpc.GenericServerStream[ShadowRunRequest, ShadowRunResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RuleService_ShadowRunServer = grpc.ServerStreamingServer[ShadowRunResponse]
+
+func _RuleService_GetCoverage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCoverageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).GetCoverage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_GetCoverage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).GetCoverage(ctx, req.(*GetCoverageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RuleService_ServiceDesc is the grpc.ServiceDesc for RuleService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -287,7 +859,69 @@ var RuleService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "DryRun",
 			Handler:    _RuleService_DryRun_Handler,
 		},
+		{
+			MethodName: "ListRules",
+			Handler:    _RuleService_ListRules_Handler,
+		},
+		{
+			MethodName: "GetRule",
+			Handler:    _RuleService_GetRule_Handler,
+		},
+		{
+			MethodName: "SaveRule",
+			Handler:    _RuleService_SaveRule_Handler,
+		},
+		{
+			MethodName: "DeleteRule",
+			Handler:    _RuleService_DeleteRule_Handler,
+		},
+		{
+			MethodName: "MoveRule",
+			Handler:    _RuleService_MoveRule_Handler,
+		},
+		{
+			MethodName: "SaveSection",
+			Handler:    _RuleService_SaveSection_Handler,
+		},
+		{
+			MethodName: "GetDraft",
+			Handler:    _RuleService_GetDraft_Handler,
+		},
+		{
+			MethodName: "DiscardDraft",
+			Handler:    _RuleService_DiscardDraft_Handler,
+		},
+		{
+			MethodName: "PublishDraft",
+			Handler:    _RuleService_PublishDraft_Handler,
+		},
+		{
+			MethodName: "DiffRuleSets",
+			Handler:    _RuleService_DiffRuleSets_Handler,
+		},
+		{
+			MethodName: "ListAudit",
+			Handler:    _RuleService_ListAudit_Handler,
+		},
+		{
+			MethodName: "ImportRules",
+			Handler:    _RuleService_ImportRules_Handler,
+		},
+		{
+			MethodName: "ExportRules",
+			Handler:    _RuleService_ExportRules_Handler,
+		},
+		{
+			MethodName: "GetCoverage",
+			Handler:    _RuleService_GetCoverage_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ShadowRun",
+			Handler:       _RuleService_ShadowRun_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "wxbus/rule/v1/rule_service.proto",
 }
