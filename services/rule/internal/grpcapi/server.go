@@ -59,7 +59,7 @@ func (s *Server) ready() (*backend, error) {
 }
 
 // Parse reads a rule file as strictly as a publication needs.
-func (s *Server) Parse(file []byte) ([]ruleset.Rule, error) {
+func (s *Server) Parse(file []byte) (*ruleset.File, error) {
 	rules, err := ruleset.Parse(file, ruleset.Options{
 		Account: func(name string) (eventv1.AccountKind, bool) {
 			a, ok := s.accounts.Get(name)

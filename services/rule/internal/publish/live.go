@@ -45,7 +45,7 @@ type Live struct {
 // NewLive returns a holder with an empty set.
 func NewLive(store *Store, log *slog.Logger, meter metric.Meter) (*Live, error) {
 	l := &Live{store: store, log: log, changed: make(chan struct{})}
-	empty, err := ruleset.Compile("", nil)
+	empty, err := ruleset.Compile("", &ruleset.File{})
 	if err != nil {
 		return nil, err
 	}

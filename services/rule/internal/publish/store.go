@@ -59,7 +59,7 @@ func (s *Store) Pointer(ctx context.Context) (Pointer, uint64, error) {
 // Publication is what Publish is asked for.
 type Publication struct {
 	File   []byte
-	Rules  []ruleset.Rule // parsed from File
+	Rules  *ruleset.File // parsed from File
 	Note   string
 	Source string
 	// Expected, when set, must be the live version.
@@ -94,7 +94,7 @@ func (s *Store) Publish(ctx context.Context, p Publication) (Published, error) {
 			return Published{Info: live, Unchanged: true, Revision: revision}, nil
 		}
 		info := Info{
-			Version: versionOf(hash, pointer.Sequence+1), SHA256: hash, Compiled: sum(compiled), Rules: len(p.Rules), Bytes: int64(len(p.File) + len(compiled)),
+			Version: versionOf(hash, pointer.Sequence+1), SHA256: hash, Compiled: sum(compiled), Rules: p.Rules.Len(), Bytes: int64(len(p.File) + len(compiled)),
 			Published: s.now().UTC(), Note: p.Note, Source: p.Source,
 		}
 		// Two replicas may publish the same file at the same moment, and give it the same version. Each has objects of
@@ -200,7 +200,7 @@ func (s *Store) File(ctx context.Context, info Info) ([]byte, error) {
 
 // Rules returns the rules of a version: in the form that loads fast, or, when that is damaged or of
 // another release, from the rule file.
-func (s *Store) Rules(ctx context.Context, info Info) ([]ruleset.Rule, error) {
+func (s *Store) Rules(ctx context.Context, info Info) (*ruleset.File, error) {
 	compiled, err := s.object(ctx, info.Object+compiledSuffix)
 	if err == nil && sum(compiled) == info.Compiled {
 		if rules, err := ruleset.Decode(compiled); err == nil {

@@ -27,7 +27,7 @@ type Options struct {
 }
 
 // Parse reads a rule file. Its error is Invalid and names every mistake, up to 25, by path and line.
-func Parse(file []byte, o Options) ([]Rule, error) {
+func Parse(file []byte, o Options) (*File, error) {
 	if len(file) > MaxFileBytes {
 		return nil, fault.Errorf(fault.Invalid, "rules: %d bytes, at most %d are allowed", len(file), MaxFileBytes)
 	}
@@ -40,7 +40,7 @@ func Parse(file []byte, o Options) ([]Rule, error) {
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	return f.rules, nil
+	return &f.result, nil
 }
 
 // document returns the root node of the only document in a file.
@@ -67,7 +67,7 @@ type fileReader struct {
 	reader
 	options Options
 	fold    match.Fold
-	rules   []Rule
+	result  File
 	names   map[string]int
 }
 
@@ -132,7 +132,7 @@ func (f *fileReader) rule(a at) {
 	} else {
 		f.suitsAccounts(&rule, f.actions(*do, &rule))
 	}
-	f.rules = append(f.rules, rule)
+	f.result.Rules = append(f.result.Rules, rule)
 }
 
 // messagesOnly tells whether every kind is one of messages.
@@ -148,7 +148,7 @@ func messagesOnly(kinds []string) bool {
 // name checks the name of a rule, or makes one of its place in the file.
 func (f *fileReader) name(a at, rule *Rule) {
 	if rule.Name == "" {
-		rule.Name = "rule " + strconv.Itoa(len(f.rules)+1)
+		rule.Name = "rule " + strconv.Itoa(len(f.result.Rules)+1)
 	}
 	if utf8.RuneCountInString(rule.Name) > MaxNameRunes || strings.ContainsFunc(rule.Name, unicode.IsControl) {
 		f.refuse(a.child("name", a.node), "must have at most %d characters and no control characters", MaxNameRunes)

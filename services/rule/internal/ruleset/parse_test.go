@@ -15,7 +15,7 @@ import (
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
-func parse(t *testing.T, file string) []ruleset.Rule {
+func parse(t *testing.T, file string) *ruleset.File {
 	t.Helper()
 	rules, err := ruleset.Parse([]byte(file), ruleset.Options{})
 	require.NoError(t, err)
@@ -41,7 +41,7 @@ rules:
     on: any_message
     match: any
     do: [{webhook: {url: "https://example.com/hook", timeout: 8s}}]
-`)
+`).Rules
 	require.Len(t, rules, 3)
 	require.Equal(t, "returns", rules[0].Name)
 	require.Equal(t, []string{"shop", "club"}, rules[0].Accounts)
@@ -100,7 +100,7 @@ func TestEveryReplyOfTheReferenceIsRead(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.do, func(t *testing.T) {
 			rules := parse(t, "rules:\n  - match: any\n    do:\n      - "+tt.do+"\n")
-			got, err := rules[0].Actions[0].Content()
+			got, err := rules.Rules[0].Actions[0].Content()
 			require.NoError(t, err)
 			require.True(t, proto.Equal(tt.want, got), "got %v", got)
 		})
@@ -248,6 +248,6 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err)
 		decoded, err := ruleset.Decode(encoded)
 		require.NoError(t, err)
-		require.Len(t, decoded, len(rules))
+		require.Equal(t, rules.Len(), decoded.Len())
 	})
 }

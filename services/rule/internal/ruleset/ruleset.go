@@ -25,8 +25,16 @@ const (
 	MaxWebhookTime = 12 * time.Second
 )
 
-// Rule is one rule as written. Its fields are plain, so that a published set can be stored in a
-// form that loads fast (Encode).
+// File is a rule file as read. Its fields are plain, so that a published set can be stored in a form
+// that loads fast (Encode).
+type File struct {
+	Rules []Rule
+}
+
+// Len returns the number of rules.
+func (f *File) Len() int { return len(f.Rules) }
+
+// Rule is one rule as written.
 type Rule struct {
 	Name     string
 	Accounts []string // empty means every account

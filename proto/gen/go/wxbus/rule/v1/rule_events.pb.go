@@ -194,7 +194,16 @@ type DecisionMade struct {
 	// create_time is WeChat's CreateTime of the push, Unix seconds.
 	CreateTime int64 `protobuf:"varint,15,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// tags are set on the fan by the rule.
-	Tags          []string `protobuf:"bytes,16,rep,name=tags,proto3" json:"tags,omitempty"`
+	Tags []string `protobuf:"bytes,16,rep,name=tags,proto3" json:"tags,omitempty"`
+	// clear_tags are taken from the fan by the rule.
+	ClearTags []string `protobuf:"bytes,17,rep,name=clear_tags,json=clearTags,proto3" json:"clear_tags,omitempty"`
+	// delays_ms holds for each reply how long after the one before it leaves at the earliest, in
+	// milliseconds; it may be shorter than replies, and the first value is zero.
+	DelaysMs []int64 `protobuf:"varint,18,rep,packed,name=delays_ms,json=delaysMs,proto3" json:"delays_ms,omitempty"`
+	// owner_epoch is the owner's epoch under which the replies were composed; zero when it was not known.
+	OwnerEpoch uint64 `protobuf:"varint,19,opt,name=owner_epoch,json=ownerEpoch,proto3" json:"owner_epoch,omitempty"`
+	// fan is what changes about the fan beside tags once the decision stands; unset for nothing.
+	Fan           *FanChange `protobuf:"bytes,20,opt,name=fan,proto3" json:"fan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +350,326 @@ func (x *DecisionMade) GetTags() []string {
 	return nil
 }
 
+func (x *DecisionMade) GetClearTags() []string {
+	if x != nil {
+		return x.ClearTags
+	}
+	return nil
+}
+
+func (x *DecisionMade) GetDelaysMs() []int64 {
+	if x != nil {
+		return x.DelaysMs
+	}
+	return nil
+}
+
+func (x *DecisionMade) GetOwnerEpoch() uint64 {
+	if x != nil {
+		return x.OwnerEpoch
+	}
+	return 0
+}
+
+func (x *DecisionMade) GetFan() *FanChange {
+	if x != nil {
+		return x.Fan
+	}
+	return nil
+}
+
+// FanChange is what a decision changes about a fan beside tags. It is applied once for each decision.
+type FanChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cooldown names the rule that stays silent towards the fan until cooldown_until_unix_ms.
+	Cooldown string `protobuf:"bytes,1,opt,name=cooldown,proto3" json:"cooldown,omitempty"`
+	// cooldown_until_unix_ms is the end of the cool-down, Unix milliseconds.
+	CooldownUntilUnixMs int64 `protobuf:"varint,2,opt,name=cooldown_until_unix_ms,json=cooldownUntilUnixMs,proto3" json:"cooldown_until_unix_ms,omitempty"`
+	// language of the fan as a business system told it; empty for no change.
+	Language string `protobuf:"bytes,3,opt,name=language,proto3" json:"language,omitempty"`
+	// subscribed_unix_s is when the fan followed, Unix seconds; zero for no change.
+	SubscribedUnixS int64 `protobuf:"varint,4,opt,name=subscribed_unix_s,json=subscribedUnixS,proto3" json:"subscribed_unix_s,omitempty"`
+	// unsubscribed is true when the fan unfollowed.
+	Unsubscribed bool `protobuf:"varint,5,opt,name=unsubscribed,proto3" json:"unsubscribed,omitempty"`
+	// form replaces the state of the fan's form; unset for no change.
+	Form *FormState `protobuf:"bytes,6,opt,name=form,proto3" json:"form,omitempty"`
+	// form_ended removes the state of the fan's form.
+	FormEnded bool `protobuf:"varint,7,opt,name=form_ended,json=formEnded,proto3" json:"form_ended,omitempty"`
+	// turn is added to the fan's conversation with a chat model.
+	Turn          *ChatTurn `protobuf:"bytes,8,opt,name=turn,proto3" json:"turn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FanChange) Reset() {
+	*x = FanChange{}
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FanChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FanChange) ProtoMessage() {}
+
+func (x *FanChange) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FanChange.ProtoReflect.Descriptor instead.
+func (*FanChange) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *FanChange) GetCooldown() string {
+	if x != nil {
+		return x.Cooldown
+	}
+	return ""
+}
+
+func (x *FanChange) GetCooldownUntilUnixMs() int64 {
+	if x != nil {
+		return x.CooldownUntilUnixMs
+	}
+	return 0
+}
+
+func (x *FanChange) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *FanChange) GetSubscribedUnixS() int64 {
+	if x != nil {
+		return x.SubscribedUnixS
+	}
+	return 0
+}
+
+func (x *FanChange) GetUnsubscribed() bool {
+	if x != nil {
+		return x.Unsubscribed
+	}
+	return false
+}
+
+func (x *FanChange) GetForm() *FormState {
+	if x != nil {
+		return x.Form
+	}
+	return nil
+}
+
+func (x *FanChange) GetFormEnded() bool {
+	if x != nil {
+		return x.FormEnded
+	}
+	return false
+}
+
+func (x *FanChange) GetTurn() *ChatTurn {
+	if x != nil {
+		return x.Turn
+	}
+	return nil
+}
+
+// FormState is how far a fan is in a form. Key in the bucket dialogs: form.<account>.<openid>.
+type FormState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule whose form it is.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// question is the index of the question that was asked; the number of questions means that the
+	// confirmation was asked for.
+	Question int32 `protobuf:"varint,2,opt,name=question,proto3" json:"question,omitempty"`
+	// answers by the name of the question.
+	Answers map[string]string `protobuf:"bytes,3,rep,name=answers,proto3" json:"answers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// failures to answer the present question.
+	Failures int32 `protobuf:"varint,4,opt,name=failures,proto3" json:"failures,omitempty"`
+	// expires_unix_ms is when the form is given up, Unix milliseconds.
+	ExpiresUnixMs int64 `protobuf:"varint,5,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	// event_id is the id of the event that brought the fan here.
+	EventId string `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// restarts is the number of times that the fan did not confirm and began again.
+	Restarts      int32 `protobuf:"varint,7,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormState) Reset() {
+	*x = FormState{}
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormState) ProtoMessage() {}
+
+func (x *FormState) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormState.ProtoReflect.Descriptor instead.
+func (*FormState) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FormState) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *FormState) GetQuestion() int32 {
+	if x != nil {
+		return x.Question
+	}
+	return 0
+}
+
+func (x *FormState) GetAnswers() map[string]string {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *FormState) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *FormState) GetExpiresUnixMs() int64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+func (x *FormState) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *FormState) GetRestarts() int32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+// ChatTurn is one question of a fan to a chat model, and the answer.
+type ChatTurn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rule that asked the model.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// question of the fan.
+	Question string `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
+	// answer of the model.
+	Answer string `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
+	// at_unix_ms is when it was answered, Unix milliseconds.
+	AtUnixMs int64 `protobuf:"varint,4,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// event_id is the id of the event that asked.
+	EventId       string `protobuf:"bytes,5,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChatTurn) Reset() {
+	*x = ChatTurn{}
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChatTurn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChatTurn) ProtoMessage() {}
+
+func (x *ChatTurn) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChatTurn.ProtoReflect.Descriptor instead.
+func (*ChatTurn) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ChatTurn) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *ChatTurn) GetQuestion() string {
+	if x != nil {
+		return x.Question
+	}
+	return ""
+}
+
+func (x *ChatTurn) GetAnswer() string {
+	if x != nil {
+		return x.Answer
+	}
+	return ""
+}
+
+func (x *ChatTurn) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+func (x *ChatTurn) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
 // Claim is one gateway's right to write the first reply, and what came of it.
 type Claim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -360,7 +689,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[1]
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -372,7 +701,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[1]
+	mi := &file_wxbus_rule_v1_rule_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -385,7 +714,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_events_proto_rawDescGZIP(), []int{1}
+	return file_wxbus_rule_v1_rule_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Claim) GetServer() string {
@@ -420,7 +749,7 @@ var File_wxbus_rule_v1_rule_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_rule_v1_rule_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1fwxbus/rule/v1/rule_events.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\"\x92\x04\n" +
+	"\x1fwxbus/rule/v1/rule_events.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\"\x9b\x05\n" +
 	"\fDecisionMade\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -440,7 +769,41 @@ const file_wxbus_rule_v1_rule_events_proto_rawDesc = "" +
 	"kf_allowed\x18\x0e \x01(\bR\tkfAllowed\x12\x1f\n" +
 	"\vcreate_time\x18\x0f \x01(\x03R\n" +
 	"createTime\x12\x12\n" +
-	"\x04tags\x18\x10 \x03(\tR\x04tags\"\x8c\x01\n" +
+	"\x04tags\x18\x10 \x03(\tR\x04tags\x12\x1d\n" +
+	"\n" +
+	"clear_tags\x18\x11 \x03(\tR\tclearTags\x12\x1b\n" +
+	"\tdelays_ms\x18\x12 \x03(\x03R\bdelaysMs\x12\x1f\n" +
+	"\vowner_epoch\x18\x13 \x01(\x04R\n" +
+	"ownerEpoch\x12*\n" +
+	"\x03fan\x18\x14 \x01(\v2\x18.wxbus.rule.v1.FanChangeR\x03fan\"\xc2\x02\n" +
+	"\tFanChange\x12\x1a\n" +
+	"\bcooldown\x18\x01 \x01(\tR\bcooldown\x123\n" +
+	"\x16cooldown_until_unix_ms\x18\x02 \x01(\x03R\x13cooldownUntilUnixMs\x12\x1a\n" +
+	"\blanguage\x18\x03 \x01(\tR\blanguage\x12*\n" +
+	"\x11subscribed_unix_s\x18\x04 \x01(\x03R\x0fsubscribedUnixS\x12\"\n" +
+	"\funsubscribed\x18\x05 \x01(\bR\funsubscribed\x12,\n" +
+	"\x04form\x18\x06 \x01(\v2\x18.wxbus.rule.v1.FormStateR\x04form\x12\x1d\n" +
+	"\n" +
+	"form_ended\x18\a \x01(\bR\tformEnded\x12+\n" +
+	"\x04turn\x18\b \x01(\v2\x17.wxbus.rule.v1.ChatTurnR\x04turn\"\xb3\x02\n" +
+	"\tFormState\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x1a\n" +
+	"\bquestion\x18\x02 \x01(\x05R\bquestion\x12?\n" +
+	"\aanswers\x18\x03 \x03(\v2%.wxbus.rule.v1.FormState.AnswersEntryR\aanswers\x12\x1a\n" +
+	"\bfailures\x18\x04 \x01(\x05R\bfailures\x12&\n" +
+	"\x0fexpires_unix_ms\x18\x05 \x01(\x03R\rexpiresUnixMs\x12\x19\n" +
+	"\bevent_id\x18\x06 \x01(\tR\aeventId\x12\x1a\n" +
+	"\brestarts\x18\a \x01(\x05R\brestarts\x1a:\n" +
+	"\fAnswersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8b\x01\n" +
+	"\bChatTurn\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x1a\n" +
+	"\bquestion\x18\x02 \x01(\tR\bquestion\x12\x16\n" +
+	"\x06answer\x18\x03 \x01(\tR\x06answer\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x04 \x01(\x03R\batUnixMs\x12\x19\n" +
+	"\bevent_id\x18\x05 \x01(\tR\aeventId\"\x8c\x01\n" +
 	"\x05Claim\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12/\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x19.wxbus.rule.v1.ClaimStateR\x05state\x12\"\n" +
@@ -477,24 +840,32 @@ func file_wxbus_rule_v1_rule_events_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_rule_v1_rule_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wxbus_rule_v1_rule_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_wxbus_rule_v1_rule_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_wxbus_rule_v1_rule_events_proto_goTypes = []any{
 	(Route)(0),           // 0: wxbus.rule.v1.Route
 	(ClaimState)(0),      // 1: wxbus.rule.v1.ClaimState
 	(*DecisionMade)(nil), // 2: wxbus.rule.v1.DecisionMade
-	(*Claim)(nil),        // 3: wxbus.rule.v1.Claim
-	(*v1.Content)(nil),   // 4: wxbus.event.v1.Content
+	(*FanChange)(nil),    // 3: wxbus.rule.v1.FanChange
+	(*FormState)(nil),    // 4: wxbus.rule.v1.FormState
+	(*ChatTurn)(nil),     // 5: wxbus.rule.v1.ChatTurn
+	(*Claim)(nil),        // 6: wxbus.rule.v1.Claim
+	nil,                  // 7: wxbus.rule.v1.FormState.AnswersEntry
+	(*v1.Content)(nil),   // 8: wxbus.event.v1.Content
 }
 var file_wxbus_rule_v1_rule_events_proto_depIdxs = []int32{
 	0, // 0: wxbus.rule.v1.DecisionMade.route:type_name -> wxbus.rule.v1.Route
-	4, // 1: wxbus.rule.v1.DecisionMade.replies:type_name -> wxbus.event.v1.Content
-	3, // 2: wxbus.rule.v1.DecisionMade.claims:type_name -> wxbus.rule.v1.Claim
-	1, // 3: wxbus.rule.v1.Claim.state:type_name -> wxbus.rule.v1.ClaimState
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 1: wxbus.rule.v1.DecisionMade.replies:type_name -> wxbus.event.v1.Content
+	6, // 2: wxbus.rule.v1.DecisionMade.claims:type_name -> wxbus.rule.v1.Claim
+	3, // 3: wxbus.rule.v1.DecisionMade.fan:type_name -> wxbus.rule.v1.FanChange
+	4, // 4: wxbus.rule.v1.FanChange.form:type_name -> wxbus.rule.v1.FormState
+	5, // 5: wxbus.rule.v1.FanChange.turn:type_name -> wxbus.rule.v1.ChatTurn
+	7, // 6: wxbus.rule.v1.FormState.answers:type_name -> wxbus.rule.v1.FormState.AnswersEntry
+	1, // 7: wxbus.rule.v1.Claim.state:type_name -> wxbus.rule.v1.ClaimState
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_rule_v1_rule_events_proto_init() }
@@ -508,7 +879,7 @@ func file_wxbus_rule_v1_rule_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_rule_v1_rule_events_proto_rawDesc), len(file_wxbus_rule_v1_rule_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

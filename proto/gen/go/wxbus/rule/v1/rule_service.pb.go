@@ -931,7 +931,16 @@ type DryRunResponse struct {
 	// candidates that matched or were considered, in the order of consideration, at most 20.
 	Candidates []*Candidate `protobuf:"bytes,6,rep,name=candidates,proto3" json:"candidates,omitempty"`
 	// version of the rules that were tried.
-	Version       string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	// tags that the fan would get.
+	Tags []string `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
+	// clear_tags that the fan would lose.
+	ClearTags []string `protobuf:"bytes,9,rep,name=clear_tags,json=clearTags,proto3" json:"clear_tags,omitempty"`
+	// delays_ms holds for each reply how long it would wait after the one before it, in milliseconds.
+	DelaysMs []int64 `protobuf:"varint,10,rep,packed,name=delays_ms,json=delaysMs,proto3" json:"delays_ms,omitempty"`
+	// asks says what would be asked and is not in a dry run, for example "webhook https://example.com/hook";
+	// variables that come from there have sample values in the replies.
+	Asks          []string `protobuf:"bytes,11,rep,name=asks,proto3" json:"asks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1015,6 +1024,34 @@ func (x *DryRunResponse) GetVersion() string {
 	return ""
 }
 
+func (x *DryRunResponse) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *DryRunResponse) GetClearTags() []string {
+	if x != nil {
+		return x.ClearTags
+	}
+	return nil
+}
+
+func (x *DryRunResponse) GetDelaysMs() []int64 {
+	if x != nil {
+		return x.DelaysMs
+	}
+	return nil
+}
+
+func (x *DryRunResponse) GetAsks() []string {
+	if x != nil {
+		return x.Asks
+	}
+	return nil
+}
+
 // Candidate is a rule that was considered and why it won or lost.
 type Candidate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1025,7 +1062,13 @@ type Candidate struct {
 	// outcome in a few words, for example "won" or "lower priority than returns".
 	Outcome string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// matched part of the text.
-	Matched       string `protobuf:"bytes,4,opt,name=matched,proto3" json:"matched,omitempty"`
+	Matched string `protobuf:"bytes,4,opt,name=matched,proto3" json:"matched,omitempty"`
+	// trigger says how the rule matched: exact, prefix, contains, regex, near or any.
+	Trigger string `protobuf:"bytes,5,opt,name=trigger,proto3" json:"trigger,omitempty"`
+	// start is the byte offset of matched in the text.
+	Start int32 `protobuf:"varint,6,opt,name=start,proto3" json:"start,omitempty"`
+	// failed is the condition that the rule failed and why; empty when it failed none.
+	Failed        string `protobuf:"bytes,7,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1084,6 +1127,27 @@ func (x *Candidate) GetOutcome() string {
 func (x *Candidate) GetMatched() string {
 	if x != nil {
 		return x.Matched
+	}
+	return ""
+}
+
+func (x *Candidate) GetTrigger() string {
+	if x != nil {
+		return x.Trigger
+	}
+	return ""
+}
+
+func (x *Candidate) GetStart() int32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Candidate) GetFailed() string {
+	if x != nil {
+		return x.Failed
 	}
 	return ""
 }
@@ -4656,7 +4720,7 @@ const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\x02on\x18\x02 \x01(\tR\x02on\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x1b\n" +
 	"\tevent_key\x18\x04 \x01(\tR\beventKey\x12\x12\n" +
-	"\x04yaml\x18\x05 \x01(\fR\x04yaml\"\x87\x02\n" +
+	"\x04yaml\x18\x05 \x01(\fR\x04yaml\"\xeb\x02\n" +
 	"\x0eDryRunResponse\x12*\n" +
 	"\x05route\x18\x01 \x01(\x0e2\x14.wxbus.rule.v1.RouteR\x05route\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x18\n" +
@@ -4666,12 +4730,21 @@ const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\n" +
 	"candidates\x18\x06 \x03(\v2\x18.wxbus.rule.v1.CandidateR\n" +
 	"candidates\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion\"o\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12\x12\n" +
+	"\x04tags\x18\b \x03(\tR\x04tags\x12\x1d\n" +
+	"\n" +
+	"clear_tags\x18\t \x03(\tR\tclearTags\x12\x1b\n" +
+	"\tdelays_ms\x18\n" +
+	" \x03(\x03R\bdelaysMs\x12\x12\n" +
+	"\x04asks\x18\v \x03(\tR\x04asks\"\xb7\x01\n" +
 	"\tCandidate\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x18\n" +
 	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x12\x18\n" +
-	"\amatched\x18\x04 \x01(\tR\amatched\"\xc6\x03\n" +
+	"\amatched\x18\x04 \x01(\tR\amatched\x12\x18\n" +
+	"\atrigger\x18\x05 \x01(\tR\atrigger\x12\x14\n" +
+	"\x05start\x18\x06 \x01(\x05R\x05start\x12\x16\n" +
+	"\x06failed\x18\a \x01(\tR\x06failed\"\xc6\x03\n" +
 	"\bRuleInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
