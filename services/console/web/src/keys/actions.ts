@@ -1,0 +1,45 @@
+// Every action of the console that has a key. The keys are defaults: people change them in the
+// cheat-sheet. Two actions may share a key when they never are on screen together.
+
+export const actions = {
+  next: "j",
+  previous: "k",
+  accept: "a",
+  decline: "d",
+  reply: "r",
+  note: "n",
+  transfer: "t",
+  hold: "s",
+  end: "e",
+  endAndNext: "shift+e",
+  trace: "g",
+  messageUp: "up",
+  messageDown: "down",
+  play: "p",
+  preview: "space",
+  rename: "f2",
+  tag: "#",
+  resend: "shift+r",
+  context: "mod+.",
+  palette: "mod+k",
+  keys: "?",
+  presence: "alt+o",
+  zone: "f6",
+  takeOver: "shift+t",
+  whisper: "w",
+  move: "m",
+  create: "c",
+  publish: "mod+s",
+  confirm: "mod+enter",
+  doctor: "shift+d",
+  goDesk: "alt+q",
+  goWall: "alt+w",
+  goRules: "alt+r",
+  goSends: "alt+s",
+  goAccounts: "alt+c",
+  goReports: "alt+p",
+  goSettings: "alt+g",
+} as const;
+
+export type ActionID = keyof typeof actions;
+export const actionIDs = Object.keys(actions) as ActionID[];
