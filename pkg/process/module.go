@@ -28,6 +28,8 @@ type Module struct {
 	Wanted func(*config.Shared) bool
 	// WithoutBus is true for a service that does not use NATS.
 	WithoutBus bool
+	// GCPercent is Go's GOGC for a process that runs this service alone; 0 leaves Go's own. GOGC in the environment wins.
+	GCPercent int
 	// Build makes the service from its section, which is loaded by then. It registers gRPC services
 	// and HTTP listeners on rt and returns the component to start. It starts nothing itself.
 	Build func(ctx context.Context, rt *Runtime) (lifecycle.Component, error)

@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -115,12 +116,20 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 		return nil, fmt.Errorf("configuration is not valid:\n%w", err)
 	}
 	p.spec.Modules = wanted(spec.Modules, &p.shared)
+	tuneGC(p.spec.Modules)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := p.start(ctx); err != nil {
 		return nil, errors.Join(err, p.Stop(context.WithoutCancel(ctx)))
 	}
 	return p, nil
+}
+
+// tuneGC sets the pace of the garbage collector that a service asks for when it is alone.
+func tuneGC(modules []Module) {
+	if len(modules) == 1 && modules[0].GCPercent > 0 && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(modules[0].GCPercent)
+	}
 }
 
 // wanted leaves out modules that the configuration does not ask for.
