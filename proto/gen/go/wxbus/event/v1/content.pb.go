@@ -40,6 +40,13 @@ type Content struct {
 	//	*Content_Link
 	//	*Content_NativeTransfer
 	//	*Content_Raw
+	//	*Content_Typing
+	//	*Content_MpNews
+	//	*Content_MpArticle
+	//	*Content_Card
+	//	*Content_Template
+	//	*Content_Subscribe
+	//	*Content_OneTime
 	Body          isContent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -181,6 +188,69 @@ func (x *Content) GetRaw() *RawContent {
 	return nil
 }
 
+func (x *Content) GetTyping() *TypingContent {
+	if x != nil {
+		if x, ok := x.Body.(*Content_Typing); ok {
+			return x.Typing
+		}
+	}
+	return nil
+}
+
+func (x *Content) GetMpNews() *MpNewsContent {
+	if x != nil {
+		if x, ok := x.Body.(*Content_MpNews); ok {
+			return x.MpNews
+		}
+	}
+	return nil
+}
+
+func (x *Content) GetMpArticle() *MpArticleContent {
+	if x != nil {
+		if x, ok := x.Body.(*Content_MpArticle); ok {
+			return x.MpArticle
+		}
+	}
+	return nil
+}
+
+func (x *Content) GetCard() *CardContent {
+	if x != nil {
+		if x, ok := x.Body.(*Content_Card); ok {
+			return x.Card
+		}
+	}
+	return nil
+}
+
+func (x *Content) GetTemplate() *TemplateContent {
+	if x != nil {
+		if x, ok := x.Body.(*Content_Template); ok {
+			return x.Template
+		}
+	}
+	return nil
+}
+
+func (x *Content) GetSubscribe() *SubscribeContent {
+	if x != nil {
+		if x, ok := x.Body.(*Content_Subscribe); ok {
+			return x.Subscribe
+		}
+	}
+	return nil
+}
+
+func (x *Content) GetOneTime() *OneTimeContent {
+	if x != nil {
+		if x, ok := x.Body.(*Content_OneTime); ok {
+			return x.OneTime
+		}
+	}
+	return nil
+}
+
 type isContent_Body interface {
 	isContent_Body()
 }
@@ -241,6 +311,41 @@ type Content_Raw struct {
 	Raw *RawContent `protobuf:"bytes,11,opt,name=raw,proto3,oneof"`
 }
 
+type Content_Typing struct {
+	// typing shows that somebody is typing; customer-service API only.
+	Typing *TypingContent `protobuf:"bytes,12,opt,name=typing,proto3,oneof"`
+}
+
+type Content_MpNews struct {
+	// mp_news is an article of the material store (mpnews); customer-service API only.
+	MpNews *MpNewsContent `protobuf:"bytes,13,opt,name=mp_news,json=mpNews,proto3,oneof"`
+}
+
+type Content_MpArticle struct {
+	// mp_article is a published article (mpnewsarticle); customer-service API only.
+	MpArticle *MpArticleContent `protobuf:"bytes,14,opt,name=mp_article,json=mpArticle,proto3,oneof"`
+}
+
+type Content_Card struct {
+	// card is a coupon or member card (wxcard); customer-service API only.
+	Card *CardContent `protobuf:"bytes,15,opt,name=card,proto3,oneof"`
+}
+
+type Content_Template struct {
+	// template is a template message; it needs no window.
+	Template *TemplateContent `protobuf:"bytes,16,opt,name=template,proto3,oneof"`
+}
+
+type Content_Subscribe struct {
+	// subscribe is a subscription message that the fan agreed to; it needs no window.
+	Subscribe *SubscribeContent `protobuf:"bytes,17,opt,name=subscribe,proto3,oneof"`
+}
+
+type Content_OneTime struct {
+	// one_time is a one-time subscription message of an Official Account; it needs no window.
+	OneTime *OneTimeContent `protobuf:"bytes,18,opt,name=one_time,json=oneTime,proto3,oneof"`
+}
+
 func (*Content_Text) isContent_Body() {}
 
 func (*Content_Image) isContent_Body() {}
@@ -263,6 +368,579 @@ func (*Content_NativeTransfer) isContent_Body() {}
 
 func (*Content_Raw) isContent_Body() {}
 
+func (*Content_Typing) isContent_Body() {}
+
+func (*Content_MpNews) isContent_Body() {}
+
+func (*Content_MpArticle) isContent_Body() {}
+
+func (*Content_Card) isContent_Body() {}
+
+func (*Content_Template) isContent_Body() {}
+
+func (*Content_Subscribe) isContent_Body() {}
+
+func (*Content_OneTime) isContent_Body() {}
+
+// TypingContent shows the fan for at most 15 seconds that somebody is typing. It takes no message of the window.
+type TypingContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cancel takes the sign away again.
+	Cancel        bool `protobuf:"varint,1,opt,name=cancel,proto3" json:"cancel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TypingContent) Reset() {
+	*x = TypingContent{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TypingContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TypingContent) ProtoMessage() {}
+
+func (x *TypingContent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TypingContent.ProtoReflect.Descriptor instead.
+func (*TypingContent) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TypingContent) GetCancel() bool {
+	if x != nil {
+		return x.Cancel
+	}
+	return false
+}
+
+// MpNewsContent is an article of the material store. WeChat is retiring it in favour of MpArticleContent.
+type MpNewsContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// media_id of the article.
+	MediaId       string `protobuf:"bytes,1,opt,name=media_id,json=mediaId,proto3" json:"media_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MpNewsContent) Reset() {
+	*x = MpNewsContent{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MpNewsContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MpNewsContent) ProtoMessage() {}
+
+func (x *MpNewsContent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MpNewsContent.ProtoReflect.Descriptor instead.
+func (*MpNewsContent) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MpNewsContent) GetMediaId() string {
+	if x != nil {
+		return x.MediaId
+	}
+	return ""
+}
+
+// MpArticleContent is a published article.
+type MpArticleContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// article_id that publishing returned.
+	ArticleId     string `protobuf:"bytes,1,opt,name=article_id,json=articleId,proto3" json:"article_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MpArticleContent) Reset() {
+	*x = MpArticleContent{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MpArticleContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MpArticleContent) ProtoMessage() {}
+
+func (x *MpArticleContent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MpArticleContent.ProtoReflect.Descriptor instead.
+func (*MpArticleContent) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MpArticleContent) GetArticleId() string {
+	if x != nil {
+		return x.ArticleId
+	}
+	return ""
+}
+
+// CardContent is a card of WeChat's card store.
+type CardContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// card_id of the card.
+	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CardContent) Reset() {
+	*x = CardContent{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CardContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CardContent) ProtoMessage() {}
+
+func (x *CardContent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CardContent.ProtoReflect.Descriptor instead.
+func (*CardContent) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CardContent) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+// TemplateContent is a template message (message/template/send), for verified service accounts.
+type TemplateContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// template_id of the account.
+	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// url that opens on a tap; optional.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// mini_program that opens on a tap; it wins over url. Optional.
+	MiniProgram *MiniProgramPath `protobuf:"bytes,3,opt,name=mini_program,json=miniProgram,proto3" json:"mini_program,omitempty"`
+	// data are the values of the template by the name of the field, for example "thing1".
+	Data map[string]*TemplateValue `protobuf:"bytes,4,rep,name=data,proto3" json:"data,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// client_msg_id makes a repetition within ten minutes harmless; the id of the send when empty.
+	ClientMsgId   string `protobuf:"bytes,5,opt,name=client_msg_id,json=clientMsgId,proto3" json:"client_msg_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TemplateContent) Reset() {
+	*x = TemplateContent{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TemplateContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TemplateContent) ProtoMessage() {}
+
+func (x *TemplateContent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TemplateContent.ProtoReflect.Descriptor instead.
+func (*TemplateContent) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TemplateContent) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *TemplateContent) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *TemplateContent) GetMiniProgram() *MiniProgramPath {
+	if x != nil {
+		return x.MiniProgram
+	}
+	return nil
+}
+
+func (x *TemplateContent) GetData() map[string]*TemplateValue {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *TemplateContent) GetClientMsgId() string {
+	if x != nil {
+		return x.ClientMsgId
+	}
+	return ""
+}
+
+// SubscribeContent is a subscription message: message/subscribe/bizsend of Official Accounts, and
+// message/subscribe/send of Mini Programs. One consent of the fan allows one message.
+type SubscribeContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// template_id of the account.
+	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// page that opens on a tap: a web page, or a page of the Mini Program that sends. Optional.
+	Page string `protobuf:"bytes,2,opt,name=page,proto3" json:"page,omitempty"`
+	// mini_program that opens on a tap; Official Accounts only.
+	MiniProgram *MiniProgramPath `protobuf:"bytes,3,opt,name=mini_program,json=miniProgram,proto3" json:"mini_program,omitempty"`
+	// data are the values of the template by the name of the field.
+	Data map[string]*TemplateValue `protobuf:"bytes,4,rep,name=data,proto3" json:"data,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// mini_program_state is "formal", "trial" or "developer"; Mini Programs only.
+	MiniProgramState string `protobuf:"bytes,5,opt,name=mini_program_state,json=miniProgramState,proto3" json:"mini_program_state,omitempty"`
+	// lang is the language of the card, for example "zh_CN"; Mini Programs only.
+	Lang          string `protobuf:"bytes,6,opt,name=lang,proto3" json:"lang,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeContent) Reset() {
+	*x = SubscribeContent{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeContent) ProtoMessage() {}
+
+func (x *SubscribeContent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeContent.ProtoReflect.Descriptor instead.
+func (*SubscribeContent) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SubscribeContent) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *SubscribeContent) GetPage() string {
+	if x != nil {
+		return x.Page
+	}
+	return ""
+}
+
+func (x *SubscribeContent) GetMiniProgram() *MiniProgramPath {
+	if x != nil {
+		return x.MiniProgram
+	}
+	return nil
+}
+
+func (x *SubscribeContent) GetData() map[string]*TemplateValue {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *SubscribeContent) GetMiniProgramState() string {
+	if x != nil {
+		return x.MiniProgramState
+	}
+	return ""
+}
+
+func (x *SubscribeContent) GetLang() string {
+	if x != nil {
+		return x.Lang
+	}
+	return ""
+}
+
+// OneTimeContent is a one-time subscription message (message/template/subscribe) of an Official Account.
+type OneTimeContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// template_id of the account.
+	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// url that opens on a tap; optional.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// mini_program that opens on a tap; optional.
+	MiniProgram *MiniProgramPath `protobuf:"bytes,3,opt,name=mini_program,json=miniProgram,proto3" json:"mini_program,omitempty"`
+	// scene for which the fan agreed, 0 to 10000.
+	Scene int32 `protobuf:"varint,4,opt,name=scene,proto3" json:"scene,omitempty"`
+	// title, at most 15 characters.
+	Title string `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
+	// content is the text of the message.
+	Content       *TemplateValue `protobuf:"bytes,6,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OneTimeContent) Reset() {
+	*x = OneTimeContent{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OneTimeContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OneTimeContent) ProtoMessage() {}
+
+func (x *OneTimeContent) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OneTimeContent.ProtoReflect.Descriptor instead.
+func (*OneTimeContent) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *OneTimeContent) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *OneTimeContent) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *OneTimeContent) GetMiniProgram() *MiniProgramPath {
+	if x != nil {
+		return x.MiniProgram
+	}
+	return nil
+}
+
+func (x *OneTimeContent) GetScene() int32 {
+	if x != nil {
+		return x.Scene
+	}
+	return 0
+}
+
+func (x *OneTimeContent) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *OneTimeContent) GetContent() *TemplateValue {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+// MiniProgramPath is a page of a Mini Program.
+type MiniProgramPath struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// appid of the Mini Program.
+	Appid string `protobuf:"bytes,1,opt,name=appid,proto3" json:"appid,omitempty"`
+	// page_path within it.
+	PagePath      string `protobuf:"bytes,2,opt,name=page_path,json=pagePath,proto3" json:"page_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MiniProgramPath) Reset() {
+	*x = MiniProgramPath{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MiniProgramPath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MiniProgramPath) ProtoMessage() {}
+
+func (x *MiniProgramPath) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MiniProgramPath.ProtoReflect.Descriptor instead.
+func (*MiniProgramPath) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *MiniProgramPath) GetAppid() string {
+	if x != nil {
+		return x.Appid
+	}
+	return ""
+}
+
+func (x *MiniProgramPath) GetPagePath() string {
+	if x != nil {
+		return x.PagePath
+	}
+	return ""
+}
+
+// TemplateValue is the value of one field of a template.
+type TemplateValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// value of the field.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// color as "#rrggbb"; WeChat shows it for one-time messages only.
+	Color         string `protobuf:"bytes,2,opt,name=color,proto3" json:"color,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TemplateValue) Reset() {
+	*x = TemplateValue{}
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TemplateValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TemplateValue) ProtoMessage() {}
+
+func (x *TemplateValue) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TemplateValue.ProtoReflect.Descriptor instead.
+func (*TemplateValue) Descriptor() ([]byte, []int) {
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TemplateValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *TemplateValue) GetColor() string {
+	if x != nil {
+		return x.Color
+	}
+	return ""
+}
+
 // TextContent is a plain text.
 type TextContent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -274,7 +952,7 @@ type TextContent struct {
 
 func (x *TextContent) Reset() {
 	*x = TextContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[1]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +964,7 @@ func (x *TextContent) String() string {
 func (*TextContent) ProtoMessage() {}
 
 func (x *TextContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[1]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +977,7 @@ func (x *TextContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TextContent.ProtoReflect.Descriptor instead.
 func (*TextContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{1}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TextContent) GetContent() string {
@@ -320,7 +998,7 @@ type ImageContent struct {
 
 func (x *ImageContent) Reset() {
 	*x = ImageContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[2]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +1010,7 @@ func (x *ImageContent) String() string {
 func (*ImageContent) ProtoMessage() {}
 
 func (x *ImageContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[2]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +1023,7 @@ func (x *ImageContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageContent.ProtoReflect.Descriptor instead.
 func (*ImageContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ImageContent) GetMediaId() string {
@@ -366,7 +1044,7 @@ type VoiceContent struct {
 
 func (x *VoiceContent) Reset() {
 	*x = VoiceContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[3]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +1056,7 @@ func (x *VoiceContent) String() string {
 func (*VoiceContent) ProtoMessage() {}
 
 func (x *VoiceContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[3]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +1069,7 @@ func (x *VoiceContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoiceContent.ProtoReflect.Descriptor instead.
 func (*VoiceContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VoiceContent) GetMediaId() string {
@@ -418,7 +1096,7 @@ type VideoContent struct {
 
 func (x *VideoContent) Reset() {
 	*x = VideoContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[4]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +1108,7 @@ func (x *VideoContent) String() string {
 func (*VideoContent) ProtoMessage() {}
 
 func (x *VideoContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[4]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +1121,7 @@ func (x *VideoContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VideoContent.ProtoReflect.Descriptor instead.
 func (*VideoContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VideoContent) GetMediaId() string {
@@ -493,7 +1171,7 @@ type MusicContent struct {
 
 func (x *MusicContent) Reset() {
 	*x = MusicContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[5]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +1183,7 @@ func (x *MusicContent) String() string {
 func (*MusicContent) ProtoMessage() {}
 
 func (x *MusicContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[5]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +1196,7 @@ func (x *MusicContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MusicContent.ProtoReflect.Descriptor instead.
 func (*MusicContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MusicContent) GetTitle() string {
@@ -567,7 +1245,7 @@ type NewsContent struct {
 
 func (x *NewsContent) Reset() {
 	*x = NewsContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[6]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +1257,7 @@ func (x *NewsContent) String() string {
 func (*NewsContent) ProtoMessage() {}
 
 func (x *NewsContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[6]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +1270,7 @@ func (x *NewsContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewsContent.ProtoReflect.Descriptor instead.
 func (*NewsContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{6}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NewsContent) GetArticles() []*Article {
@@ -619,7 +1297,7 @@ type Article struct {
 
 func (x *Article) Reset() {
 	*x = Article{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[7]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +1309,7 @@ func (x *Article) String() string {
 func (*Article) ProtoMessage() {}
 
 func (x *Article) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[7]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +1322,7 @@ func (x *Article) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Article.ProtoReflect.Descriptor instead.
 func (*Article) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{7}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Article) GetTitle() string {
@@ -690,7 +1368,7 @@ type MenuContent struct {
 
 func (x *MenuContent) Reset() {
 	*x = MenuContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[8]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +1380,7 @@ func (x *MenuContent) String() string {
 func (*MenuContent) ProtoMessage() {}
 
 func (x *MenuContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[8]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +1393,7 @@ func (x *MenuContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MenuContent.ProtoReflect.Descriptor instead.
 func (*MenuContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{8}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MenuContent) GetHead() string {
@@ -752,7 +1430,7 @@ type MenuItem struct {
 
 func (x *MenuItem) Reset() {
 	*x = MenuItem{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[9]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +1442,7 @@ func (x *MenuItem) String() string {
 func (*MenuItem) ProtoMessage() {}
 
 func (x *MenuItem) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[9]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +1455,7 @@ func (x *MenuItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MenuItem.ProtoReflect.Descriptor instead.
 func (*MenuItem) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{9}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MenuItem) GetId() string {
@@ -811,7 +1489,7 @@ type MiniProgramContent struct {
 
 func (x *MiniProgramContent) Reset() {
 	*x = MiniProgramContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[10]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +1501,7 @@ func (x *MiniProgramContent) String() string {
 func (*MiniProgramContent) ProtoMessage() {}
 
 func (x *MiniProgramContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[10]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +1514,7 @@ func (x *MiniProgramContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MiniProgramContent.ProtoReflect.Descriptor instead.
 func (*MiniProgramContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{10}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MiniProgramContent) GetTitle() string {
@@ -884,7 +1562,7 @@ type LinkContent struct {
 
 func (x *LinkContent) Reset() {
 	*x = LinkContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[11]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1574,7 @@ func (x *LinkContent) String() string {
 func (*LinkContent) ProtoMessage() {}
 
 func (x *LinkContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[11]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1587,7 @@ func (x *LinkContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkContent.ProtoReflect.Descriptor instead.
 func (*LinkContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{11}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LinkContent) GetTitle() string {
@@ -951,7 +1629,7 @@ type NativeTransfer struct {
 
 func (x *NativeTransfer) Reset() {
 	*x = NativeTransfer{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[12]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1641,7 @@ func (x *NativeTransfer) String() string {
 func (*NativeTransfer) ProtoMessage() {}
 
 func (x *NativeTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[12]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1654,7 @@ func (x *NativeTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NativeTransfer.ProtoReflect.Descriptor instead.
 func (*NativeTransfer) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{12}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NativeTransfer) GetKfAccount() string {
@@ -999,7 +1677,7 @@ type RawContent struct {
 
 func (x *RawContent) Reset() {
 	*x = RawContent{}
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[13]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1689,7 @@ func (x *RawContent) String() string {
 func (*RawContent) ProtoMessage() {}
 
 func (x *RawContent) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_event_v1_content_proto_msgTypes[13]
+	mi := &file_wxbus_event_v1_content_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1702,7 @@ func (x *RawContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawContent.ProtoReflect.Descriptor instead.
 func (*RawContent) Descriptor() ([]byte, []int) {
-	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{13}
+	return file_wxbus_event_v1_content_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RawContent) GetMsgType() string {
@@ -1045,7 +1723,7 @@ var File_wxbus_event_v1_content_proto protoreflect.FileDescriptor
 
 const file_wxbus_event_v1_content_proto_rawDesc = "" +
 	"\n" +
-	"\x1cwxbus/event/v1/content.proto\x12\x0ewxbus.event.v1\"\xf9\x04\n" +
+	"\x1cwxbus/event/v1/content.proto\x12\x0ewxbus.event.v1\"\xa0\b\n" +
 	"\aContent\x121\n" +
 	"\x04text\x18\x01 \x01(\v2\x1b.wxbus.event.v1.TextContentH\x00R\x04text\x124\n" +
 	"\x05image\x18\x02 \x01(\v2\x1c.wxbus.event.v1.ImageContentH\x00R\x05image\x124\n" +
@@ -1058,8 +1736,60 @@ const file_wxbus_event_v1_content_proto_rawDesc = "" +
 	"\x04link\x18\t \x01(\v2\x1b.wxbus.event.v1.LinkContentH\x00R\x04link\x12I\n" +
 	"\x0fnative_transfer\x18\n" +
 	" \x01(\v2\x1e.wxbus.event.v1.NativeTransferH\x00R\x0enativeTransfer\x12.\n" +
-	"\x03raw\x18\v \x01(\v2\x1a.wxbus.event.v1.RawContentH\x00R\x03rawB\x06\n" +
+	"\x03raw\x18\v \x01(\v2\x1a.wxbus.event.v1.RawContentH\x00R\x03raw\x127\n" +
+	"\x06typing\x18\f \x01(\v2\x1d.wxbus.event.v1.TypingContentH\x00R\x06typing\x128\n" +
+	"\amp_news\x18\r \x01(\v2\x1d.wxbus.event.v1.MpNewsContentH\x00R\x06mpNews\x12A\n" +
+	"\n" +
+	"mp_article\x18\x0e \x01(\v2 .wxbus.event.v1.MpArticleContentH\x00R\tmpArticle\x121\n" +
+	"\x04card\x18\x0f \x01(\v2\x1b.wxbus.event.v1.CardContentH\x00R\x04card\x12=\n" +
+	"\btemplate\x18\x10 \x01(\v2\x1f.wxbus.event.v1.TemplateContentH\x00R\btemplate\x12@\n" +
+	"\tsubscribe\x18\x11 \x01(\v2 .wxbus.event.v1.SubscribeContentH\x00R\tsubscribe\x12;\n" +
+	"\bone_time\x18\x12 \x01(\v2\x1e.wxbus.event.v1.OneTimeContentH\x00R\aoneTimeB\x06\n" +
 	"\x04body\"'\n" +
+	"\rTypingContent\x12\x16\n" +
+	"\x06cancel\x18\x01 \x01(\bR\x06cancel\"*\n" +
+	"\rMpNewsContent\x12\x19\n" +
+	"\bmedia_id\x18\x01 \x01(\tR\amediaId\"1\n" +
+	"\x10MpArticleContent\x12\x1d\n" +
+	"\n" +
+	"article_id\x18\x01 \x01(\tR\tarticleId\"&\n" +
+	"\vCardContent\x12\x17\n" +
+	"\acard_id\x18\x01 \x01(\tR\x06cardId\"\xc3\x02\n" +
+	"\x0fTemplateContent\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12B\n" +
+	"\fmini_program\x18\x03 \x01(\v2\x1f.wxbus.event.v1.MiniProgramPathR\vminiProgram\x12=\n" +
+	"\x04data\x18\x04 \x03(\v2).wxbus.event.v1.TemplateContent.DataEntryR\x04data\x12\"\n" +
+	"\rclient_msg_id\x18\x05 \x01(\tR\vclientMsgId\x1aV\n" +
+	"\tDataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x123\n" +
+	"\x05value\x18\x02 \x01(\v2\x1d.wxbus.event.v1.TemplateValueR\x05value:\x028\x01\"\xe5\x02\n" +
+	"\x10SubscribeContent\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x12\x12\n" +
+	"\x04page\x18\x02 \x01(\tR\x04page\x12B\n" +
+	"\fmini_program\x18\x03 \x01(\v2\x1f.wxbus.event.v1.MiniProgramPathR\vminiProgram\x12>\n" +
+	"\x04data\x18\x04 \x03(\v2*.wxbus.event.v1.SubscribeContent.DataEntryR\x04data\x12,\n" +
+	"\x12mini_program_state\x18\x05 \x01(\tR\x10miniProgramState\x12\x12\n" +
+	"\x04lang\x18\x06 \x01(\tR\x04lang\x1aV\n" +
+	"\tDataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x123\n" +
+	"\x05value\x18\x02 \x01(\v2\x1d.wxbus.event.v1.TemplateValueR\x05value:\x028\x01\"\xec\x01\n" +
+	"\x0eOneTimeContent\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12B\n" +
+	"\fmini_program\x18\x03 \x01(\v2\x1f.wxbus.event.v1.MiniProgramPathR\vminiProgram\x12\x14\n" +
+	"\x05scene\x18\x04 \x01(\x05R\x05scene\x12\x14\n" +
+	"\x05title\x18\x05 \x01(\tR\x05title\x127\n" +
+	"\acontent\x18\x06 \x01(\v2\x1d.wxbus.event.v1.TemplateValueR\acontent\"D\n" +
+	"\x0fMiniProgramPath\x12\x14\n" +
+	"\x05appid\x18\x01 \x01(\tR\x05appid\x12\x1b\n" +
+	"\tpage_path\x18\x02 \x01(\tR\bpagePath\";\n" +
+	"\rTemplateValue\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
+	"\x05color\x18\x02 \x01(\tR\x05color\"'\n" +
 	"\vTextContent\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\tR\acontent\")\n" +
 	"\fImageContent\x12\x19\n" +
@@ -1123,42 +1853,68 @@ func file_wxbus_event_v1_content_proto_rawDescGZIP() []byte {
 	return file_wxbus_event_v1_content_proto_rawDescData
 }
 
-var file_wxbus_event_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_wxbus_event_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_wxbus_event_v1_content_proto_goTypes = []any{
 	(*Content)(nil),            // 0: wxbus.event.v1.Content
-	(*TextContent)(nil),        // 1: wxbus.event.v1.TextContent
-	(*ImageContent)(nil),       // 2: wxbus.event.v1.ImageContent
-	(*VoiceContent)(nil),       // 3: wxbus.event.v1.VoiceContent
-	(*VideoContent)(nil),       // 4: wxbus.event.v1.VideoContent
-	(*MusicContent)(nil),       // 5: wxbus.event.v1.MusicContent
-	(*NewsContent)(nil),        // 6: wxbus.event.v1.NewsContent
-	(*Article)(nil),            // 7: wxbus.event.v1.Article
-	(*MenuContent)(nil),        // 8: wxbus.event.v1.MenuContent
-	(*MenuItem)(nil),           // 9: wxbus.event.v1.MenuItem
-	(*MiniProgramContent)(nil), // 10: wxbus.event.v1.MiniProgramContent
-	(*LinkContent)(nil),        // 11: wxbus.event.v1.LinkContent
-	(*NativeTransfer)(nil),     // 12: wxbus.event.v1.NativeTransfer
-	(*RawContent)(nil),         // 13: wxbus.event.v1.RawContent
+	(*TypingContent)(nil),      // 1: wxbus.event.v1.TypingContent
+	(*MpNewsContent)(nil),      // 2: wxbus.event.v1.MpNewsContent
+	(*MpArticleContent)(nil),   // 3: wxbus.event.v1.MpArticleContent
+	(*CardContent)(nil),        // 4: wxbus.event.v1.CardContent
+	(*TemplateContent)(nil),    // 5: wxbus.event.v1.TemplateContent
+	(*SubscribeContent)(nil),   // 6: wxbus.event.v1.SubscribeContent
+	(*OneTimeContent)(nil),     // 7: wxbus.event.v1.OneTimeContent
+	(*MiniProgramPath)(nil),    // 8: wxbus.event.v1.MiniProgramPath
+	(*TemplateValue)(nil),      // 9: wxbus.event.v1.TemplateValue
+	(*TextContent)(nil),        // 10: wxbus.event.v1.TextContent
+	(*ImageContent)(nil),       // 11: wxbus.event.v1.ImageContent
+	(*VoiceContent)(nil),       // 12: wxbus.event.v1.VoiceContent
+	(*VideoContent)(nil),       // 13: wxbus.event.v1.VideoContent
+	(*MusicContent)(nil),       // 14: wxbus.event.v1.MusicContent
+	(*NewsContent)(nil),        // 15: wxbus.event.v1.NewsContent
+	(*Article)(nil),            // 16: wxbus.event.v1.Article
+	(*MenuContent)(nil),        // 17: wxbus.event.v1.MenuContent
+	(*MenuItem)(nil),           // 18: wxbus.event.v1.MenuItem
+	(*MiniProgramContent)(nil), // 19: wxbus.event.v1.MiniProgramContent
+	(*LinkContent)(nil),        // 20: wxbus.event.v1.LinkContent
+	(*NativeTransfer)(nil),     // 21: wxbus.event.v1.NativeTransfer
+	(*RawContent)(nil),         // 22: wxbus.event.v1.RawContent
+	nil,                        // 23: wxbus.event.v1.TemplateContent.DataEntry
+	nil,                        // 24: wxbus.event.v1.SubscribeContent.DataEntry
 }
 var file_wxbus_event_v1_content_proto_depIdxs = []int32{
-	1,  // 0: wxbus.event.v1.Content.text:type_name -> wxbus.event.v1.TextContent
-	2,  // 1: wxbus.event.v1.Content.image:type_name -> wxbus.event.v1.ImageContent
-	3,  // 2: wxbus.event.v1.Content.voice:type_name -> wxbus.event.v1.VoiceContent
-	4,  // 3: wxbus.event.v1.Content.video:type_name -> wxbus.event.v1.VideoContent
-	5,  // 4: wxbus.event.v1.Content.music:type_name -> wxbus.event.v1.MusicContent
-	6,  // 5: wxbus.event.v1.Content.news:type_name -> wxbus.event.v1.NewsContent
-	8,  // 6: wxbus.event.v1.Content.menu:type_name -> wxbus.event.v1.MenuContent
-	10, // 7: wxbus.event.v1.Content.mini_program:type_name -> wxbus.event.v1.MiniProgramContent
-	11, // 8: wxbus.event.v1.Content.link:type_name -> wxbus.event.v1.LinkContent
-	12, // 9: wxbus.event.v1.Content.native_transfer:type_name -> wxbus.event.v1.NativeTransfer
-	13, // 10: wxbus.event.v1.Content.raw:type_name -> wxbus.event.v1.RawContent
-	7,  // 11: wxbus.event.v1.NewsContent.articles:type_name -> wxbus.event.v1.Article
-	9,  // 12: wxbus.event.v1.MenuContent.items:type_name -> wxbus.event.v1.MenuItem
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	10, // 0: wxbus.event.v1.Content.text:type_name -> wxbus.event.v1.TextContent
+	11, // 1: wxbus.event.v1.Content.image:type_name -> wxbus.event.v1.ImageContent
+	12, // 2: wxbus.event.v1.Content.voice:type_name -> wxbus.event.v1.VoiceContent
+	13, // 3: wxbus.event.v1.Content.video:type_name -> wxbus.event.v1.VideoContent
+	14, // 4: wxbus.event.v1.Content.music:type_name -> wxbus.event.v1.MusicContent
+	15, // 5: wxbus.event.v1.Content.news:type_name -> wxbus.event.v1.NewsContent
+	17, // 6: wxbus.event.v1.Content.menu:type_name -> wxbus.event.v1.MenuContent
+	19, // 7: wxbus.event.v1.Content.mini_program:type_name -> wxbus.event.v1.MiniProgramContent
+	20, // 8: wxbus.event.v1.Content.link:type_name -> wxbus.event.v1.LinkContent
+	21, // 9: wxbus.event.v1.Content.native_transfer:type_name -> wxbus.event.v1.NativeTransfer
+	22, // 10: wxbus.event.v1.Content.raw:type_name -> wxbus.event.v1.RawContent
+	1,  // 11: wxbus.event.v1.Content.typing:type_name -> wxbus.event.v1.TypingContent
+	2,  // 12: wxbus.event.v1.Content.mp_news:type_name -> wxbus.event.v1.MpNewsContent
+	3,  // 13: wxbus.event.v1.Content.mp_article:type_name -> wxbus.event.v1.MpArticleContent
+	4,  // 14: wxbus.event.v1.Content.card:type_name -> wxbus.event.v1.CardContent
+	5,  // 15: wxbus.event.v1.Content.template:type_name -> wxbus.event.v1.TemplateContent
+	6,  // 16: wxbus.event.v1.Content.subscribe:type_name -> wxbus.event.v1.SubscribeContent
+	7,  // 17: wxbus.event.v1.Content.one_time:type_name -> wxbus.event.v1.OneTimeContent
+	8,  // 18: wxbus.event.v1.TemplateContent.mini_program:type_name -> wxbus.event.v1.MiniProgramPath
+	23, // 19: wxbus.event.v1.TemplateContent.data:type_name -> wxbus.event.v1.TemplateContent.DataEntry
+	8,  // 20: wxbus.event.v1.SubscribeContent.mini_program:type_name -> wxbus.event.v1.MiniProgramPath
+	24, // 21: wxbus.event.v1.SubscribeContent.data:type_name -> wxbus.event.v1.SubscribeContent.DataEntry
+	8,  // 22: wxbus.event.v1.OneTimeContent.mini_program:type_name -> wxbus.event.v1.MiniProgramPath
+	9,  // 23: wxbus.event.v1.OneTimeContent.content:type_name -> wxbus.event.v1.TemplateValue
+	16, // 24: wxbus.event.v1.NewsContent.articles:type_name -> wxbus.event.v1.Article
+	18, // 25: wxbus.event.v1.MenuContent.items:type_name -> wxbus.event.v1.MenuItem
+	9,  // 26: wxbus.event.v1.TemplateContent.DataEntry.value:type_name -> wxbus.event.v1.TemplateValue
+	9,  // 27: wxbus.event.v1.SubscribeContent.DataEntry.value:type_name -> wxbus.event.v1.TemplateValue
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_event_v1_content_proto_init() }
@@ -1178,6 +1934,13 @@ func file_wxbus_event_v1_content_proto_init() {
 		(*Content_Link)(nil),
 		(*Content_NativeTransfer)(nil),
 		(*Content_Raw)(nil),
+		(*Content_Typing)(nil),
+		(*Content_MpNews)(nil),
+		(*Content_MpArticle)(nil),
+		(*Content_Card)(nil),
+		(*Content_Template)(nil),
+		(*Content_Subscribe)(nil),
+		(*Content_OneTime)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1185,7 +1948,7 @@ func file_wxbus_event_v1_content_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_event_v1_content_proto_rawDesc), len(file_wxbus_event_v1_content_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

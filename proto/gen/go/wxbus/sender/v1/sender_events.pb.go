@@ -105,6 +105,9 @@ const (
 	SendState_SEND_STATE_REFUSED SendState = 6
 	// SEND_STATE_PARKED means that it waits for a quota to reset.
 	SendState_SEND_STATE_PARKED SendState = 7
+	// SEND_STATE_ACCEPTED means that WeChat took it and will tell the result by an event (template,
+	// subscription and mass messages). It ends as SENT or FAILED.
+	SendState_SEND_STATE_ACCEPTED SendState = 8
 )
 
 // Enum value maps for SendState.
@@ -118,6 +121,7 @@ var (
 		5: "SEND_STATE_AMBIGUOUS",
 		6: "SEND_STATE_REFUSED",
 		7: "SEND_STATE_PARKED",
+		8: "SEND_STATE_ACCEPTED",
 	}
 	SendState_value = map[string]int32{
 		"SEND_STATE_UNSPECIFIED": 0,
@@ -128,6 +132,7 @@ var (
 		"SEND_STATE_AMBIGUOUS":   5,
 		"SEND_STATE_REFUSED":     6,
 		"SEND_STATE_PARKED":      7,
+		"SEND_STATE_ACCEPTED":    8,
 	}
 )
 
@@ -158,6 +163,79 @@ func (SendState) EnumDescriptor() ([]byte, []int) {
 	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{1}
 }
 
+// SendEndpoint is the API of WeChat by which a message is sent.
+type SendEndpoint int32
+
+const (
+	// SEND_ENDPOINT_UNSPECIFIED is never stored.
+	SendEndpoint_SEND_ENDPOINT_UNSPECIFIED SendEndpoint = 0
+	// SEND_ENDPOINT_CUSTOM_SEND is message/custom/send (token "custom_send").
+	SendEndpoint_SEND_ENDPOINT_CUSTOM_SEND SendEndpoint = 1
+	// SEND_ENDPOINT_TYPING is message/custom/typing (token "typing").
+	SendEndpoint_SEND_ENDPOINT_TYPING SendEndpoint = 2
+	// SEND_ENDPOINT_TEMPLATE is message/template/send (token "template").
+	SendEndpoint_SEND_ENDPOINT_TEMPLATE SendEndpoint = 3
+	// SEND_ENDPOINT_SUBSCRIBE_OFFICIAL is message/subscribe/bizsend (token "subscribe_official").
+	SendEndpoint_SEND_ENDPOINT_SUBSCRIBE_OFFICIAL SendEndpoint = 4
+	// SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM is message/subscribe/send (token "subscribe_mini_program").
+	SendEndpoint_SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM SendEndpoint = 5
+	// SEND_ENDPOINT_ONE_TIME is message/template/subscribe (token "one_time").
+	SendEndpoint_SEND_ENDPOINT_ONE_TIME SendEndpoint = 6
+	// SEND_ENDPOINT_MASS is message/mass/send and sendall (token "mass").
+	SendEndpoint_SEND_ENDPOINT_MASS SendEndpoint = 7
+)
+
+// Enum value maps for SendEndpoint.
+var (
+	SendEndpoint_name = map[int32]string{
+		0: "SEND_ENDPOINT_UNSPECIFIED",
+		1: "SEND_ENDPOINT_CUSTOM_SEND",
+		2: "SEND_ENDPOINT_TYPING",
+		3: "SEND_ENDPOINT_TEMPLATE",
+		4: "SEND_ENDPOINT_SUBSCRIBE_OFFICIAL",
+		5: "SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM",
+		6: "SEND_ENDPOINT_ONE_TIME",
+		7: "SEND_ENDPOINT_MASS",
+	}
+	SendEndpoint_value = map[string]int32{
+		"SEND_ENDPOINT_UNSPECIFIED":            0,
+		"SEND_ENDPOINT_CUSTOM_SEND":            1,
+		"SEND_ENDPOINT_TYPING":                 2,
+		"SEND_ENDPOINT_TEMPLATE":               3,
+		"SEND_ENDPOINT_SUBSCRIBE_OFFICIAL":     4,
+		"SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM": 5,
+		"SEND_ENDPOINT_ONE_TIME":               6,
+		"SEND_ENDPOINT_MASS":                   7,
+	}
+)
+
+func (x SendEndpoint) Enum() *SendEndpoint {
+	p := new(SendEndpoint)
+	*p = x
+	return p
+}
+
+func (x SendEndpoint) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SendEndpoint) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_sender_v1_sender_events_proto_enumTypes[2].Descriptor()
+}
+
+func (SendEndpoint) Type() protoreflect.EnumType {
+	return &file_wxbus_sender_v1_sender_events_proto_enumTypes[2]
+}
+
+func (x SendEndpoint) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SendEndpoint.Descriptor instead.
+func (SendEndpoint) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{2}
+}
+
 // OutboundMessage is one message to send: private work of the sender.
 //
 // Subject: wx.out.<lane>.<account>.<partition>.<openid>, stream OUTBOUND. Idempotency key: id, which is
@@ -184,6 +262,20 @@ type OutboundMessage struct {
 	AcceptedUnixMs int64 `protobuf:"varint,9,opt,name=accepted_unix_ms,json=acceptedUnixMs,proto3" json:"accepted_unix_ms,omitempty"`
 	// partition is fnv1a(account, openid) modulo the number of partitions.
 	Partition uint32 `protobuf:"varint,10,opt,name=partition,proto3" json:"partition,omitempty"`
+	// fallback are the contents to send instead, in order, when WeChat or the window refuses the one before.
+	Fallback []*v1.Content `protobuf:"bytes,11,rep,name=fallback,proto3" json:"fallback,omitempty"`
+	// not_before_unix_ms is the earliest moment to send, Unix milliseconds; zero means now.
+	NotBeforeUnixMs int64 `protobuf:"varint,12,opt,name=not_before_unix_ms,json=notBeforeUnixMs,proto3" json:"not_before_unix_ms,omitempty"`
+	// expires_unix_ms is when the message is worth nothing any more, Unix milliseconds; zero means the
+	// general limit.
+	ExpiresUnixMs int64 `protobuf:"varint,13,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	// text_parts is content, a text, cut into what fits one message each; empty when it fits.
+	TextParts []string `protobuf:"bytes,14,rep,name=text_parts,json=textParts,proto3" json:"text_parts,omitempty"`
+	// mass is a mass message; then content, openid and fallback are empty.
+	Mass *MassMessage `protobuf:"bytes,15,opt,name=mass,proto3" json:"mass,omitempty"`
+	// parked_seq is the sequence in the stream PARKED from where the message came back; zero when it was
+	// not parked.
+	ParkedSeq uint64 `protobuf:"varint,16,opt,name=parked_seq,json=parkedSeq,proto3" json:"parked_seq,omitempty"`
 	// campaign that it belongs to; unset for single messages.
 	Campaign      *CampaignRef `protobuf:"bytes,20,opt,name=campaign,proto3" json:"campaign,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -290,6 +382,48 @@ func (x *OutboundMessage) GetPartition() uint32 {
 	return 0
 }
 
+func (x *OutboundMessage) GetFallback() []*v1.Content {
+	if x != nil {
+		return x.Fallback
+	}
+	return nil
+}
+
+func (x *OutboundMessage) GetNotBeforeUnixMs() int64 {
+	if x != nil {
+		return x.NotBeforeUnixMs
+	}
+	return 0
+}
+
+func (x *OutboundMessage) GetExpiresUnixMs() int64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+func (x *OutboundMessage) GetTextParts() []string {
+	if x != nil {
+		return x.TextParts
+	}
+	return nil
+}
+
+func (x *OutboundMessage) GetMass() *MassMessage {
+	if x != nil {
+		return x.Mass
+	}
+	return nil
+}
+
+func (x *OutboundMessage) GetParkedSeq() uint64 {
+	if x != nil {
+		return x.ParkedSeq
+	}
+	return 0
+}
+
 func (x *OutboundMessage) GetCampaign() *CampaignRef {
 	if x != nil {
 		return x.Campaign
@@ -361,6 +495,538 @@ func (x *CampaignRef) GetRound() uint32 {
 	return 0
 }
 
+// MassMessage is one message for many fans (protocol g.3).
+type MassMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// target is who receives it; exactly one is set.
+	//
+	// Types that are valid to be assigned to Target:
+	//
+	//	*MassMessage_ToAll
+	//	*MassMessage_TagId
+	//	*MassMessage_Openids
+	Target isMassMessage_Target `protobuf_oneof:"target"`
+	// body is the message; exactly one is set.
+	//
+	// Types that are valid to be assigned to Body:
+	//
+	//	*MassMessage_Text
+	//	*MassMessage_Images
+	//	*MassMessage_Voice
+	//	*MassMessage_Video
+	//	*MassMessage_MpNews
+	//	*MassMessage_Card
+	Body isMassMessage_Body `protobuf_oneof:"body"`
+	// send_ignore_reprint sends although WeChat finds that an article is a reprint.
+	SendIgnoreReprint bool `protobuf:"varint,10,opt,name=send_ignore_reprint,json=sendIgnoreReprint,proto3" json:"send_ignore_reprint,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *MassMessage) Reset() {
+	*x = MassMessage{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MassMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MassMessage) ProtoMessage() {}
+
+func (x *MassMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MassMessage.ProtoReflect.Descriptor instead.
+func (*MassMessage) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MassMessage) GetTarget() isMassMessage_Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *MassMessage) GetToAll() bool {
+	if x != nil {
+		if x, ok := x.Target.(*MassMessage_ToAll); ok {
+			return x.ToAll
+		}
+	}
+	return false
+}
+
+func (x *MassMessage) GetTagId() int32 {
+	if x != nil {
+		if x, ok := x.Target.(*MassMessage_TagId); ok {
+			return x.TagId
+		}
+	}
+	return 0
+}
+
+func (x *MassMessage) GetOpenids() *MassOpenIDs {
+	if x != nil {
+		if x, ok := x.Target.(*MassMessage_Openids); ok {
+			return x.Openids
+		}
+	}
+	return nil
+}
+
+func (x *MassMessage) GetBody() isMassMessage_Body {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *MassMessage) GetText() *v1.TextContent {
+	if x != nil {
+		if x, ok := x.Body.(*MassMessage_Text); ok {
+			return x.Text
+		}
+	}
+	return nil
+}
+
+func (x *MassMessage) GetImages() *MassImages {
+	if x != nil {
+		if x, ok := x.Body.(*MassMessage_Images); ok {
+			return x.Images
+		}
+	}
+	return nil
+}
+
+func (x *MassMessage) GetVoice() *v1.VoiceContent {
+	if x != nil {
+		if x, ok := x.Body.(*MassMessage_Voice); ok {
+			return x.Voice
+		}
+	}
+	return nil
+}
+
+func (x *MassMessage) GetVideo() *v1.VideoContent {
+	if x != nil {
+		if x, ok := x.Body.(*MassMessage_Video); ok {
+			return x.Video
+		}
+	}
+	return nil
+}
+
+func (x *MassMessage) GetMpNews() *v1.MpNewsContent {
+	if x != nil {
+		if x, ok := x.Body.(*MassMessage_MpNews); ok {
+			return x.MpNews
+		}
+	}
+	return nil
+}
+
+func (x *MassMessage) GetCard() *v1.CardContent {
+	if x != nil {
+		if x, ok := x.Body.(*MassMessage_Card); ok {
+			return x.Card
+		}
+	}
+	return nil
+}
+
+func (x *MassMessage) GetSendIgnoreReprint() bool {
+	if x != nil {
+		return x.SendIgnoreReprint
+	}
+	return false
+}
+
+type isMassMessage_Target interface {
+	isMassMessage_Target()
+}
+
+type MassMessage_ToAll struct {
+	// to_all sends to every follower; it must be true.
+	ToAll bool `protobuf:"varint,1,opt,name=to_all,json=toAll,proto3,oneof"`
+}
+
+type MassMessage_TagId struct {
+	// tag_id sends to the fans with that tag.
+	TagId int32 `protobuf:"varint,2,opt,name=tag_id,json=tagId,proto3,oneof"`
+}
+
+type MassMessage_Openids struct {
+	// openids sends to a list of 2 to 10000 fans.
+	Openids *MassOpenIDs `protobuf:"bytes,3,opt,name=openids,proto3,oneof"`
+}
+
+func (*MassMessage_ToAll) isMassMessage_Target() {}
+
+func (*MassMessage_TagId) isMassMessage_Target() {}
+
+func (*MassMessage_Openids) isMassMessage_Target() {}
+
+type isMassMessage_Body interface {
+	isMassMessage_Body()
+}
+
+type MassMessage_Text struct {
+	// text is a plain text.
+	Text *v1.TextContent `protobuf:"bytes,4,opt,name=text,proto3,oneof"`
+}
+
+type MassMessage_Images struct {
+	// images are one or more images.
+	Images *MassImages `protobuf:"bytes,5,opt,name=images,proto3,oneof"`
+}
+
+type MassMessage_Voice struct {
+	// voice is an uploaded voice.
+	Voice *v1.VoiceContent `protobuf:"bytes,6,opt,name=voice,proto3,oneof"`
+}
+
+type MassMessage_Video struct {
+	// video is an uploaded video (mpvideo); thumb_media_id is not used.
+	Video *v1.VideoContent `protobuf:"bytes,7,opt,name=video,proto3,oneof"`
+}
+
+type MassMessage_MpNews struct {
+	// mp_news is an article of the material store.
+	MpNews *v1.MpNewsContent `protobuf:"bytes,8,opt,name=mp_news,json=mpNews,proto3,oneof"`
+}
+
+type MassMessage_Card struct {
+	// card is a card of WeChat's card store.
+	Card *v1.CardContent `protobuf:"bytes,9,opt,name=card,proto3,oneof"`
+}
+
+func (*MassMessage_Text) isMassMessage_Body() {}
+
+func (*MassMessage_Images) isMassMessage_Body() {}
+
+func (*MassMessage_Voice) isMassMessage_Body() {}
+
+func (*MassMessage_Video) isMassMessage_Body() {}
+
+func (*MassMessage_MpNews) isMassMessage_Body() {}
+
+func (*MassMessage_Card) isMassMessage_Body() {}
+
+// MassOpenIDs is a list of fans.
+type MassOpenIDs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// openids of the fans.
+	Openids       []string `protobuf:"bytes,1,rep,name=openids,proto3" json:"openids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MassOpenIDs) Reset() {
+	*x = MassOpenIDs{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MassOpenIDs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MassOpenIDs) ProtoMessage() {}
+
+func (x *MassOpenIDs) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MassOpenIDs.ProtoReflect.Descriptor instead.
+func (*MassOpenIDs) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MassOpenIDs) GetOpenids() []string {
+	if x != nil {
+		return x.Openids
+	}
+	return nil
+}
+
+// MassImages are the images of a mass message.
+type MassImages struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// media_ids of the images.
+	MediaIds []string `protobuf:"bytes,1,rep,name=media_ids,json=mediaIds,proto3" json:"media_ids,omitempty"`
+	// recommend is a text beside the images; optional.
+	Recommend string `protobuf:"bytes,2,opt,name=recommend,proto3" json:"recommend,omitempty"`
+	// need_open_comment lets fans comment.
+	NeedOpenComment bool `protobuf:"varint,3,opt,name=need_open_comment,json=needOpenComment,proto3" json:"need_open_comment,omitempty"`
+	// only_fans_can_comment lets nobody else comment.
+	OnlyFansCanComment bool `protobuf:"varint,4,opt,name=only_fans_can_comment,json=onlyFansCanComment,proto3" json:"only_fans_can_comment,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *MassImages) Reset() {
+	*x = MassImages{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MassImages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MassImages) ProtoMessage() {}
+
+func (x *MassImages) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MassImages.ProtoReflect.Descriptor instead.
+func (*MassImages) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MassImages) GetMediaIds() []string {
+	if x != nil {
+		return x.MediaIds
+	}
+	return nil
+}
+
+func (x *MassImages) GetRecommend() string {
+	if x != nil {
+		return x.Recommend
+	}
+	return ""
+}
+
+func (x *MassImages) GetNeedOpenComment() bool {
+	if x != nil {
+		return x.NeedOpenComment
+	}
+	return false
+}
+
+func (x *MassImages) GetOnlyFansCanComment() bool {
+	if x != nil {
+		return x.OnlyFansCanComment
+	}
+	return false
+}
+
+// StepEnd is why one content of a chain of fallbacks was not the one that was sent.
+type StepEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// step is 0 for the content and n for the n-th fallback.
+	Step uint32 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	// endpoint by which it would have been sent.
+	Endpoint SendEndpoint `protobuf:"varint,2,opt,name=endpoint,proto3,enum=wxbus.sender.v1.SendEndpoint" json:"endpoint,omitempty"`
+	// state is how it ended: FAILED or REFUSED.
+	State SendState `protobuf:"varint,3,opt,name=state,proto3,enum=wxbus.sender.v1.SendState" json:"state,omitempty"`
+	// errcode of WeChat; zero when WeChat was not asked.
+	Errcode int32 `protobuf:"varint,4,opt,name=errcode,proto3" json:"errcode,omitempty"`
+	// reason in a few words.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// at_unix_ms is when it ended, Unix milliseconds.
+	AtUnixMs      int64 `protobuf:"varint,6,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepEnd) Reset() {
+	*x = StepEnd{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepEnd) ProtoMessage() {}
+
+func (x *StepEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepEnd.ProtoReflect.Descriptor instead.
+func (*StepEnd) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StepEnd) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *StepEnd) GetEndpoint() SendEndpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return SendEndpoint_SEND_ENDPOINT_UNSPECIFIED
+}
+
+func (x *StepEnd) GetState() SendState {
+	if x != nil {
+		return x.State
+	}
+	return SendState_SEND_STATE_UNSPECIFIED
+}
+
+func (x *StepEnd) GetErrcode() int32 {
+	if x != nil {
+		return x.Errcode
+	}
+	return 0
+}
+
+func (x *StepEnd) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *StepEnd) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+// SendResult is what WeChat's event told about a template, subscription or mass message.
+type SendResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// status is the text of WeChat, for example "success" or "failed:user block".
+	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// total_count of a mass message is how many fans were meant.
+	TotalCount int64 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	// filter_count of a mass message is how many were left after filters.
+	FilterCount int64 `protobuf:"varint,3,opt,name=filter_count,json=filterCount,proto3" json:"filter_count,omitempty"`
+	// sent_count of a mass message is how many got it.
+	SentCount int64 `protobuf:"varint,4,opt,name=sent_count,json=sentCount,proto3" json:"sent_count,omitempty"`
+	// error_count of a mass message is how many did not.
+	ErrorCount int64 `protobuf:"varint,5,opt,name=error_count,json=errorCount,proto3" json:"error_count,omitempty"`
+	// at_unix_ms is when the event arrived, Unix milliseconds.
+	AtUnixMs      int64 `protobuf:"varint,6,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendResult) Reset() {
+	*x = SendResult{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendResult) ProtoMessage() {}
+
+func (x *SendResult) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendResult.ProtoReflect.Descriptor instead.
+func (*SendResult) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SendResult) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *SendResult) GetTotalCount() int64 {
+	if x != nil {
+		return x.TotalCount
+	}
+	return 0
+}
+
+func (x *SendResult) GetFilterCount() int64 {
+	if x != nil {
+		return x.FilterCount
+	}
+	return 0
+}
+
+func (x *SendResult) GetSentCount() int64 {
+	if x != nil {
+		return x.SentCount
+	}
+	return 0
+}
+
+func (x *SendResult) GetErrorCount() int64 {
+	if x != nil {
+		return x.ErrorCount
+	}
+	return 0
+}
+
+func (x *SendResult) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
 // SendRecord is the value of a key in the bucket sends. Key: <account>.<id>.
 type SendRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -386,13 +1052,30 @@ type SendRecord struct {
 	AcceptedUnixMs int64 `protobuf:"varint,10,opt,name=accepted_unix_ms,json=acceptedUnixMs,proto3" json:"accepted_unix_ms,omitempty"`
 	// not_before_unix_ms is the end of the wait of a parked message, Unix milliseconds.
 	NotBeforeUnixMs int64 `protobuf:"varint,11,opt,name=not_before_unix_ms,json=notBeforeUnixMs,proto3" json:"not_before_unix_ms,omitempty"`
+	// step of the chain that is being sent: 0 for the content, n for the n-th fallback.
+	Step uint32 `protobuf:"varint,12,opt,name=step,proto3" json:"step,omitempty"`
+	// steps that ended before it.
+	Steps []*StepEnd `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`
+	// endpoint of the step.
+	Endpoint SendEndpoint `protobuf:"varint,14,opt,name=endpoint,proto3,enum=wxbus.sender.v1.SendEndpoint" json:"endpoint,omitempty"`
+	// parts is how many messages a long text needs; zero or one for everything else.
+	Parts uint32 `protobuf:"varint,15,opt,name=parts,proto3" json:"parts,omitempty"`
+	// parts_sent is how many of them WeChat took.
+	PartsSent uint32 `protobuf:"varint,16,opt,name=parts_sent,json=partsSent,proto3" json:"parts_sent,omitempty"`
+	// msg_id of WeChat, for those that have one.
+	MsgId string `protobuf:"bytes,17,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
+	// result of WeChat's event, when it came.
+	Result *SendResult `protobuf:"bytes,18,opt,name=result,proto3" json:"result,omitempty"`
+	// first_call_unix_ms is the first call of the step, Unix milliseconds: a repetition with the same id
+	// is harmless for a while only.
+	FirstCallUnixMs int64 `protobuf:"varint,19,opt,name=first_call_unix_ms,json=firstCallUnixMs,proto3" json:"first_call_unix_ms,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *SendRecord) Reset() {
 	*x = SendRecord{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +1087,7 @@ func (x *SendRecord) String() string {
 func (*SendRecord) ProtoMessage() {}
 
 func (x *SendRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[2]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +1100,7 @@ func (x *SendRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRecord.ProtoReflect.Descriptor instead.
 func (*SendRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SendRecord) GetId() string {
@@ -497,6 +1180,62 @@ func (x *SendRecord) GetNotBeforeUnixMs() int64 {
 	return 0
 }
 
+func (x *SendRecord) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *SendRecord) GetSteps() []*StepEnd {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *SendRecord) GetEndpoint() SendEndpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return SendEndpoint_SEND_ENDPOINT_UNSPECIFIED
+}
+
+func (x *SendRecord) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *SendRecord) GetPartsSent() uint32 {
+	if x != nil {
+		return x.PartsSent
+	}
+	return 0
+}
+
+func (x *SendRecord) GetMsgId() string {
+	if x != nil {
+		return x.MsgId
+	}
+	return ""
+}
+
+func (x *SendRecord) GetResult() *SendResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *SendRecord) GetFirstCallUnixMs() int64 {
+	if x != nil {
+		return x.FirstCallUnixMs
+	}
+	return 0
+}
+
 // DeliveryAttempted is the outcome of one call to WeChat.
 //
 // Subject: wx.delivery.<account>.<partition>.<openid>, stream DELIVERY, header Wxbus-Type.
@@ -518,14 +1257,20 @@ type DeliveryAttempted struct {
 	// took_us is the time of the call in microseconds.
 	TookUs int64 `protobuf:"varint,7,opt,name=took_us,json=tookUs,proto3" json:"took_us,omitempty"`
 	// at_unix_ms is the end of the call, Unix milliseconds.
-	AtUnixMs      int64 `protobuf:"varint,8,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	AtUnixMs int64 `protobuf:"varint,8,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// endpoint that was called.
+	Endpoint SendEndpoint `protobuf:"varint,9,opt,name=endpoint,proto3,enum=wxbus.sender.v1.SendEndpoint" json:"endpoint,omitempty"`
+	// step of the chain: 0 for the content, n for the n-th fallback.
+	Step uint32 `protobuf:"varint,10,opt,name=step,proto3" json:"step,omitempty"`
+	// part of a long text, from 1; zero when there is one only.
+	Part          uint32 `protobuf:"varint,11,opt,name=part,proto3" json:"part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeliveryAttempted) Reset() {
 	*x = DeliveryAttempted{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +1282,7 @@ func (x *DeliveryAttempted) String() string {
 func (*DeliveryAttempted) ProtoMessage() {}
 
 func (x *DeliveryAttempted) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +1295,7 @@ func (x *DeliveryAttempted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryAttempted.ProtoReflect.Descriptor instead.
 func (*DeliveryAttempted) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeliveryAttempted) GetId() string {
@@ -609,6 +1354,27 @@ func (x *DeliveryAttempted) GetAtUnixMs() int64 {
 	return 0
 }
 
+func (x *DeliveryAttempted) GetEndpoint() SendEndpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return SendEndpoint_SEND_ENDPOINT_UNSPECIFIED
+}
+
+func (x *DeliveryAttempted) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *DeliveryAttempted) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
 // DeliverySettled is the end of a send.
 //
 // Subject: wx.delivery.<account>.<partition>.<openid>, stream DELIVERY, header Wxbus-Type.
@@ -635,6 +1401,20 @@ type DeliverySettled struct {
 	Lane Lane `protobuf:"varint,9,opt,name=lane,proto3,enum=wxbus.sender.v1.Lane" json:"lane,omitempty"`
 	// at_unix_ms is when it was settled, Unix milliseconds.
 	AtUnixMs int64 `protobuf:"varint,10,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// endpoint of the step that was sent, or of the last one.
+	Endpoint SendEndpoint `protobuf:"varint,11,opt,name=endpoint,proto3,enum=wxbus.sender.v1.SendEndpoint" json:"endpoint,omitempty"`
+	// step of the chain that was sent, or the last one.
+	Step uint32 `protobuf:"varint,12,opt,name=step,proto3" json:"step,omitempty"`
+	// steps that ended before it, with the reason of each.
+	Steps []*StepEnd `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`
+	// msg_id of WeChat, for those that have one.
+	MsgId string `protobuf:"bytes,14,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
+	// result of WeChat's event; unset when there was none.
+	Result *SendResult `protobuf:"bytes,15,opt,name=result,proto3" json:"result,omitempty"`
+	// parts is how many messages a long text needed.
+	Parts uint32 `protobuf:"varint,16,opt,name=parts,proto3" json:"parts,omitempty"`
+	// parts_sent is how many of them WeChat took.
+	PartsSent uint32 `protobuf:"varint,17,opt,name=parts_sent,json=partsSent,proto3" json:"parts_sent,omitempty"`
 	// campaign that it belongs to; unset for single messages.
 	Campaign      *CampaignRef `protobuf:"bytes,20,opt,name=campaign,proto3" json:"campaign,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -643,7 +1423,7 @@ type DeliverySettled struct {
 
 func (x *DeliverySettled) Reset() {
 	*x = DeliverySettled{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +1435,7 @@ func (x *DeliverySettled) String() string {
 func (*DeliverySettled) ProtoMessage() {}
 
 func (x *DeliverySettled) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +1448,7 @@ func (x *DeliverySettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverySettled.ProtoReflect.Descriptor instead.
 func (*DeliverySettled) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeliverySettled) GetId() string {
@@ -741,6 +1521,55 @@ func (x *DeliverySettled) GetAtUnixMs() int64 {
 	return 0
 }
 
+func (x *DeliverySettled) GetEndpoint() SendEndpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return SendEndpoint_SEND_ENDPOINT_UNSPECIFIED
+}
+
+func (x *DeliverySettled) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *DeliverySettled) GetSteps() []*StepEnd {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *DeliverySettled) GetMsgId() string {
+	if x != nil {
+		return x.MsgId
+	}
+	return ""
+}
+
+func (x *DeliverySettled) GetResult() *SendResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *DeliverySettled) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *DeliverySettled) GetPartsSent() uint32 {
+	if x != nil {
+		return x.PartsSent
+	}
+	return 0
+}
+
 func (x *DeliverySettled) GetCampaign() *CampaignRef {
 	if x != nil {
 		return x.Campaign
@@ -785,7 +1614,7 @@ type GrantRecord struct {
 
 func (x *GrantRecord) Reset() {
 	*x = GrantRecord{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +1626,7 @@ func (x *GrantRecord) String() string {
 func (*GrantRecord) ProtoMessage() {}
 
 func (x *GrantRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +1639,7 @@ func (x *GrantRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRecord.ProtoReflect.Descriptor instead.
 func (*GrantRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GrantRecord) GetRemaining() int32 {
@@ -912,7 +1741,7 @@ type PauseRecord struct {
 
 func (x *PauseRecord) Reset() {
 	*x = PauseRecord{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[6]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1753,7 @@ func (x *PauseRecord) String() string {
 func (*PauseRecord) ProtoMessage() {}
 
 func (x *PauseRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[6]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1766,7 @@ func (x *PauseRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRecord.ProtoReflect.Descriptor instead.
 func (*PauseRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{6}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PauseRecord) GetAccount() string {
@@ -982,11 +1811,314 @@ func (x *PauseRecord) GetRefuse() bool {
 	return false
 }
 
+// JobRecord is the value of a key in the bucket jobs, where a message that WeChat took and the event
+// with its result meet, whichever is first. Key: <account>.<endpoint>.<msg_id>.
+type JobRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// send_id of the message; empty until the sender has stored it.
+	SendId string `protobuf:"bytes,1,opt,name=send_id,json=sendId,proto3" json:"send_id,omitempty"`
+	// openid of the message.
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// lane of the message.
+	Lane Lane `protobuf:"varint,3,opt,name=lane,proto3,enum=wxbus.sender.v1.Lane" json:"lane,omitempty"`
+	// partition of the message.
+	Partition uint32 `protobuf:"varint,4,opt,name=partition,proto3" json:"partition,omitempty"`
+	// cause of the message.
+	Cause string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	// campaign that it belongs to; unset for single messages.
+	Campaign *CampaignRef `protobuf:"bytes,9,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	// succeeded tells what the event said; meaningful when result is set.
+	Succeeded bool `protobuf:"varint,6,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
+	// reason why it did not succeed, in a few words.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// result that the event told; unset until it arrives.
+	Result        *SendResult `protobuf:"bytes,8,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobRecord) Reset() {
+	*x = JobRecord{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobRecord) ProtoMessage() {}
+
+func (x *JobRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
+func (*JobRecord) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *JobRecord) GetSendId() string {
+	if x != nil {
+		return x.SendId
+	}
+	return ""
+}
+
+func (x *JobRecord) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *JobRecord) GetLane() Lane {
+	if x != nil {
+		return x.Lane
+	}
+	return Lane_LANE_UNSPECIFIED
+}
+
+func (x *JobRecord) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *JobRecord) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *JobRecord) GetCampaign() *CampaignRef {
+	if x != nil {
+		return x.Campaign
+	}
+	return nil
+}
+
+func (x *JobRecord) GetSucceeded() bool {
+	if x != nil {
+		return x.Succeeded
+	}
+	return false
+}
+
+func (x *JobRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *JobRecord) GetResult() *SendResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+// BudgetRecord is the value of a key in the bucket budgets: how fast and how often all replicas together
+// call one endpoint for one account. Key: <account>.<endpoint>. Every change is a compare-and-set.
+type BudgetRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// day of the count as YYYYMMDD in WeChat's time zone.
+	Day int32 `protobuf:"varint,1,opt,name=day,proto3" json:"day,omitempty"`
+	// used is how many calls were leased to replicas on that day, less those given back.
+	Used int64 `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	// limit of a day that WeChat told; zero when only the configuration knows one.
+	Limit int64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// next_unix_us is when the next call may begin at the rate of the account, Unix microseconds.
+	NextUnixUs int64 `protobuf:"varint,4,opt,name=next_unix_us,json=nextUnixUs,proto3" json:"next_unix_us,omitempty"`
+	// asked_unix_ms is when WeChat was last asked for its own count, Unix milliseconds.
+	AskedUnixMs   int64 `protobuf:"varint,5,opt,name=asked_unix_ms,json=askedUnixMs,proto3" json:"asked_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetRecord) Reset() {
+	*x = BudgetRecord{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetRecord) ProtoMessage() {}
+
+func (x *BudgetRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetRecord.ProtoReflect.Descriptor instead.
+func (*BudgetRecord) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *BudgetRecord) GetDay() int32 {
+	if x != nil {
+		return x.Day
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetNextUnixUs() int64 {
+	if x != nil {
+		return x.NextUnixUs
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetAskedUnixMs() int64 {
+	if x != nil {
+		return x.AskedUnixMs
+	}
+	return 0
+}
+
+// MediaRecord is the value of a key in the bucket media: a file that was uploaded to WeChat.
+// Keys: <account>.file.<type>.<sha256> and <account>.id.<hash of media_id>.
+type MediaRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// media_id of WeChat.
+	MediaId string `protobuf:"bytes,1,opt,name=media_id,json=mediaId,proto3" json:"media_id,omitempty"`
+	// type of the media in WeChat's word: image, voice, video or thumb.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// sha256 of the bytes, 64 hex characters; also the name in the object store.
+	Sha256 string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// filename as uploaded.
+	Filename string `protobuf:"bytes,4,opt,name=filename,proto3" json:"filename,omitempty"`
+	// content_type as uploaded.
+	ContentType string `protobuf:"bytes,5,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// expires_unix_ms is when WeChat forgets the media, with a margin, Unix milliseconds.
+	ExpiresUnixMs int64 `protobuf:"varint,6,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	// size in bytes.
+	Size          int64 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MediaRecord) Reset() {
+	*x = MediaRecord{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MediaRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MediaRecord) ProtoMessage() {}
+
+func (x *MediaRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MediaRecord.ProtoReflect.Descriptor instead.
+func (*MediaRecord) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MediaRecord) GetMediaId() string {
+	if x != nil {
+		return x.MediaId
+	}
+	return ""
+}
+
+func (x *MediaRecord) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *MediaRecord) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *MediaRecord) GetFilename() string {
+	if x != nil {
+		return x.Filename
+	}
+	return ""
+}
+
+func (x *MediaRecord) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *MediaRecord) GetExpiresUnixMs() int64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+func (x *MediaRecord) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 var File_wxbus_sender_v1_sender_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\n" +
-	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\x89\x03\n" +
+	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\x83\x05\n" +
 	"\x0fOutboundMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -1000,12 +2132,62 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"ownerEpoch\x12(\n" +
 	"\x10accepted_unix_ms\x18\t \x01(\x03R\x0eacceptedUnixMs\x12\x1c\n" +
 	"\tpartition\x18\n" +
-	" \x01(\rR\tpartition\x128\n" +
+	" \x01(\rR\tpartition\x123\n" +
+	"\bfallback\x18\v \x03(\v2\x17.wxbus.event.v1.ContentR\bfallback\x12+\n" +
+	"\x12not_before_unix_ms\x18\f \x01(\x03R\x0fnotBeforeUnixMs\x12&\n" +
+	"\x0fexpires_unix_ms\x18\r \x01(\x03R\rexpiresUnixMs\x12\x1d\n" +
+	"\n" +
+	"text_parts\x18\x0e \x03(\tR\ttextParts\x120\n" +
+	"\x04mass\x18\x0f \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\x04mass\x12\x1d\n" +
+	"\n" +
+	"parked_seq\x18\x10 \x01(\x04R\tparkedSeq\x128\n" +
 	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\"Q\n" +
 	"\vCampaignRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\trecipient\x18\x02 \x01(\rR\trecipient\x12\x14\n" +
-	"\x05round\x18\x03 \x01(\rR\x05round\"\xee\x02\n" +
+	"\x05round\x18\x03 \x01(\rR\x05round\"\xfe\x03\n" +
+	"\vMassMessage\x12\x17\n" +
+	"\x06to_all\x18\x01 \x01(\bH\x00R\x05toAll\x12\x17\n" +
+	"\x06tag_id\x18\x02 \x01(\x05H\x00R\x05tagId\x128\n" +
+	"\aopenids\x18\x03 \x01(\v2\x1c.wxbus.sender.v1.MassOpenIDsH\x00R\aopenids\x121\n" +
+	"\x04text\x18\x04 \x01(\v2\x1b.wxbus.event.v1.TextContentH\x01R\x04text\x125\n" +
+	"\x06images\x18\x05 \x01(\v2\x1b.wxbus.sender.v1.MassImagesH\x01R\x06images\x124\n" +
+	"\x05voice\x18\x06 \x01(\v2\x1c.wxbus.event.v1.VoiceContentH\x01R\x05voice\x124\n" +
+	"\x05video\x18\a \x01(\v2\x1c.wxbus.event.v1.VideoContentH\x01R\x05video\x128\n" +
+	"\amp_news\x18\b \x01(\v2\x1d.wxbus.event.v1.MpNewsContentH\x01R\x06mpNews\x121\n" +
+	"\x04card\x18\t \x01(\v2\x1b.wxbus.event.v1.CardContentH\x01R\x04card\x12.\n" +
+	"\x13send_ignore_reprint\x18\n" +
+	" \x01(\bR\x11sendIgnoreReprintB\b\n" +
+	"\x06targetB\x06\n" +
+	"\x04body\"'\n" +
+	"\vMassOpenIDs\x12\x18\n" +
+	"\aopenids\x18\x01 \x03(\tR\aopenids\"\xa6\x01\n" +
+	"\n" +
+	"MassImages\x12\x1b\n" +
+	"\tmedia_ids\x18\x01 \x03(\tR\bmediaIds\x12\x1c\n" +
+	"\trecommend\x18\x02 \x01(\tR\trecommend\x12*\n" +
+	"\x11need_open_comment\x18\x03 \x01(\bR\x0fneedOpenComment\x121\n" +
+	"\x15only_fans_can_comment\x18\x04 \x01(\bR\x12onlyFansCanComment\"\xda\x01\n" +
+	"\aStepEnd\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\rR\x04step\x129\n" +
+	"\bendpoint\x18\x02 \x01(\x0e2\x1d.wxbus.sender.v1.SendEndpointR\bendpoint\x120\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1a.wxbus.sender.v1.SendStateR\x05state\x12\x18\n" +
+	"\aerrcode\x18\x04 \x01(\x05R\aerrcode\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x06 \x01(\x03R\batUnixMs\"\xc6\x01\n" +
+	"\n" +
+	"SendResult\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1f\n" +
+	"\vtotal_count\x18\x02 \x01(\x03R\n" +
+	"totalCount\x12!\n" +
+	"\ffilter_count\x18\x03 \x01(\x03R\vfilterCount\x12\x1d\n" +
+	"\n" +
+	"sent_count\x18\x04 \x01(\x03R\tsentCount\x12\x1f\n" +
+	"\verror_count\x18\x05 \x01(\x03R\n" +
+	"errorCount\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x06 \x01(\x03R\batUnixMs\"\x9b\x05\n" +
 	"\n" +
 	"SendRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
@@ -1019,7 +2201,16 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x06openid\x18\t \x01(\tR\x06openid\x12(\n" +
 	"\x10accepted_unix_ms\x18\n" +
 	" \x01(\x03R\x0eacceptedUnixMs\x12+\n" +
-	"\x12not_before_unix_ms\x18\v \x01(\x03R\x0fnotBeforeUnixMs\"\xda\x01\n" +
+	"\x12not_before_unix_ms\x18\v \x01(\x03R\x0fnotBeforeUnixMs\x12\x12\n" +
+	"\x04step\x18\f \x01(\rR\x04step\x12.\n" +
+	"\x05steps\x18\r \x03(\v2\x18.wxbus.sender.v1.StepEndR\x05steps\x129\n" +
+	"\bendpoint\x18\x0e \x01(\x0e2\x1d.wxbus.sender.v1.SendEndpointR\bendpoint\x12\x14\n" +
+	"\x05parts\x18\x0f \x01(\rR\x05parts\x12\x1d\n" +
+	"\n" +
+	"parts_sent\x18\x10 \x01(\rR\tpartsSent\x12\x15\n" +
+	"\x06msg_id\x18\x11 \x01(\tR\x05msgId\x123\n" +
+	"\x06result\x18\x12 \x01(\v2\x1b.wxbus.sender.v1.SendResultR\x06result\x12+\n" +
+	"\x12first_call_unix_ms\x18\x13 \x01(\x03R\x0ffirstCallUnixMs\"\xbd\x02\n" +
 	"\x11DeliveryAttempted\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -1029,7 +2220,11 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x17\n" +
 	"\atook_us\x18\a \x01(\x03R\x06tookUs\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\b \x01(\x03R\batUnixMs\"\xec\x02\n" +
+	"at_unix_ms\x18\b \x01(\x03R\batUnixMs\x129\n" +
+	"\bendpoint\x18\t \x01(\x0e2\x1d.wxbus.sender.v1.SendEndpointR\bendpoint\x12\x12\n" +
+	"\x04step\x18\n" +
+	" \x01(\rR\x04step\x12\x12\n" +
+	"\x04part\x18\v \x01(\rR\x04part\"\xec\x04\n" +
 	"\x0fDeliverySettled\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -1042,7 +2237,15 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x04lane\x18\t \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\n" +
-	" \x01(\x03R\batUnixMs\x128\n" +
+	" \x01(\x03R\batUnixMs\x129\n" +
+	"\bendpoint\x18\v \x01(\x0e2\x1d.wxbus.sender.v1.SendEndpointR\bendpoint\x12\x12\n" +
+	"\x04step\x18\f \x01(\rR\x04step\x12.\n" +
+	"\x05steps\x18\r \x03(\v2\x18.wxbus.sender.v1.StepEndR\x05steps\x12\x15\n" +
+	"\x06msg_id\x18\x0e \x01(\tR\x05msgId\x123\n" +
+	"\x06result\x18\x0f \x01(\v2\x1b.wxbus.sender.v1.SendResultR\x06result\x12\x14\n" +
+	"\x05parts\x18\x10 \x01(\rR\x05parts\x12\x1d\n" +
+	"\n" +
+	"parts_sent\x18\x11 \x01(\rR\tpartsSent\x128\n" +
 	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\"\x90\x03\n" +
 	"\vGrantRecord\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12(\n" +
@@ -1063,14 +2266,39 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\runtil_unix_ms\x18\x03 \x01(\x03R\vuntilUnixMs\x12\x18\n" +
 	"\aerrcode\x18\x04 \x01(\x05R\aerrcode\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06refuse\x18\x06 \x01(\bR\x06refuse*_\n" +
+	"\x06refuse\x18\x06 \x01(\bR\x06refuse\"\xc0\x02\n" +
+	"\tJobRecord\x12\x17\n" +
+	"\asend_id\x18\x01 \x01(\tR\x06sendId\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12)\n" +
+	"\x04lane\x18\x03 \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x1c\n" +
+	"\tpartition\x18\x04 \x01(\rR\tpartition\x12\x14\n" +
+	"\x05cause\x18\x05 \x01(\tR\x05cause\x128\n" +
+	"\bcampaign\x18\t \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\x12\x1c\n" +
+	"\tsucceeded\x18\x06 \x01(\bR\tsucceeded\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x123\n" +
+	"\x06result\x18\b \x01(\v2\x1b.wxbus.sender.v1.SendResultR\x06result\"\x90\x01\n" +
+	"\fBudgetRecord\x12\x10\n" +
+	"\x03day\x18\x01 \x01(\x05R\x03day\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x03R\x05limit\x12 \n" +
+	"\fnext_unix_us\x18\x04 \x01(\x03R\n" +
+	"nextUnixUs\x12\"\n" +
+	"\rasked_unix_ms\x18\x05 \x01(\x03R\vaskedUnixMs\"\xcf\x01\n" +
+	"\vMediaRecord\x12\x19\n" +
+	"\bmedia_id\x18\x01 \x01(\tR\amediaId\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x1a\n" +
+	"\bfilename\x18\x04 \x01(\tR\bfilename\x12!\n" +
+	"\fcontent_type\x18\x05 \x01(\tR\vcontentType\x12&\n" +
+	"\x0fexpires_unix_ms\x18\x06 \x01(\x03R\rexpiresUnixMs\x12\x12\n" +
+	"\x04size\x18\a \x01(\x03R\x04size*_\n" +
 	"\x04Lane\x12\x14\n" +
 	"\x10LANE_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"LANE_AGENT\x10\x01\x12\r\n" +
 	"\tLANE_RULE\x10\x02\x12\x0f\n" +
 	"\vLANE_NOTIFY\x10\x03\x12\x11\n" +
-	"\rLANE_CAMPAIGN\x10\x04*\xcb\x01\n" +
+	"\rLANE_CAMPAIGN\x10\x04*\xe4\x01\n" +
 	"\tSendState\x12\x1a\n" +
 	"\x16SEND_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11SEND_STATE_QUEUED\x10\x01\x12\x16\n" +
@@ -1079,7 +2307,17 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x11SEND_STATE_FAILED\x10\x04\x12\x18\n" +
 	"\x14SEND_STATE_AMBIGUOUS\x10\x05\x12\x16\n" +
 	"\x12SEND_STATE_REFUSED\x10\x06\x12\x15\n" +
-	"\x11SEND_STATE_PARKED\x10\aB\xc4\x01\n" +
+	"\x11SEND_STATE_PARKED\x10\a\x12\x17\n" +
+	"\x13SEND_STATE_ACCEPTED\x10\b*\x86\x02\n" +
+	"\fSendEndpoint\x12\x1d\n" +
+	"\x19SEND_ENDPOINT_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19SEND_ENDPOINT_CUSTOM_SEND\x10\x01\x12\x18\n" +
+	"\x14SEND_ENDPOINT_TYPING\x10\x02\x12\x1a\n" +
+	"\x16SEND_ENDPOINT_TEMPLATE\x10\x03\x12$\n" +
+	" SEND_ENDPOINT_SUBSCRIBE_OFFICIAL\x10\x04\x12(\n" +
+	"$SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM\x10\x05\x12\x1a\n" +
+	"\x16SEND_ENDPOINT_ONE_TIME\x10\x06\x12\x16\n" +
+	"\x12SEND_ENDPOINT_MASS\x10\aB\xc4\x01\n" +
 	"\x13com.wxbus.sender.v1B\x11SenderEventsProtoP\x01Z<github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1;senderv1\xa2\x02\x03WSX\xaa\x02\x0fWxbus.Sender.V1\xca\x02\x0fWxbus\\Sender\\V1\xe2\x02\x1bWxbus\\Sender\\V1\\GPBMetadata\xea\x02\x11Wxbus::Sender::V1b\x06proto3"
 
 var (
@@ -1094,33 +2332,68 @@ func file_wxbus_sender_v1_sender_events_proto_rawDescGZIP() []byte {
 	return file_wxbus_sender_v1_sender_events_proto_rawDescData
 }
 
-var file_wxbus_sender_v1_sender_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_wxbus_sender_v1_sender_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_wxbus_sender_v1_sender_events_proto_goTypes = []any{
 	(Lane)(0),                 // 0: wxbus.sender.v1.Lane
 	(SendState)(0),            // 1: wxbus.sender.v1.SendState
-	(*OutboundMessage)(nil),   // 2: wxbus.sender.v1.OutboundMessage
-	(*CampaignRef)(nil),       // 3: wxbus.sender.v1.CampaignRef
-	(*SendRecord)(nil),        // 4: wxbus.sender.v1.SendRecord
-	(*DeliveryAttempted)(nil), // 5: wxbus.sender.v1.DeliveryAttempted
-	(*DeliverySettled)(nil),   // 6: wxbus.sender.v1.DeliverySettled
-	(*GrantRecord)(nil),       // 7: wxbus.sender.v1.GrantRecord
-	(*PauseRecord)(nil),       // 8: wxbus.sender.v1.PauseRecord
-	(*v1.Content)(nil),        // 9: wxbus.event.v1.Content
+	(SendEndpoint)(0),         // 2: wxbus.sender.v1.SendEndpoint
+	(*OutboundMessage)(nil),   // 3: wxbus.sender.v1.OutboundMessage
+	(*CampaignRef)(nil),       // 4: wxbus.sender.v1.CampaignRef
+	(*MassMessage)(nil),       // 5: wxbus.sender.v1.MassMessage
+	(*MassOpenIDs)(nil),       // 6: wxbus.sender.v1.MassOpenIDs
+	(*MassImages)(nil),        // 7: wxbus.sender.v1.MassImages
+	(*StepEnd)(nil),           // 8: wxbus.sender.v1.StepEnd
+	(*SendResult)(nil),        // 9: wxbus.sender.v1.SendResult
+	(*SendRecord)(nil),        // 10: wxbus.sender.v1.SendRecord
+	(*DeliveryAttempted)(nil), // 11: wxbus.sender.v1.DeliveryAttempted
+	(*DeliverySettled)(nil),   // 12: wxbus.sender.v1.DeliverySettled
+	(*GrantRecord)(nil),       // 13: wxbus.sender.v1.GrantRecord
+	(*PauseRecord)(nil),       // 14: wxbus.sender.v1.PauseRecord
+	(*JobRecord)(nil),         // 15: wxbus.sender.v1.JobRecord
+	(*BudgetRecord)(nil),      // 16: wxbus.sender.v1.BudgetRecord
+	(*MediaRecord)(nil),       // 17: wxbus.sender.v1.MediaRecord
+	(*v1.Content)(nil),        // 18: wxbus.event.v1.Content
+	(*v1.TextContent)(nil),    // 19: wxbus.event.v1.TextContent
+	(*v1.VoiceContent)(nil),   // 20: wxbus.event.v1.VoiceContent
+	(*v1.VideoContent)(nil),   // 21: wxbus.event.v1.VideoContent
+	(*v1.MpNewsContent)(nil),  // 22: wxbus.event.v1.MpNewsContent
+	(*v1.CardContent)(nil),    // 23: wxbus.event.v1.CardContent
 }
 var file_wxbus_sender_v1_sender_events_proto_depIdxs = []int32{
-	0, // 0: wxbus.sender.v1.OutboundMessage.lane:type_name -> wxbus.sender.v1.Lane
-	9, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
-	3, // 2: wxbus.sender.v1.OutboundMessage.campaign:type_name -> wxbus.sender.v1.CampaignRef
-	1, // 3: wxbus.sender.v1.SendRecord.state:type_name -> wxbus.sender.v1.SendState
-	1, // 4: wxbus.sender.v1.DeliverySettled.state:type_name -> wxbus.sender.v1.SendState
-	0, // 5: wxbus.sender.v1.DeliverySettled.lane:type_name -> wxbus.sender.v1.Lane
-	3, // 6: wxbus.sender.v1.DeliverySettled.campaign:type_name -> wxbus.sender.v1.CampaignRef
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: wxbus.sender.v1.OutboundMessage.lane:type_name -> wxbus.sender.v1.Lane
+	18, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
+	18, // 2: wxbus.sender.v1.OutboundMessage.fallback:type_name -> wxbus.event.v1.Content
+	5,  // 3: wxbus.sender.v1.OutboundMessage.mass:type_name -> wxbus.sender.v1.MassMessage
+	4,  // 4: wxbus.sender.v1.OutboundMessage.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	6,  // 5: wxbus.sender.v1.MassMessage.openids:type_name -> wxbus.sender.v1.MassOpenIDs
+	19, // 6: wxbus.sender.v1.MassMessage.text:type_name -> wxbus.event.v1.TextContent
+	7,  // 7: wxbus.sender.v1.MassMessage.images:type_name -> wxbus.sender.v1.MassImages
+	20, // 8: wxbus.sender.v1.MassMessage.voice:type_name -> wxbus.event.v1.VoiceContent
+	21, // 9: wxbus.sender.v1.MassMessage.video:type_name -> wxbus.event.v1.VideoContent
+	22, // 10: wxbus.sender.v1.MassMessage.mp_news:type_name -> wxbus.event.v1.MpNewsContent
+	23, // 11: wxbus.sender.v1.MassMessage.card:type_name -> wxbus.event.v1.CardContent
+	2,  // 12: wxbus.sender.v1.StepEnd.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
+	1,  // 13: wxbus.sender.v1.StepEnd.state:type_name -> wxbus.sender.v1.SendState
+	1,  // 14: wxbus.sender.v1.SendRecord.state:type_name -> wxbus.sender.v1.SendState
+	8,  // 15: wxbus.sender.v1.SendRecord.steps:type_name -> wxbus.sender.v1.StepEnd
+	2,  // 16: wxbus.sender.v1.SendRecord.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
+	9,  // 17: wxbus.sender.v1.SendRecord.result:type_name -> wxbus.sender.v1.SendResult
+	2,  // 18: wxbus.sender.v1.DeliveryAttempted.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
+	1,  // 19: wxbus.sender.v1.DeliverySettled.state:type_name -> wxbus.sender.v1.SendState
+	0,  // 20: wxbus.sender.v1.DeliverySettled.lane:type_name -> wxbus.sender.v1.Lane
+	2,  // 21: wxbus.sender.v1.DeliverySettled.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
+	8,  // 22: wxbus.sender.v1.DeliverySettled.steps:type_name -> wxbus.sender.v1.StepEnd
+	9,  // 23: wxbus.sender.v1.DeliverySettled.result:type_name -> wxbus.sender.v1.SendResult
+	4,  // 24: wxbus.sender.v1.DeliverySettled.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	0,  // 25: wxbus.sender.v1.JobRecord.lane:type_name -> wxbus.sender.v1.Lane
+	4,  // 26: wxbus.sender.v1.JobRecord.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	9,  // 27: wxbus.sender.v1.JobRecord.result:type_name -> wxbus.sender.v1.SendResult
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_sender_events_proto_init() }
@@ -1128,13 +2401,24 @@ func file_wxbus_sender_v1_sender_events_proto_init() {
 	if File_wxbus_sender_v1_sender_events_proto != nil {
 		return
 	}
+	file_wxbus_sender_v1_sender_events_proto_msgTypes[2].OneofWrappers = []any{
+		(*MassMessage_ToAll)(nil),
+		(*MassMessage_TagId)(nil),
+		(*MassMessage_Openids)(nil),
+		(*MassMessage_Text)(nil),
+		(*MassMessage_Images)(nil),
+		(*MassMessage_Voice)(nil),
+		(*MassMessage_Video)(nil),
+		(*MassMessage_MpNews)(nil),
+		(*MassMessage_Card)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_sender_events_proto_rawDesc), len(file_wxbus_sender_v1_sender_events_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   7,
+			NumEnums:      3,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

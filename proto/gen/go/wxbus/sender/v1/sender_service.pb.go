@@ -22,6 +22,193 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// QuotaClass is the state of the window of a fan.
+type QuotaClass int32
+
+const (
+	// QUOTA_CLASS_UNSPECIFIED is never returned.
+	QuotaClass_QUOTA_CLASS_UNSPECIFIED QuotaClass = 0
+	// QUOTA_CLASS_OPEN means that one more message may be sent.
+	QuotaClass_QUOTA_CLASS_OPEN QuotaClass = 1
+	// QUOTA_CLASS_NEVER_OPENED means that no action of the fan is known.
+	QuotaClass_QUOTA_CLASS_NEVER_OPENED QuotaClass = 2
+	// QUOTA_CLASS_EXPIRED means that the last action is too old.
+	QuotaClass_QUOTA_CLASS_EXPIRED QuotaClass = 3
+	// QUOTA_CLASS_EXHAUSTED means that every message of the window is sent or on its way.
+	QuotaClass_QUOTA_CLASS_EXHAUSTED QuotaClass = 4
+	// QUOTA_CLASS_CLOSED_BY_WECHAT means that WeChat refused the last message.
+	QuotaClass_QUOTA_CLASS_CLOSED_BY_WECHAT QuotaClass = 5
+	// QUOTA_CLASS_UNSUBSCRIBED means that the fan does not follow the account.
+	QuotaClass_QUOTA_CLASS_UNSUBSCRIBED QuotaClass = 6
+	// QUOTA_CLASS_NO_API means that the account has no customer-service API.
+	QuotaClass_QUOTA_CLASS_NO_API QuotaClass = 7
+)
+
+// Enum value maps for QuotaClass.
+var (
+	QuotaClass_name = map[int32]string{
+		0: "QUOTA_CLASS_UNSPECIFIED",
+		1: "QUOTA_CLASS_OPEN",
+		2: "QUOTA_CLASS_NEVER_OPENED",
+		3: "QUOTA_CLASS_EXPIRED",
+		4: "QUOTA_CLASS_EXHAUSTED",
+		5: "QUOTA_CLASS_CLOSED_BY_WECHAT",
+		6: "QUOTA_CLASS_UNSUBSCRIBED",
+		7: "QUOTA_CLASS_NO_API",
+	}
+	QuotaClass_value = map[string]int32{
+		"QUOTA_CLASS_UNSPECIFIED":      0,
+		"QUOTA_CLASS_OPEN":             1,
+		"QUOTA_CLASS_NEVER_OPENED":     2,
+		"QUOTA_CLASS_EXPIRED":          3,
+		"QUOTA_CLASS_EXHAUSTED":        4,
+		"QUOTA_CLASS_CLOSED_BY_WECHAT": 5,
+		"QUOTA_CLASS_UNSUBSCRIBED":     6,
+		"QUOTA_CLASS_NO_API":           7,
+	}
+)
+
+func (x QuotaClass) Enum() *QuotaClass {
+	p := new(QuotaClass)
+	*p = x
+	return p
+}
+
+func (x QuotaClass) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QuotaClass) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_sender_v1_sender_service_proto_enumTypes[0].Descriptor()
+}
+
+func (QuotaClass) Type() protoreflect.EnumType {
+	return &file_wxbus_sender_v1_sender_service_proto_enumTypes[0]
+}
+
+func (x QuotaClass) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QuotaClass.Descriptor instead.
+func (QuotaClass) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{0}
+}
+
+// TemplateKind is the family of a template.
+type TemplateKind int32
+
+const (
+	// TEMPLATE_KIND_UNSPECIFIED stands for every family in a request and is never returned.
+	TemplateKind_TEMPLATE_KIND_UNSPECIFIED TemplateKind = 0
+	// TEMPLATE_KIND_TEMPLATE is for TemplateContent.
+	TemplateKind_TEMPLATE_KIND_TEMPLATE TemplateKind = 1
+	// TEMPLATE_KIND_SUBSCRIBE is for SubscribeContent.
+	TemplateKind_TEMPLATE_KIND_SUBSCRIBE TemplateKind = 2
+)
+
+// Enum value maps for TemplateKind.
+var (
+	TemplateKind_name = map[int32]string{
+		0: "TEMPLATE_KIND_UNSPECIFIED",
+		1: "TEMPLATE_KIND_TEMPLATE",
+		2: "TEMPLATE_KIND_SUBSCRIBE",
+	}
+	TemplateKind_value = map[string]int32{
+		"TEMPLATE_KIND_UNSPECIFIED": 0,
+		"TEMPLATE_KIND_TEMPLATE":    1,
+		"TEMPLATE_KIND_SUBSCRIBE":   2,
+	}
+)
+
+func (x TemplateKind) Enum() *TemplateKind {
+	p := new(TemplateKind)
+	*p = x
+	return p
+}
+
+func (x TemplateKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TemplateKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_sender_v1_sender_service_proto_enumTypes[1].Descriptor()
+}
+
+func (TemplateKind) Type() protoreflect.EnumType {
+	return &file_wxbus_sender_v1_sender_service_proto_enumTypes[1]
+}
+
+func (x TemplateKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TemplateKind.Descriptor instead.
+func (TemplateKind) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{1}
+}
+
+// MediaType is what a file is to WeChat.
+type MediaType int32
+
+const (
+	// MEDIA_TYPE_UNSPECIFIED is refused.
+	MediaType_MEDIA_TYPE_UNSPECIFIED MediaType = 0
+	// MEDIA_TYPE_IMAGE is a JPG, PNG, GIF or BMP of at most 10 MB.
+	MediaType_MEDIA_TYPE_IMAGE MediaType = 1
+	// MEDIA_TYPE_VOICE is an AMR or MP3 of at most 2 MB and 60 seconds.
+	MediaType_MEDIA_TYPE_VOICE MediaType = 2
+	// MEDIA_TYPE_VIDEO is an MP4 of at most 10 MB.
+	MediaType_MEDIA_TYPE_VIDEO MediaType = 3
+	// MEDIA_TYPE_THUMB is a JPG of at most 64 KB.
+	MediaType_MEDIA_TYPE_THUMB MediaType = 4
+)
+
+// Enum value maps for MediaType.
+var (
+	MediaType_name = map[int32]string{
+		0: "MEDIA_TYPE_UNSPECIFIED",
+		1: "MEDIA_TYPE_IMAGE",
+		2: "MEDIA_TYPE_VOICE",
+		3: "MEDIA_TYPE_VIDEO",
+		4: "MEDIA_TYPE_THUMB",
+	}
+	MediaType_value = map[string]int32{
+		"MEDIA_TYPE_UNSPECIFIED": 0,
+		"MEDIA_TYPE_IMAGE":       1,
+		"MEDIA_TYPE_VOICE":       2,
+		"MEDIA_TYPE_VIDEO":       3,
+		"MEDIA_TYPE_THUMB":       4,
+	}
+)
+
+func (x MediaType) Enum() *MediaType {
+	p := new(MediaType)
+	*p = x
+	return p
+}
+
+func (x MediaType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MediaType) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_sender_v1_sender_service_proto_enumTypes[2].Descriptor()
+}
+
+func (MediaType) Type() protoreflect.EnumType {
+	return &file_wxbus_sender_v1_sender_service_proto_enumTypes[2]
+}
+
+func (x MediaType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MediaType.Descriptor instead.
+func (MediaType) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{2}
+}
+
 // SendRequest is the request of Send.
 type SendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -42,7 +229,19 @@ type SendRequest struct {
 	// owner_epoch guards against talking over a newer owner; zero means unguarded.
 	OwnerEpoch uint64 `protobuf:"varint,8,opt,name=owner_epoch,json=ownerEpoch,proto3" json:"owner_epoch,omitempty"`
 	// evidence of the fan's action, so that an answer never waits for the sender's own ledger.
-	Evidence      *GrantEvidence `protobuf:"bytes,9,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	Evidence *GrantEvidence `protobuf:"bytes,9,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	// fallback are up to 4 contents to send instead, in order, when the one before is refused by the
+	// window or by WeChat; the reason of each is recorded. For example a template message for a fan
+	// whose window is closed.
+	Fallback []*v1.Content `protobuf:"bytes,10,rep,name=fallback,proto3" json:"fallback,omitempty"`
+	// not_before_unix_ms is the earliest moment to send, Unix milliseconds, at most 72 hours ahead; zero
+	// means now. The window is judged and held then.
+	NotBeforeUnixMs int64 `protobuf:"varint,11,opt,name=not_before_unix_ms,json=notBeforeUnixMs,proto3" json:"not_before_unix_ms,omitempty"`
+	// expires_unix_ms is when the message is worth nothing any more, Unix milliseconds; zero means the
+	// general limit of the sender.
+	ExpiresUnixMs int64 `protobuf:"varint,12,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	// campaign that it belongs to; the sender's own campaigns set it.
+	Campaign      *CampaignRef `protobuf:"bytes,20,opt,name=campaign,proto3" json:"campaign,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +335,34 @@ func (x *SendRequest) GetOwnerEpoch() uint64 {
 func (x *SendRequest) GetEvidence() *GrantEvidence {
 	if x != nil {
 		return x.Evidence
+	}
+	return nil
+}
+
+func (x *SendRequest) GetFallback() []*v1.Content {
+	if x != nil {
+		return x.Fallback
+	}
+	return nil
+}
+
+func (x *SendRequest) GetNotBeforeUnixMs() int64 {
+	if x != nil {
+		return x.NotBeforeUnixMs
+	}
+	return 0
+}
+
+func (x *SendRequest) GetExpiresUnixMs() int64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+func (x *SendRequest) GetCampaign() *CampaignRef {
+	if x != nil {
+		return x.Campaign
 	}
 	return nil
 }
@@ -296,6 +523,240 @@ func (x *SendResponse) GetReplayed() bool {
 	return false
 }
 
+// SendBatchRequest is the request of SendBatch.
+type SendBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// requests to do, at most 100. The order is kept for each fan.
+	Requests      []*SendRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendBatchRequest) Reset() {
+	*x = SendBatchRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendBatchRequest) ProtoMessage() {}
+
+func (x *SendBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendBatchRequest.ProtoReflect.Descriptor instead.
+func (*SendBatchRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SendBatchRequest) GetRequests() []*SendRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+// SendBatchResponse is the response of SendBatch.
+type SendBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// results, one for each request, in the same order.
+	Results       []*SendBatchResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendBatchResponse) Reset() {
+	*x = SendBatchResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendBatchResponse) ProtoMessage() {}
+
+func (x *SendBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendBatchResponse.ProtoReflect.Descriptor instead.
+func (*SendBatchResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SendBatchResponse) GetResults() []*SendBatchResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// SendBatchResult is the result of one request of a batch.
+type SendBatchResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// outcome is what Send would have returned.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*SendBatchResult_Response
+	//	*SendBatchResult_Problem
+	Outcome       isSendBatchResult_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendBatchResult) Reset() {
+	*x = SendBatchResult{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendBatchResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendBatchResult) ProtoMessage() {}
+
+func (x *SendBatchResult) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendBatchResult.ProtoReflect.Descriptor instead.
+func (*SendBatchResult) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SendBatchResult) GetOutcome() isSendBatchResult_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *SendBatchResult) GetResponse() *SendResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*SendBatchResult_Response); ok {
+			return x.Response
+		}
+	}
+	return nil
+}
+
+func (x *SendBatchResult) GetProblem() *SendProblem {
+	if x != nil {
+		if x, ok := x.Outcome.(*SendBatchResult_Problem); ok {
+			return x.Problem
+		}
+	}
+	return nil
+}
+
+type isSendBatchResult_Outcome interface {
+	isSendBatchResult_Outcome()
+}
+
+type SendBatchResult_Response struct {
+	// response of a message that was accepted.
+	Response *SendResponse `protobuf:"bytes,1,opt,name=response,proto3,oneof"`
+}
+
+type SendBatchResult_Problem struct {
+	// problem of a message that was not.
+	Problem *SendProblem `protobuf:"bytes,2,opt,name=problem,proto3,oneof"`
+}
+
+func (*SendBatchResult_Response) isSendBatchResult_Outcome() {}
+
+func (*SendBatchResult_Problem) isSendBatchResult_Outcome() {}
+
+// SendProblem is why a message of a batch was not accepted.
+type SendProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// code is the gRPC status code that Send would have returned.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// message is the text of the status.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendProblem) Reset() {
+	*x = SendProblem{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendProblem) ProtoMessage() {}
+
+func (x *SendProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendProblem.ProtoReflect.Descriptor instead.
+func (*SendProblem) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SendProblem) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *SendProblem) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // GetSendRequest is the request of GetSend.
 type GetSendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -309,7 +770,7 @@ type GetSendRequest struct {
 
 func (x *GetSendRequest) Reset() {
 	*x = GetSendRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +782,7 @@ func (x *GetSendRequest) String() string {
 func (*GetSendRequest) ProtoMessage() {}
 
 func (x *GetSendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +795,7 @@ func (x *GetSendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSendRequest.ProtoReflect.Descriptor instead.
 func (*GetSendRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetSendRequest) GetAccount() string {
@@ -362,7 +823,7 @@ type GetSendResponse struct {
 
 func (x *GetSendResponse) Reset() {
 	*x = GetSendResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +835,7 @@ func (x *GetSendResponse) String() string {
 func (*GetSendResponse) ProtoMessage() {}
 
 func (x *GetSendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +848,7 @@ func (x *GetSendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSendResponse.ProtoReflect.Descriptor instead.
 func (*GetSendResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetSendResponse) GetRecord() *SendRecord {
@@ -410,7 +871,7 @@ type GetQuotaRequest struct {
 
 func (x *GetQuotaRequest) Reset() {
 	*x = GetQuotaRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +883,7 @@ func (x *GetQuotaRequest) String() string {
 func (*GetQuotaRequest) ProtoMessage() {}
 
 func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +896,7 @@ func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetQuotaRequest) GetAccount() string {
@@ -460,14 +921,19 @@ type GetQuotaResponse struct {
 	// deadline_unix_ms is the end of the window, Unix milliseconds; zero when there is none.
 	DeadlineUnixMs int64 `protobuf:"varint,2,opt,name=deadline_unix_ms,json=deadlineUnixMs,proto3" json:"deadline_unix_ms,omitempty"`
 	// reason why nothing may be sent; empty when something may.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// class of the window, for programs.
+	Class QuotaClass `protobuf:"varint,4,opt,name=class,proto3,enum=wxbus.sender.v1.QuotaClass" json:"class,omitempty"`
+	// reserved is how many messages are on their way and hold one of the window each; remaining does not
+	// count them.
+	Reserved      int32 `protobuf:"varint,5,opt,name=reserved,proto3" json:"reserved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetQuotaResponse) Reset() {
 	*x = GetQuotaResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[6]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +945,7 @@ func (x *GetQuotaResponse) String() string {
 func (*GetQuotaResponse) ProtoMessage() {}
 
 func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[6]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +958,7 @@ func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotaResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{6}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetQuotaResponse) GetRemaining() int32 {
@@ -516,11 +982,1482 @@ func (x *GetQuotaResponse) GetReason() string {
 	return ""
 }
 
+func (x *GetQuotaResponse) GetClass() QuotaClass {
+	if x != nil {
+		return x.Class
+	}
+	return QuotaClass_QUOTA_CLASS_UNSPECIFIED
+}
+
+func (x *GetQuotaResponse) GetReserved() int32 {
+	if x != nil {
+		return x.Reserved
+	}
+	return 0
+}
+
+// GetSendingStatusRequest is the request of GetSendingStatus.
+type GetSendingStatusRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account to tell about.
+	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSendingStatusRequest) Reset() {
+	*x = GetSendingStatusRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSendingStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSendingStatusRequest) ProtoMessage() {}
+
+func (x *GetSendingStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSendingStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetSendingStatusRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetSendingStatusRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+// GetSendingStatusResponse is the response of GetSendingStatus.
+type GetSendingStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// endpoints of WeChat, in the order of SendEndpoint.
+	Endpoints []*EndpointStatus `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// lanes, most urgent first.
+	Lanes []*LaneStatus `protobuf:"bytes,2,rep,name=lanes,proto3" json:"lanes,omitempty"`
+	// resets_unix_ms is when WeChat renews the quotas of the day, Unix milliseconds.
+	ResetsUnixMs  int64 `protobuf:"varint,3,opt,name=resets_unix_ms,json=resetsUnixMs,proto3" json:"resets_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSendingStatusResponse) Reset() {
+	*x = GetSendingStatusResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSendingStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSendingStatusResponse) ProtoMessage() {}
+
+func (x *GetSendingStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSendingStatusResponse.ProtoReflect.Descriptor instead.
+func (*GetSendingStatusResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetSendingStatusResponse) GetEndpoints() []*EndpointStatus {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *GetSendingStatusResponse) GetLanes() []*LaneStatus {
+	if x != nil {
+		return x.Lanes
+	}
+	return nil
+}
+
+func (x *GetSendingStatusResponse) GetResetsUnixMs() int64 {
+	if x != nil {
+		return x.ResetsUnixMs
+	}
+	return 0
+}
+
+// EndpointStatus is how an account stands at one API of WeChat.
+type EndpointStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// endpoint of WeChat.
+	Endpoint SendEndpoint `protobuf:"varint,1,opt,name=endpoint,proto3,enum=wxbus.sender.v1.SendEndpoint" json:"endpoint,omitempty"`
+	// path of the API.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// used calls today, of all replicas.
+	Used int64 `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
+	// limit of calls a day; zero means none.
+	Limit int64 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// limit_from_wechat is true when WeChat told the limit; else it is the configuration.
+	LimitFromWechat bool `protobuf:"varint,5,opt,name=limit_from_wechat,json=limitFromWechat,proto3" json:"limit_from_wechat,omitempty"`
+	// exhausted_unix_ms is when the budget will be used up at the pace of the last minutes, Unix
+	// milliseconds; zero when it lasts until the reset.
+	ExhaustedUnixMs int64 `protobuf:"varint,6,opt,name=exhausted_unix_ms,json=exhaustedUnixMs,proto3" json:"exhausted_unix_ms,omitempty"`
+	// rate is the calls per second of the last minutes.
+	Rate float64 `protobuf:"fixed64,7,opt,name=rate,proto3" json:"rate,omitempty"`
+	// rate_limit is the calls per second that all replicas together may make.
+	RateLimit float64 `protobuf:"fixed64,8,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// paused_until_unix_ms is the end of a pause, Unix milliseconds; zero when there is none.
+	PausedUntilUnixMs int64 `protobuf:"varint,9,opt,name=paused_until_unix_ms,json=pausedUntilUnixMs,proto3" json:"paused_until_unix_ms,omitempty"`
+	// pause_errcode of WeChat that caused the pause.
+	PauseErrcode int32 `protobuf:"varint,10,opt,name=pause_errcode,json=pauseErrcode,proto3" json:"pause_errcode,omitempty"`
+	// pause_reason in a few words.
+	PauseReason string `protobuf:"bytes,11,opt,name=pause_reason,json=pauseReason,proto3" json:"pause_reason,omitempty"`
+	// pause_refuses is true when messages are refused until then; otherwise they wait.
+	PauseRefuses bool `protobuf:"varint,12,opt,name=pause_refuses,json=pauseRefuses,proto3" json:"pause_refuses,omitempty"`
+	// breaker is the state of the circuit breaker in the replica that answers: closed, open or half-open.
+	Breaker string `protobuf:"bytes,13,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// in_flight calls of the replica that answers.
+	InFlight      uint32 `protobuf:"varint,14,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndpointStatus) Reset() {
+	*x = EndpointStatus{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointStatus) ProtoMessage() {}
+
+func (x *EndpointStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointStatus.ProtoReflect.Descriptor instead.
+func (*EndpointStatus) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *EndpointStatus) GetEndpoint() SendEndpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return SendEndpoint_SEND_ENDPOINT_UNSPECIFIED
+}
+
+func (x *EndpointStatus) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetLimitFromWechat() bool {
+	if x != nil {
+		return x.LimitFromWechat
+	}
+	return false
+}
+
+func (x *EndpointStatus) GetExhaustedUnixMs() int64 {
+	if x != nil {
+		return x.ExhaustedUnixMs
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetRate() float64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetRateLimit() float64 {
+	if x != nil {
+		return x.RateLimit
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetPausedUntilUnixMs() int64 {
+	if x != nil {
+		return x.PausedUntilUnixMs
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetPauseErrcode() int32 {
+	if x != nil {
+		return x.PauseErrcode
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetPauseReason() string {
+	if x != nil {
+		return x.PauseReason
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetPauseRefuses() bool {
+	if x != nil {
+		return x.PauseRefuses
+	}
+	return false
+}
+
+func (x *EndpointStatus) GetBreaker() string {
+	if x != nil {
+		return x.Breaker
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetInFlight() uint32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+// LaneStatus is what waits in one lane of an account.
+type LaneStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lane of the messages.
+	Lane Lane `protobuf:"varint,1,opt,name=lane,proto3,enum=wxbus.sender.v1.Lane" json:"lane,omitempty"`
+	// backlog is how many messages wait to be sent, parked ones not counted.
+	Backlog uint64 `protobuf:"varint,2,opt,name=backlog,proto3" json:"backlog,omitempty"`
+	// parked is how many messages wait for a quota to reset or for room in the line.
+	Parked uint64 `protobuf:"varint,3,opt,name=parked,proto3" json:"parked,omitempty"`
+	// later is how many messages wait for their own time.
+	Later         uint64 `protobuf:"varint,4,opt,name=later,proto3" json:"later,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaneStatus) Reset() {
+	*x = LaneStatus{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaneStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaneStatus) ProtoMessage() {}
+
+func (x *LaneStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaneStatus.ProtoReflect.Descriptor instead.
+func (*LaneStatus) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *LaneStatus) GetLane() Lane {
+	if x != nil {
+		return x.Lane
+	}
+	return Lane_LANE_UNSPECIFIED
+}
+
+func (x *LaneStatus) GetBacklog() uint64 {
+	if x != nil {
+		return x.Backlog
+	}
+	return 0
+}
+
+func (x *LaneStatus) GetParked() uint64 {
+	if x != nil {
+		return x.Parked
+	}
+	return 0
+}
+
+func (x *LaneStatus) GetLater() uint64 {
+	if x != nil {
+		return x.Later
+	}
+	return 0
+}
+
+// Template is a template that the account has at WeChat.
+type Template struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// template_id to send with.
+	TemplateId string `protobuf:"bytes,1,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	// kind of the template.
+	Kind TemplateKind `protobuf:"varint,2,opt,name=kind,proto3,enum=wxbus.sender.v1.TemplateKind" json:"kind,omitempty"`
+	// title of the template.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// content is the text with its fields, for example "{{thing1.DATA}}".
+	Content string `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
+	// example of a message.
+	Example string `protobuf:"bytes,5,opt,name=example,proto3" json:"example,omitempty"`
+	// fields are the names of the values, in the order of the text.
+	Fields        []string `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Template) Reset() {
+	*x = Template{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Template) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Template) ProtoMessage() {}
+
+func (x *Template) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Template.ProtoReflect.Descriptor instead.
+func (*Template) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Template) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+func (x *Template) GetKind() TemplateKind {
+	if x != nil {
+		return x.Kind
+	}
+	return TemplateKind_TEMPLATE_KIND_UNSPECIFIED
+}
+
+func (x *Template) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Template) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *Template) GetExample() string {
+	if x != nil {
+		return x.Example
+	}
+	return ""
+}
+
+func (x *Template) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+// ListTemplatesRequest is the request of ListTemplates.
+type ListTemplatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that has them.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// kind to list; every kind that the account can have when unset.
+	Kind TemplateKind `protobuf:"varint,2,opt,name=kind,proto3,enum=wxbus.sender.v1.TemplateKind" json:"kind,omitempty"`
+	// refresh asks WeChat even when the list is young.
+	Refresh       bool `protobuf:"varint,3,opt,name=refresh,proto3" json:"refresh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTemplatesRequest) Reset() {
+	*x = ListTemplatesRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTemplatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTemplatesRequest) ProtoMessage() {}
+
+func (x *ListTemplatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTemplatesRequest.ProtoReflect.Descriptor instead.
+func (*ListTemplatesRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListTemplatesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListTemplatesRequest) GetKind() TemplateKind {
+	if x != nil {
+		return x.Kind
+	}
+	return TemplateKind_TEMPLATE_KIND_UNSPECIFIED
+}
+
+func (x *ListTemplatesRequest) GetRefresh() bool {
+	if x != nil {
+		return x.Refresh
+	}
+	return false
+}
+
+// ListTemplatesResponse is the response of ListTemplates.
+type ListTemplatesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// templates in WeChat's order.
+	Templates []*Template `protobuf:"bytes,1,rep,name=templates,proto3" json:"templates,omitempty"`
+	// read_unix_ms is when WeChat was asked, Unix milliseconds.
+	ReadUnixMs    int64 `protobuf:"varint,2,opt,name=read_unix_ms,json=readUnixMs,proto3" json:"read_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTemplatesResponse) Reset() {
+	*x = ListTemplatesResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTemplatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTemplatesResponse) ProtoMessage() {}
+
+func (x *ListTemplatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTemplatesResponse.ProtoReflect.Descriptor instead.
+func (*ListTemplatesResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListTemplatesResponse) GetTemplates() []*Template {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+func (x *ListTemplatesResponse) GetReadUnixMs() int64 {
+	if x != nil {
+		return x.ReadUnixMs
+	}
+	return 0
+}
+
+// GetTemplateRequest is the request of GetTemplate.
+type GetTemplateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that has it.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// template_id of the template.
+	TemplateId    string `protobuf:"bytes,2,opt,name=template_id,json=templateId,proto3" json:"template_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTemplateRequest) Reset() {
+	*x = GetTemplateRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTemplateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTemplateRequest) ProtoMessage() {}
+
+func (x *GetTemplateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTemplateRequest.ProtoReflect.Descriptor instead.
+func (*GetTemplateRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetTemplateRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *GetTemplateRequest) GetTemplateId() string {
+	if x != nil {
+		return x.TemplateId
+	}
+	return ""
+}
+
+// GetTemplateResponse is the response of GetTemplate.
+type GetTemplateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// template that was asked for.
+	Template      *Template `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTemplateResponse) Reset() {
+	*x = GetTemplateResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTemplateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTemplateResponse) ProtoMessage() {}
+
+func (x *GetTemplateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTemplateResponse.ProtoReflect.Descriptor instead.
+func (*GetTemplateResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetTemplateResponse) GetTemplate() *Template {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
+// SendMassRequest is the request of SendMass.
+type SendMassRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that sends.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// idempotency_key of the caller, 1 to 128 characters, unique within the account. WeChat gets the id
+	// of the send as clientmsgid.
+	IdempotencyKey string `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// message to send, with its target.
+	Message       *MassMessage `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendMassRequest) Reset() {
+	*x = SendMassRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendMassRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendMassRequest) ProtoMessage() {}
+
+func (x *SendMassRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendMassRequest.ProtoReflect.Descriptor instead.
+func (*SendMassRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SendMassRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SendMassRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *SendMassRequest) GetMessage() *MassMessage {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// SendMassResponse is the response of SendMass.
+type SendMassResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the send.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// record of the send now.
+	Record *SendRecord `protobuf:"bytes,2,opt,name=record,proto3" json:"record,omitempty"`
+	// replayed is true when the idempotency key was known.
+	Replayed      bool `protobuf:"varint,3,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendMassResponse) Reset() {
+	*x = SendMassResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendMassResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendMassResponse) ProtoMessage() {}
+
+func (x *SendMassResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendMassResponse.ProtoReflect.Descriptor instead.
+func (*SendMassResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SendMassResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SendMassResponse) GetRecord() *SendRecord {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *SendMassResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+// PreviewMassRequest is the request of PreviewMass.
+type PreviewMassRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that sends.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of who looks; or wechat_name.
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// wechat_name is the WeChat id of who looks; it wins over openid.
+	WechatName string `protobuf:"bytes,3,opt,name=wechat_name,json=wechatName,proto3" json:"wechat_name,omitempty"`
+	// message to look at; its target is ignored.
+	Message       *MassMessage `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewMassRequest) Reset() {
+	*x = PreviewMassRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewMassRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewMassRequest) ProtoMessage() {}
+
+func (x *PreviewMassRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewMassRequest.ProtoReflect.Descriptor instead.
+func (*PreviewMassRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PreviewMassRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PreviewMassRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *PreviewMassRequest) GetWechatName() string {
+	if x != nil {
+		return x.WechatName
+	}
+	return ""
+}
+
+func (x *PreviewMassRequest) GetMessage() *MassMessage {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// PreviewMassResponse is the response of PreviewMass.
+type PreviewMassResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// msg_id of WeChat.
+	MsgId         string `protobuf:"bytes,1,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewMassResponse) Reset() {
+	*x = PreviewMassResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewMassResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewMassResponse) ProtoMessage() {}
+
+func (x *PreviewMassResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewMassResponse.ProtoReflect.Descriptor instead.
+func (*PreviewMassResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PreviewMassResponse) GetMsgId() string {
+	if x != nil {
+		return x.MsgId
+	}
+	return ""
+}
+
+// GetMassStatusRequest is the request of GetMassStatus.
+type GetMassStatusRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that sent.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// id of the send.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMassStatusRequest) Reset() {
+	*x = GetMassStatusRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMassStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMassStatusRequest) ProtoMessage() {}
+
+func (x *GetMassStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMassStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetMassStatusRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetMassStatusRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *GetMassStatusRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetMassStatusResponse is the response of GetMassStatus.
+type GetMassStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// record of the send now, with the result when WeChat's event came.
+	Record *SendRecord `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	// wechat_status is WeChat's answer now: SEND_SUCCESS, SENDING, SEND_FAIL or DELETE; empty before it
+	// was sent and when WeChat cannot be asked.
+	WechatStatus  string `protobuf:"bytes,2,opt,name=wechat_status,json=wechatStatus,proto3" json:"wechat_status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMassStatusResponse) Reset() {
+	*x = GetMassStatusResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMassStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMassStatusResponse) ProtoMessage() {}
+
+func (x *GetMassStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMassStatusResponse.ProtoReflect.Descriptor instead.
+func (*GetMassStatusResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetMassStatusResponse) GetRecord() *SendRecord {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *GetMassStatusResponse) GetWechatStatus() string {
+	if x != nil {
+		return x.WechatStatus
+	}
+	return ""
+}
+
+// DeleteMassRequest is the request of DeleteMass.
+type DeleteMassRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that sent.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// id of the send.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// article_index deletes one article, from 1; zero deletes all.
+	ArticleIndex  int32 `protobuf:"varint,3,opt,name=article_index,json=articleIndex,proto3" json:"article_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteMassRequest) Reset() {
+	*x = DeleteMassRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteMassRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteMassRequest) ProtoMessage() {}
+
+func (x *DeleteMassRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteMassRequest.ProtoReflect.Descriptor instead.
+func (*DeleteMassRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DeleteMassRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *DeleteMassRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteMassRequest) GetArticleIndex() int32 {
+	if x != nil {
+		return x.ArticleIndex
+	}
+	return 0
+}
+
+// DeleteMassResponse is the response of DeleteMass.
+type DeleteMassResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteMassResponse) Reset() {
+	*x = DeleteMassResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteMassResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteMassResponse) ProtoMessage() {}
+
+func (x *DeleteMassResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteMassResponse.ProtoReflect.Descriptor instead.
+func (*DeleteMassResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{27}
+}
+
+// GetMassSpeedRequest is the request of GetMassSpeed.
+type GetMassSpeedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account to ask for.
+	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMassSpeedRequest) Reset() {
+	*x = GetMassSpeedRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMassSpeedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMassSpeedRequest) ProtoMessage() {}
+
+func (x *GetMassSpeedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMassSpeedRequest.ProtoReflect.Descriptor instead.
+func (*GetMassSpeedRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetMassSpeedRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+// GetMassSpeedResponse is the response of GetMassSpeed.
+type GetMassSpeedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// speed is 0 to 4, from fast to slow.
+	Speed int32 `protobuf:"varint,1,opt,name=speed,proto3" json:"speed,omitempty"`
+	// per_minute is what the speed means, messages per minute.
+	PerMinute     int64 `protobuf:"varint,2,opt,name=per_minute,json=perMinute,proto3" json:"per_minute,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMassSpeedResponse) Reset() {
+	*x = GetMassSpeedResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMassSpeedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMassSpeedResponse) ProtoMessage() {}
+
+func (x *GetMassSpeedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMassSpeedResponse.ProtoReflect.Descriptor instead.
+func (*GetMassSpeedResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *GetMassSpeedResponse) GetSpeed() int32 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
+func (x *GetMassSpeedResponse) GetPerMinute() int64 {
+	if x != nil {
+		return x.PerMinute
+	}
+	return 0
+}
+
+// SetMassSpeedRequest is the request of SetMassSpeed.
+type SetMassSpeedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account to change.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// speed is 0 (800,000 a minute), 1 (600,000), 2 (450,000), 3 (300,000) or 4 (100,000).
+	Speed         int32 `protobuf:"varint,2,opt,name=speed,proto3" json:"speed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMassSpeedRequest) Reset() {
+	*x = SetMassSpeedRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMassSpeedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMassSpeedRequest) ProtoMessage() {}
+
+func (x *SetMassSpeedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMassSpeedRequest.ProtoReflect.Descriptor instead.
+func (*SetMassSpeedRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SetMassSpeedRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SetMassSpeedRequest) GetSpeed() int32 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
+// SetMassSpeedResponse is the response of SetMassSpeed.
+type SetMassSpeedResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMassSpeedResponse) Reset() {
+	*x = SetMassSpeedResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMassSpeedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMassSpeedResponse) ProtoMessage() {}
+
+func (x *SetMassSpeedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMassSpeedResponse.ProtoReflect.Descriptor instead.
+func (*SetMassSpeedResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{31}
+}
+
+// UploadMediaRequest is the request of UploadMedia.
+type UploadMediaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that will send it.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// type of the media.
+	Type MediaType `protobuf:"varint,2,opt,name=type,proto3,enum=wxbus.sender.v1.MediaType" json:"type,omitempty"`
+	// filename as WeChat sees it; its ending need not fit, the bytes decide.
+	Filename string `protobuf:"bytes,3,opt,name=filename,proto3" json:"filename,omitempty"`
+	// content of the file.
+	Content       []byte `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadMediaRequest) Reset() {
+	*x = UploadMediaRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadMediaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadMediaRequest) ProtoMessage() {}
+
+func (x *UploadMediaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadMediaRequest.ProtoReflect.Descriptor instead.
+func (*UploadMediaRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *UploadMediaRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *UploadMediaRequest) GetType() MediaType {
+	if x != nil {
+		return x.Type
+	}
+	return MediaType_MEDIA_TYPE_UNSPECIFIED
+}
+
+func (x *UploadMediaRequest) GetFilename() string {
+	if x != nil {
+		return x.Filename
+	}
+	return ""
+}
+
+func (x *UploadMediaRequest) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+// UploadMediaResponse is the response of UploadMedia.
+type UploadMediaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// media_id to send with.
+	MediaId string `protobuf:"bytes,1,opt,name=media_id,json=mediaId,proto3" json:"media_id,omitempty"`
+	// expires_unix_ms is when WeChat forgets it, with a margin, Unix milliseconds.
+	ExpiresUnixMs int64 `protobuf:"varint,2,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	// sha256 of the bytes, 64 hex characters.
+	Sha256 string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// cached is true when the same bytes had been uploaded before.
+	Cached        bool `protobuf:"varint,4,opt,name=cached,proto3" json:"cached,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadMediaResponse) Reset() {
+	*x = UploadMediaResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadMediaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadMediaResponse) ProtoMessage() {}
+
+func (x *UploadMediaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadMediaResponse.ProtoReflect.Descriptor instead.
+func (*UploadMediaResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *UploadMediaResponse) GetMediaId() string {
+	if x != nil {
+		return x.MediaId
+	}
+	return ""
+}
+
+func (x *UploadMediaResponse) GetExpiresUnixMs() int64 {
+	if x != nil {
+		return x.ExpiresUnixMs
+	}
+	return 0
+}
+
+func (x *UploadMediaResponse) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *UploadMediaResponse) GetCached() bool {
+	if x != nil {
+		return x.Cached
+	}
+	return false
+}
+
 var File_wxbus_sender_v1_sender_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\n" +
-	"$wxbus/sender/v1/sender_service.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\x1a\x1awxbus/event/v1/event.proto\x1a#wxbus/sender/v1/sender_events.proto\"\xd8\x02\n" +
+	"$wxbus/sender/v1/sender_service.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\x1a\x1awxbus/event/v1/event.proto\x1a#wxbus/sender/v1/sender_events.proto\"\x9c\x04\n" +
 	"\vSendRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x12'\n" +
@@ -532,7 +2469,12 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\x05cause\x18\a \x01(\tR\x05cause\x12\x1f\n" +
 	"\vowner_epoch\x18\b \x01(\x04R\n" +
 	"ownerEpoch\x12:\n" +
-	"\bevidence\x18\t \x01(\v2\x1e.wxbus.sender.v1.GrantEvidenceR\bevidence\"\xd5\x01\n" +
+	"\bevidence\x18\t \x01(\v2\x1e.wxbus.sender.v1.GrantEvidenceR\bevidence\x123\n" +
+	"\bfallback\x18\n" +
+	" \x03(\v2\x17.wxbus.event.v1.ContentR\bfallback\x12+\n" +
+	"\x12not_before_unix_ms\x18\v \x01(\x03R\x0fnotBeforeUnixMs\x12&\n" +
+	"\x0fexpires_unix_ms\x18\f \x01(\x03R\rexpiresUnixMs\x128\n" +
+	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\"\xd5\x01\n" +
 	"\rGrantEvidence\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12-\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x19.wxbus.event.v1.EventKindR\x04kind\x12\x14\n" +
@@ -544,7 +2486,18 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\fSendResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x06record\x18\x02 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\x12\x1a\n" +
-	"\breplayed\x18\x03 \x01(\bR\breplayed\":\n" +
+	"\breplayed\x18\x03 \x01(\bR\breplayed\"L\n" +
+	"\x10SendBatchRequest\x128\n" +
+	"\brequests\x18\x01 \x03(\v2\x1c.wxbus.sender.v1.SendRequestR\brequests\"O\n" +
+	"\x11SendBatchResponse\x12:\n" +
+	"\aresults\x18\x01 \x03(\v2 .wxbus.sender.v1.SendBatchResultR\aresults\"\x93\x01\n" +
+	"\x0fSendBatchResult\x12;\n" +
+	"\bresponse\x18\x01 \x01(\v2\x1d.wxbus.sender.v1.SendResponseH\x00R\bresponse\x128\n" +
+	"\aproblem\x18\x02 \x01(\v2\x1c.wxbus.sender.v1.SendProblemH\x00R\aproblemB\t\n" +
+	"\aoutcome\";\n" +
+	"\vSendProblem\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\":\n" +
 	"\x0eGetSendRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"F\n" +
@@ -552,15 +2505,147 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\x06record\x18\x01 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\"C\n" +
 	"\x0fGetQuotaRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
-	"\x06openid\x18\x02 \x01(\tR\x06openid\"r\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\"\xc1\x01\n" +
 	"\x10GetQuotaResponse\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12(\n" +
 	"\x10deadline_unix_ms\x18\x02 \x01(\x03R\x0edeadlineUnixMs\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason2\xf3\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x121\n" +
+	"\x05class\x18\x04 \x01(\x0e2\x1b.wxbus.sender.v1.QuotaClassR\x05class\x12\x1a\n" +
+	"\breserved\x18\x05 \x01(\x05R\breserved\"3\n" +
+	"\x17GetSendingStatusRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"\xb2\x01\n" +
+	"\x18GetSendingStatusResponse\x12=\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x1f.wxbus.sender.v1.EndpointStatusR\tendpoints\x121\n" +
+	"\x05lanes\x18\x02 \x03(\v2\x1b.wxbus.sender.v1.LaneStatusR\x05lanes\x12$\n" +
+	"\x0eresets_unix_ms\x18\x03 \x01(\x03R\fresetsUnixMs\"\xe9\x03\n" +
+	"\x0eEndpointStatus\x129\n" +
+	"\bendpoint\x18\x01 \x01(\x0e2\x1d.wxbus.sender.v1.SendEndpointR\bendpoint\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
+	"\x04used\x18\x03 \x01(\x03R\x04used\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\x12*\n" +
+	"\x11limit_from_wechat\x18\x05 \x01(\bR\x0flimitFromWechat\x12*\n" +
+	"\x11exhausted_unix_ms\x18\x06 \x01(\x03R\x0fexhaustedUnixMs\x12\x12\n" +
+	"\x04rate\x18\a \x01(\x01R\x04rate\x12\x1d\n" +
+	"\n" +
+	"rate_limit\x18\b \x01(\x01R\trateLimit\x12/\n" +
+	"\x14paused_until_unix_ms\x18\t \x01(\x03R\x11pausedUntilUnixMs\x12#\n" +
+	"\rpause_errcode\x18\n" +
+	" \x01(\x05R\fpauseErrcode\x12!\n" +
+	"\fpause_reason\x18\v \x01(\tR\vpauseReason\x12#\n" +
+	"\rpause_refuses\x18\f \x01(\bR\fpauseRefuses\x12\x18\n" +
+	"\abreaker\x18\r \x01(\tR\abreaker\x12\x1b\n" +
+	"\tin_flight\x18\x0e \x01(\rR\binFlight\"\x7f\n" +
+	"\n" +
+	"LaneStatus\x12)\n" +
+	"\x04lane\x18\x01 \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x18\n" +
+	"\abacklog\x18\x02 \x01(\x04R\abacklog\x12\x16\n" +
+	"\x06parked\x18\x03 \x01(\x04R\x06parked\x12\x14\n" +
+	"\x05later\x18\x04 \x01(\x04R\x05later\"\xc0\x01\n" +
+	"\bTemplate\x12\x1f\n" +
+	"\vtemplate_id\x18\x01 \x01(\tR\n" +
+	"templateId\x121\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1d.wxbus.sender.v1.TemplateKindR\x04kind\x12\x14\n" +
+	"\x05title\x18\x03 \x01(\tR\x05title\x12\x18\n" +
+	"\acontent\x18\x04 \x01(\tR\acontent\x12\x18\n" +
+	"\aexample\x18\x05 \x01(\tR\aexample\x12\x16\n" +
+	"\x06fields\x18\x06 \x03(\tR\x06fields\"}\n" +
+	"\x14ListTemplatesRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x121\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1d.wxbus.sender.v1.TemplateKindR\x04kind\x12\x18\n" +
+	"\arefresh\x18\x03 \x01(\bR\arefresh\"r\n" +
+	"\x15ListTemplatesResponse\x127\n" +
+	"\ttemplates\x18\x01 \x03(\v2\x19.wxbus.sender.v1.TemplateR\ttemplates\x12 \n" +
+	"\fread_unix_ms\x18\x02 \x01(\x03R\n" +
+	"readUnixMs\"O\n" +
+	"\x12GetTemplateRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1f\n" +
+	"\vtemplate_id\x18\x02 \x01(\tR\n" +
+	"templateId\"L\n" +
+	"\x13GetTemplateResponse\x125\n" +
+	"\btemplate\x18\x01 \x01(\v2\x19.wxbus.sender.v1.TemplateR\btemplate\"\x8c\x01\n" +
+	"\x0fSendMassRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12'\n" +
+	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x126\n" +
+	"\amessage\x18\x03 \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\amessage\"s\n" +
+	"\x10SendMassResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\x06record\x18\x02 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\x12\x1a\n" +
+	"\breplayed\x18\x03 \x01(\bR\breplayed\"\x9f\x01\n" +
+	"\x12PreviewMassRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x1f\n" +
+	"\vwechat_name\x18\x03 \x01(\tR\n" +
+	"wechatName\x126\n" +
+	"\amessage\x18\x04 \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\amessage\",\n" +
+	"\x13PreviewMassResponse\x12\x15\n" +
+	"\x06msg_id\x18\x01 \x01(\tR\x05msgId\"@\n" +
+	"\x14GetMassStatusRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"q\n" +
+	"\x15GetMassStatusResponse\x123\n" +
+	"\x06record\x18\x01 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\x12#\n" +
+	"\rwechat_status\x18\x02 \x01(\tR\fwechatStatus\"b\n" +
+	"\x11DeleteMassRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
+	"\rarticle_index\x18\x03 \x01(\x05R\farticleIndex\"\x14\n" +
+	"\x12DeleteMassResponse\"/\n" +
+	"\x13GetMassSpeedRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"K\n" +
+	"\x14GetMassSpeedResponse\x12\x14\n" +
+	"\x05speed\x18\x01 \x01(\x05R\x05speed\x12\x1d\n" +
+	"\n" +
+	"per_minute\x18\x02 \x01(\x03R\tperMinute\"E\n" +
+	"\x13SetMassSpeedRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05speed\x18\x02 \x01(\x05R\x05speed\"\x16\n" +
+	"\x14SetMassSpeedResponse\"\x94\x01\n" +
+	"\x12UploadMediaRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12.\n" +
+	"\x04type\x18\x02 \x01(\x0e2\x1a.wxbus.sender.v1.MediaTypeR\x04type\x12\x1a\n" +
+	"\bfilename\x18\x03 \x01(\tR\bfilename\x12\x18\n" +
+	"\acontent\x18\x04 \x01(\fR\acontent\"\x88\x01\n" +
+	"\x13UploadMediaResponse\x12\x19\n" +
+	"\bmedia_id\x18\x01 \x01(\tR\amediaId\x12&\n" +
+	"\x0fexpires_unix_ms\x18\x02 \x01(\x03R\rexpiresUnixMs\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x16\n" +
+	"\x06cached\x18\x04 \x01(\bR\x06cached*\xe9\x01\n" +
+	"\n" +
+	"QuotaClass\x12\x1b\n" +
+	"\x17QUOTA_CLASS_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10QUOTA_CLASS_OPEN\x10\x01\x12\x1c\n" +
+	"\x18QUOTA_CLASS_NEVER_OPENED\x10\x02\x12\x17\n" +
+	"\x13QUOTA_CLASS_EXPIRED\x10\x03\x12\x19\n" +
+	"\x15QUOTA_CLASS_EXHAUSTED\x10\x04\x12 \n" +
+	"\x1cQUOTA_CLASS_CLOSED_BY_WECHAT\x10\x05\x12\x1c\n" +
+	"\x18QUOTA_CLASS_UNSUBSCRIBED\x10\x06\x12\x16\n" +
+	"\x12QUOTA_CLASS_NO_API\x10\a*f\n" +
+	"\fTemplateKind\x12\x1d\n" +
+	"\x19TEMPLATE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16TEMPLATE_KIND_TEMPLATE\x10\x01\x12\x1b\n" +
+	"\x17TEMPLATE_KIND_SUBSCRIBE\x10\x02*\x7f\n" +
+	"\tMediaType\x12\x1a\n" +
+	"\x16MEDIA_TYPE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10MEDIA_TYPE_IMAGE\x10\x01\x12\x14\n" +
+	"\x10MEDIA_TYPE_VOICE\x10\x02\x12\x14\n" +
+	"\x10MEDIA_TYPE_VIDEO\x10\x03\x12\x14\n" +
+	"\x10MEDIA_TYPE_THUMB\x10\x042\xe0\t\n" +
 	"\rSenderService\x12C\n" +
 	"\x04Send\x12\x1c.wxbus.sender.v1.SendRequest\x1a\x1d.wxbus.sender.v1.SendResponse\x12L\n" +
-	"\aGetSend\x12\x1f.wxbus.sender.v1.GetSendRequest\x1a .wxbus.sender.v1.GetSendResponse\x12O\n" +
-	"\bGetQuota\x12 .wxbus.sender.v1.GetQuotaRequest\x1a!.wxbus.sender.v1.GetQuotaResponseB\xc5\x01\n" +
+	"\aGetSend\x12\x1f.wxbus.sender.v1.GetSendRequest\x1a .wxbus.sender.v1.GetSendResponse\x12R\n" +
+	"\tSendBatch\x12!.wxbus.sender.v1.SendBatchRequest\x1a\".wxbus.sender.v1.SendBatchResponse\x12O\n" +
+	"\bGetQuota\x12 .wxbus.sender.v1.GetQuotaRequest\x1a!.wxbus.sender.v1.GetQuotaResponse\x12g\n" +
+	"\x10GetSendingStatus\x12(.wxbus.sender.v1.GetSendingStatusRequest\x1a).wxbus.sender.v1.GetSendingStatusResponse\x12^\n" +
+	"\rListTemplates\x12%.wxbus.sender.v1.ListTemplatesRequest\x1a&.wxbus.sender.v1.ListTemplatesResponse\x12X\n" +
+	"\vGetTemplate\x12#.wxbus.sender.v1.GetTemplateRequest\x1a$.wxbus.sender.v1.GetTemplateResponse\x12O\n" +
+	"\bSendMass\x12 .wxbus.sender.v1.SendMassRequest\x1a!.wxbus.sender.v1.SendMassResponse\x12X\n" +
+	"\vPreviewMass\x12#.wxbus.sender.v1.PreviewMassRequest\x1a$.wxbus.sender.v1.PreviewMassResponse\x12^\n" +
+	"\rGetMassStatus\x12%.wxbus.sender.v1.GetMassStatusRequest\x1a&.wxbus.sender.v1.GetMassStatusResponse\x12U\n" +
+	"\n" +
+	"DeleteMass\x12\".wxbus.sender.v1.DeleteMassRequest\x1a#.wxbus.sender.v1.DeleteMassResponse\x12[\n" +
+	"\fGetMassSpeed\x12$.wxbus.sender.v1.GetMassSpeedRequest\x1a%.wxbus.sender.v1.GetMassSpeedResponse\x12[\n" +
+	"\fSetMassSpeed\x12$.wxbus.sender.v1.SetMassSpeedRequest\x1a%.wxbus.sender.v1.SetMassSpeedResponse\x12X\n" +
+	"\vUploadMedia\x12#.wxbus.sender.v1.UploadMediaRequest\x1a$.wxbus.sender.v1.UploadMediaResponseB\xc5\x01\n" +
 	"\x13com.wxbus.sender.v1B\x12SenderServiceProtoP\x01Z<github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1;senderv1\xa2\x02\x03WSX\xaa\x02\x0fWxbus.Sender.V1\xca\x02\x0fWxbus\\Sender\\V1\xe2\x02\x1bWxbus\\Sender\\V1\\GPBMetadata\xea\x02\x11Wxbus::Sender::V1b\x06proto3"
 
 var (
@@ -575,38 +2660,114 @@ func file_wxbus_sender_v1_sender_service_proto_rawDescGZIP() []byte {
 	return file_wxbus_sender_v1_sender_service_proto_rawDescData
 }
 
-var file_wxbus_sender_v1_sender_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_wxbus_sender_v1_sender_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_wxbus_sender_v1_sender_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_wxbus_sender_v1_sender_service_proto_goTypes = []any{
-	(*SendRequest)(nil),      // 0: wxbus.sender.v1.SendRequest
-	(*GrantEvidence)(nil),    // 1: wxbus.sender.v1.GrantEvidence
-	(*SendResponse)(nil),     // 2: wxbus.sender.v1.SendResponse
-	(*GetSendRequest)(nil),   // 3: wxbus.sender.v1.GetSendRequest
-	(*GetSendResponse)(nil),  // 4: wxbus.sender.v1.GetSendResponse
-	(*GetQuotaRequest)(nil),  // 5: wxbus.sender.v1.GetQuotaRequest
-	(*GetQuotaResponse)(nil), // 6: wxbus.sender.v1.GetQuotaResponse
-	(Lane)(0),                // 7: wxbus.sender.v1.Lane
-	(*v1.Content)(nil),       // 8: wxbus.event.v1.Content
-	(v1.EventKind)(0),        // 9: wxbus.event.v1.EventKind
-	(*SendRecord)(nil),       // 10: wxbus.sender.v1.SendRecord
+	(QuotaClass)(0),                  // 0: wxbus.sender.v1.QuotaClass
+	(TemplateKind)(0),                // 1: wxbus.sender.v1.TemplateKind
+	(MediaType)(0),                   // 2: wxbus.sender.v1.MediaType
+	(*SendRequest)(nil),              // 3: wxbus.sender.v1.SendRequest
+	(*GrantEvidence)(nil),            // 4: wxbus.sender.v1.GrantEvidence
+	(*SendResponse)(nil),             // 5: wxbus.sender.v1.SendResponse
+	(*SendBatchRequest)(nil),         // 6: wxbus.sender.v1.SendBatchRequest
+	(*SendBatchResponse)(nil),        // 7: wxbus.sender.v1.SendBatchResponse
+	(*SendBatchResult)(nil),          // 8: wxbus.sender.v1.SendBatchResult
+	(*SendProblem)(nil),              // 9: wxbus.sender.v1.SendProblem
+	(*GetSendRequest)(nil),           // 10: wxbus.sender.v1.GetSendRequest
+	(*GetSendResponse)(nil),          // 11: wxbus.sender.v1.GetSendResponse
+	(*GetQuotaRequest)(nil),          // 12: wxbus.sender.v1.GetQuotaRequest
+	(*GetQuotaResponse)(nil),         // 13: wxbus.sender.v1.GetQuotaResponse
+	(*GetSendingStatusRequest)(nil),  // 14: wxbus.sender.v1.GetSendingStatusRequest
+	(*GetSendingStatusResponse)(nil), // 15: wxbus.sender.v1.GetSendingStatusResponse
+	(*EndpointStatus)(nil),           // 16: wxbus.sender.v1.EndpointStatus
+	(*LaneStatus)(nil),               // 17: wxbus.sender.v1.LaneStatus
+	(*Template)(nil),                 // 18: wxbus.sender.v1.Template
+	(*ListTemplatesRequest)(nil),     // 19: wxbus.sender.v1.ListTemplatesRequest
+	(*ListTemplatesResponse)(nil),    // 20: wxbus.sender.v1.ListTemplatesResponse
+	(*GetTemplateRequest)(nil),       // 21: wxbus.sender.v1.GetTemplateRequest
+	(*GetTemplateResponse)(nil),      // 22: wxbus.sender.v1.GetTemplateResponse
+	(*SendMassRequest)(nil),          // 23: wxbus.sender.v1.SendMassRequest
+	(*SendMassResponse)(nil),         // 24: wxbus.sender.v1.SendMassResponse
+	(*PreviewMassRequest)(nil),       // 25: wxbus.sender.v1.PreviewMassRequest
+	(*PreviewMassResponse)(nil),      // 26: wxbus.sender.v1.PreviewMassResponse
+	(*GetMassStatusRequest)(nil),     // 27: wxbus.sender.v1.GetMassStatusRequest
+	(*GetMassStatusResponse)(nil),    // 28: wxbus.sender.v1.GetMassStatusResponse
+	(*DeleteMassRequest)(nil),        // 29: wxbus.sender.v1.DeleteMassRequest
+	(*DeleteMassResponse)(nil),       // 30: wxbus.sender.v1.DeleteMassResponse
+	(*GetMassSpeedRequest)(nil),      // 31: wxbus.sender.v1.GetMassSpeedRequest
+	(*GetMassSpeedResponse)(nil),     // 32: wxbus.sender.v1.GetMassSpeedResponse
+	(*SetMassSpeedRequest)(nil),      // 33: wxbus.sender.v1.SetMassSpeedRequest
+	(*SetMassSpeedResponse)(nil),     // 34: wxbus.sender.v1.SetMassSpeedResponse
+	(*UploadMediaRequest)(nil),       // 35: wxbus.sender.v1.UploadMediaRequest
+	(*UploadMediaResponse)(nil),      // 36: wxbus.sender.v1.UploadMediaResponse
+	(Lane)(0),                        // 37: wxbus.sender.v1.Lane
+	(*v1.Content)(nil),               // 38: wxbus.event.v1.Content
+	(*CampaignRef)(nil),              // 39: wxbus.sender.v1.CampaignRef
+	(v1.EventKind)(0),                // 40: wxbus.event.v1.EventKind
+	(*SendRecord)(nil),               // 41: wxbus.sender.v1.SendRecord
+	(SendEndpoint)(0),                // 42: wxbus.sender.v1.SendEndpoint
+	(*MassMessage)(nil),              // 43: wxbus.sender.v1.MassMessage
 }
 var file_wxbus_sender_v1_sender_service_proto_depIdxs = []int32{
-	7,  // 0: wxbus.sender.v1.SendRequest.lane:type_name -> wxbus.sender.v1.Lane
-	8,  // 1: wxbus.sender.v1.SendRequest.content:type_name -> wxbus.event.v1.Content
-	1,  // 2: wxbus.sender.v1.SendRequest.evidence:type_name -> wxbus.sender.v1.GrantEvidence
-	9,  // 3: wxbus.sender.v1.GrantEvidence.kind:type_name -> wxbus.event.v1.EventKind
-	10, // 4: wxbus.sender.v1.SendResponse.record:type_name -> wxbus.sender.v1.SendRecord
-	10, // 5: wxbus.sender.v1.GetSendResponse.record:type_name -> wxbus.sender.v1.SendRecord
-	0,  // 6: wxbus.sender.v1.SenderService.Send:input_type -> wxbus.sender.v1.SendRequest
-	3,  // 7: wxbus.sender.v1.SenderService.GetSend:input_type -> wxbus.sender.v1.GetSendRequest
-	5,  // 8: wxbus.sender.v1.SenderService.GetQuota:input_type -> wxbus.sender.v1.GetQuotaRequest
-	2,  // 9: wxbus.sender.v1.SenderService.Send:output_type -> wxbus.sender.v1.SendResponse
-	4,  // 10: wxbus.sender.v1.SenderService.GetSend:output_type -> wxbus.sender.v1.GetSendResponse
-	6,  // 11: wxbus.sender.v1.SenderService.GetQuota:output_type -> wxbus.sender.v1.GetQuotaResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	37, // 0: wxbus.sender.v1.SendRequest.lane:type_name -> wxbus.sender.v1.Lane
+	38, // 1: wxbus.sender.v1.SendRequest.content:type_name -> wxbus.event.v1.Content
+	4,  // 2: wxbus.sender.v1.SendRequest.evidence:type_name -> wxbus.sender.v1.GrantEvidence
+	38, // 3: wxbus.sender.v1.SendRequest.fallback:type_name -> wxbus.event.v1.Content
+	39, // 4: wxbus.sender.v1.SendRequest.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	40, // 5: wxbus.sender.v1.GrantEvidence.kind:type_name -> wxbus.event.v1.EventKind
+	41, // 6: wxbus.sender.v1.SendResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	3,  // 7: wxbus.sender.v1.SendBatchRequest.requests:type_name -> wxbus.sender.v1.SendRequest
+	8,  // 8: wxbus.sender.v1.SendBatchResponse.results:type_name -> wxbus.sender.v1.SendBatchResult
+	5,  // 9: wxbus.sender.v1.SendBatchResult.response:type_name -> wxbus.sender.v1.SendResponse
+	9,  // 10: wxbus.sender.v1.SendBatchResult.problem:type_name -> wxbus.sender.v1.SendProblem
+	41, // 11: wxbus.sender.v1.GetSendResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	0,  // 12: wxbus.sender.v1.GetQuotaResponse.class:type_name -> wxbus.sender.v1.QuotaClass
+	16, // 13: wxbus.sender.v1.GetSendingStatusResponse.endpoints:type_name -> wxbus.sender.v1.EndpointStatus
+	17, // 14: wxbus.sender.v1.GetSendingStatusResponse.lanes:type_name -> wxbus.sender.v1.LaneStatus
+	42, // 15: wxbus.sender.v1.EndpointStatus.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
+	37, // 16: wxbus.sender.v1.LaneStatus.lane:type_name -> wxbus.sender.v1.Lane
+	1,  // 17: wxbus.sender.v1.Template.kind:type_name -> wxbus.sender.v1.TemplateKind
+	1,  // 18: wxbus.sender.v1.ListTemplatesRequest.kind:type_name -> wxbus.sender.v1.TemplateKind
+	18, // 19: wxbus.sender.v1.ListTemplatesResponse.templates:type_name -> wxbus.sender.v1.Template
+	18, // 20: wxbus.sender.v1.GetTemplateResponse.template:type_name -> wxbus.sender.v1.Template
+	43, // 21: wxbus.sender.v1.SendMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
+	41, // 22: wxbus.sender.v1.SendMassResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	43, // 23: wxbus.sender.v1.PreviewMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
+	41, // 24: wxbus.sender.v1.GetMassStatusResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	2,  // 25: wxbus.sender.v1.UploadMediaRequest.type:type_name -> wxbus.sender.v1.MediaType
+	3,  // 26: wxbus.sender.v1.SenderService.Send:input_type -> wxbus.sender.v1.SendRequest
+	10, // 27: wxbus.sender.v1.SenderService.GetSend:input_type -> wxbus.sender.v1.GetSendRequest
+	6,  // 28: wxbus.sender.v1.SenderService.SendBatch:input_type -> wxbus.sender.v1.SendBatchRequest
+	12, // 29: wxbus.sender.v1.SenderService.GetQuota:input_type -> wxbus.sender.v1.GetQuotaRequest
+	14, // 30: wxbus.sender.v1.SenderService.GetSendingStatus:input_type -> wxbus.sender.v1.GetSendingStatusRequest
+	19, // 31: wxbus.sender.v1.SenderService.ListTemplates:input_type -> wxbus.sender.v1.ListTemplatesRequest
+	21, // 32: wxbus.sender.v1.SenderService.GetTemplate:input_type -> wxbus.sender.v1.GetTemplateRequest
+	23, // 33: wxbus.sender.v1.SenderService.SendMass:input_type -> wxbus.sender.v1.SendMassRequest
+	25, // 34: wxbus.sender.v1.SenderService.PreviewMass:input_type -> wxbus.sender.v1.PreviewMassRequest
+	27, // 35: wxbus.sender.v1.SenderService.GetMassStatus:input_type -> wxbus.sender.v1.GetMassStatusRequest
+	29, // 36: wxbus.sender.v1.SenderService.DeleteMass:input_type -> wxbus.sender.v1.DeleteMassRequest
+	31, // 37: wxbus.sender.v1.SenderService.GetMassSpeed:input_type -> wxbus.sender.v1.GetMassSpeedRequest
+	33, // 38: wxbus.sender.v1.SenderService.SetMassSpeed:input_type -> wxbus.sender.v1.SetMassSpeedRequest
+	35, // 39: wxbus.sender.v1.SenderService.UploadMedia:input_type -> wxbus.sender.v1.UploadMediaRequest
+	5,  // 40: wxbus.sender.v1.SenderService.Send:output_type -> wxbus.sender.v1.SendResponse
+	11, // 41: wxbus.sender.v1.SenderService.GetSend:output_type -> wxbus.sender.v1.GetSendResponse
+	7,  // 42: wxbus.sender.v1.SenderService.SendBatch:output_type -> wxbus.sender.v1.SendBatchResponse
+	13, // 43: wxbus.sender.v1.SenderService.GetQuota:output_type -> wxbus.sender.v1.GetQuotaResponse
+	15, // 44: wxbus.sender.v1.SenderService.GetSendingStatus:output_type -> wxbus.sender.v1.GetSendingStatusResponse
+	20, // 45: wxbus.sender.v1.SenderService.ListTemplates:output_type -> wxbus.sender.v1.ListTemplatesResponse
+	22, // 46: wxbus.sender.v1.SenderService.GetTemplate:output_type -> wxbus.sender.v1.GetTemplateResponse
+	24, // 47: wxbus.sender.v1.SenderService.SendMass:output_type -> wxbus.sender.v1.SendMassResponse
+	26, // 48: wxbus.sender.v1.SenderService.PreviewMass:output_type -> wxbus.sender.v1.PreviewMassResponse
+	28, // 49: wxbus.sender.v1.SenderService.GetMassStatus:output_type -> wxbus.sender.v1.GetMassStatusResponse
+	30, // 50: wxbus.sender.v1.SenderService.DeleteMass:output_type -> wxbus.sender.v1.DeleteMassResponse
+	32, // 51: wxbus.sender.v1.SenderService.GetMassSpeed:output_type -> wxbus.sender.v1.GetMassSpeedResponse
+	34, // 52: wxbus.sender.v1.SenderService.SetMassSpeed:output_type -> wxbus.sender.v1.SetMassSpeedResponse
+	36, // 53: wxbus.sender.v1.SenderService.UploadMedia:output_type -> wxbus.sender.v1.UploadMediaResponse
+	40, // [40:54] is the sub-list for method output_type
+	26, // [26:40] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_sender_service_proto_init() }
@@ -615,18 +2776,23 @@ func file_wxbus_sender_v1_sender_service_proto_init() {
 		return
 	}
 	file_wxbus_sender_v1_sender_events_proto_init()
+	file_wxbus_sender_v1_sender_service_proto_msgTypes[5].OneofWrappers = []any{
+		(*SendBatchResult_Response)(nil),
+		(*SendBatchResult_Problem)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_sender_service_proto_rawDesc), len(file_wxbus_sender_v1_sender_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      3,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_wxbus_sender_v1_sender_service_proto_goTypes,
 		DependencyIndexes: file_wxbus_sender_v1_sender_service_proto_depIdxs,
+		EnumInfos:         file_wxbus_sender_v1_sender_service_proto_enumTypes,
 		MessageInfos:      file_wxbus_sender_v1_sender_service_proto_msgTypes,
 	}.Build()
 	File_wxbus_sender_v1_sender_service_proto = out.File

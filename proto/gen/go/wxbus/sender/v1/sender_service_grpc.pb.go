@@ -19,9 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SenderService_Send_FullMethodName     = "/wxbus.sender.v1.SenderService/Send"
-	SenderService_GetSend_FullMethodName  = "/wxbus.sender.v1.SenderService/GetSend"
-	SenderService_GetQuota_FullMethodName = "/wxbus.sender.v1.SenderService/GetQuota"
+	SenderService_Send_FullMethodName             = "/wxbus.sender.v1.SenderService/Send"
+	SenderService_GetSend_FullMethodName          = "/wxbus.sender.v1.SenderService/GetSend"
+	SenderService_SendBatch_FullMethodName        = "/wxbus.sender.v1.SenderService/SendBatch"
+	SenderService_GetQuota_FullMethodName         = "/wxbus.sender.v1.SenderService/GetQuota"
+	SenderService_GetSendingStatus_FullMethodName = "/wxbus.sender.v1.SenderService/GetSendingStatus"
+	SenderService_ListTemplates_FullMethodName    = "/wxbus.sender.v1.SenderService/ListTemplates"
+	SenderService_GetTemplate_FullMethodName      = "/wxbus.sender.v1.SenderService/GetTemplate"
+	SenderService_SendMass_FullMethodName         = "/wxbus.sender.v1.SenderService/SendMass"
+	SenderService_PreviewMass_FullMethodName      = "/wxbus.sender.v1.SenderService/PreviewMass"
+	SenderService_GetMassStatus_FullMethodName    = "/wxbus.sender.v1.SenderService/GetMassStatus"
+	SenderService_DeleteMass_FullMethodName       = "/wxbus.sender.v1.SenderService/DeleteMass"
+	SenderService_GetMassSpeed_FullMethodName     = "/wxbus.sender.v1.SenderService/GetMassSpeed"
+	SenderService_SetMassSpeed_FullMethodName     = "/wxbus.sender.v1.SenderService/SetMassSpeed"
+	SenderService_UploadMedia_FullMethodName      = "/wxbus.sender.v1.SenderService/UploadMedia"
 )
 
 // SenderServiceClient is the client API for SenderService service.
@@ -37,8 +48,32 @@ type SenderServiceClient interface {
 	Send(ctx context.Context, in *SendRequest, opts ...grpc.CallOption) (*SendResponse, error)
 	// GetSend returns the state of a message, or NOT_FOUND.
 	GetSend(ctx context.Context, in *GetSendRequest, opts ...grpc.CallOption) (*GetSendResponse, error)
+	// SendBatch does what Send does for up to 100 messages; each has a result of its own.
+	SendBatch(ctx context.Context, in *SendBatchRequest, opts ...grpc.CallOption) (*SendBatchResponse, error)
 	// GetQuota tells what may still be sent to a fan and until when.
 	GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*GetQuotaResponse, error)
+	// GetSendingStatus tells how an account stands: use and budget of every API, pauses, circuit breakers
+	// and what waits in the lanes.
+	GetSendingStatus(ctx context.Context, in *GetSendingStatusRequest, opts ...grpc.CallOption) (*GetSendingStatusResponse, error)
+	// ListTemplates returns the templates that the account has at WeChat. They are kept for a while.
+	ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error)
+	// GetTemplate returns one template, or NOT_FOUND.
+	GetTemplate(ctx context.Context, in *GetTemplateRequest, opts ...grpc.CallOption) (*GetTemplateResponse, error)
+	// SendMass stores a mass message durably and returns; idempotent by the caller's key.
+	SendMass(ctx context.Context, in *SendMassRequest, opts ...grpc.CallOption) (*SendMassResponse, error)
+	// PreviewMass sends a mass message to one fan at once, for a look. 100 a day.
+	PreviewMass(ctx context.Context, in *PreviewMassRequest, opts ...grpc.CallOption) (*PreviewMassResponse, error)
+	// GetMassStatus returns the state of a mass message, and what WeChat says about it.
+	GetMassStatus(ctx context.Context, in *GetMassStatusRequest, opts ...grpc.CallOption) (*GetMassStatusResponse, error)
+	// DeleteMass takes a mass message back: articles and videos only, from the fans' chats.
+	DeleteMass(ctx context.Context, in *DeleteMassRequest, opts ...grpc.CallOption) (*DeleteMassResponse, error)
+	// GetMassSpeed returns how fast WeChat sends mass messages of the account.
+	GetMassSpeed(ctx context.Context, in *GetMassSpeedRequest, opts ...grpc.CallOption) (*GetMassSpeedResponse, error)
+	// SetMassSpeed changes how fast WeChat sends mass messages of the account.
+	SetMassSpeed(ctx context.Context, in *SetMassSpeedRequest, opts ...grpc.CallOption) (*SetMassSpeedResponse, error)
+	// UploadMedia uploads a file to WeChat, or returns the media id of the same bytes uploaded before. The
+	// file is kept, so that a message that finds its media expired uploads it again by itself.
+	UploadMedia(ctx context.Context, in *UploadMediaRequest, opts ...grpc.CallOption) (*UploadMediaResponse, error)
 }
 
 type senderServiceClient struct {
@@ -69,10 +104,120 @@ func (c *senderServiceClient) GetSend(ctx context.Context, in *GetSendRequest, o
 	return out, nil
 }
 
+func (c *senderServiceClient) SendBatch(ctx context.Context, in *SendBatchRequest, opts ...grpc.CallOption) (*SendBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendBatchResponse)
+	err := c.cc.Invoke(ctx, SenderService_SendBatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *senderServiceClient) GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*GetQuotaResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetQuotaResponse)
 	err := c.cc.Invoke(ctx, SenderService_GetQuota_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) GetSendingStatus(ctx context.Context, in *GetSendingStatusRequest, opts ...grpc.CallOption) (*GetSendingStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSendingStatusResponse)
+	err := c.cc.Invoke(ctx, SenderService_GetSendingStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTemplatesResponse)
+	err := c.cc.Invoke(ctx, SenderService_ListTemplates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) GetTemplate(ctx context.Context, in *GetTemplateRequest, opts ...grpc.CallOption) (*GetTemplateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTemplateResponse)
+	err := c.cc.Invoke(ctx, SenderService_GetTemplate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) SendMass(ctx context.Context, in *SendMassRequest, opts ...grpc.CallOption) (*SendMassResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendMassResponse)
+	err := c.cc.Invoke(ctx, SenderService_SendMass_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) PreviewMass(ctx context.Context, in *PreviewMassRequest, opts ...grpc.CallOption) (*PreviewMassResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewMassResponse)
+	err := c.cc.Invoke(ctx, SenderService_PreviewMass_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) GetMassStatus(ctx context.Context, in *GetMassStatusRequest, opts ...grpc.CallOption) (*GetMassStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetMassStatusResponse)
+	err := c.cc.Invoke(ctx, SenderService_GetMassStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) DeleteMass(ctx context.Context, in *DeleteMassRequest, opts ...grpc.CallOption) (*DeleteMassResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteMassResponse)
+	err := c.cc.Invoke(ctx, SenderService_DeleteMass_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) GetMassSpeed(ctx context.Context, in *GetMassSpeedRequest, opts ...grpc.CallOption) (*GetMassSpeedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetMassSpeedResponse)
+	err := c.cc.Invoke(ctx, SenderService_GetMassSpeed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) SetMassSpeed(ctx context.Context, in *SetMassSpeedRequest, opts ...grpc.CallOption) (*SetMassSpeedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetMassSpeedResponse)
+	err := c.cc.Invoke(ctx, SenderService_SetMassSpeed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *senderServiceClient) UploadMedia(ctx context.Context, in *UploadMediaRequest, opts ...grpc.CallOption) (*UploadMediaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UploadMediaResponse)
+	err := c.cc.Invoke(ctx, SenderService_UploadMedia_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +237,32 @@ type SenderServiceServer interface {
 	Send(context.Context, *SendRequest) (*SendResponse, error)
 	// GetSend returns the state of a message, or NOT_FOUND.
 	GetSend(context.Context, *GetSendRequest) (*GetSendResponse, error)
+	// SendBatch does what Send does for up to 100 messages; each has a result of its own.
+	SendBatch(context.Context, *SendBatchRequest) (*SendBatchResponse, error)
 	// GetQuota tells what may still be sent to a fan and until when.
 	GetQuota(context.Context, *GetQuotaRequest) (*GetQuotaResponse, error)
+	// GetSendingStatus tells how an account stands: use and budget of every API, pauses, circuit breakers
+	// and what waits in the lanes.
+	GetSendingStatus(context.Context, *GetSendingStatusRequest) (*GetSendingStatusResponse, error)
+	// ListTemplates returns the templates that the account has at WeChat. They are kept for a while.
+	ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error)
+	// GetTemplate returns one template, or NOT_FOUND.
+	GetTemplate(context.Context, *GetTemplateRequest) (*GetTemplateResponse, error)
+	// SendMass stores a mass message durably and returns; idempotent by the caller's key.
+	SendMass(context.Context, *SendMassRequest) (*SendMassResponse, error)
+	// PreviewMass sends a mass message to one fan at once, for a look. 100 a day.
+	PreviewMass(context.Context, *PreviewMassRequest) (*PreviewMassResponse, error)
+	// GetMassStatus returns the state of a mass message, and what WeChat says about it.
+	GetMassStatus(context.Context, *GetMassStatusRequest) (*GetMassStatusResponse, error)
+	// DeleteMass takes a mass message back: articles and videos only, from the fans' chats.
+	DeleteMass(context.Context, *DeleteMassRequest) (*DeleteMassResponse, error)
+	// GetMassSpeed returns how fast WeChat sends mass messages of the account.
+	GetMassSpeed(context.Context, *GetMassSpeedRequest) (*GetMassSpeedResponse, error)
+	// SetMassSpeed changes how fast WeChat sends mass messages of the account.
+	SetMassSpeed(context.Context, *SetMassSpeedRequest) (*SetMassSpeedResponse, error)
+	// UploadMedia uploads a file to WeChat, or returns the media id of the same bytes uploaded before. The
+	// file is kept, so that a message that finds its media expired uploads it again by itself.
+	UploadMedia(context.Context, *UploadMediaRequest) (*UploadMediaResponse, error)
 	mustEmbedUnimplementedSenderServiceServer()
 }
 
@@ -110,8 +279,41 @@ func (UnimplementedSenderServiceServer) Send(context.Context, *SendRequest) (*Se
 func (UnimplementedSenderServiceServer) GetSend(context.Context, *GetSendRequest) (*GetSendResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSend not implemented")
 }
+func (UnimplementedSenderServiceServer) SendBatch(context.Context, *SendBatchRequest) (*SendBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendBatch not implemented")
+}
 func (UnimplementedSenderServiceServer) GetQuota(context.Context, *GetQuotaRequest) (*GetQuotaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQuota not implemented")
+}
+func (UnimplementedSenderServiceServer) GetSendingStatus(context.Context, *GetSendingStatusRequest) (*GetSendingStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSendingStatus not implemented")
+}
+func (UnimplementedSenderServiceServer) ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTemplates not implemented")
+}
+func (UnimplementedSenderServiceServer) GetTemplate(context.Context, *GetTemplateRequest) (*GetTemplateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTemplate not implemented")
+}
+func (UnimplementedSenderServiceServer) SendMass(context.Context, *SendMassRequest) (*SendMassResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendMass not implemented")
+}
+func (UnimplementedSenderServiceServer) PreviewMass(context.Context, *PreviewMassRequest) (*PreviewMassResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewMass not implemented")
+}
+func (UnimplementedSenderServiceServer) GetMassStatus(context.Context, *GetMassStatusRequest) (*GetMassStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMassStatus not implemented")
+}
+func (UnimplementedSenderServiceServer) DeleteMass(context.Context, *DeleteMassRequest) (*DeleteMassResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteMass not implemented")
+}
+func (UnimplementedSenderServiceServer) GetMassSpeed(context.Context, *GetMassSpeedRequest) (*GetMassSpeedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMassSpeed not implemented")
+}
+func (UnimplementedSenderServiceServer) SetMassSpeed(context.Context, *SetMassSpeedRequest) (*SetMassSpeedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetMassSpeed not implemented")
+}
+func (UnimplementedSenderServiceServer) UploadMedia(context.Context, *UploadMediaRequest) (*UploadMediaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UploadMedia not implemented")
 }
 func (UnimplementedSenderServiceServer) mustEmbedUnimplementedSenderServiceServer() {}
 func (UnimplementedSenderServiceServer) testEmbeddedByValue()                       {}
@@ -170,6 +372,24 @@ func _SenderService_GetSend_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SenderService_SendBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).SendBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_SendBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).SendBatch(ctx, req.(*SendBatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SenderService_GetQuota_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetQuotaRequest)
 	if err := dec(in); err != nil {
@@ -184,6 +404,186 @@ func _SenderService_GetQuota_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SenderServiceServer).GetQuota(ctx, req.(*GetQuotaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_GetSendingStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSendingStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).GetSendingStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_GetSendingStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).GetSendingStatus(ctx, req.(*GetSendingStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_ListTemplates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTemplatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).ListTemplates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_ListTemplates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).ListTemplates(ctx, req.(*ListTemplatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_GetTemplate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTemplateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).GetTemplate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_GetTemplate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).GetTemplate(ctx, req.(*GetTemplateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_SendMass_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendMassRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).SendMass(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_SendMass_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).SendMass(ctx, req.(*SendMassRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_PreviewMass_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewMassRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).PreviewMass(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_PreviewMass_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).PreviewMass(ctx, req.(*PreviewMassRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_GetMassStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMassStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).GetMassStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_GetMassStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).GetMassStatus(ctx, req.(*GetMassStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_DeleteMass_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteMassRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).DeleteMass(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_DeleteMass_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).DeleteMass(ctx, req.(*DeleteMassRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_GetMassSpeed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMassSpeedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).GetMassSpeed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_GetMassSpeed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).GetMassSpeed(ctx, req.(*GetMassSpeedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_SetMassSpeed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetMassSpeedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).SetMassSpeed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_SetMassSpeed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).SetMassSpeed(ctx, req.(*SetMassSpeedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SenderService_UploadMedia_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UploadMediaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).UploadMedia(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_UploadMedia_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).UploadMedia(ctx, req.(*UploadMediaRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -204,8 +604,52 @@ var SenderService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _SenderService_GetSend_Handler,
 		},
 		{
+			MethodName: "SendBatch",
+			Handler:    _SenderService_SendBatch_Handler,
+		},
+		{
 			MethodName: "GetQuota",
 			Handler:    _SenderService_GetQuota_Handler,
+		},
+		{
+			MethodName: "GetSendingStatus",
+			Handler:    _SenderService_GetSendingStatus_Handler,
+		},
+		{
+			MethodName: "ListTemplates",
+			Handler:    _SenderService_ListTemplates_Handler,
+		},
+		{
+			MethodName: "GetTemplate",
+			Handler:    _SenderService_GetTemplate_Handler,
+		},
+		{
+			MethodName: "SendMass",
+			Handler:    _SenderService_SendMass_Handler,
+		},
+		{
+			MethodName: "PreviewMass",
+			Handler:    _SenderService_PreviewMass_Handler,
+		},
+		{
+			MethodName: "GetMassStatus",
+			Handler:    _SenderService_GetMassStatus_Handler,
+		},
+		{
+			MethodName: "DeleteMass",
+			Handler:    _SenderService_DeleteMass_Handler,
+		},
+		{
+			MethodName: "GetMassSpeed",
+			Handler:    _SenderService_GetMassSpeed_Handler,
+		},
+		{
+			MethodName: "SetMassSpeed",
+			Handler:    _SenderService_SetMassSpeed_Handler,
+		},
+		{
+			MethodName: "UploadMedia",
+			Handler:    _SenderService_UploadMedia_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
