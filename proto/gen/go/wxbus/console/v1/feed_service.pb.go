@@ -93,6 +93,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Event
 	//	*WatchResponse_Heartbeat
 	//	*WatchResponse_CaughtUp
+	//	*WatchResponse_Signal
 	Item          isWatchResponse_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -176,6 +177,15 @@ func (x *WatchResponse) GetCaughtUp() *CaughtUp {
 	return nil
 }
 
+func (x *WatchResponse) GetSignal() *v1.DeskSignal {
+	if x != nil {
+		if x, ok := x.Item.(*WatchResponse_Signal); ok {
+			return x.Signal
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Item interface {
 	isWatchResponse_Item()
 }
@@ -195,11 +205,18 @@ type WatchResponse_CaughtUp struct {
 	CaughtUp *CaughtUp `protobuf:"bytes,5,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
+type WatchResponse_Signal struct {
+	// signal is what colleagues do right now: typing, viewing. It is never stored and has no seq of its own.
+	Signal *v1.DeskSignal `protobuf:"bytes,6,opt,name=signal,proto3,oneof"`
+}
+
 func (*WatchResponse_Event) isWatchResponse_Item() {}
 
 func (*WatchResponse_Heartbeat) isWatchResponse_Item() {}
 
 func (*WatchResponse_CaughtUp) isWatchResponse_Item() {}
+
+func (*WatchResponse_Signal) isWatchResponse_Item() {}
 
 // FeedEvent is one fact of a conversation.
 type FeedEvent struct {
@@ -215,6 +232,7 @@ type FeedEvent struct {
 	// Types that are valid to be assigned to Fact:
 	//
 	//	*FeedEvent_OwnerChanged
+	//	*FeedEvent_ConversationEvent
 	Fact          isFeedEvent_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -287,6 +305,15 @@ func (x *FeedEvent) GetOwnerChanged() *v1.OwnerChanged {
 	return nil
 }
 
+func (x *FeedEvent) GetConversationEvent() *v1.ConversationEvent {
+	if x != nil {
+		if x, ok := x.Fact.(*FeedEvent_ConversationEvent); ok {
+			return x.ConversationEvent
+		}
+	}
+	return nil
+}
+
 type isFeedEvent_Fact interface {
 	isFeedEvent_Fact()
 }
@@ -296,7 +323,14 @@ type FeedEvent_OwnerChanged struct {
 	OwnerChanged *v1.OwnerChanged `protobuf:"bytes,4,opt,name=owner_changed,json=ownerChanged,proto3,oneof"`
 }
 
+type FeedEvent_ConversationEvent struct {
+	// conversation_event is a numbered change of a conversation, its messages included.
+	ConversationEvent *v1.ConversationEvent `protobuf:"bytes,5,opt,name=conversation_event,json=conversationEvent,proto3,oneof"`
+}
+
 func (*FeedEvent_OwnerChanged) isFeedEvent_Fact() {}
+
+func (*FeedEvent_ConversationEvent) isFeedEvent_Fact() {}
 
 // Heartbeat tells that the feed is alive.
 type Heartbeat struct {
@@ -390,19 +424,21 @@ const file_wxbus_console_v1_feed_service_proto_rawDesc = "" +
 	"\tafter_seq\x18\x01 \x01(\x04H\x00R\bafterSeq\x88\x01\x01\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccountB\f\n" +
 	"\n" +
-	"_after_seq\"\xfc\x01\n" +
+	"_after_seq\"\xb9\x02\n" +
 	"\rWatchResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x0eserver_unix_ms\x18\x02 \x01(\x03R\fserverUnixMs\x123\n" +
 	"\x05event\x18\x03 \x01(\v2\x1b.wxbus.console.v1.FeedEventH\x00R\x05event\x12;\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x1b.wxbus.console.v1.HeartbeatH\x00R\theartbeat\x129\n" +
-	"\tcaught_up\x18\x05 \x01(\v2\x1a.wxbus.console.v1.CaughtUpH\x00R\bcaughtUpB\x06\n" +
-	"\x04item\"\xc3\x01\n" +
+	"\tcaught_up\x18\x05 \x01(\v2\x1a.wxbus.console.v1.CaughtUpH\x00R\bcaughtUp\x12;\n" +
+	"\x06signal\x18\x06 \x01(\v2!.wxbus.agentrouting.v1.DeskSignalH\x00R\x06signalB\x06\n" +
+	"\x04item\"\x9e\x02\n" +
 	"\tFeedEvent\x12$\n" +
 	"\x0estored_unix_ms\x18\x01 \x01(\x03R\fstoredUnixMs\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\"\n" +
 	"\fconversation\x18\x03 \x01(\tR\fconversation\x12J\n" +
-	"\rowner_changed\x18\x04 \x01(\v2#.wxbus.agentrouting.v1.OwnerChangedH\x00R\fownerChangedB\x06\n" +
+	"\rowner_changed\x18\x04 \x01(\v2#.wxbus.agentrouting.v1.OwnerChangedH\x00R\fownerChanged\x12Y\n" +
+	"\x12conversation_event\x18\x05 \x01(\v2(.wxbus.agentrouting.v1.ConversationEventH\x00R\x11conversationEventB\x06\n" +
 	"\x04fact\"\v\n" +
 	"\tHeartbeat\"&\n" +
 	"\bCaughtUp\x12\x1a\n" +
@@ -425,25 +461,29 @@ func file_wxbus_console_v1_feed_service_proto_rawDescGZIP() []byte {
 
 var file_wxbus_console_v1_feed_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_wxbus_console_v1_feed_service_proto_goTypes = []any{
-	(*WatchRequest)(nil),    // 0: wxbus.console.v1.WatchRequest
-	(*WatchResponse)(nil),   // 1: wxbus.console.v1.WatchResponse
-	(*FeedEvent)(nil),       // 2: wxbus.console.v1.FeedEvent
-	(*Heartbeat)(nil),       // 3: wxbus.console.v1.Heartbeat
-	(*CaughtUp)(nil),        // 4: wxbus.console.v1.CaughtUp
-	(*v1.OwnerChanged)(nil), // 5: wxbus.agentrouting.v1.OwnerChanged
+	(*WatchRequest)(nil),         // 0: wxbus.console.v1.WatchRequest
+	(*WatchResponse)(nil),        // 1: wxbus.console.v1.WatchResponse
+	(*FeedEvent)(nil),            // 2: wxbus.console.v1.FeedEvent
+	(*Heartbeat)(nil),            // 3: wxbus.console.v1.Heartbeat
+	(*CaughtUp)(nil),             // 4: wxbus.console.v1.CaughtUp
+	(*v1.DeskSignal)(nil),        // 5: wxbus.agentrouting.v1.DeskSignal
+	(*v1.OwnerChanged)(nil),      // 6: wxbus.agentrouting.v1.OwnerChanged
+	(*v1.ConversationEvent)(nil), // 7: wxbus.agentrouting.v1.ConversationEvent
 }
 var file_wxbus_console_v1_feed_service_proto_depIdxs = []int32{
 	2, // 0: wxbus.console.v1.WatchResponse.event:type_name -> wxbus.console.v1.FeedEvent
 	3, // 1: wxbus.console.v1.WatchResponse.heartbeat:type_name -> wxbus.console.v1.Heartbeat
 	4, // 2: wxbus.console.v1.WatchResponse.caught_up:type_name -> wxbus.console.v1.CaughtUp
-	5, // 3: wxbus.console.v1.FeedEvent.owner_changed:type_name -> wxbus.agentrouting.v1.OwnerChanged
-	0, // 4: wxbus.console.v1.FeedService.Watch:input_type -> wxbus.console.v1.WatchRequest
-	1, // 5: wxbus.console.v1.FeedService.Watch:output_type -> wxbus.console.v1.WatchResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 3: wxbus.console.v1.WatchResponse.signal:type_name -> wxbus.agentrouting.v1.DeskSignal
+	6, // 4: wxbus.console.v1.FeedEvent.owner_changed:type_name -> wxbus.agentrouting.v1.OwnerChanged
+	7, // 5: wxbus.console.v1.FeedEvent.conversation_event:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	0, // 6: wxbus.console.v1.FeedService.Watch:input_type -> wxbus.console.v1.WatchRequest
+	1, // 7: wxbus.console.v1.FeedService.Watch:output_type -> wxbus.console.v1.WatchResponse
+	7, // [7:8] is the sub-list for method output_type
+	6, // [6:7] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_console_v1_feed_service_proto_init() }
@@ -456,9 +496,11 @@ func file_wxbus_console_v1_feed_service_proto_init() {
 		(*WatchResponse_Event)(nil),
 		(*WatchResponse_Heartbeat)(nil),
 		(*WatchResponse_CaughtUp)(nil),
+		(*WatchResponse_Signal)(nil),
 	}
 	file_wxbus_console_v1_feed_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*FeedEvent_OwnerChanged)(nil),
+		(*FeedEvent_ConversationEvent)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

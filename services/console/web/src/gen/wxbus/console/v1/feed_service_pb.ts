@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { OwnerChanged } from "../../agentrouting/v1/conversation_events_pb";
+import type { ConversationEvent, DeskSignal, OwnerChanged } from "../../agentrouting/v1/conversation_events_pb";
 import { file_wxbus_agentrouting_v1_conversation_events } from "../../agentrouting/v1/conversation_events_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/console/v1/feed_service.proto.
  */
 export const file_wxbus_console_v1_feed_service: GenFile = /*@__PURE__*/
-  fileDesc("CiN3eGJ1cy9jb25zb2xlL3YxL2ZlZWRfc2VydmljZS5wcm90bxIQd3hidXMuY29uc29sZS52MSJFCgxXYXRjaFJlcXVlc3QSFgoJYWZ0ZXJfc2VxGAEgASgESACIAQESDwoHYWNjb3VudBgCIAEoCUIMCgpfYWZ0ZXJfc2VxIs0BCg1XYXRjaFJlc3BvbnNlEgsKA3NlcRgBIAEoBBIWCg5zZXJ2ZXJfdW5peF9tcxgCIAEoAxIsCgVldmVudBgDIAEoCzIbLnd4YnVzLmNvbnNvbGUudjEuRmVlZEV2ZW50SAASMAoJaGVhcnRiZWF0GAQgASgLMhsud3hidXMuY29uc29sZS52MS5IZWFydGJlYXRIABIvCgljYXVnaHRfdXAYBSABKAsyGi53eGJ1cy5jb25zb2xlLnYxLkNhdWdodFVwSABCBgoEaXRlbSKQAQoJRmVlZEV2ZW50EhYKDnN0b3JlZF91bml4X21zGAEgASgDEg8KB2FjY291bnQYAiABKAkSFAoMY29udmVyc2F0aW9uGAMgASgJEjwKDW93bmVyX2NoYW5nZWQYBCABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJDaGFuZ2VkSABCBgoEZmFjdCILCglIZWFydGJlYXQiHAoIQ2F1Z2h0VXASEAoIcmVwbGF5ZWQYASABKAMyWQoLRmVlZFNlcnZpY2USSgoFV2F0Y2gSHi53eGJ1cy5jb25zb2xlLnYxLldhdGNoUmVxdWVzdBofLnd4YnVzLmNvbnNvbGUudjEuV2F0Y2hSZXNwb25zZTABYgZwcm90bzM", [file_wxbus_agentrouting_v1_conversation_events]);
+  fileDesc("CiN3eGJ1cy9jb25zb2xlL3YxL2ZlZWRfc2VydmljZS5wcm90bxIQd3hidXMuY29uc29sZS52MSJFCgxXYXRjaFJlcXVlc3QSFgoJYWZ0ZXJfc2VxGAEgASgESACIAQESDwoHYWNjb3VudBgCIAEoCUIMCgpfYWZ0ZXJfc2VxIoICCg1XYXRjaFJlc3BvbnNlEgsKA3NlcRgBIAEoBBIWCg5zZXJ2ZXJfdW5peF9tcxgCIAEoAxIsCgVldmVudBgDIAEoCzIbLnd4YnVzLmNvbnNvbGUudjEuRmVlZEV2ZW50SAASMAoJaGVhcnRiZWF0GAQgASgLMhsud3hidXMuY29uc29sZS52MS5IZWFydGJlYXRIABIvCgljYXVnaHRfdXAYBSABKAsyGi53eGJ1cy5jb25zb2xlLnYxLkNhdWdodFVwSAASMwoGc2lnbmFsGAYgASgLMiEud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRlc2tTaWduYWxIAEIGCgRpdGVtItgBCglGZWVkRXZlbnQSFgoOc3RvcmVkX3VuaXhfbXMYASABKAMSDwoHYWNjb3VudBgCIAEoCRIUCgxjb252ZXJzYXRpb24YAyABKAkSPAoNb3duZXJfY2hhbmdlZBgEIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lckNoYW5nZWRIABJGChJjb252ZXJzYXRpb25fZXZlbnQYBSABKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnRIAEIGCgRmYWN0IgsKCUhlYXJ0YmVhdCIcCghDYXVnaHRVcBIQCghyZXBsYXllZBgBIAEoAzJZCgtGZWVkU2VydmljZRJKCgVXYXRjaBIeLnd4YnVzLmNvbnNvbGUudjEuV2F0Y2hSZXF1ZXN0Gh8ud3hidXMuY29uc29sZS52MS5XYXRjaFJlc3BvbnNlMAFiBnByb3RvMw", [file_wxbus_agentrouting_v1_conversation_events]);
 
 /**
  * WatchRequest is the request of Watch.
@@ -93,6 +93,14 @@ export type WatchResponse = Message<"wxbus.console.v1.WatchResponse"> & {
      */
     value: CaughtUp;
     case: "caughtUp";
+  } | {
+    /**
+     * signal is what colleagues do right now: typing, viewing. It is never stored and has no seq of its own.
+     *
+     * @generated from field: wxbus.agentrouting.v1.DeskSignal signal = 6;
+     */
+    value: DeskSignal;
+    case: "signal";
   } | { case: undefined; value?: undefined };
 };
 
@@ -143,6 +151,14 @@ export type FeedEvent = Message<"wxbus.console.v1.FeedEvent"> & {
      */
     value: OwnerChanged;
     case: "ownerChanged";
+  } | {
+    /**
+     * conversation_event is a numbered change of a conversation, its messages included.
+     *
+     * @generated from field: wxbus.agentrouting.v1.ConversationEvent conversation_event = 5;
+     */
+    value: ConversationEvent;
+    case: "conversationEvent";
   } | { case: undefined; value?: undefined };
 };
 

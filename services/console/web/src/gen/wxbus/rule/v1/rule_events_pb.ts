@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/rule/v1/rule_events.proto.
  */
 export const file_wxbus_rule_v1_rule_events: GenFile = /*@__PURE__*/
-  fileDesc("Ch93eGJ1cy9ydWxlL3YxL3J1bGVfZXZlbnRzLnByb3RvEg13eGJ1cy5ydWxlLnYxIvcCCgxEZWNpc2lvbk1hZGUSCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSIwoFcm91dGUYBCABKA4yFC53eGJ1cy5ydWxlLnYxLlJvdXRlEgwKBHJ1bGUYBSABKAkSGAoQcnVsZV9zZXRfdmVyc2lvbhgGIAEoCRIPCgdtYXRjaGVkGAcgASgJEigKB3JlcGxpZXMYCCADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50Eg0KBXF1ZXVlGAkgASgJEiQKBmNsYWltcxgKIAMoCzIULnd4YnVzLnJ1bGUudjEuQ2xhaW0SFwoPZGVjaWRlZF91bml4X21zGAsgASgDEh0KFXBhc3NpdmVfdW50aWxfdW5peF9tcxgMIAEoAxIOCgZyZWFzb24YDSABKAkSEgoKa2ZfYWxsb3dlZBgOIAEoCBITCgtjcmVhdGVfdGltZRgPIAEoAxIMCgR0YWdzGBAgAygJImgKBUNsYWltEg4KBnNlcnZlchgBIAEoCRIoCgVzdGF0ZRgCIAEoDjIZLnd4YnVzLnJ1bGUudjEuQ2xhaW1TdGF0ZRIVCg11bnRpbF91bml4X21zGAMgASgDEg4KBnNoYXJlZBgEIAEoCCqdAQoFUm91dGUSFQoRUk9VVEVfVU5TUEVDSUZJRUQQABIRCg1ST1VURV9QQVNTSVZFEAESDwoLUk9VVEVfQVNZTkMQAhIPCgtST1VURV9RVUVVRRADEhAKDFJPVVRFX05BVElWRRAEEg4KClJPVVRFX05PTkUQBRITCg9ST1VURV9BTUJJR1VPVVMQBhIRCg1ST1VURV9SRUZVU0VEEAcqdwoKQ2xhaW1TdGF0ZRIbChdDTEFJTV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE0NMQUlNX1NUQVRFX1BFTkRJTkcQARIZChVDTEFJTV9TVEFURV9ERUxJVkVSRUQQAhIYChRDTEFJTV9TVEFURV9SRUxFQVNFRBADYgZwcm90bzM", [file_wxbus_event_v1_content]);
+  fileDesc("Ch93eGJ1cy9ydWxlL3YxL3J1bGVfZXZlbnRzLnByb3RvEg13eGJ1cy5ydWxlLnYxItoDCgxEZWNpc2lvbk1hZGUSCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSIwoFcm91dGUYBCABKA4yFC53eGJ1cy5ydWxlLnYxLlJvdXRlEgwKBHJ1bGUYBSABKAkSGAoQcnVsZV9zZXRfdmVyc2lvbhgGIAEoCRIPCgdtYXRjaGVkGAcgASgJEigKB3JlcGxpZXMYCCADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50Eg0KBXF1ZXVlGAkgASgJEiQKBmNsYWltcxgKIAMoCzIULnd4YnVzLnJ1bGUudjEuQ2xhaW0SFwoPZGVjaWRlZF91bml4X21zGAsgASgDEh0KFXBhc3NpdmVfdW50aWxfdW5peF9tcxgMIAEoAxIOCgZyZWFzb24YDSABKAkSEgoKa2ZfYWxsb3dlZBgOIAEoCBITCgtjcmVhdGVfdGltZRgPIAEoAxIMCgR0YWdzGBAgAygJEhIKCmNsZWFyX3RhZ3MYESADKAkSEQoJZGVsYXlzX21zGBIgAygDEhMKC293bmVyX2Vwb2NoGBMgASgEEiUKA2ZhbhgUIAEoCzIYLnd4YnVzLnJ1bGUudjEuRmFuQ2hhbmdlIuMBCglGYW5DaGFuZ2USEAoIY29vbGRvd24YASABKAkSHgoWY29vbGRvd25fdW50aWxfdW5peF9tcxgCIAEoAxIQCghsYW5ndWFnZRgDIAEoCRIZChFzdWJzY3JpYmVkX3VuaXhfcxgEIAEoAxIUCgx1bnN1YnNjcmliZWQYBSABKAgSJgoEZm9ybRgGIAEoCzIYLnd4YnVzLnJ1bGUudjEuRm9ybVN0YXRlEhIKCmZvcm1fZW5kZWQYByABKAgSJQoEdHVybhgIIAEoCzIXLnd4YnVzLnJ1bGUudjEuQ2hhdFR1cm4i4gEKCUZvcm1TdGF0ZRIMCgRydWxlGAEgASgJEhAKCHF1ZXN0aW9uGAIgASgFEjYKB2Fuc3dlcnMYAyADKAsyJS53eGJ1cy5ydWxlLnYxLkZvcm1TdGF0ZS5BbnN3ZXJzRW50cnkSEAoIZmFpbHVyZXMYBCABKAUSFwoPZXhwaXJlc191bml4X21zGAUgASgDEhAKCGV2ZW50X2lkGAYgASgJEhAKCHJlc3RhcnRzGAcgASgFGi4KDEFuc3dlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImAKCENoYXRUdXJuEgwKBHJ1bGUYASABKAkSEAoIcXVlc3Rpb24YAiABKAkSDgoGYW5zd2VyGAMgASgJEhIKCmF0X3VuaXhfbXMYBCABKAMSEAoIZXZlbnRfaWQYBSABKAkiaAoFQ2xhaW0SDgoGc2VydmVyGAEgASgJEigKBXN0YXRlGAIgASgOMhkud3hidXMucnVsZS52MS5DbGFpbVN0YXRlEhUKDXVudGlsX3VuaXhfbXMYAyABKAMSDgoGc2hhcmVkGAQgASgIKp0BCgVSb3V0ZRIVChFST1VURV9VTlNQRUNJRklFRBAAEhEKDVJPVVRFX1BBU1NJVkUQARIPCgtST1VURV9BU1lOQxACEg8KC1JPVVRFX1FVRVVFEAMSEAoMUk9VVEVfTkFUSVZFEAQSDgoKUk9VVEVfTk9ORRAFEhMKD1JPVVRFX0FNQklHVU9VUxAGEhEKDVJPVVRFX1JFRlVTRUQQByp3CgpDbGFpbVN0YXRlEhsKF0NMQUlNX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTQ0xBSU1fU1RBVEVfUEVORElORxABEhkKFUNMQUlNX1NUQVRFX0RFTElWRVJFRBACEhgKFENMQUlNX1NUQVRFX1JFTEVBU0VEEANiBnByb3RvMw", [file_wxbus_event_v1_content]);
 
 /**
  * DecisionMade is the one decision about a push and all that happened to its first reply since.
@@ -138,6 +138,35 @@ export type DecisionMade = Message<"wxbus.rule.v1.DecisionMade"> & {
    * @generated from field: repeated string tags = 16;
    */
   tags: string[];
+
+  /**
+   * clear_tags are taken from the fan by the rule.
+   *
+   * @generated from field: repeated string clear_tags = 17;
+   */
+  clearTags: string[];
+
+  /**
+   * delays_ms holds for each reply how long after the one before it leaves at the earliest, in
+   * milliseconds; it may be shorter than replies, and the first value is zero.
+   *
+   * @generated from field: repeated int64 delays_ms = 18;
+   */
+  delaysMs: bigint[];
+
+  /**
+   * owner_epoch is the owner's epoch under which the replies were composed; zero when it was not known.
+   *
+   * @generated from field: uint64 owner_epoch = 19;
+   */
+  ownerEpoch: bigint;
+
+  /**
+   * fan is what changes about the fan beside tags once the decision stands; unset for nothing.
+   *
+   * @generated from field: wxbus.rule.v1.FanChange fan = 20;
+   */
+  fan?: FanChange | undefined;
 };
 
 /**
@@ -146,6 +175,189 @@ export type DecisionMade = Message<"wxbus.rule.v1.DecisionMade"> & {
  */
 export const DecisionMadeSchema: GenMessage<DecisionMade> = /*@__PURE__*/
   messageDesc(file_wxbus_rule_v1_rule_events, 0);
+
+/**
+ * FanChange is what a decision changes about a fan beside tags. It is applied once for each decision.
+ *
+ * @generated from message wxbus.rule.v1.FanChange
+ */
+export type FanChange = Message<"wxbus.rule.v1.FanChange"> & {
+  /**
+   * cooldown names the rule that stays silent towards the fan until cooldown_until_unix_ms.
+   *
+   * @generated from field: string cooldown = 1;
+   */
+  cooldown: string;
+
+  /**
+   * cooldown_until_unix_ms is the end of the cool-down, Unix milliseconds.
+   *
+   * @generated from field: int64 cooldown_until_unix_ms = 2;
+   */
+  cooldownUntilUnixMs: bigint;
+
+  /**
+   * language of the fan as a business system told it; empty for no change.
+   *
+   * @generated from field: string language = 3;
+   */
+  language: string;
+
+  /**
+   * subscribed_unix_s is when the fan followed, Unix seconds; zero for no change.
+   *
+   * @generated from field: int64 subscribed_unix_s = 4;
+   */
+  subscribedUnixS: bigint;
+
+  /**
+   * unsubscribed is true when the fan unfollowed.
+   *
+   * @generated from field: bool unsubscribed = 5;
+   */
+  unsubscribed: boolean;
+
+  /**
+   * form replaces the state of the fan's form; unset for no change.
+   *
+   * @generated from field: wxbus.rule.v1.FormState form = 6;
+   */
+  form?: FormState | undefined;
+
+  /**
+   * form_ended removes the state of the fan's form.
+   *
+   * @generated from field: bool form_ended = 7;
+   */
+  formEnded: boolean;
+
+  /**
+   * turn is added to the fan's conversation with a chat model.
+   *
+   * @generated from field: wxbus.rule.v1.ChatTurn turn = 8;
+   */
+  turn?: ChatTurn | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.FanChange.
+ * Use `create(FanChangeSchema)` to create a new message.
+ */
+export const FanChangeSchema: GenMessage<FanChange> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_events, 1);
+
+/**
+ * FormState is how far a fan is in a form. Key in the bucket dialogs: form.<account>.<openid>.
+ *
+ * @generated from message wxbus.rule.v1.FormState
+ */
+export type FormState = Message<"wxbus.rule.v1.FormState"> & {
+  /**
+   * rule whose form it is.
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * question is the index of the question that was asked; the number of questions means that the
+   * confirmation was asked for.
+   *
+   * @generated from field: int32 question = 2;
+   */
+  question: number;
+
+  /**
+   * answers by the name of the question.
+   *
+   * @generated from field: map<string, string> answers = 3;
+   */
+  answers: { [key: string]: string };
+
+  /**
+   * failures to answer the present question.
+   *
+   * @generated from field: int32 failures = 4;
+   */
+  failures: number;
+
+  /**
+   * expires_unix_ms is when the form is given up, Unix milliseconds.
+   *
+   * @generated from field: int64 expires_unix_ms = 5;
+   */
+  expiresUnixMs: bigint;
+
+  /**
+   * event_id is the id of the event that brought the fan here.
+   *
+   * @generated from field: string event_id = 6;
+   */
+  eventId: string;
+
+  /**
+   * restarts is the number of times that the fan did not confirm and began again.
+   *
+   * @generated from field: int32 restarts = 7;
+   */
+  restarts: number;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.FormState.
+ * Use `create(FormStateSchema)` to create a new message.
+ */
+export const FormStateSchema: GenMessage<FormState> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_events, 2);
+
+/**
+ * ChatTurn is one question of a fan to a chat model, and the answer.
+ *
+ * @generated from message wxbus.rule.v1.ChatTurn
+ */
+export type ChatTurn = Message<"wxbus.rule.v1.ChatTurn"> & {
+  /**
+   * rule that asked the model.
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * question of the fan.
+   *
+   * @generated from field: string question = 2;
+   */
+  question: string;
+
+  /**
+   * answer of the model.
+   *
+   * @generated from field: string answer = 3;
+   */
+  answer: string;
+
+  /**
+   * at_unix_ms is when it was answered, Unix milliseconds.
+   *
+   * @generated from field: int64 at_unix_ms = 4;
+   */
+  atUnixMs: bigint;
+
+  /**
+   * event_id is the id of the event that asked.
+   *
+   * @generated from field: string event_id = 5;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ChatTurn.
+ * Use `create(ChatTurnSchema)` to create a new message.
+ */
+export const ChatTurnSchema: GenMessage<ChatTurn> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_events, 3);
 
 /**
  * Claim is one gateway's right to write the first reply, and what came of it.
@@ -189,7 +401,7 @@ export type Claim = Message<"wxbus.rule.v1.Claim"> & {
  * Use `create(ClaimSchema)` to create a new message.
  */
 export const ClaimSchema: GenMessage<Claim> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_events, 1);
+  messageDesc(file_wxbus_rule_v1_rule_events, 4);
 
 /**
  * Route is the way that the first reply of a decision takes.

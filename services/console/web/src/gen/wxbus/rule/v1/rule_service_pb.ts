@@ -2,8 +2,8 @@
 // @generated from file wxbus/rule/v1/rule_service.proto (package wxbus.rule.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Content } from "../../event/v1/content_pb";
 import { file_wxbus_event_v1_content } from "../../event/v1/content_pb";
 import type { Route } from "./rule_events_pb";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/rule/v1/rule_service.proto.
  */
 export const file_wxbus_rule_v1_rule_service: GenFile = /*@__PURE__*/
-  fileDesc("CiB3eGJ1cy9ydWxlL3YxL3J1bGVfc2VydmljZS5wcm90bxINd3hidXMucnVsZS52MSJNChVQdWJsaXNoUnVsZVNldFJlcXVlc3QSDAoEeWFtbBgBIAEoDBIMCgRub3RlGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAkiWQoWUHVibGlzaFJ1bGVTZXRSZXNwb25zZRIsCghydWxlX3NldBgBIAEoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8SEQoJdW5jaGFuZ2VkGAIgASgIImQKC1J1bGVTZXRJbmZvEg8KB3ZlcnNpb24YASABKAkSDQoFcnVsZXMYAiABKAUSGQoRcHVibGlzaGVkX3VuaXhfbXMYAyABKAMSDAoEbm90ZRgEIAEoCRIMCgRsaXZlGAUgASgIIhMKEUdldFJ1bGVTZXRSZXF1ZXN0IlAKEkdldFJ1bGVTZXRSZXNwb25zZRIsCghydWxlX3NldBgBIAEoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8SDAoEeWFtbBgCIAEoDCIVChNMaXN0UnVsZVNldHNSZXF1ZXN0IkUKFExpc3RSdWxlU2V0c1Jlc3BvbnNlEi0KCXJ1bGVfc2V0cxgBIAMoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8iKQoWUm9sbEJhY2tSdWxlU2V0UmVxdWVzdBIPCgd2ZXJzaW9uGAEgASgJIkcKF1JvbGxCYWNrUnVsZVNldFJlc3BvbnNlEiwKCHJ1bGVfc2V0GAEgASgLMhoud3hidXMucnVsZS52MS5SdWxlU2V0SW5mbyJbCg1EcnlSdW5SZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCb24YAiABKAkSDAoEdGV4dBgDIAEoCRIRCglldmVudF9rZXkYBCABKAkSDAoEeWFtbBgFIAEoDCLMAQoORHJ5UnVuUmVzcG9uc2USIwoFcm91dGUYASABKA4yFC53eGJ1cy5ydWxlLnYxLlJvdXRlEgwKBHJ1bGUYAiABKAkSDwoHbWF0Y2hlZBgDIAEoCRIoCgdyZXBsaWVzGAQgAygLMhcud3hidXMuZXZlbnQudjEuQ29udGVudBINCgVxdWV1ZRgFIAEoCRIsCgpjYW5kaWRhdGVzGAYgAygLMhgud3hidXMucnVsZS52MS5DYW5kaWRhdGUSDwoHdmVyc2lvbhgHIAEoCSJNCglDYW5kaWRhdGUSDAoEcnVsZRgBIAEoCRIQCghwcmlvcml0eRgCIAEoBRIPCgdvdXRjb21lGAMgASgJEg8KB21hdGNoZWQYBCABKAkywQMKC1J1bGVTZXJ2aWNlEl0KDlB1Ymxpc2hSdWxlU2V0EiQud3hidXMucnVsZS52MS5QdWJsaXNoUnVsZVNldFJlcXVlc3QaJS53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hSdWxlU2V0UmVzcG9uc2USUQoKR2V0UnVsZVNldBIgLnd4YnVzLnJ1bGUudjEuR2V0UnVsZVNldFJlcXVlc3QaIS53eGJ1cy5ydWxlLnYxLkdldFJ1bGVTZXRSZXNwb25zZRJXCgxMaXN0UnVsZVNldHMSIi53eGJ1cy5ydWxlLnYxLkxpc3RSdWxlU2V0c1JlcXVlc3QaIy53eGJ1cy5ydWxlLnYxLkxpc3RSdWxlU2V0c1Jlc3BvbnNlEmAKD1JvbGxCYWNrUnVsZVNldBIlLnd4YnVzLnJ1bGUudjEuUm9sbEJhY2tSdWxlU2V0UmVxdWVzdBomLnd4YnVzLnJ1bGUudjEuUm9sbEJhY2tSdWxlU2V0UmVzcG9uc2USRQoGRHJ5UnVuEhwud3hidXMucnVsZS52MS5EcnlSdW5SZXF1ZXN0Gh0ud3hidXMucnVsZS52MS5EcnlSdW5SZXNwb25zZWIGcHJvdG8z", [file_wxbus_event_v1_content, file_wxbus_rule_v1_rule_events]);
+  fileDesc("CiB3eGJ1cy9ydWxlL3YxL3J1bGVfc2VydmljZS5wcm90bxINd3hidXMucnVsZS52MSJ3ChVQdWJsaXNoUnVsZVNldFJlcXVlc3QSDAoEeWFtbBgBIAEoDBIMCgRub3RlGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAkSKAoEbW9kZRgEIAEoDjIaLnd4YnVzLnJ1bGUudjEuUHVibGlzaE1vZGUiWQoWUHVibGlzaFJ1bGVTZXRSZXNwb25zZRIsCghydWxlX3NldBgBIAEoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8SEQoJdW5jaGFuZ2VkGAIgASgIIooBCgtSdWxlU2V0SW5mbxIPCgd2ZXJzaW9uGAEgASgJEg0KBXJ1bGVzGAIgASgFEhkKEXB1Ymxpc2hlZF91bml4X21zGAMgASgDEgwKBG5vdGUYBCABKAkSDAoEbGl2ZRgFIAEoCBIUCgxwdWJsaXNoZWRfYnkYBiABKAkSDgoGc291cmNlGAcgASgJIhMKEUdldFJ1bGVTZXRSZXF1ZXN0IlAKEkdldFJ1bGVTZXRSZXNwb25zZRIsCghydWxlX3NldBgBIAEoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8SDAoEeWFtbBgCIAEoDCIVChNMaXN0UnVsZVNldHNSZXF1ZXN0IkUKFExpc3RSdWxlU2V0c1Jlc3BvbnNlEi0KCXJ1bGVfc2V0cxgBIAMoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8iKQoWUm9sbEJhY2tSdWxlU2V0UmVxdWVzdBIPCgd2ZXJzaW9uGAEgASgJIkcKF1JvbGxCYWNrUnVsZVNldFJlc3BvbnNlEiwKCHJ1bGVfc2V0GAEgASgLMhoud3hidXMucnVsZS52MS5SdWxlU2V0SW5mbyJbCg1EcnlSdW5SZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCb24YAiABKAkSDAoEdGV4dBgDIAEoCRIRCglldmVudF9rZXkYBCABKAkSDAoEeWFtbBgFIAEoDCKPAgoORHJ5UnVuUmVzcG9uc2USIwoFcm91dGUYASABKA4yFC53eGJ1cy5ydWxlLnYxLlJvdXRlEgwKBHJ1bGUYAiABKAkSDwoHbWF0Y2hlZBgDIAEoCRIoCgdyZXBsaWVzGAQgAygLMhcud3hidXMuZXZlbnQudjEuQ29udGVudBINCgVxdWV1ZRgFIAEoCRIsCgpjYW5kaWRhdGVzGAYgAygLMhgud3hidXMucnVsZS52MS5DYW5kaWRhdGUSDwoHdmVyc2lvbhgHIAEoCRIMCgR0YWdzGAggAygJEhIKCmNsZWFyX3RhZ3MYCSADKAkSEQoJZGVsYXlzX21zGAogAygDEgwKBGFza3MYCyADKAkifQoJQ2FuZGlkYXRlEgwKBHJ1bGUYASABKAkSEAoIcHJpb3JpdHkYAiABKAUSDwoHb3V0Y29tZRgDIAEoCRIPCgdtYXRjaGVkGAQgASgJEg8KB3RyaWdnZXIYBSABKAkSDQoFc3RhcnQYBiABKAUSDgoGZmFpbGVkGAcgASgJIrgCCghSdWxlSW5mbxIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHByaW9yaXR5GAMgASgFEhAKCGFjY291bnRzGAQgAygJEg0KBWtpbmRzGAUgAygJEg8KB2VuYWJsZWQYBiABKAgSJwoFc3RhdGUYByABKA4yGC53eGJ1cy5ydWxlLnYxLlJ1bGVTdGF0ZRIQCghjb25mbGljdBgIIAEoCBIQCghyZXZpc2lvbhgJIAEoAxISCgpjaGFuZ2VkX2J5GAogASgJEhcKD2NoYW5nZWRfdW5peF9tcxgLIAEoAxIMCgR5YW1sGAwgASgJEgwKBGhpdHMYDSABKAMSGAoQbGFzdF9oaXRfdW5peF9tcxgOIAEoAxIPCgdkZWxldGVkGA8gASgIEg0KBW1vdmVkGBAgASgIItYBChBMaXN0UnVsZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBnNlYXJjaBgDIAEoCRIPCgdhY2NvdW50GAQgASgJEgwKBGtpbmQYBSABKAkSFAoHZW5hYmxlZBgGIAEoCEgAiAEBEigKBnN0YXRlcxgHIAMoDjIYLnd4YnVzLnJ1bGUudjEuUnVsZVN0YXRlEhEKCWNvbmZsaWN0cxgIIAEoCBINCgVob3VycxgJIAEoBUIKCghfZW5hYmxlZCKgAQoRTGlzdFJ1bGVzUmVzcG9uc2USJgoFcnVsZXMYASADKAsyFy53eGJ1cy5ydWxlLnYxLlJ1bGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRINCgV0b3RhbBgDIAEoAxIqCgVkcmFmdBgEIAEoCzIbLnd4YnVzLnJ1bGUudjEuRHJhZnRTdW1tYXJ5Eg8KB2RlY2lkZWQYBSABKAMiegoMRHJhZnRTdW1tYXJ5EhQKDGxpdmVfdmVyc2lvbhgBIAEoCRINCgVhZGRlZBgCIAEoBRIPCgdjaGFuZ2VkGAMgASgFEg8KB3JlbW92ZWQYBCABKAUSEAoIc2VjdGlvbnMYBSABKAUSEQoJY29uZmxpY3RzGAYgASgFIi0KDkdldFJ1bGVSZXF1ZXN0EgwKBHJ1bGUYASABKAkSDQoFaG91cnMYAiABKAUidwoPR2V0UnVsZVJlc3BvbnNlEiUKBHJ1bGUYASABKAsyFy53eGJ1cy5ydWxlLnYxLlJ1bGVJbmZvEhEKCWxpdmVfeWFtbBgCIAEoCRIqCgZmaWVsZHMYAyADKAsyGi53eGJ1cy5ydWxlLnYxLkZpZWxkQ2hhbmdlIm4KD1NhdmVSdWxlUmVxdWVzdBIKCgJpZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIMCgR5YW1sGAMgASgJEhQKB2VuYWJsZWQYBCABKAhIAIgBARINCgVhZnRlchgFIAEoCUIKCghfZW5hYmxlZCI5ChBTYXZlUnVsZVJlc3BvbnNlEiUKBHJ1bGUYASABKAsyFy53eGJ1cy5ydWxlLnYxLlJ1bGVJbmZvIjEKEURlbGV0ZVJ1bGVSZXF1ZXN0EgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDIhQKEkRlbGV0ZVJ1bGVSZXNwb25zZSJsCg9Nb3ZlUnVsZVJlcXVlc3QSCgoCaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAMSEgoIcHJpb3JpdHkYAyABKAVIABIQCgZiZWZvcmUYBCABKAlIABIPCgVhZnRlchgFIAEoCUgAQgQKAnRvIjkKEE1vdmVSdWxlUmVzcG9uc2USJQoEcnVsZRgBIAEoCzIXLnd4YnVzLnJ1bGUudjEuUnVsZUluZm8ijQEKC1NlY3Rpb25JbmZvEgwKBG5hbWUYASABKAkSDAoEeWFtbBgCIAEoCRIRCglsaXZlX3lhbWwYAyABKAkSEAoIY29uZmxpY3QYBCABKAgSEAoIcmV2aXNpb24YBSABKAMSEgoKY2hhbmdlZF9ieRgGIAEoCRIXCg9jaGFuZ2VkX3VuaXhfbXMYByABKAMiQgoSU2F2ZVNlY3Rpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkSEAoIcmV2aXNpb24YAiABKAMSDAoEeWFtbBgDIAEoCSJCChNTYXZlU2VjdGlvblJlc3BvbnNlEisKB3NlY3Rpb24YASABKAsyGi53eGJ1cy5ydWxlLnYxLlNlY3Rpb25JbmZvIhEKD0dldERyYWZ0UmVxdWVzdCKoAQoQR2V0RHJhZnRSZXNwb25zZRIsCgdzdW1tYXJ5GAEgASgLMhsud3hidXMucnVsZS52MS5EcmFmdFN1bW1hcnkSKgoHY2hhbmdlcxgCIAMoCzIZLnd4YnVzLnJ1bGUudjEuUnVsZUNoYW5nZRIMCgRtb3JlGAMgASgFEiwKCHNlY3Rpb25zGAQgAygLMhoud3hidXMucnVsZS52MS5TZWN0aW9uSW5mbyK0AQoKUnVsZUNoYW5nZRImCgRraW5kGAEgASgOMhgud3hidXMucnVsZS52MS5SdWxlU3RhdGUSDAoEbmFtZRgCIAEoCRIOCgZiZWZvcmUYAyABKAkSDQoFYWZ0ZXIYBCABKAkSKgoGZmllbGRzGAUgAygLMhoud3hidXMucnVsZS52MS5GaWVsZENoYW5nZRIlCgRydWxlGAYgASgLMhcud3hidXMucnVsZS52MS5SdWxlSW5mbyJaCgtGaWVsZENoYW5nZRIMCgRwYXRoGAEgASgJEg4KBmJlZm9yZRgCIAEoCRINCgVhZnRlchgDIAEoCRINCgVhZGRlZBgEIAMoCRIPCgdyZW1vdmVkGAUgAygJIjQKE0Rpc2NhcmREcmFmdFJlcXVlc3QSCwoDaWRzGAEgAygJEhAKCHNlY3Rpb25zGAIgAygJIlcKFERpc2NhcmREcmFmdFJlc3BvbnNlEhEKCWRpc2NhcmRlZBgBIAEoBRIsCgdzdW1tYXJ5GAIgASgLMhsud3hidXMucnVsZS52MS5EcmFmdFN1bW1hcnkiPQoTUHVibGlzaERyYWZ0UmVxdWVzdBIMCgRub3RlGAEgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAiABKAkiVwoUUHVibGlzaERyYWZ0UmVzcG9uc2USLAoIcnVsZV9zZXQYASABKAsyGi53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRJbmZvEhEKCXVuY2hhbmdlZBgCIAEoCCJHCgpSdWxlU2V0UmVmEhEKB3ZlcnNpb24YASABKAlIABIPCgVkcmFmdBgCIAEoCEgAEg4KBHlhbWwYAyABKAxIAEIFCgNzZXQiagoTRGlmZlJ1bGVTZXRzUmVxdWVzdBIpCgZiZWZvcmUYASABKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRSZWYSKAoFYWZ0ZXIYAiABKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRSZWYikQEKFERpZmZSdWxlU2V0c1Jlc3BvbnNlEioKB2NoYW5nZXMYASADKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVDaGFuZ2USDAoEbW9yZRgCIAEoBRIsCghzZWN0aW9ucxgDIAMoCzIaLnd4YnVzLnJ1bGUudjEuRmllbGRDaGFuZ2USEQoJcmVvcmRlcmVkGAQgASgIItUBCgpBdWRpdEVudHJ5EgoKAmlkGAEgASgDEhIKCmF0X3VuaXhfbXMYAiABKAMSDQoFYWN0b3IYAyABKAkSKgoGYWN0aW9uGAQgASgOMhoud3hidXMucnVsZS52MS5BdWRpdEFjdGlvbhIMCgRydWxlGAUgASgJEg8KB3J1bGVfaWQYBiABKAkSDwoHc2VjdGlvbhgHIAEoCBIOCgZiZWZvcmUYCCABKAkSDQoFYWZ0ZXIYCSABKAkSDwoHdmVyc2lvbhgKIAEoCRIMCgRub3RlGAsgASgJIrEBChBMaXN0QXVkaXRSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEgwKBHJ1bGUYAyABKAkSDQoFYWN0b3IYBCABKAkSKwoHYWN0aW9ucxgFIAMoDjIaLnd4YnVzLnJ1bGUudjEuQXVkaXRBY3Rpb24SFQoNc2luY2VfdW5peF9tcxgGIAEoAxIVCg11bnRpbF91bml4X21zGAcgASgDIlgKEUxpc3RBdWRpdFJlc3BvbnNlEioKB2VudHJpZXMYASADKAsyGS53eGJ1cy5ydWxlLnYxLkF1ZGl0RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIp0BChJJbXBvcnRSdWxlc1JlcXVlc3QSDwoHY29udGVudBgBIAEoDBIrCgZmb3JtYXQYAiABKA4yGy53eGJ1cy5ydWxlLnYxLkltcG9ydEZvcm1hdBInCgRtb2RlGAMgASgOMhkud3hidXMucnVsZS52MS5JbXBvcnRNb2RlEg8KB2FjY291bnQYBCABKAkSDwoHZHJ5X3J1bhgFIAEoCCLIAQoTSW1wb3J0UnVsZXNSZXNwb25zZRIqCgdjaGFuZ2VzGAEgAygLMhkud3hidXMucnVsZS52MS5SdWxlQ2hhbmdlEgwKBG1vcmUYAiABKAUSLAoIc2VjdGlvbnMYAyADKAsyGi53eGJ1cy5ydWxlLnYxLkZpZWxkQ2hhbmdlEhEKCXVuY2hhbmdlZBgEIAEoBRIoCghsZWZ0X291dBgFIAMoCzIWLnd4YnVzLnJ1bGUudjEuTGVmdE91dBIMCgR5YW1sGAYgASgMIksKB0xlZnRPdXQSDAoEcGF0aBgBIAEoCRIMCgRydWxlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIUCgxhcHByb3hpbWF0ZWQYBCABKAgiPAoSRXhwb3J0UnVsZXNSZXF1ZXN0EiYKA3NldBgBIAEoCzIZLnd4YnVzLnJ1bGUudjEuUnVsZVNldFJlZiIjChNFeHBvcnRSdWxlc1Jlc3BvbnNlEgwKBHlhbWwYASABKAwimwEKEFNoYWRvd1J1blJlcXVlc3QSKQoGYmVmb3JlGAEgASgLMhkud3hidXMucnVsZS52MS5SdWxlU2V0UmVmEigKBWFmdGVyGAIgASgLMhkud3hidXMucnVsZS52MS5SdWxlU2V0UmVmEg8KB2FjY291bnQYAyABKAkSDQoFaG91cnMYBCABKAUSEgoKbWF4X2V2ZW50cxgFIAEoBSJxChFTaGFkb3dSdW5SZXNwb25zZRIvCghwcm9ncmVzcxgBIAEoCzIdLnd4YnVzLnJ1bGUudjEuU2hhZG93UHJvZ3Jlc3MSKwoGcmVzdWx0GAIgASgLMhsud3hidXMucnVsZS52MS5TaGFkb3dSZXN1bHQiUAoOU2hhZG93UHJvZ3Jlc3MSDgoGZXZlbnRzGAEgASgDEg0KBXRvdGFsGAIgASgDEgwKBHJlYWQYAyABKAMSEQoJZGlmZmVyaW5nGAQgASgDIqACCgxTaGFkb3dSZXN1bHQSDgoGZXZlbnRzGAEgASgDEgwKBHNhbWUYAiABKAMSDwoHY2hhbmdlZBgDIAEoAxIWCg5uZXdseV9hbnN3ZXJlZBgEIAEoAxIUCgxuZXdseV9zaWxlbnQYBSABKAMSKAoFcnVsZXMYBiADKAsyGS53eGJ1cy5ydWxlLnYxLlNoYWRvd1J1bGUSNAoLZGlmZmVyZW5jZXMYByADKAsyHy53eGJ1cy5ydWxlLnYxLlNoYWRvd0RpZmZlcmVuY2USFAoMZnJvbV91bml4X21zGAggASgDEhIKCnRvX3VuaXhfbXMYCSABKAMSEQoJdHJ1bmNhdGVkGAogASgIEhYKDmJlZm9yZV92ZXJzaW9uGAsgASgJIpYBCgpTaGFkb3dSdWxlEgwKBHJ1bGUYASABKAkSDgoGYmVmb3JlGAIgASgDEg0KBWFmdGVyGAMgASgDEg4KBmdhaW5lZBgEIAEoAxIMCgRsb3N0GAUgASgDEg8KB2NoYW5nZWQYBiABKAMSFgoObmV3bHlfYW5zd2VyZWQYByABKAMSFAoMbmV3bHlfc2lsZW50GAggASgDIr0BChBTaGFkb3dEaWZmZXJlbmNlEg8KB2FjY291bnQYASABKAkSDAoEa2luZBgCIAEoCRIMCgR0ZXh0GAMgASgJEhEKCWV2ZW50X2tleRgEIAEoCRIsCgZiZWZvcmUYBSABKAsyHC53eGJ1cy5ydWxlLnYxLlNoYWRvd091dGNvbWUSKwoFYWZ0ZXIYBiABKAsyHC53eGJ1cy5ydWxlLnYxLlNoYWRvd091dGNvbWUSDgoGZXZlbnRzGAcgASgDInEKDVNoYWRvd091dGNvbWUSDAoEcnVsZRgBIAEoCRIPCgdtYXRjaGVkGAIgASgJEiMKBXJvdXRlGAMgASgOMhQud3hidXMucnVsZS52MS5Sb3V0ZRINCgVyZXBseRgEIAEoCRINCgVxdWV1ZRgFIAEoCSJFChJHZXRDb3ZlcmFnZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRINCgVob3VycxgCIAEoBRIPCgdwaHJhc2VzGAMgASgFIuoBChNHZXRDb3ZlcmFnZVJlc3BvbnNlEg8KB2RlY2lkZWQYASABKAMSDwoHbWF0Y2hlZBgCIAEoAxIOCgZjYXVnaHQYAyABKAMSDgoGbWlzc2VkGAQgASgDEg4KBnNpbGVudBgFIAEoAxIqCgVydWxlcxgGIAMoCzIbLnd4YnVzLnJ1bGUudjEuUnVsZUNvdmVyYWdlEiYKB3BocmFzZXMYByADKAsyFS53eGJ1cy5ydWxlLnYxLlBocmFzZRIXCg9jb3VudGVkX3VuaXhfbXMYCCABKAMSFAoMZnJvbV91bml4X21zGAkgASgDIlIKDFJ1bGVDb3ZlcmFnZRIMCgRydWxlGAEgASgJEgwKBGhpdHMYAiABKAMSGAoQbGFzdF9oaXRfdW5peF9tcxgDIAEoAxIMCgRsaXZlGAQgASgIIlsKBlBocmFzZRIMCgR0ZXh0GAEgASgJEg0KBWNvdW50GAIgASgDEg0KBWVycm9yGAMgASgDEhQKDGxhc3RfdW5peF9tcxgEIAEoAxIPCgdhY2NvdW50GAUgASgJKlsKC1B1Ymxpc2hNb2RlEhwKGFBVQkxJU0hfTU9ERV9VTlNQRUNJRklFRBAAEhYKElBVQkxJU0hfTU9ERV9NRVJHRRABEhYKElBVQkxJU0hfTU9ERV9QUlVORRACKpkBCglSdWxlU3RhdGUSGgoWUlVMRV9TVEFURV9VTlNQRUNJRklFRBAAEhMKD1JVTEVfU1RBVEVfTElWRRABEhQKEFJVTEVfU1RBVEVfQURERUQQAhIWChJSVUxFX1NUQVRFX0NIQU5HRUQQAxIWChJSVUxFX1NUQVRFX1JFTU9WRUQQBBIVChFSVUxFX1NUQVRFX1BBUktFRBAFKtQCCgtBdWRpdEFjdGlvbhIcChhBVURJVF9BQ1RJT05fVU5TUEVDSUZJRUQQABIYChRBVURJVF9BQ1RJT05fQ1JFQVRFRBABEhgKFEFVRElUX0FDVElPTl9DSEFOR0VEEAISGAoUQVVESVRfQUNUSU9OX0RFTEVURUQQAxIWChJBVURJVF9BQ1RJT05fTU9WRUQQBBIYChRBVURJVF9BQ1RJT05fRU5BQkxFRBAFEhkKFUFVRElUX0FDVElPTl9ESVNBQkxFRBAGEhoKFkFVRElUX0FDVElPTl9ESVNDQVJERUQQBxIZChVBVURJVF9BQ1RJT05fSU1QT1JURUQQCBIaChZBVURJVF9BQ1RJT05fUFVCTElTSEVEEAkSHAoYQVVESVRfQUNUSU9OX1JPTExFRF9CQUNLEAoSGwoXQVVESVRfQUNUSU9OX0NPTkZMSUNURUQQCyppCgxJbXBvcnRGb3JtYXQSHQoZSU1QT1JUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhYKEklNUE9SVF9GT1JNQVRfWUFNTBABEiIKHklNUE9SVF9GT1JNQVRfV0VDSEFUX0FVVE9SRVBMWRACKlkKCkltcG9ydE1vZGUSGwoXSU1QT1JUX01PREVfVU5TUEVDSUZJRUQQABIVChFJTVBPUlRfTU9ERV9NRVJHRRABEhcKE0lNUE9SVF9NT0RFX1JFUExBQ0UQAjKaDQoLUnVsZVNlcnZpY2USXQoOUHVibGlzaFJ1bGVTZXQSJC53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hSdWxlU2V0UmVxdWVzdBolLnd4YnVzLnJ1bGUudjEuUHVibGlzaFJ1bGVTZXRSZXNwb25zZRJRCgpHZXRSdWxlU2V0EiAud3hidXMucnVsZS52MS5HZXRSdWxlU2V0UmVxdWVzdBohLnd4YnVzLnJ1bGUudjEuR2V0UnVsZVNldFJlc3BvbnNlElcKDExpc3RSdWxlU2V0cxIiLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVTZXRzUmVxdWVzdBojLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVTZXRzUmVzcG9uc2USYAoPUm9sbEJhY2tSdWxlU2V0EiUud3hidXMucnVsZS52MS5Sb2xsQmFja1J1bGVTZXRSZXF1ZXN0GiYud3hidXMucnVsZS52MS5Sb2xsQmFja1J1bGVTZXRSZXNwb25zZRJFCgZEcnlSdW4SHC53eGJ1cy5ydWxlLnYxLkRyeVJ1blJlcXVlc3QaHS53eGJ1cy5ydWxlLnYxLkRyeVJ1blJlc3BvbnNlEk4KCUxpc3RSdWxlcxIfLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVzUmVxdWVzdBogLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVzUmVzcG9uc2USSAoHR2V0UnVsZRIdLnd4YnVzLnJ1bGUudjEuR2V0UnVsZVJlcXVlc3QaHi53eGJ1cy5ydWxlLnYxLkdldFJ1bGVSZXNwb25zZRJLCghTYXZlUnVsZRIeLnd4YnVzLnJ1bGUudjEuU2F2ZVJ1bGVSZXF1ZXN0Gh8ud3hidXMucnVsZS52MS5TYXZlUnVsZVJlc3BvbnNlElEKCkRlbGV0ZVJ1bGUSIC53eGJ1cy5ydWxlLnYxLkRlbGV0ZVJ1bGVSZXF1ZXN0GiEud3hidXMucnVsZS52MS5EZWxldGVSdWxlUmVzcG9uc2USSwoITW92ZVJ1bGUSHi53eGJ1cy5ydWxlLnYxLk1vdmVSdWxlUmVxdWVzdBofLnd4YnVzLnJ1bGUudjEuTW92ZVJ1bGVSZXNwb25zZRJUCgtTYXZlU2VjdGlvbhIhLnd4YnVzLnJ1bGUudjEuU2F2ZVNlY3Rpb25SZXF1ZXN0GiIud3hidXMucnVsZS52MS5TYXZlU2VjdGlvblJlc3BvbnNlEksKCEdldERyYWZ0Eh4ud3hidXMucnVsZS52MS5HZXREcmFmdFJlcXVlc3QaHy53eGJ1cy5ydWxlLnYxLkdldERyYWZ0UmVzcG9uc2USVwoMRGlzY2FyZERyYWZ0EiIud3hidXMucnVsZS52MS5EaXNjYXJkRHJhZnRSZXF1ZXN0GiMud3hidXMucnVsZS52MS5EaXNjYXJkRHJhZnRSZXNwb25zZRJXCgxQdWJsaXNoRHJhZnQSIi53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hEcmFmdFJlcXVlc3QaIy53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hEcmFmdFJlc3BvbnNlElcKDERpZmZSdWxlU2V0cxIiLnd4YnVzLnJ1bGUudjEuRGlmZlJ1bGVTZXRzUmVxdWVzdBojLnd4YnVzLnJ1bGUudjEuRGlmZlJ1bGVTZXRzUmVzcG9uc2USTgoJTGlzdEF1ZGl0Eh8ud3hidXMucnVsZS52MS5MaXN0QXVkaXRSZXF1ZXN0GiAud3hidXMucnVsZS52MS5MaXN0QXVkaXRSZXNwb25zZRJUCgtJbXBvcnRSdWxlcxIhLnd4YnVzLnJ1bGUudjEuSW1wb3J0UnVsZXNSZXF1ZXN0GiIud3hidXMucnVsZS52MS5JbXBvcnRSdWxlc1Jlc3BvbnNlElQKC0V4cG9ydFJ1bGVzEiEud3hidXMucnVsZS52MS5FeHBvcnRSdWxlc1JlcXVlc3QaIi53eGJ1cy5ydWxlLnYxLkV4cG9ydFJ1bGVzUmVzcG9uc2USUAoJU2hhZG93UnVuEh8ud3hidXMucnVsZS52MS5TaGFkb3dSdW5SZXF1ZXN0GiAud3hidXMucnVsZS52MS5TaGFkb3dSdW5SZXNwb25zZTABElQKC0dldENvdmVyYWdlEiEud3hidXMucnVsZS52MS5HZXRDb3ZlcmFnZVJlcXVlc3QaIi53eGJ1cy5ydWxlLnYxLkdldENvdmVyYWdlUmVzcG9uc2ViBnByb3RvMw", [file_wxbus_event_v1_content, file_wxbus_rule_v1_rule_events]);
 
 /**
  * PublishRuleSetRequest is the request of PublishRuleSet.
@@ -42,6 +42,13 @@ export type PublishRuleSetRequest = Message<"wxbus.rule.v1.PublishRuleSetRequest
    * @generated from field: string expected_version = 3;
    */
   expectedVersion: string;
+
+  /**
+   * mode is how the file meets what is there already.
+   *
+   * @generated from field: wxbus.rule.v1.PublishMode mode = 4;
+   */
+  mode: PublishMode;
 };
 
 /**
@@ -119,6 +126,20 @@ export type RuleSetInfo = Message<"wxbus.rule.v1.RuleSetInfo"> & {
    * @generated from field: bool live = 5;
    */
   live: boolean;
+
+  /**
+   * published_by is who published it; empty for versions of earlier releases.
+   *
+   * @generated from field: string published_by = 6;
+   */
+  publishedBy: string;
+
+  /**
+   * source is "api", "draft" or "file" (rules_file of the configuration).
+   *
+   * @generated from field: string source = 7;
+   */
+  source: string;
 };
 
 /**
@@ -352,6 +373,35 @@ export type DryRunResponse = Message<"wxbus.rule.v1.DryRunResponse"> & {
    * @generated from field: string version = 7;
    */
   version: string;
+
+  /**
+   * tags that the fan would get.
+   *
+   * @generated from field: repeated string tags = 8;
+   */
+  tags: string[];
+
+  /**
+   * clear_tags that the fan would lose.
+   *
+   * @generated from field: repeated string clear_tags = 9;
+   */
+  clearTags: string[];
+
+  /**
+   * delays_ms holds for each reply how long it would wait after the one before it, in milliseconds.
+   *
+   * @generated from field: repeated int64 delays_ms = 10;
+   */
+  delaysMs: bigint[];
+
+  /**
+   * asks says what would be asked and is not in a dry run, for example "webhook https://example.com/hook";
+   * variables that come from there have sample values in the replies.
+   *
+   * @generated from field: repeated string asks = 11;
+   */
+  asks: string[];
 };
 
 /**
@@ -394,6 +444,27 @@ export type Candidate = Message<"wxbus.rule.v1.Candidate"> & {
    * @generated from field: string matched = 4;
    */
   matched: string;
+
+  /**
+   * trigger says how the rule matched: exact, prefix, contains, regex, near or any.
+   *
+   * @generated from field: string trigger = 5;
+   */
+  trigger: string;
+
+  /**
+   * start is the byte offset of matched in the text.
+   *
+   * @generated from field: int32 start = 6;
+   */
+  start: number;
+
+  /**
+   * failed is the condition that the rule failed and why; empty when it failed none.
+   *
+   * @generated from field: string failed = 7;
+   */
+  failed: string;
 };
 
 /**
@@ -404,7 +475,2312 @@ export const CandidateSchema: GenMessage<Candidate> = /*@__PURE__*/
   messageDesc(file_wxbus_rule_v1_rule_service, 11);
 
 /**
- * RuleService publishes rule sets and explains what they would do.
+ * RuleInfo is a rule of the working copy.
+ *
+ * @generated from message wxbus.rule.v1.RuleInfo
+ */
+export type RuleInfo = Message<"wxbus.rule.v1.RuleInfo"> & {
+  /**
+   * id never changes, also when the rule is renamed.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * name is unique among the rules.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * priority of the rule; the higher one wins.
+   *
+   * @generated from field: int32 priority = 3;
+   */
+  priority: number;
+
+  /**
+   * accounts that it is for; empty means every account.
+   *
+   * @generated from field: repeated string accounts = 4;
+   */
+  accounts: string[];
+
+  /**
+   * kinds of messages and events that it wants, as under "on" in a rule file.
+   *
+   * @generated from field: repeated string kinds = 5;
+   */
+  kinds: string[];
+
+  /**
+   * enabled tells whether publishing includes it.
+   *
+   * @generated from field: bool enabled = 6;
+   */
+  enabled: boolean;
+
+  /**
+   * state compared with the live version.
+   *
+   * @generated from field: wxbus.rule.v1.RuleState state = 7;
+   */
+  state: RuleState;
+
+  /**
+   * conflict is set when a publication by others changed the rule while it had changes here. Saving,
+   * deleting or discarding it resolves the conflict.
+   *
+   * @generated from field: bool conflict = 8;
+   */
+  conflict: boolean;
+
+  /**
+   * revision grows with every change; a change names the one that it is based on.
+   *
+   * @generated from field: int64 revision = 9;
+   */
+  revision: bigint;
+
+  /**
+   * changed_by is who changed it last.
+   *
+   * @generated from field: string changed_by = 10;
+   */
+  changedBy: string;
+
+  /**
+   * changed_unix_ms is when, Unix milliseconds.
+   *
+   * @generated from field: int64 changed_unix_ms = 11;
+   */
+  changedUnixMs: bigint;
+
+  /**
+   * yaml is the rule as one item of "rules" in a rule file. ListRules leaves it empty when it has more
+   * than 8 KiB.
+   *
+   * @generated from field: string yaml = 12;
+   */
+  yaml: string;
+
+  /**
+   * hits are the decisions by the live rule of this name in the window that was asked for.
+   *
+   * @generated from field: int64 hits = 13;
+   */
+  hits: bigint;
+
+  /**
+   * last_hit_unix_ms is when it decided last within what coverage keeps; zero for never.
+   *
+   * @generated from field: int64 last_hit_unix_ms = 14;
+   */
+  lastHitUnixMs: bigint;
+
+  /**
+   * deleted is set for a rule that is live and was deleted here.
+   *
+   * @generated from field: bool deleted = 15;
+   */
+  deleted: boolean;
+
+  /**
+   * moved is set when its place among rules of the same priority was changed here.
+   *
+   * @generated from field: bool moved = 16;
+   */
+  moved: boolean;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.RuleInfo.
+ * Use `create(RuleInfoSchema)` to create a new message.
+ */
+export const RuleInfoSchema: GenMessage<RuleInfo> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 12);
+
+/**
+ * ListRulesRequest is the request of ListRules.
+ *
+ * @generated from message wxbus.rule.v1.ListRulesRequest
+ */
+export type ListRulesRequest = Message<"wxbus.rule.v1.ListRulesRequest"> & {
+  /**
+   * page_size is at most 200; 50 when zero.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * page_token is next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * search is looked for in names and bodies, without regard to case.
+   *
+   * @generated from field: string search = 3;
+   */
+  search: string;
+
+  /**
+   * account keeps the rules that decide for this account, those for every account included.
+   *
+   * @generated from field: string account = 4;
+   */
+  account: string;
+
+  /**
+   * kind keeps the rules that want this kind.
+   *
+   * @generated from field: string kind = 5;
+   */
+  kind: string;
+
+  /**
+   * enabled, when set, keeps the enabled or the disabled rules.
+   *
+   * @generated from field: optional bool enabled = 6;
+   */
+  enabled?: boolean | undefined;
+
+  /**
+   * states keeps the rules in one of these states; empty means all.
+   *
+   * @generated from field: repeated wxbus.rule.v1.RuleState states = 7;
+   */
+  states: RuleState[];
+
+  /**
+   * conflicts keeps the rules with a conflict only.
+   *
+   * @generated from field: bool conflicts = 8;
+   */
+  conflicts: boolean;
+
+  /**
+   * hours is the window of the hits; 168 when zero, at most 720.
+   *
+   * @generated from field: int32 hours = 9;
+   */
+  hours: number;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ListRulesRequest.
+ * Use `create(ListRulesRequestSchema)` to create a new message.
+ */
+export const ListRulesRequestSchema: GenMessage<ListRulesRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 13);
+
+/**
+ * ListRulesResponse is the response of ListRules.
+ *
+ * @generated from message wxbus.rule.v1.ListRulesResponse
+ */
+export type ListRulesResponse = Message<"wxbus.rule.v1.ListRulesResponse"> & {
+  /**
+   * rules of the page.
+   *
+   * @generated from field: repeated wxbus.rule.v1.RuleInfo rules = 1;
+   */
+  rules: RuleInfo[];
+
+  /**
+   * next_page_token is empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * total is the number of rules that the filters keep.
+   *
+   * @generated from field: int64 total = 3;
+   */
+  total: bigint;
+
+  /**
+   * draft counts what differs from the live version.
+   *
+   * @generated from field: wxbus.rule.v1.DraftSummary draft = 4;
+   */
+  draft?: DraftSummary | undefined;
+
+  /**
+   * decided is the number of decisions of the window, of the account when one was given; hits are a share of it.
+   *
+   * @generated from field: int64 decided = 5;
+   */
+  decided: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ListRulesResponse.
+ * Use `create(ListRulesResponseSchema)` to create a new message.
+ */
+export const ListRulesResponseSchema: GenMessage<ListRulesResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 14);
+
+/**
+ * DraftSummary counts how the working copy differs from the live version.
+ *
+ * @generated from message wxbus.rule.v1.DraftSummary
+ */
+export type DraftSummary = Message<"wxbus.rule.v1.DraftSummary"> & {
+  /**
+   * live_version that it was compared with; empty before the first publication.
+   *
+   * @generated from field: string live_version = 1;
+   */
+  liveVersion: string;
+
+  /**
+   * added rules.
+   *
+   * @generated from field: int32 added = 2;
+   */
+  added: number;
+
+  /**
+   * changed rules, moved ones included.
+   *
+   * @generated from field: int32 changed = 3;
+   */
+  changed: number;
+
+  /**
+   * removed rules.
+   *
+   * @generated from field: int32 removed = 4;
+   */
+  removed: number;
+
+  /**
+   * sections that differ.
+   *
+   * @generated from field: int32 sections = 5;
+   */
+  sections: number;
+
+  /**
+   * conflicts that are to be resolved before publishing.
+   *
+   * @generated from field: int32 conflicts = 6;
+   */
+  conflicts: number;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.DraftSummary.
+ * Use `create(DraftSummarySchema)` to create a new message.
+ */
+export const DraftSummarySchema: GenMessage<DraftSummary> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 15);
+
+/**
+ * GetRuleRequest is the request of GetRule.
+ *
+ * @generated from message wxbus.rule.v1.GetRuleRequest
+ */
+export type GetRuleRequest = Message<"wxbus.rule.v1.GetRuleRequest"> & {
+  /**
+   * rule is an id or a name.
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * hours is the window of the hits; 168 when zero, at most 720.
+   *
+   * @generated from field: int32 hours = 2;
+   */
+  hours: number;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetRuleRequest.
+ * Use `create(GetRuleRequestSchema)` to create a new message.
+ */
+export const GetRuleRequestSchema: GenMessage<GetRuleRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 16);
+
+/**
+ * GetRuleResponse is the response of GetRule.
+ *
+ * @generated from message wxbus.rule.v1.GetRuleResponse
+ */
+export type GetRuleResponse = Message<"wxbus.rule.v1.GetRuleResponse"> & {
+  /**
+   * rule in the working copy.
+   *
+   * @generated from field: wxbus.rule.v1.RuleInfo rule = 1;
+   */
+  rule?: RuleInfo | undefined;
+
+  /**
+   * live_yaml is the live rule; empty when it is not live.
+   *
+   * @generated from field: string live_yaml = 2;
+   */
+  liveYaml: string;
+
+  /**
+   * fields that differ from the live rule.
+   *
+   * @generated from field: repeated wxbus.rule.v1.FieldChange fields = 3;
+   */
+  fields: FieldChange[];
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetRuleResponse.
+ * Use `create(GetRuleResponseSchema)` to create a new message.
+ */
+export const GetRuleResponseSchema: GenMessage<GetRuleResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 17);
+
+/**
+ * SaveRuleRequest is the request of SaveRule.
+ *
+ * @generated from message wxbus.rule.v1.SaveRuleRequest
+ */
+export type SaveRuleRequest = Message<"wxbus.rule.v1.SaveRuleRequest"> & {
+  /**
+   * id of the rule to change; empty creates one.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * revision that the change is based on; zero when the rule is created.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * yaml is the rule as one item of "rules" in a rule file; it needs a name. At most 1 MiB.
+   *
+   * @generated from field: string yaml = 3;
+   */
+  yaml: string;
+
+  /**
+   * enabled, when set, enables or disables the rule; a new rule is enabled when it is not set.
+   *
+   * @generated from field: optional bool enabled = 4;
+   */
+  enabled?: boolean | undefined;
+
+  /**
+   * after is the id of the rule that a new rule is put after; empty puts it at the end.
+   *
+   * @generated from field: string after = 5;
+   */
+  after: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.SaveRuleRequest.
+ * Use `create(SaveRuleRequestSchema)` to create a new message.
+ */
+export const SaveRuleRequestSchema: GenMessage<SaveRuleRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 18);
+
+/**
+ * SaveRuleResponse is the response of SaveRule.
+ *
+ * @generated from message wxbus.rule.v1.SaveRuleResponse
+ */
+export type SaveRuleResponse = Message<"wxbus.rule.v1.SaveRuleResponse"> & {
+  /**
+   * rule as it is now.
+   *
+   * @generated from field: wxbus.rule.v1.RuleInfo rule = 1;
+   */
+  rule?: RuleInfo | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.SaveRuleResponse.
+ * Use `create(SaveRuleResponseSchema)` to create a new message.
+ */
+export const SaveRuleResponseSchema: GenMessage<SaveRuleResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 19);
+
+/**
+ * DeleteRuleRequest is the request of DeleteRule.
+ *
+ * @generated from message wxbus.rule.v1.DeleteRuleRequest
+ */
+export type DeleteRuleRequest = Message<"wxbus.rule.v1.DeleteRuleRequest"> & {
+  /**
+   * id of the rule.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * revision that the caller has seen.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.DeleteRuleRequest.
+ * Use `create(DeleteRuleRequestSchema)` to create a new message.
+ */
+export const DeleteRuleRequestSchema: GenMessage<DeleteRuleRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 20);
+
+/**
+ * DeleteRuleResponse is the response of DeleteRule.
+ *
+ * @generated from message wxbus.rule.v1.DeleteRuleResponse
+ */
+export type DeleteRuleResponse = Message<"wxbus.rule.v1.DeleteRuleResponse"> & {
+};
+
+/**
+ * Describes the message wxbus.rule.v1.DeleteRuleResponse.
+ * Use `create(DeleteRuleResponseSchema)` to create a new message.
+ */
+export const DeleteRuleResponseSchema: GenMessage<DeleteRuleResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 21);
+
+/**
+ * MoveRuleRequest is the request of MoveRule.
+ *
+ * @generated from message wxbus.rule.v1.MoveRuleRequest
+ */
+export type MoveRuleRequest = Message<"wxbus.rule.v1.MoveRuleRequest"> & {
+  /**
+   * id of the rule.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * revision that the caller has seen.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * to is where it goes.
+   *
+   * @generated from oneof wxbus.rule.v1.MoveRuleRequest.to
+   */
+  to: {
+    /**
+     * priority to give it; its place in the file stays.
+     *
+     * @generated from field: int32 priority = 3;
+     */
+    value: number;
+    case: "priority";
+  } | {
+    /**
+     * before is the id of the rule that it is put directly before, with the priority of that rule.
+     *
+     * @generated from field: string before = 4;
+     */
+    value: string;
+    case: "before";
+  } | {
+    /**
+     * after is the id of the rule that it is put directly after, with the priority of that rule.
+     *
+     * @generated from field: string after = 5;
+     */
+    value: string;
+    case: "after";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message wxbus.rule.v1.MoveRuleRequest.
+ * Use `create(MoveRuleRequestSchema)` to create a new message.
+ */
+export const MoveRuleRequestSchema: GenMessage<MoveRuleRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 22);
+
+/**
+ * MoveRuleResponse is the response of MoveRule.
+ *
+ * @generated from message wxbus.rule.v1.MoveRuleResponse
+ */
+export type MoveRuleResponse = Message<"wxbus.rule.v1.MoveRuleResponse"> & {
+  /**
+   * rule as it is now.
+   *
+   * @generated from field: wxbus.rule.v1.RuleInfo rule = 1;
+   */
+  rule?: RuleInfo | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.MoveRuleResponse.
+ * Use `create(MoveRuleResponseSchema)` to create a new message.
+ */
+export const MoveRuleResponseSchema: GenMessage<MoveRuleResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 23);
+
+/**
+ * SectionInfo is a top-level section of the rule file beside its rules.
+ *
+ * @generated from message wxbus.rule.v1.SectionInfo
+ */
+export type SectionInfo = Message<"wxbus.rule.v1.SectionInfo"> & {
+  /**
+   * name is its key in the file.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * yaml is its value; empty when it was removed here.
+   *
+   * @generated from field: string yaml = 2;
+   */
+  yaml: string;
+
+  /**
+   * live_yaml is the live value; empty when it is not live.
+   *
+   * @generated from field: string live_yaml = 3;
+   */
+  liveYaml: string;
+
+  /**
+   * conflict is as in RuleInfo.
+   *
+   * @generated from field: bool conflict = 4;
+   */
+  conflict: boolean;
+
+  /**
+   * revision grows with every change.
+   *
+   * @generated from field: int64 revision = 5;
+   */
+  revision: bigint;
+
+  /**
+   * changed_by is who changed it last.
+   *
+   * @generated from field: string changed_by = 6;
+   */
+  changedBy: string;
+
+  /**
+   * changed_unix_ms is when, Unix milliseconds.
+   *
+   * @generated from field: int64 changed_unix_ms = 7;
+   */
+  changedUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.SectionInfo.
+ * Use `create(SectionInfoSchema)` to create a new message.
+ */
+export const SectionInfoSchema: GenMessage<SectionInfo> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 24);
+
+/**
+ * SaveSectionRequest is the request of SaveSection.
+ *
+ * @generated from message wxbus.rule.v1.SaveSectionRequest
+ */
+export type SaveSectionRequest = Message<"wxbus.rule.v1.SaveSectionRequest"> & {
+  /**
+   * name is its key in the file.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * revision that the change is based on; zero when the section is created.
+   *
+   * @generated from field: int64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * yaml is its value, at most 1 MiB; empty removes the section.
+   *
+   * @generated from field: string yaml = 3;
+   */
+  yaml: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.SaveSectionRequest.
+ * Use `create(SaveSectionRequestSchema)` to create a new message.
+ */
+export const SaveSectionRequestSchema: GenMessage<SaveSectionRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 25);
+
+/**
+ * SaveSectionResponse is the response of SaveSection.
+ *
+ * @generated from message wxbus.rule.v1.SaveSectionResponse
+ */
+export type SaveSectionResponse = Message<"wxbus.rule.v1.SaveSectionResponse"> & {
+  /**
+   * section as it is now.
+   *
+   * @generated from field: wxbus.rule.v1.SectionInfo section = 1;
+   */
+  section?: SectionInfo | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.SaveSectionResponse.
+ * Use `create(SaveSectionResponseSchema)` to create a new message.
+ */
+export const SaveSectionResponseSchema: GenMessage<SaveSectionResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 26);
+
+/**
+ * GetDraftRequest is the request of GetDraft.
+ *
+ * @generated from message wxbus.rule.v1.GetDraftRequest
+ */
+export type GetDraftRequest = Message<"wxbus.rule.v1.GetDraftRequest"> & {
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetDraftRequest.
+ * Use `create(GetDraftRequestSchema)` to create a new message.
+ */
+export const GetDraftRequestSchema: GenMessage<GetDraftRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 27);
+
+/**
+ * GetDraftResponse is the response of GetDraft.
+ *
+ * @generated from message wxbus.rule.v1.GetDraftResponse
+ */
+export type GetDraftResponse = Message<"wxbus.rule.v1.GetDraftResponse"> & {
+  /**
+   * summary counts the differences.
+   *
+   * @generated from field: wxbus.rule.v1.DraftSummary summary = 1;
+   */
+  summary?: DraftSummary | undefined;
+
+  /**
+   * changes of rules, at most 500, in the order in which rules are considered.
+   *
+   * @generated from field: repeated wxbus.rule.v1.RuleChange changes = 2;
+   */
+  changes: RuleChange[];
+
+  /**
+   * more is the number of changes that were left out.
+   *
+   * @generated from field: int32 more = 3;
+   */
+  more: number;
+
+  /**
+   * sections that the working copy or the live version has, changed or not.
+   *
+   * @generated from field: repeated wxbus.rule.v1.SectionInfo sections = 4;
+   */
+  sections: SectionInfo[];
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetDraftResponse.
+ * Use `create(GetDraftResponseSchema)` to create a new message.
+ */
+export const GetDraftResponseSchema: GenMessage<GetDraftResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 28);
+
+/**
+ * RuleChange is one rule that differs between two sets.
+ *
+ * @generated from message wxbus.rule.v1.RuleChange
+ */
+export type RuleChange = Message<"wxbus.rule.v1.RuleChange"> & {
+  /**
+   * kind of the change: ADDED, CHANGED or REMOVED.
+   *
+   * @generated from field: wxbus.rule.v1.RuleState kind = 1;
+   */
+  kind: RuleState;
+
+  /**
+   * name of the rule after the change, or before when it is removed.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * before is the rule as YAML; empty when it is added.
+   *
+   * @generated from field: string before = 3;
+   */
+  before: string;
+
+  /**
+   * after is the rule as YAML; empty when it is removed.
+   *
+   * @generated from field: string after = 4;
+   */
+  after: string;
+
+  /**
+   * fields that differ.
+   *
+   * @generated from field: repeated wxbus.rule.v1.FieldChange fields = 5;
+   */
+  fields: FieldChange[];
+
+  /**
+   * rule in the working copy, without yaml; unset when two versions are compared.
+   *
+   * @generated from field: wxbus.rule.v1.RuleInfo rule = 6;
+   */
+  rule?: RuleInfo | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.RuleChange.
+ * Use `create(RuleChangeSchema)` to create a new message.
+ */
+export const RuleChangeSchema: GenMessage<RuleChange> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 29);
+
+/**
+ * FieldChange is one field that differs.
+ *
+ * @generated from message wxbus.rule.v1.FieldChange
+ */
+export type FieldChange = Message<"wxbus.rule.v1.FieldChange"> & {
+  /**
+   * path of the field in the rule, for example match.contains or do[0].reply.text.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * before is its value as YAML; empty when it was not there.
+   *
+   * @generated from field: string before = 2;
+   */
+  before: string;
+
+  /**
+   * after is its value as YAML; empty when it is gone.
+   *
+   * @generated from field: string after = 3;
+   */
+  after: string;
+
+  /**
+   * added are the items that a list has gained, when both values are lists of texts.
+   *
+   * @generated from field: repeated string added = 4;
+   */
+  added: string[];
+
+  /**
+   * removed are the items that a list has lost, when both values are lists of texts.
+   *
+   * @generated from field: repeated string removed = 5;
+   */
+  removed: string[];
+};
+
+/**
+ * Describes the message wxbus.rule.v1.FieldChange.
+ * Use `create(FieldChangeSchema)` to create a new message.
+ */
+export const FieldChangeSchema: GenMessage<FieldChange> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 30);
+
+/**
+ * DiscardDraftRequest is the request of DiscardDraft.
+ *
+ * @generated from message wxbus.rule.v1.DiscardDraftRequest
+ */
+export type DiscardDraftRequest = Message<"wxbus.rule.v1.DiscardDraftRequest"> & {
+  /**
+   * ids of the rules whose changes are discarded; empty, with no sections, discards everything.
+   *
+   * @generated from field: repeated string ids = 1;
+   */
+  ids: string[];
+
+  /**
+   * sections whose changes are discarded.
+   *
+   * @generated from field: repeated string sections = 2;
+   */
+  sections: string[];
+};
+
+/**
+ * Describes the message wxbus.rule.v1.DiscardDraftRequest.
+ * Use `create(DiscardDraftRequestSchema)` to create a new message.
+ */
+export const DiscardDraftRequestSchema: GenMessage<DiscardDraftRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 31);
+
+/**
+ * DiscardDraftResponse is the response of DiscardDraft.
+ *
+ * @generated from message wxbus.rule.v1.DiscardDraftResponse
+ */
+export type DiscardDraftResponse = Message<"wxbus.rule.v1.DiscardDraftResponse"> & {
+  /**
+   * discarded is the number of rules and sections that went back.
+   *
+   * @generated from field: int32 discarded = 1;
+   */
+  discarded: number;
+
+  /**
+   * summary of what is left.
+   *
+   * @generated from field: wxbus.rule.v1.DraftSummary summary = 2;
+   */
+  summary?: DraftSummary | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.DiscardDraftResponse.
+ * Use `create(DiscardDraftResponseSchema)` to create a new message.
+ */
+export const DiscardDraftResponseSchema: GenMessage<DiscardDraftResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 32);
+
+/**
+ * PublishDraftRequest is the request of PublishDraft.
+ *
+ * @generated from message wxbus.rule.v1.PublishDraftRequest
+ */
+export type PublishDraftRequest = Message<"wxbus.rule.v1.PublishDraftRequest"> & {
+  /**
+   * note says why, for the history; at most 500 characters.
+   *
+   * @generated from field: string note = 1;
+   */
+  note: string;
+
+  /**
+   * expected_version, when set, must be the live version.
+   *
+   * @generated from field: string expected_version = 2;
+   */
+  expectedVersion: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.PublishDraftRequest.
+ * Use `create(PublishDraftRequestSchema)` to create a new message.
+ */
+export const PublishDraftRequestSchema: GenMessage<PublishDraftRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 33);
+
+/**
+ * PublishDraftResponse is the response of PublishDraft.
+ *
+ * @generated from message wxbus.rule.v1.PublishDraftResponse
+ */
+export type PublishDraftResponse = Message<"wxbus.rule.v1.PublishDraftResponse"> & {
+  /**
+   * rule_set is the live version now.
+   *
+   * @generated from field: wxbus.rule.v1.RuleSetInfo rule_set = 1;
+   */
+  ruleSet?: RuleSetInfo | undefined;
+
+  /**
+   * unchanged is true when nothing differed.
+   *
+   * @generated from field: bool unchanged = 2;
+   */
+  unchanged: boolean;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.PublishDraftResponse.
+ * Use `create(PublishDraftResponseSchema)` to create a new message.
+ */
+export const PublishDraftResponseSchema: GenMessage<PublishDraftResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 34);
+
+/**
+ * RuleSetRef names a set of rules.
+ *
+ * @generated from message wxbus.rule.v1.RuleSetRef
+ */
+export type RuleSetRef = Message<"wxbus.rule.v1.RuleSetRef"> & {
+  /**
+   * set is one of these; nothing means the live version.
+   *
+   * @generated from oneof wxbus.rule.v1.RuleSetRef.set
+   */
+  set: {
+    /**
+     * version that is kept.
+     *
+     * @generated from field: string version = 1;
+     */
+    value: string;
+    case: "version";
+  } | {
+    /**
+     * draft is true for the working copy as it would be published.
+     *
+     * @generated from field: bool draft = 2;
+     */
+    value: boolean;
+    case: "draft";
+  } | {
+    /**
+     * yaml is a rule file, at most 32 MiB.
+     *
+     * @generated from field: bytes yaml = 3;
+     */
+    value: Uint8Array;
+    case: "yaml";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message wxbus.rule.v1.RuleSetRef.
+ * Use `create(RuleSetRefSchema)` to create a new message.
+ */
+export const RuleSetRefSchema: GenMessage<RuleSetRef> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 35);
+
+/**
+ * DiffRuleSetsRequest is the request of DiffRuleSets.
+ *
+ * @generated from message wxbus.rule.v1.DiffRuleSetsRequest
+ */
+export type DiffRuleSetsRequest = Message<"wxbus.rule.v1.DiffRuleSetsRequest"> & {
+  /**
+   * before is compared with after.
+   *
+   * @generated from field: wxbus.rule.v1.RuleSetRef before = 1;
+   */
+  before?: RuleSetRef | undefined;
+
+  /**
+   * after is what before became.
+   *
+   * @generated from field: wxbus.rule.v1.RuleSetRef after = 2;
+   */
+  after?: RuleSetRef | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.DiffRuleSetsRequest.
+ * Use `create(DiffRuleSetsRequestSchema)` to create a new message.
+ */
+export const DiffRuleSetsRequestSchema: GenMessage<DiffRuleSetsRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 36);
+
+/**
+ * DiffRuleSetsResponse is the response of DiffRuleSets.
+ *
+ * @generated from message wxbus.rule.v1.DiffRuleSetsResponse
+ */
+export type DiffRuleSetsResponse = Message<"wxbus.rule.v1.DiffRuleSetsResponse"> & {
+  /**
+   * changes of rules, at most 500, in the order of after; removed ones last.
+   *
+   * @generated from field: repeated wxbus.rule.v1.RuleChange changes = 1;
+   */
+  changes: RuleChange[];
+
+  /**
+   * more is the number of changes that were left out.
+   *
+   * @generated from field: int32 more = 2;
+   */
+  more: number;
+
+  /**
+   * sections that differ.
+   *
+   * @generated from field: repeated wxbus.rule.v1.FieldChange sections = 3;
+   */
+  sections: FieldChange[];
+
+  /**
+   * reordered is true when rules of the same priority changed places.
+   *
+   * @generated from field: bool reordered = 4;
+   */
+  reordered: boolean;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.DiffRuleSetsResponse.
+ * Use `create(DiffRuleSetsResponseSchema)` to create a new message.
+ */
+export const DiffRuleSetsResponseSchema: GenMessage<DiffRuleSetsResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 37);
+
+/**
+ * AuditEntry is one thing that was done. Entries are never changed.
+ *
+ * @generated from message wxbus.rule.v1.AuditEntry
+ */
+export type AuditEntry = Message<"wxbus.rule.v1.AuditEntry"> & {
+  /**
+   * id grows with time.
+   *
+   * @generated from field: int64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * at_unix_ms is when, Unix milliseconds.
+   *
+   * @generated from field: int64 at_unix_ms = 2;
+   */
+  atUnixMs: bigint;
+
+  /**
+   * actor is who.
+   *
+   * @generated from field: string actor = 3;
+   */
+  actor: string;
+
+  /**
+   * action is what.
+   *
+   * @generated from field: wxbus.rule.v1.AuditAction action = 4;
+   */
+  action: AuditAction;
+
+  /**
+   * rule is the name of the rule, or the key of the section with section set; empty for publications.
+   *
+   * @generated from field: string rule = 5;
+   */
+  rule: string;
+
+  /**
+   * rule_id is the id of the rule.
+   *
+   * @generated from field: string rule_id = 6;
+   */
+  ruleId: string;
+
+  /**
+   * section is true when a section was changed.
+   *
+   * @generated from field: bool section = 7;
+   */
+  section: boolean;
+
+  /**
+   * before is the YAML before.
+   *
+   * @generated from field: string before = 8;
+   */
+  before: string;
+
+  /**
+   * after is the YAML after.
+   *
+   * @generated from field: string after = 9;
+   */
+  after: string;
+
+  /**
+   * version of the rule set, for publications and roll-backs.
+   *
+   * @generated from field: string version = 10;
+   */
+  version: string;
+
+  /**
+   * note of the publisher, or a detail.
+   *
+   * @generated from field: string note = 11;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.AuditEntry.
+ * Use `create(AuditEntrySchema)` to create a new message.
+ */
+export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 38);
+
+/**
+ * ListAuditRequest is the request of ListAudit.
+ *
+ * @generated from message wxbus.rule.v1.ListAuditRequest
+ */
+export type ListAuditRequest = Message<"wxbus.rule.v1.ListAuditRequest"> & {
+  /**
+   * page_size is at most 200; 50 when zero.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * page_token is next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * rule is an id or a name; empty means everything.
+   *
+   * @generated from field: string rule = 3;
+   */
+  rule: string;
+
+  /**
+   * actor keeps what this person did.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * actions keeps these; empty means all.
+   *
+   * @generated from field: repeated wxbus.rule.v1.AuditAction actions = 5;
+   */
+  actions: AuditAction[];
+
+  /**
+   * since_unix_ms keeps what was done at or after this time.
+   *
+   * @generated from field: int64 since_unix_ms = 6;
+   */
+  sinceUnixMs: bigint;
+
+  /**
+   * until_unix_ms keeps what was done before this time; zero means now.
+   *
+   * @generated from field: int64 until_unix_ms = 7;
+   */
+  untilUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ListAuditRequest.
+ * Use `create(ListAuditRequestSchema)` to create a new message.
+ */
+export const ListAuditRequestSchema: GenMessage<ListAuditRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 39);
+
+/**
+ * ListAuditResponse is the response of ListAudit.
+ *
+ * @generated from message wxbus.rule.v1.ListAuditResponse
+ */
+export type ListAuditResponse = Message<"wxbus.rule.v1.ListAuditResponse"> & {
+  /**
+   * entries of the page, newest first.
+   *
+   * @generated from field: repeated wxbus.rule.v1.AuditEntry entries = 1;
+   */
+  entries: AuditEntry[];
+
+  /**
+   * next_page_token is empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ListAuditResponse.
+ * Use `create(ListAuditResponseSchema)` to create a new message.
+ */
+export const ListAuditResponseSchema: GenMessage<ListAuditResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 40);
+
+/**
+ * ImportRulesRequest is the request of ImportRules.
+ *
+ * @generated from message wxbus.rule.v1.ImportRulesRequest
+ */
+export type ImportRulesRequest = Message<"wxbus.rule.v1.ImportRulesRequest"> & {
+  /**
+   * content is the file, at most 32 MiB.
+   *
+   * @generated from field: bytes content = 1;
+   */
+  content: Uint8Array;
+
+  /**
+   * format of content.
+   *
+   * @generated from field: wxbus.rule.v1.ImportFormat format = 2;
+   */
+  format: ImportFormat;
+
+  /**
+   * mode of the import.
+   *
+   * @generated from field: wxbus.rule.v1.ImportMode mode = 3;
+   */
+  mode: ImportMode;
+
+  /**
+   * account that the rules are for; required for WeChat's format, not allowed for a rule file.
+   *
+   * @generated from field: string account = 4;
+   */
+  account: string;
+
+  /**
+   * dry_run returns what would change and changes nothing.
+   *
+   * @generated from field: bool dry_run = 5;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ImportRulesRequest.
+ * Use `create(ImportRulesRequestSchema)` to create a new message.
+ */
+export const ImportRulesRequestSchema: GenMessage<ImportRulesRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 41);
+
+/**
+ * ImportRulesResponse is the response of ImportRules.
+ *
+ * @generated from message wxbus.rule.v1.ImportRulesResponse
+ */
+export type ImportRulesResponse = Message<"wxbus.rule.v1.ImportRulesResponse"> & {
+  /**
+   * changes of the working copy, at most 500.
+   *
+   * @generated from field: repeated wxbus.rule.v1.RuleChange changes = 1;
+   */
+  changes: RuleChange[];
+
+  /**
+   * more is the number of changes that were left out.
+   *
+   * @generated from field: int32 more = 2;
+   */
+  more: number;
+
+  /**
+   * sections of the working copy that change.
+   *
+   * @generated from field: repeated wxbus.rule.v1.FieldChange sections = 3;
+   */
+  sections: FieldChange[];
+
+  /**
+   * unchanged is the number of imported rules that are there already.
+   *
+   * @generated from field: int32 unchanged = 4;
+   */
+  unchanged: number;
+
+  /**
+   * left_out is what cannot be carried over.
+   *
+   * @generated from field: repeated wxbus.rule.v1.LeftOut left_out = 5;
+   */
+  leftOut: LeftOut[];
+
+  /**
+   * yaml is the import as a rule file.
+   *
+   * @generated from field: bytes yaml = 6;
+   */
+  yaml: Uint8Array;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ImportRulesResponse.
+ * Use `create(ImportRulesResponseSchema)` to create a new message.
+ */
+export const ImportRulesResponseSchema: GenMessage<ImportRulesResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 42);
+
+/**
+ * LeftOut is a part of an import that cannot be carried over, or not exactly.
+ *
+ * @generated from message wxbus.rule.v1.LeftOut
+ */
+export type LeftOut = Message<"wxbus.rule.v1.LeftOut"> & {
+  /**
+   * path in the imported content.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * rule that it belongs to, as WeChat names it; empty for none.
+   *
+   * @generated from field: string rule = 2;
+   */
+  rule: string;
+
+  /**
+   * reason why.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * approximated is true when it was carried over in a way that behaves differently.
+   *
+   * @generated from field: bool approximated = 4;
+   */
+  approximated: boolean;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.LeftOut.
+ * Use `create(LeftOutSchema)` to create a new message.
+ */
+export const LeftOutSchema: GenMessage<LeftOut> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 43);
+
+/**
+ * ExportRulesRequest is the request of ExportRules.
+ *
+ * @generated from message wxbus.rule.v1.ExportRulesRequest
+ */
+export type ExportRulesRequest = Message<"wxbus.rule.v1.ExportRulesRequest"> & {
+  /**
+   * set to export.
+   *
+   * @generated from field: wxbus.rule.v1.RuleSetRef set = 1;
+   */
+  set?: RuleSetRef | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ExportRulesRequest.
+ * Use `create(ExportRulesRequestSchema)` to create a new message.
+ */
+export const ExportRulesRequestSchema: GenMessage<ExportRulesRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 44);
+
+/**
+ * ExportRulesResponse is the response of ExportRules.
+ *
+ * @generated from message wxbus.rule.v1.ExportRulesResponse
+ */
+export type ExportRulesResponse = Message<"wxbus.rule.v1.ExportRulesResponse"> & {
+  /**
+   * yaml is the rule file.
+   *
+   * @generated from field: bytes yaml = 1;
+   */
+  yaml: Uint8Array;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ExportRulesResponse.
+ * Use `create(ExportRulesResponseSchema)` to create a new message.
+ */
+export const ExportRulesResponseSchema: GenMessage<ExportRulesResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 45);
+
+/**
+ * ShadowRunRequest is the request of ShadowRun.
+ *
+ * @generated from message wxbus.rule.v1.ShadowRunRequest
+ */
+export type ShadowRunRequest = Message<"wxbus.rule.v1.ShadowRunRequest"> & {
+  /**
+   * before is the set to compare with; the live version when it is not set.
+   *
+   * @generated from field: wxbus.rule.v1.RuleSetRef before = 1;
+   */
+  before?: RuleSetRef | undefined;
+
+  /**
+   * after is the set to try; the draft when it is not set.
+   *
+   * @generated from field: wxbus.rule.v1.RuleSetRef after = 2;
+   */
+  after?: RuleSetRef | undefined;
+
+  /**
+   * account keeps the events of one account; empty means all.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * hours back; 24 when zero, at most 72: events are kept no longer.
+   *
+   * @generated from field: int32 hours = 4;
+   */
+  hours: number;
+
+  /**
+   * max_events bounds the events that are read, newest last; 200 000 when zero, at most 2 000 000.
+   *
+   * @generated from field: int32 max_events = 5;
+   */
+  maxEvents: number;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ShadowRunRequest.
+ * Use `create(ShadowRunRequestSchema)` to create a new message.
+ */
+export const ShadowRunRequestSchema: GenMessage<ShadowRunRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 46);
+
+/**
+ * ShadowRunResponse is one report of a shadow run.
+ *
+ * @generated from message wxbus.rule.v1.ShadowRunResponse
+ */
+export type ShadowRunResponse = Message<"wxbus.rule.v1.ShadowRunResponse"> & {
+  /**
+   * progress is set in every report.
+   *
+   * @generated from field: wxbus.rule.v1.ShadowProgress progress = 1;
+   */
+  progress?: ShadowProgress | undefined;
+
+  /**
+   * result is set in the last one.
+   *
+   * @generated from field: wxbus.rule.v1.ShadowResult result = 2;
+   */
+  result?: ShadowResult | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ShadowRunResponse.
+ * Use `create(ShadowRunResponseSchema)` to create a new message.
+ */
+export const ShadowRunResponseSchema: GenMessage<ShadowRunResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 47);
+
+/**
+ * ShadowProgress tells how far a shadow run is.
+ *
+ * @generated from message wxbus.rule.v1.ShadowProgress
+ */
+export type ShadowProgress = Message<"wxbus.rule.v1.ShadowProgress"> & {
+  /**
+   * events that were evaluated.
+   *
+   * @generated from field: int64 events = 1;
+   */
+  events: bigint;
+
+  /**
+   * total is the number of events that are to be read, an estimate; events of other accounts count.
+   *
+   * @generated from field: int64 total = 2;
+   */
+  total: bigint;
+
+  /**
+   * read is the number of events that were read.
+   *
+   * @generated from field: int64 read = 3;
+   */
+  read: bigint;
+
+  /**
+   * differing is the number of events with another outcome.
+   *
+   * @generated from field: int64 differing = 4;
+   */
+  differing: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ShadowProgress.
+ * Use `create(ShadowProgressSchema)` to create a new message.
+ */
+export const ShadowProgressSchema: GenMessage<ShadowProgress> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 48);
+
+/**
+ * ShadowResult is the outcome of a shadow run.
+ *
+ * @generated from message wxbus.rule.v1.ShadowResult
+ */
+export type ShadowResult = Message<"wxbus.rule.v1.ShadowResult"> & {
+  /**
+   * events that were evaluated.
+   *
+   * @generated from field: int64 events = 1;
+   */
+  events: bigint;
+
+  /**
+   * same outcome with both sets.
+   *
+   * @generated from field: int64 same = 2;
+   */
+  same: bigint;
+
+  /**
+   * changed are the events that both sets answer, differently.
+   *
+   * @generated from field: int64 changed = 3;
+   */
+  changed: bigint;
+
+  /**
+   * newly_answered are the events that only the set to try answers.
+   *
+   * @generated from field: int64 newly_answered = 4;
+   */
+  newlyAnswered: bigint;
+
+  /**
+   * newly_silent are the events that only the other set answers.
+   *
+   * @generated from field: int64 newly_silent = 5;
+   */
+  newlySilent: bigint;
+
+  /**
+   * rules that decided at least one event in either set, most differences first, at most 500.
+   *
+   * @generated from field: repeated wxbus.rule.v1.ShadowRule rules = 6;
+   */
+  rules: ShadowRule[];
+
+  /**
+   * differences, grouped by what fans wrote and by what changed, most events first, at most 100.
+   *
+   * @generated from field: repeated wxbus.rule.v1.ShadowDifference differences = 7;
+   */
+  differences: ShadowDifference[];
+
+  /**
+   * from_unix_ms is the time of the first event, Unix milliseconds.
+   *
+   * @generated from field: int64 from_unix_ms = 8;
+   */
+  fromUnixMs: bigint;
+
+  /**
+   * to_unix_ms is the time of the last event, Unix milliseconds.
+   *
+   * @generated from field: int64 to_unix_ms = 9;
+   */
+  toUnixMs: bigint;
+
+  /**
+   * truncated is true when max_events ended the run.
+   *
+   * @generated from field: bool truncated = 10;
+   */
+  truncated: boolean;
+
+  /**
+   * before_version is the version that was compared with; empty for files and drafts.
+   *
+   * @generated from field: string before_version = 11;
+   */
+  beforeVersion: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ShadowResult.
+ * Use `create(ShadowResultSchema)` to create a new message.
+ */
+export const ShadowResultSchema: GenMessage<ShadowResult> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 49);
+
+/**
+ * ShadowRule is what a shadow run says about one rule.
+ *
+ * @generated from message wxbus.rule.v1.ShadowRule
+ */
+export type ShadowRule = Message<"wxbus.rule.v1.ShadowRule"> & {
+  /**
+   * rule is its name.
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * before is how many events it decided in the set to compare with.
+   *
+   * @generated from field: int64 before = 2;
+   */
+  before: bigint;
+
+  /**
+   * after is how many events it would have decided.
+   *
+   * @generated from field: int64 after = 3;
+   */
+  after: bigint;
+
+  /**
+   * gained are the events that it would decide and did not.
+   *
+   * @generated from field: int64 gained = 4;
+   */
+  gained: bigint;
+
+  /**
+   * lost are the events that it decided and would not.
+   *
+   * @generated from field: int64 lost = 5;
+   */
+  lost: bigint;
+
+  /**
+   * changed are the events that it decides in both sets, with another reply.
+   *
+   * @generated from field: int64 changed = 6;
+   */
+  changed: bigint;
+
+  /**
+   * newly_answered are the gained events that got no reply before.
+   *
+   * @generated from field: int64 newly_answered = 7;
+   */
+  newlyAnswered: bigint;
+
+  /**
+   * newly_silent are the lost events that would get no reply.
+   *
+   * @generated from field: int64 newly_silent = 8;
+   */
+  newlySilent: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ShadowRule.
+ * Use `create(ShadowRuleSchema)` to create a new message.
+ */
+export const ShadowRuleSchema: GenMessage<ShadowRule> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 50);
+
+/**
+ * ShadowDifference is a group of events with the same change. Its text was written by a fan: it is returned
+ * to the caller and kept nowhere.
+ *
+ * @generated from message wxbus.rule.v1.ShadowDifference
+ */
+export type ShadowDifference = Message<"wxbus.rule.v1.ShadowDifference"> & {
+  /**
+   * account that was written to.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * kind of the event, as under "on" in a rule file.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * text of one event of the group, at most 80 characters.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+
+  /**
+   * event_key of one event of the group.
+   *
+   * @generated from field: string event_key = 4;
+   */
+  eventKey: string;
+
+  /**
+   * before is what the set to compare with does.
+   *
+   * @generated from field: wxbus.rule.v1.ShadowOutcome before = 5;
+   */
+  before?: ShadowOutcome | undefined;
+
+  /**
+   * after is what the set to try would do.
+   *
+   * @generated from field: wxbus.rule.v1.ShadowOutcome after = 6;
+   */
+  after?: ShadowOutcome | undefined;
+
+  /**
+   * events is the size of the group.
+   *
+   * @generated from field: int64 events = 7;
+   */
+  events: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ShadowDifference.
+ * Use `create(ShadowDifferenceSchema)` to create a new message.
+ */
+export const ShadowDifferenceSchema: GenMessage<ShadowDifference> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 51);
+
+/**
+ * ShadowOutcome is what a set does with an event.
+ *
+ * @generated from message wxbus.rule.v1.ShadowOutcome
+ */
+export type ShadowOutcome = Message<"wxbus.rule.v1.ShadowOutcome"> & {
+  /**
+   * rule that wins; empty when nothing matches.
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * matched part of the text or the event key.
+   *
+   * @generated from field: string matched = 2;
+   */
+  matched: string;
+
+  /**
+   * route that would be taken, when nobody is in a hurry.
+   *
+   * @generated from field: wxbus.rule.v1.Route route = 3;
+   */
+  route: Route;
+
+  /**
+   * reply is the first reply in a few words, at most 80 characters.
+   *
+   * @generated from field: string reply = 4;
+   */
+  reply: string;
+
+  /**
+   * queue that the fan would join.
+   *
+   * @generated from field: string queue = 5;
+   */
+  queue: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ShadowOutcome.
+ * Use `create(ShadowOutcomeSchema)` to create a new message.
+ */
+export const ShadowOutcomeSchema: GenMessage<ShadowOutcome> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 52);
+
+/**
+ * GetCoverageRequest is the request of GetCoverage.
+ *
+ * @generated from message wxbus.rule.v1.GetCoverageRequest
+ */
+export type GetCoverageRequest = Message<"wxbus.rule.v1.GetCoverageRequest"> & {
+  /**
+   * account keeps the decisions of one account; empty means all.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * hours is the window; 168 when zero, at most 720.
+   *
+   * @generated from field: int32 hours = 2;
+   */
+  hours: number;
+
+  /**
+   * phrases is how many phrases are returned; 50 when zero, at most 200.
+   *
+   * @generated from field: int32 phrases = 3;
+   */
+  phrases: number;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetCoverageRequest.
+ * Use `create(GetCoverageRequestSchema)` to create a new message.
+ */
+export const GetCoverageRequestSchema: GenMessage<GetCoverageRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 53);
+
+/**
+ * GetCoverageResponse is the response of GetCoverage.
+ *
+ * @generated from message wxbus.rule.v1.GetCoverageResponse
+ */
+export type GetCoverageResponse = Message<"wxbus.rule.v1.GetCoverageResponse"> & {
+  /**
+   * decided is the number of decisions.
+   *
+   * @generated from field: int64 decided = 1;
+   */
+  decided: bigint;
+
+  /**
+   * matched are those by a rule that asks for something: a keyword, an event, a key.
+   *
+   * @generated from field: int64 matched = 2;
+   */
+  matched: bigint;
+
+  /**
+   * caught are those by a rule that takes everything (match: any) for messages.
+   *
+   * @generated from field: int64 caught = 3;
+   */
+  caught: bigint;
+
+  /**
+   * missed are those that no rule wanted.
+   *
+   * @generated from field: int64 missed = 4;
+   */
+  missed: bigint;
+
+  /**
+   * silent are those without a reply because an agent or WeChat's desk owned the fan.
+   *
+   * @generated from field: int64 silent = 5;
+   */
+  silent: bigint;
+
+  /**
+   * rules with their hits, most first, rules of the live version without hits last; at most 1000.
+   *
+   * @generated from field: repeated wxbus.rule.v1.RuleCoverage rules = 6;
+   */
+  rules: RuleCoverage[];
+
+  /**
+   * phrases that no rule asked for (missed or caught), most first.
+   *
+   * @generated from field: repeated wxbus.rule.v1.Phrase phrases = 7;
+   */
+  phrases: Phrase[];
+
+  /**
+   * counted_unix_ms is the time up to which decisions are counted, Unix milliseconds.
+   *
+   * @generated from field: int64 counted_unix_ms = 8;
+   */
+  countedUnixMs: bigint;
+
+  /**
+   * from_unix_ms is the beginning of the window, Unix milliseconds.
+   *
+   * @generated from field: int64 from_unix_ms = 9;
+   */
+  fromUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetCoverageResponse.
+ * Use `create(GetCoverageResponseSchema)` to create a new message.
+ */
+export const GetCoverageResponseSchema: GenMessage<GetCoverageResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 54);
+
+/**
+ * RuleCoverage is what one rule did.
+ *
+ * @generated from message wxbus.rule.v1.RuleCoverage
+ */
+export type RuleCoverage = Message<"wxbus.rule.v1.RuleCoverage"> & {
+  /**
+   * rule is its name.
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * hits in the window.
+   *
+   * @generated from field: int64 hits = 2;
+   */
+  hits: bigint;
+
+  /**
+   * last_hit_unix_ms is its last hit within what coverage keeps; zero for never.
+   *
+   * @generated from field: int64 last_hit_unix_ms = 3;
+   */
+  lastHitUnixMs: bigint;
+
+  /**
+   * live tells whether the live version has a rule of this name.
+   *
+   * @generated from field: bool live = 4;
+   */
+  live: boolean;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.RuleCoverage.
+ * Use `create(RuleCoverageSchema)` to create a new message.
+ */
+export const RuleCoverageSchema: GenMessage<RuleCoverage> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 55);
+
+/**
+ * Phrase is a group of texts that no rule asked for. Texts are the same when they differ in case, width,
+ * traditional characters, white space, punctuation or long numbers only.
+ *
+ * @generated from message wxbus.rule.v1.Phrase
+ */
+export type Phrase = Message<"wxbus.rule.v1.Phrase"> & {
+  /**
+   * text as one fan wrote it, at most 60 characters, with long numbers masked.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * count of the texts; the true count is at least count - error.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+
+  /**
+   * error is by how much count may be too high.
+   *
+   * @generated from field: int64 error = 3;
+   */
+  error: bigint;
+
+  /**
+   * last_unix_ms is when it was written last, Unix milliseconds.
+   *
+   * @generated from field: int64 last_unix_ms = 4;
+   */
+  lastUnixMs: bigint;
+
+  /**
+   * account that it was written to.
+   *
+   * @generated from field: string account = 5;
+   */
+  account: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.Phrase.
+ * Use `create(PhraseSchema)` to create a new message.
+ */
+export const PhraseSchema: GenMessage<Phrase> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 56);
+
+/**
+ * PublishMode is how a published file meets the rules that are there already.
+ *
+ * @generated from enum wxbus.rule.v1.PublishMode
+ */
+export enum PublishMode {
+  /**
+   * PUBLISH_MODE_UNSPECIFIED makes the file live as it is. Drafts and disabled rules of the working copy stay.
+   *
+   * @generated from enum value: PUBLISH_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * PUBLISH_MODE_MERGE adds and changes the rules and sections of the file, by name, and leaves the other live
+   * ones as they are. Every rule of the file needs a name.
+   *
+   * @generated from enum value: PUBLISH_MODE_MERGE = 1;
+   */
+  MERGE = 1,
+
+  /**
+   * PUBLISH_MODE_PRUNE makes the file live as it is, and the working copy equal to it: drafts and disabled
+   * rules that the file lacks are removed.
+   *
+   * @generated from enum value: PUBLISH_MODE_PRUNE = 2;
+   */
+  PRUNE = 2,
+}
+
+/**
+ * Describes the enum wxbus.rule.v1.PublishMode.
+ */
+export const PublishModeSchema: GenEnum<PublishMode> = /*@__PURE__*/
+  enumDesc(file_wxbus_rule_v1_rule_service, 0);
+
+/**
+ * RuleState is how a rule of the working copy differs from the live version.
+ *
+ * @generated from enum wxbus.rule.v1.RuleState
+ */
+export enum RuleState {
+  /**
+   * RULE_STATE_UNSPECIFIED is never returned; in a filter it means every state.
+   *
+   * @generated from enum value: RULE_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * RULE_STATE_LIVE means that it is live as it is.
+   *
+   * @generated from enum value: RULE_STATE_LIVE = 1;
+   */
+  LIVE = 1,
+
+  /**
+   * RULE_STATE_ADDED means that publishing makes it live.
+   *
+   * @generated from enum value: RULE_STATE_ADDED = 2;
+   */
+  ADDED = 2,
+
+  /**
+   * RULE_STATE_CHANGED means that publishing changes the live one.
+   *
+   * @generated from enum value: RULE_STATE_CHANGED = 3;
+   */
+  CHANGED = 3,
+
+  /**
+   * RULE_STATE_REMOVED means that it is live and publishing removes it: it was deleted or disabled.
+   *
+   * @generated from enum value: RULE_STATE_REMOVED = 4;
+   */
+  REMOVED = 4,
+
+  /**
+   * RULE_STATE_PARKED means that it is disabled and not live.
+   *
+   * @generated from enum value: RULE_STATE_PARKED = 5;
+   */
+  PARKED = 5,
+}
+
+/**
+ * Describes the enum wxbus.rule.v1.RuleState.
+ */
+export const RuleStateSchema: GenEnum<RuleState> = /*@__PURE__*/
+  enumDesc(file_wxbus_rule_v1_rule_service, 1);
+
+/**
+ * AuditAction is what was done.
+ *
+ * @generated from enum wxbus.rule.v1.AuditAction
+ */
+export enum AuditAction {
+  /**
+   * AUDIT_ACTION_UNSPECIFIED is never stored; in a filter it means every action.
+   *
+   * @generated from enum value: AUDIT_ACTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * AUDIT_ACTION_CREATED means that a rule or section was created.
+   *
+   * @generated from enum value: AUDIT_ACTION_CREATED = 1;
+   */
+  CREATED = 1,
+
+  /**
+   * AUDIT_ACTION_CHANGED means that it was changed.
+   *
+   * @generated from enum value: AUDIT_ACTION_CHANGED = 2;
+   */
+  CHANGED = 2,
+
+  /**
+   * AUDIT_ACTION_DELETED means that it was deleted.
+   *
+   * @generated from enum value: AUDIT_ACTION_DELETED = 3;
+   */
+  DELETED = 3,
+
+  /**
+   * AUDIT_ACTION_MOVED means that it is considered at another place.
+   *
+   * @generated from enum value: AUDIT_ACTION_MOVED = 4;
+   */
+  MOVED = 4,
+
+  /**
+   * AUDIT_ACTION_ENABLED means that a rule was enabled.
+   *
+   * @generated from enum value: AUDIT_ACTION_ENABLED = 5;
+   */
+  ENABLED = 5,
+
+  /**
+   * AUDIT_ACTION_DISABLED means that a rule was disabled.
+   *
+   * @generated from enum value: AUDIT_ACTION_DISABLED = 6;
+   */
+  DISABLED = 6,
+
+  /**
+   * AUDIT_ACTION_DISCARDED means that a change went back to what is live.
+   *
+   * @generated from enum value: AUDIT_ACTION_DISCARDED = 7;
+   */
+  DISCARDED = 7,
+
+  /**
+   * AUDIT_ACTION_IMPORTED means that an import created or changed it.
+   *
+   * @generated from enum value: AUDIT_ACTION_IMPORTED = 8;
+   */
+  IMPORTED = 8,
+
+  /**
+   * AUDIT_ACTION_PUBLISHED means that a version became live for the first time.
+   *
+   * @generated from enum value: AUDIT_ACTION_PUBLISHED = 9;
+   */
+  PUBLISHED = 9,
+
+  /**
+   * AUDIT_ACTION_ROLLED_BACK means that a kept version became live again.
+   *
+   * @generated from enum value: AUDIT_ACTION_ROLLED_BACK = 10;
+   */
+  ROLLED_BACK = 10,
+
+  /**
+   * AUDIT_ACTION_CONFLICTED means that a publication by others changed a rule that had changes here.
+   *
+   * @generated from enum value: AUDIT_ACTION_CONFLICTED = 11;
+   */
+  CONFLICTED = 11,
+}
+
+/**
+ * Describes the enum wxbus.rule.v1.AuditAction.
+ */
+export const AuditActionSchema: GenEnum<AuditAction> = /*@__PURE__*/
+  enumDesc(file_wxbus_rule_v1_rule_service, 2);
+
+/**
+ * ImportFormat is what is imported.
+ *
+ * @generated from enum wxbus.rule.v1.ImportFormat
+ */
+export enum ImportFormat {
+  /**
+   * IMPORT_FORMAT_UNSPECIFIED means a rule file.
+   *
+   * @generated from enum value: IMPORT_FORMAT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * IMPORT_FORMAT_YAML is a rule file.
+   *
+   * @generated from enum value: IMPORT_FORMAT_YAML = 1;
+   */
+  YAML = 1,
+
+  /**
+   * IMPORT_FORMAT_WECHAT_AUTOREPLY is the JSON answer of WeChat's get_current_autoreply_info.
+   *
+   * @generated from enum value: IMPORT_FORMAT_WECHAT_AUTOREPLY = 2;
+   */
+  WECHAT_AUTOREPLY = 2,
+}
+
+/**
+ * Describes the enum wxbus.rule.v1.ImportFormat.
+ */
+export const ImportFormatSchema: GenEnum<ImportFormat> = /*@__PURE__*/
+  enumDesc(file_wxbus_rule_v1_rule_service, 3);
+
+/**
+ * ImportMode is how imported rules meet those of the working copy.
+ *
+ * @generated from enum wxbus.rule.v1.ImportMode
+ */
+export enum ImportMode {
+  /**
+   * IMPORT_MODE_UNSPECIFIED means merge.
+   *
+   * @generated from enum value: IMPORT_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * IMPORT_MODE_MERGE adds and changes rules by name and leaves the others.
+   *
+   * @generated from enum value: IMPORT_MODE_MERGE = 1;
+   */
+  MERGE = 1,
+
+  /**
+   * IMPORT_MODE_REPLACE also removes the rules that the import lacks; from WeChat's format, only rules for
+   * no other account than the given one.
+   *
+   * @generated from enum value: IMPORT_MODE_REPLACE = 2;
+   */
+  REPLACE = 2,
+}
+
+/**
+ * Describes the enum wxbus.rule.v1.ImportMode.
+ */
+export const ImportModeSchema: GenEnum<ImportMode> = /*@__PURE__*/
+  enumDesc(file_wxbus_rule_v1_rule_service, 4);
+
+/**
+ * RuleService publishes rule sets, keeps a working copy of the rules for editing, and explains what rules
+ * would do and what they did.
+ *
+ * Editing changes the working copy only; PublishDraft makes it live in one step. The working copy is in SQL:
+ * while the database does not answer, the methods that need it are UNAVAILABLE, and publishing a file, rolling
+ * back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters; without it
+ * the actor is "cli".
  *
  * @generated from service wxbus.rule.v1.RuleService
  */
@@ -461,6 +2837,165 @@ export const RuleService: GenService<{
     methodKind: "unary";
     input: typeof DryRunRequestSchema;
     output: typeof DryRunResponseSchema;
+  },
+  /**
+   * ListRules returns a page of the working copy in the order in which rules are considered: higher priority
+   * first, then the order of the file.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.ListRules
+   */
+  listRules: {
+    methodKind: "unary";
+    input: typeof ListRulesRequestSchema;
+    output: typeof ListRulesResponseSchema;
+  },
+  /**
+   * GetRule returns one rule of the working copy and what is live of it. NOT_FOUND when there is none.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.GetRule
+   */
+  getRule: {
+    methodKind: "unary";
+    input: typeof GetRuleRequestSchema;
+    output: typeof GetRuleResponseSchema;
+  },
+  /**
+   * SaveRule creates or changes a rule of the working copy. INVALID_ARGUMENT lists every mistake with its path
+   * in the rule. ABORTED, with the current revision and its author in the text, when somebody else changed it.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.SaveRule
+   */
+  saveRule: {
+    methodKind: "unary";
+    input: typeof SaveRuleRequestSchema;
+    output: typeof SaveRuleResponseSchema;
+  },
+  /**
+   * DeleteRule removes a rule from the working copy; a rule that is live stays live until the draft is published.
+   * ABORTED when somebody else changed it.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.DeleteRule
+   */
+  deleteRule: {
+    methodKind: "unary";
+    input: typeof DeleteRuleRequestSchema;
+    output: typeof DeleteRuleResponseSchema;
+  },
+  /**
+   * MoveRule changes when a rule is considered: its priority, or its place before or after another rule.
+   * ABORTED when somebody else changed it.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.MoveRule
+   */
+  moveRule: {
+    methodKind: "unary";
+    input: typeof MoveRuleRequestSchema;
+    output: typeof MoveRuleResponseSchema;
+  },
+  /**
+   * SaveSection creates, changes or, with an empty body, removes a top-level section of the rule file beside
+   * its rules, for example fold. INVALID_ARGUMENT and ABORTED as in SaveRule.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.SaveSection
+   */
+  saveSection: {
+    methodKind: "unary";
+    input: typeof SaveSectionRequestSchema;
+    output: typeof SaveSectionResponseSchema;
+  },
+  /**
+   * GetDraft returns what differs between the working copy and the live version.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.GetDraft
+   */
+  getDraft: {
+    methodKind: "unary";
+    input: typeof GetDraftRequestSchema;
+    output: typeof GetDraftResponseSchema;
+  },
+  /**
+   * DiscardDraft takes changes of the working copy back to what is live: all, or those of the given rules.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.DiscardDraft
+   */
+  discardDraft: {
+    methodKind: "unary";
+    input: typeof DiscardDraftRequestSchema;
+    output: typeof DiscardDraftResponseSchema;
+  },
+  /**
+   * PublishDraft makes the enabled rules and the sections of the working copy the live version, for every
+   * replica at once. FAILED_PRECONDITION while a conflict is not resolved; ABORTED when expected_version is not
+   * live; INVALID_ARGUMENT when the rules do not fit together.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.PublishDraft
+   */
+  publishDraft: {
+    methodKind: "unary";
+    input: typeof PublishDraftRequestSchema;
+    output: typeof PublishDraftResponseSchema;
+  },
+  /**
+   * DiffRuleSets compares two versions, files or the draft, rule by rule. NOT_FOUND when a version is not kept.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.DiffRuleSets
+   */
+  diffRuleSets: {
+    methodKind: "unary";
+    input: typeof DiffRuleSetsRequestSchema;
+    output: typeof DiffRuleSetsResponseSchema;
+  },
+  /**
+   * ListAudit returns who changed what, newest first.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.ListAudit
+   */
+  listAudit: {
+    methodKind: "unary";
+    input: typeof ListAuditRequestSchema;
+    output: typeof ListAuditResponseSchema;
+  },
+  /**
+   * ImportRules reads a rule file, or WeChat's own automatic replies, into the working copy. Nothing becomes
+   * live. What cannot be carried over is listed with the reason.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.ImportRules
+   */
+  importRules: {
+    methodKind: "unary";
+    input: typeof ImportRulesRequestSchema;
+    output: typeof ImportRulesResponseSchema;
+  },
+  /**
+   * ExportRules returns the draft, the live version or a kept one as a rule file that can be published.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.ExportRules
+   */
+  exportRules: {
+    methodKind: "unary";
+    input: typeof ExportRulesRequestSchema;
+    output: typeof ExportRulesResponseSchema;
+  },
+  /**
+   * ShadowRun tries rules on recorded events and tells what would have been different. It sends and changes
+   * nothing. Progress comes while it runs; the last message has the result. Ending the call ends the run.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.ShadowRun
+   */
+  shadowRun: {
+    methodKind: "server_streaming";
+    input: typeof ShadowRunRequestSchema;
+    output: typeof ShadowRunResponseSchema;
+  },
+  /**
+   * GetCoverage tells what the rules did: hits of each rule, and the phrases that none matched.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.GetCoverage
+   */
+  getCoverage: {
+    methodKind: "unary";
+    input: typeof GetCoverageRequestSchema;
+    output: typeof GetCoverageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_wxbus_rule_v1_rule_service, 0);
