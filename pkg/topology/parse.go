@@ -144,6 +144,8 @@ var routes = [...]route{
 	{prefix: prefixDecision, stream: StreamDecisions, template: "wx.decision.{account}.{partition}.{id}", keyTokens: 2},
 	{prefix: prefixOutbound, stream: StreamOutbound, template: "wx.out.{lane}.{account}.{partition}.{openid}", skip: 1, keyTokens: 2},
 	{prefix: prefixDelivery, stream: StreamDelivery, template: "wx.delivery.{account}.{partition}.{openid}", keyTokens: 2},
+	{prefix: prefixAudience, stream: StreamAudience, template: "wx.audience.{account}.{campaign}.{revision}.{chunk}"},
+	{prefix: prefixCampaign, stream: StreamCampaignLedger, template: "wx.campaign.{account}.{campaign}.{chunk}"},
 	{prefix: prefixConversation, stream: StreamConversations, template: "wx.conv.{account}.{conversation}", keyTokens: 2},
 	{prefix: prefixDeadLetter, stream: StreamDeadLetters, template: "wx.dlq.{service}.{stream}"},
 	{prefix: prefixOffer, template: "wxgw.offer.{instance}"},

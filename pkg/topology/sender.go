@@ -13,14 +13,21 @@ import (
 const (
 	StreamOutbound = "OUTBOUND"
 	StreamDelivery = "DELIVERY"
-	BucketSends    = "sends"
-	BucketGrants   = "grants"
+	StreamAudience = "CAMPAIGN_AUDIENCE"
+	// StreamCampaignLedger holds what became of every recipient of every campaign.
+	StreamCampaignLedger = "CAMPAIGN_LEDGER"
+	BucketSends          = "sends"
+	BucketGrants         = "grants"
+	BucketCampaigns      = "campaigns"
 )
+
+// campaignAge is how long a campaign is kept after its last change.
+const campaignAge = 90 * day
 
 func senderStreams() []streamSpec {
 	return []streamSpec{
 		{
-			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "`id` of the send", share: 100,
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "`id` of the send", share: 80,
 			note: "Private work: a message is gone when it is acknowledged. The bucket sends makes a repeated id harmless.",
 			config: jetstream.StreamConfig{
 				Name: StreamOutbound, Description: "messages that wait to be sent",
@@ -40,6 +47,28 @@ func senderStreams() []streamSpec {
 				MaxAge: 30 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
 			},
 		},
+		{
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.AudienceChunk",
+			key: "the subject; every write expects it to be empty", share: 20,
+			note: "Written once: an audience is frozen. Another one gets another revision.",
+			config: jetstream.StreamConfig{
+				Name: StreamAudience, Description: "recipients of campaigns",
+				Subjects:  []string{prefixAudience + ">"},
+				Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 1,
+				MaxAge: campaignAge, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
+			},
+		},
+		{
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.LedgerChunk, wxbus.sender.v1.ReplaySelection",
+			key: "the subject; every write expects its last sequence", share: 8, leaderReads: true,
+			note: "One message for each subject: the recipients as they are now.",
+			config: jetstream.StreamConfig{
+				Name: StreamCampaignLedger, Description: "what became of the recipients of campaigns",
+				Subjects:  []string{prefixCampaign + ">"},
+				Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 1,
+				MaxAge: campaignAge, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
+			},
+		},
 	}
 }
 
@@ -54,6 +83,12 @@ func senderBuckets() []bucketSpec {
 			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.GrantRecord", key: "`<account>.<openid>`", share: 30,
 			note:   "The longest window is 48 hours.",
 			config: jetstream.KeyValueConfig{Bucket: BucketGrants, Description: "what may still be sent to a fan", History: 1, TTL: 50 * time.Hour},
+		},
+		{
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.CampaignRecord, wxbus.sender.v1.CampaignLease",
+			key: "`<account>.<id>`, `lease.<account>.<id>`", share: 2,
+			note:   "Every replica watches it; the holder of the lease runs the campaign.",
+			config: jetstream.KeyValueConfig{Bucket: BucketCampaigns, Description: "campaigns and who runs them", History: 1, TTL: campaignAge},
 		},
 	}
 }

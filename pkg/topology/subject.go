@@ -17,6 +17,8 @@ const (
 	prefixDecision     = "wx.decision."
 	prefixOutbound     = "wx.out."
 	prefixDelivery     = "wx.delivery."
+	prefixAudience     = "wx.audience."
+	prefixCampaign     = "wx.campaign."
 	prefixConversation = "wx.conv."
 	prefixDeadLetter   = "wx.dlq."
 	prefixOffer        = "wxgw.offer."
@@ -117,6 +119,54 @@ func SubjectOutbound(lane senderv1.Lane, account string, partition uint32, openi
 // SubjectDelivery returns wx.delivery.<account>.<partition>.<openid>, what became of sends to a fan.
 func SubjectDelivery(account string, partition uint32, openid string) (string, error) {
 	return fanSubject(prefixDelivery, "", account, partition, "", openid)
+}
+
+// SubjectAudience returns wx.audience.<account>.<campaign>.<revision>.<chunk>, a part of a frozen audience.
+func SubjectAudience(account, campaign, revision string, chunk uint32) (string, error) {
+	prefix, err := campaignSubject(prefixAudience, account, campaign)
+	if err != nil {
+		return "", err
+	}
+	if err := CheckToken("revision", revision); err != nil {
+		return "", err
+	}
+	return prefix + revision + "." + strconv.FormatUint(uint64(chunk), 10), nil
+}
+
+// FilterAudience returns the filter of all parts of one frozen audience.
+func FilterAudience(account, campaign, revision string) (string, error) {
+	prefix, err := campaignSubject(prefixAudience, account, campaign)
+	if err != nil {
+		return "", err
+	}
+	return prefix + revision + ".*", CheckToken("revision", revision)
+}
+
+// SubjectLedger returns wx.campaign.<account>.<campaign>.<chunk>, what became of a part of an audience.
+func SubjectLedger(account, campaign string, chunk uint32) (string, error) {
+	prefix, err := campaignSubject(prefixCampaign, account, campaign)
+	return prefix + strconv.FormatUint(uint64(chunk), 10), err
+}
+
+// SubjectReplay returns wx.campaign.<account>.<campaign>.replay-<round>, who is replayed.
+func SubjectReplay(account, campaign string, round uint32) (string, error) {
+	prefix, err := campaignSubject(prefixCampaign, account, campaign)
+	return prefix + "replay-" + strconv.FormatUint(uint64(round), 10), err
+}
+
+func campaignSubject(prefix, account, campaign string) (string, error) {
+	if err := CheckToken("account", account); err != nil {
+		return "", err
+	}
+	if err := CheckToken("campaign", campaign); err != nil {
+		return "", err
+	}
+	return prefix + account + "." + campaign + ".", nil
+}
+
+// FilterDeliveries returns the filter of everything that became of sends of one account.
+func FilterDeliveries(account string) (string, error) {
+	return prefixDelivery + account + ".>", CheckToken("account", account)
 }
 
 // SubjectConversation returns wx.conv.<account>.<conversation>, the facts of one conversation.

@@ -727,7 +727,9 @@ type CampaignProgress struct {
 	// customer-service API have no such event.
 	Confirmed uint32 `protobuf:"varint,15,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
 	// awaiting recipients: WeChat took it and its result event has not come.
-	Awaiting      uint32 `protobuf:"varint,16,opt,name=awaiting,proto3" json:"awaiting,omitempty"`
+	Awaiting uint32 `protobuf:"varint,16,opt,name=awaiting,proto3" json:"awaiting,omitempty"`
+	// judge_from is the number of the first recipient whose results count for the failure rate of the step.
+	JudgeFrom     uint32 `protobuf:"varint,17,opt,name=judge_from,json=judgeFrom,proto3" json:"judge_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -870,6 +872,13 @@ func (x *CampaignProgress) GetConfirmed() uint32 {
 func (x *CampaignProgress) GetAwaiting() uint32 {
 	if x != nil {
 		return x.Awaiting
+	}
+	return 0
+}
+
+func (x *CampaignProgress) GetJudgeFrom() uint32 {
+	if x != nil {
+		return x.JudgeFrom
 	}
 	return 0
 }
@@ -1088,9 +1097,9 @@ type CampaignRecord struct {
 	Cancelled bool `protobuf:"varint,13,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
 	// epoch of the runner that may write the ledger; a runner with an older one stops.
 	Epoch uint64 `protobuf:"varint,14,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// delivery_seq is the sequence in the stream DELIVERY before anything was sent.
+	// delivery_seq is the sequence in the stream DELIVERY up to which results are in the ledger.
 	DeliverySeq uint64 `protobuf:"varint,15,opt,name=delivery_seq,json=deliverySeq,proto3" json:"delivery_seq,omitempty"`
-	// inbound_seq is the sequence in the stream INBOUND before anything was sent.
+	// inbound_seq is the sequence in the stream INBOUND up to which result events are in the ledger.
 	InboundSeq uint64 `protobuf:"varint,16,opt,name=inbound_seq,json=inboundSeq,proto3" json:"inbound_seq,omitempty"`
 	// created_unix_ms, Unix milliseconds.
 	CreatedUnixMs int64 `protobuf:"varint,17,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
@@ -1545,11 +1554,7 @@ type LedgerChunk struct {
 	// entries, one for each recipient of the chunk.
 	Entries []*LedgerEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
 	// reasons that entries refer to.
-	Reasons []string `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	// folded_seq is the sequence in DELIVERY up to which results are in.
-	FoldedSeq uint64 `protobuf:"varint,4,opt,name=folded_seq,json=foldedSeq,proto3" json:"folded_seq,omitempty"`
-	// rounds of replay that were applied.
-	Rounds        uint32 `protobuf:"varint,5,opt,name=rounds,proto3" json:"rounds,omitempty"`
+	Reasons       []string `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1603,20 +1608,6 @@ func (x *LedgerChunk) GetReasons() []string {
 		return x.Reasons
 	}
 	return nil
-}
-
-func (x *LedgerChunk) GetFoldedSeq() uint64 {
-	if x != nil {
-		return x.FoldedSeq
-	}
-	return 0
-}
-
-func (x *LedgerChunk) GetRounds() uint32 {
-	if x != nil {
-		return x.Rounds
-	}
-	return 0
 }
 
 // LedgerEntry is what became of one recipient.
@@ -1730,7 +1721,7 @@ func (x *LedgerEntry) GetConfirmed() bool {
 
 // ReplaySelection is exactly who is replayed.
 //
-// Subject: wx.campaign.<account>.<campaign>.replay.<round>, stream CAMPAIGN_LEDGER. Idempotency key: the subject;
+// Subject: wx.campaign.<account>.<campaign>.replay-<round>, stream CAMPAIGN_LEDGER. Idempotency key: the subject;
 // every write expects the subject to be empty.
 type ReplaySelection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1886,7 +1877,7 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\n" +
 	"recipients\x18\x03 \x01(\rR\n" +
 	"recipients\x12\x16\n" +
-	"\x06sample\x18\x04 \x03(\tR\x06sample\"\xeb\x03\n" +
+	"\x06sample\x18\x04 \x03(\tR\x06sample\"\x8a\x04\n" +
 	"\x10CampaignProgress\x12\x18\n" +
 	"\apending\x18\x01 \x01(\rR\apending\x12\x1b\n" +
 	"\tin_flight\x18\x02 \x01(\rR\binFlight\x12\x12\n" +
@@ -1905,7 +1896,9 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\awaiting\x18\r \x01(\tR\awaiting\x12&\n" +
 	"\x0fupdated_unix_ms\x18\x0e \x01(\x03R\rupdatedUnixMs\x12\x1c\n" +
 	"\tconfirmed\x18\x0f \x01(\rR\tconfirmed\x12\x1a\n" +
-	"\bawaiting\x18\x10 \x01(\rR\bawaiting\"\xce\x01\n" +
+	"\bawaiting\x18\x10 \x01(\rR\bawaiting\x12\x1d\n" +
+	"\n" +
+	"judge_from\x18\x11 \x01(\rR\tjudgeFrom\"\xce\x01\n" +
 	"\x0fCampaignFailure\x12\x18\n" +
 	"\aerrcode\x18\x01 \x01(\x05R\aerrcode\x125\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1f.wxbus.sender.v1.RecipientStateR\x05state\x12\x1e\n" +
@@ -1968,14 +1961,12 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"recipients\"C\n" +
 	"\x11AudienceRecipient\x12\x16\n" +
 	"\x06openid\x18\x01 \x01(\tR\x06openid\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\tR\x06values\"\xac\x01\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\"\x95\x01\n" +
 	"\vLedgerChunk\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x126\n" +
 	"\aentries\x18\x02 \x03(\v2\x1c.wxbus.sender.v1.LedgerEntryR\aentries\x12\x18\n" +
-	"\areasons\x18\x03 \x03(\tR\areasons\x12\x1d\n" +
-	"\n" +
-	"folded_seq\x18\x04 \x01(\x04R\tfoldedSeq\x12\x16\n" +
-	"\x06rounds\x18\x05 \x01(\rR\x06rounds\"\xfb\x01\n" +
+	"\areasons\x18\x03 \x03(\tR\areasonsJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06R\n" +
+	"folded_seqR\x06rounds\"\xfb\x01\n" +
 	"\vLedgerEntry\x125\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1f.wxbus.sender.v1.RecipientStateR\x05state\x12\x18\n" +
 	"\aerrcode\x18\x02 \x01(\x05R\aerrcode\x12\x14\n" +
