@@ -6,8 +6,11 @@ package allinone
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
+	"strconv"
 
 	"github.com/wxbus/wxbus/pkg/bus/natsembed"
 	"github.com/wxbus/wxbus/pkg/config"
@@ -16,8 +19,16 @@ import (
 
 // Embed makes the NATS server of a process that has no nats.urls. Its store is below data.
 func Embed(_ context.Context, shared config.Shared, log *slog.Logger) (process.Embedded, error) {
+	host, port, err := shared.NATS.ListenAddress()
+	if err != nil {
+		return nil, fmt.Errorf("nats.listen: %w", err)
+	}
+	listen := ""
+	if port != 0 {
+		listen = net.JoinHostPort(host, strconv.Itoa(port))
+	}
 	return natsembed.New(natsembed.Options{
-		Listen:     shared.NATS.Listen,
+		Listen:     listen,
 		StoreDir:   filepath.Join(shared.Data, "nats"),
 		SyncAlways: shared.NATS.SyncAlways == nil || *shared.NATS.SyncAlways,
 		MaxStore:   int64(shared.NATS.MaxStore),

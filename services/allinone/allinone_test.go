@@ -1,6 +1,7 @@
 package allinone_test
 
 import (
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -90,6 +91,23 @@ func TestTheDemoKeepsItsKeyAndItsRules(t *testing.T) {
 	require.Equal(t, "rules: []\n", string(rules))
 	_, err = load(t, config.LoadOptions{Content: first, File: "demo"})
 	require.NoError(t, err)
+}
+
+func TestTheEmbeddedServerListensWhereTheFileSays(t *testing.T) {
+	for listen, want := range map[string]string{
+		`"-1"`: "nats://127.0.0.1:", "-1": "nats://127.0.0.1:", `"127.0.0.1:-1"`: "nats://127.0.0.1:", `""`: "",
+	} {
+		t.Run(listen, func(t *testing.T) {
+			shared, err := load(t, config.LoadOptions{Content: []byte("data: " + t.TempDir() + "\nnats: {listen: " + listen + ", max_store: 64MiB}\n"), File: "test"})
+			require.NoError(t, err)
+			server, err := allinone.Embed(t.Context(), shared, slog.New(slog.DiscardHandler))
+			require.NoError(t, err)
+			require.NoError(t, server.Start(t.Context()))
+			url := server.ClientURL()
+			require.NoError(t, server.Stop(t.Context()))
+			require.True(t, strings.HasPrefix(url, want) && (want != "" || url == ""), "%q", url)
+		})
+	}
 }
 
 func TestTheProductionExampleIsValid(t *testing.T) {
