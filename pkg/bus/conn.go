@@ -248,8 +248,10 @@ func clientTLS(o Options) (*tls.Config, error) {
 var errLostConnection = fmt.Errorf("connection lost: %w", nats.ErrTimeout)
 
 func (c *Conn) disconnected(l *link, err error) {
-	c.metrics.connection("disconnected")
-	c.log.Warn("nats disconnected", "client", c.name, "error", err)
+	if err != nil { // nil: we closed it ourselves
+		c.metrics.connection("disconnected")
+		c.log.Warn("nats disconnected", "client", c.name, "error", err)
+	}
 	l.acks.failAll(transportFault(errLostConnection))
 }
 
