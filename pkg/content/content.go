@@ -10,8 +10,8 @@ import (
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 )
 
-// MsgType returns the msgtype of message/custom/send for c, or the MsgType of a native transfer; ""
-// for an empty content.
+// MsgType returns the msgtype of message/custom/send for c, the MsgType of a native transfer, or the word
+// of FromJSON for what has neither; "" for an empty content.
 func MsgType(c *eventv1.Content) string {
 	switch b := c.GetBody().(type) {
 	case *eventv1.Content_Text:
@@ -34,6 +34,20 @@ func MsgType(c *eventv1.Content) string {
 		return "link"
 	case *eventv1.Content_NativeTransfer:
 		return "transfer_customer_service"
+	case *eventv1.Content_MpNews:
+		return "mpnews"
+	case *eventv1.Content_MpArticle:
+		return "mpnewsarticle"
+	case *eventv1.Content_Card:
+		return "wxcard"
+	case *eventv1.Content_Typing:
+		return "typing"
+	case *eventv1.Content_Template:
+		return "template"
+	case *eventv1.Content_Subscribe:
+		return "subscribe"
+	case *eventv1.Content_OneTime:
+		return "one_time"
 	case *eventv1.Content_Raw:
 		return b.Raw.GetMsgType()
 	default:

@@ -93,9 +93,9 @@ var (
 		"miniprogrampage":  miniPage(linkedPage),
 		"own page":         miniPage(ownPage),
 		"link":             link(fullLink),
-		"mpnews":           raw("mpnews", `{"mpnews":{"media_id":"M"},"msgtype":"mpnews"}`),
-		"mpnewsarticle":    raw("mpnewsarticle", `{"mpnewsarticle":{"article_id":"A"},"msgtype":"mpnewsarticle"}`),
-		"wxcard":           raw("wxcard", `{"msgtype":"wxcard","wxcard":{"card_id":"C"}}`),
+		"mpnews":           &eventv1.Content{Body: &eventv1.Content_MpNews{MpNews: &eventv1.MpNewsContent{MediaId: "M"}}},
+		"mpnewsarticle":    &eventv1.Content{Body: &eventv1.Content_MpArticle{MpArticle: &eventv1.MpArticleContent{ArticleId: "A"}}},
+		"wxcard":           &eventv1.Content{Body: &eventv1.Content_Card{Card: &eventv1.CardContent{CardId: "C"}}},
 		"text made by AI":  raw("text", `{"aimsgcontext":{"is_ai_msg":1},"msgtype":"text","text":{"content":"x"}}`),
 		"type of tomorrow": raw("hologram", `{"msgtype":"hologram"}`),
 	}
@@ -241,6 +241,8 @@ func TestFromKfJSONRefuses(t *testing.T) {
 		`{"touser":"o_x","msgtype":"msgmenu","msgmenu":{"list":[{"id":true,"content":"x"}]}}`:                     "msgmenu.list[0].id: must be a string",
 		`{"touser":"o_x","msgtype":"miniprogrampage","miniprogrampage":{"title":"T"}}`:                            "miniprogrampage.pagepath: required; miniprogrampage.thumb_media_id: required",
 		`{"touser":"o_x","msgtype":"link","link":{"title":"T"}}`:                                                  "link.url: required",
+		`{"touser":"o_x","msgtype":"wxcard","wxcard":{}}`:                                                         "wxcard.card_id: required",
+		`{"touser":"o_x","msgtype":"mpnewsarticle","mpnewsarticle":{"media_id":"M"}}`:                             "mpnewsarticle.media_id: unknown field",
 	}
 	for body, want := range tests {
 		t.Run(want, func(t *testing.T) {

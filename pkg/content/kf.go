@@ -10,18 +10,21 @@ import (
 
 // kfMessage is the body of message/custom/send.
 type kfMessage struct {
-	ToUser          string      `json:"touser"`
-	MsgType         string      `json:"msgtype"`
-	Text            *kfText     `json:"text,omitempty"`
-	Image           *kfMedia    `json:"image,omitempty"`
-	Voice           *kfMedia    `json:"voice,omitempty"`
-	Video           *kfVideo    `json:"video,omitempty"`
-	Music           *kfMusic    `json:"music,omitempty"`
-	News            *kfNews     `json:"news,omitempty"`
-	Menu            *kfMenu     `json:"msgmenu,omitempty"`
-	MiniProgramPage *kfMiniPage `json:"miniprogrampage,omitempty"`
-	Link            *kfLink     `json:"link,omitempty"`
-	CustomService   *kfAgent    `json:"customservice,omitempty"`
+	ToUser          string       `json:"touser"`
+	MsgType         string       `json:"msgtype"`
+	Text            *kfText      `json:"text,omitempty"`
+	Image           *kfMedia     `json:"image,omitempty"`
+	Voice           *kfMedia     `json:"voice,omitempty"`
+	Video           *kfVideo     `json:"video,omitempty"`
+	Music           *kfMusic     `json:"music,omitempty"`
+	News            *kfNews      `json:"news,omitempty"`
+	Menu            *kfMenu      `json:"msgmenu,omitempty"`
+	MiniProgramPage *kfMiniPage  `json:"miniprogrampage,omitempty"`
+	Link            *kfLink      `json:"link,omitempty"`
+	MpNews          *kfMedia     `json:"mpnews,omitempty"`
+	MpArticle       *kfArticleID `json:"mpnewsarticle,omitempty"`
+	Card            *kfCard      `json:"wxcard,omitempty"`
+	CustomService   *kfAgent     `json:"customservice,omitempty"`
 }
 
 type kfText struct {
@@ -83,6 +86,14 @@ type kfLink struct {
 	ThumbURL    string `json:"thumb_url"`
 }
 
+type kfArticleID struct {
+	ArticleID string `json:"article_id"`
+}
+
+type kfCard struct {
+	CardID string `json:"card_id"`
+}
+
 type kfAgent struct {
 	KfAccount string `json:"kf_account"`
 }
@@ -138,6 +149,12 @@ func (m *kfMessage) set(c *eventv1.Content) {
 	case *eventv1.Content_Link:
 		v := b.Link
 		m.Link = &kfLink{v.GetTitle(), v.GetDescription(), v.GetUrl(), v.GetThumbUrl()}
+	case *eventv1.Content_MpNews:
+		m.MpNews = &kfMedia{b.MpNews.GetMediaId()}
+	case *eventv1.Content_MpArticle:
+		m.MpArticle = &kfArticleID{b.MpArticle.GetArticleId()}
+	case *eventv1.Content_Card:
+		m.Card = &kfCard{b.Card.GetCardId()}
 	}
 }
 

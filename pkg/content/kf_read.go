@@ -17,6 +17,16 @@ const maxKfBody = MaxRaw
 // for, and a message with an aimsgcontext, become RawContent. Everything else must be right: the
 // errors are FieldErrors with the paths of the JSON, for example "news.articles[0].url: required".
 func FromKfJSON(body []byte) (openid string, c *eventv1.Content, kfAccount string, err error) {
+	return fromJSON(body, RouteKf)
+}
+
+// FromJSON reads what FromKfJSON reads, and the msgtypes "typing", "template", "subscribe" and "one_time",
+// whose members are those of WeChat's APIs for them.
+func FromJSON(body []byte) (openid string, c *eventv1.Content, kfAccount string, err error) {
+	return fromJSON(body, RouteSend)
+}
+
+func fromJSON(body []byte, route Route) (openid string, c *eventv1.Content, kfAccount string, err error) {
 	if len(body) > maxKfBody {
 		return "", nil, "", FieldErrors{{"body", "larger than 64 KiB"}}.err()
 	}
@@ -41,9 +51,9 @@ func FromKfJSON(body []byte) (openid string, c *eventv1.Content, kfAccount strin
 	if len(p) > 0 {
 		return "", nil, "", p.err()
 	}
-	c = root.content(msgType)
+	c = root.content(msgType, route)
 	if len(p) == 0 {
-		p = jsonPaths(ValidateFor(c, Target{Route: RouteKf}))
+		p = jsonPaths(ValidateFor(c, Target{Route: route}))
 	}
 	if len(p) > 0 {
 		return "", nil, "", p.err()
@@ -52,8 +62,11 @@ func FromKfJSON(body []byte) (openid string, c *eventv1.Content, kfAccount strin
 }
 
 // content reads the member that msgtype names.
-func (o *object) content(msgType string) *eventv1.Content {
+func (o *object) content(msgType string, route Route) *eventv1.Content {
 	read, known := kfReaders[msgType]
+	if notice, ok := noticeReaders[msgType]; ok && route == RouteSend {
+		read, known = notice, true
+	}
 	_, marked := o.members["aimsgcontext"]
 	if !known || marked {
 		return o.raw(msgType)
@@ -130,6 +143,15 @@ var kfReaders = map[string]func(*object) *eventv1.Content{
 			Title: o.text("title"), Appid: o.text("appid"), PagePath: o.text("pagepath"), ThumbMediaId: o.text("thumb_media_id"),
 		}}}
 	},
+	"mpnews": func(o *object) *eventv1.Content {
+		return &eventv1.Content{Body: &eventv1.Content_MpNews{MpNews: &eventv1.MpNewsContent{MediaId: o.text("media_id")}}}
+	},
+	"mpnewsarticle": func(o *object) *eventv1.Content {
+		return &eventv1.Content{Body: &eventv1.Content_MpArticle{MpArticle: &eventv1.MpArticleContent{ArticleId: o.text("article_id")}}}
+	},
+	"wxcard": func(o *object) *eventv1.Content {
+		return &eventv1.Content{Body: &eventv1.Content_Card{Card: &eventv1.CardContent{CardId: o.text("card_id")}}}
+	},
 	"link": func(o *object) *eventv1.Content {
 		return &eventv1.Content{Body: &eventv1.Content_Link{Link: &eventv1.LinkContent{
 			Title: o.text("title"), Description: o.text("description"), Url: o.text("url"), ThumbUrl: o.text("thumb_url"),
@@ -141,6 +163,7 @@ var kfReaders = map[string]func(*object) *eventv1.Content{
 var jsonNames = strings.NewReplacer(
 	"menu.items", "msgmenu.list", "menu.", "msgmenu.", "mini_program.", "miniprogrampage.", "page_path", "pagepath",
 	"pic_url", "picurl", "hq_music_url", "hqmusicurl", "music_url", "musicurl",
+	"mp_news.", "mpnews.", "mp_article.", "mpnewsarticle.", "card.", "wxcard.",
 )
 
 func jsonPaths(err error) FieldErrors {
@@ -153,7 +176,15 @@ func jsonPaths(err error) FieldErrors {
 	}
 	renamed := make(FieldErrors, len(found))
 	for i, problem := range found {
-		renamed[i] = FieldError{Path: jsonNames.Replace(problem.Path), Reason: problem.Reason}
+		renamed[i] = FieldError{Path: jsonPath(problem.Path), Reason: problem.Reason}
 	}
 	return renamed
+}
+
+func jsonPath(path string) string {
+	kind, _, _ := strings.Cut(path, ".")
+	if _, notice := noticeReaders[kind]; notice {
+		return noticeNames.Replace(path)
+	}
+	return jsonNames.Replace(path)
 }

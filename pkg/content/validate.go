@@ -19,6 +19,9 @@ const (
 	RoutePassive
 	// RouteKf is the customer-service API.
 	RouteKf
+	// RouteSend is everything that the sender can send: the customer-service API, the typing sign,
+	// template, subscription and one-time messages.
+	RouteSend
 )
 
 // Limits of contents. WeChat names none for most of them; these keep a content within one bus message
@@ -85,6 +88,18 @@ func checkFields(c *eventv1.Content, p *FieldErrors) {
 	case *eventv1.Content_Link:
 		p.require("link.title", b.Link.GetTitle())
 		p.require("link.url", b.Link.GetUrl())
+	case *eventv1.Content_MpNews:
+		p.require("mp_news.media_id", b.MpNews.GetMediaId())
+	case *eventv1.Content_MpArticle:
+		p.require("mp_article.article_id", b.MpArticle.GetArticleId())
+	case *eventv1.Content_Card:
+		p.require("card.card_id", b.Card.GetCardId())
+	case *eventv1.Content_Template:
+		checkTemplate(b.Template, p)
+	case *eventv1.Content_Subscribe:
+		checkSubscribe(b.Subscribe, p)
+	case *eventv1.Content_OneTime:
+		checkOneTime(b.OneTime, p)
 	case *eventv1.Content_Raw:
 		checkRaw(b.Raw, p)
 	}
@@ -153,9 +168,11 @@ func checkTarget(c *eventv1.Content, t Target, p *FieldErrors) {
 		return
 	case t.Route == RoutePassive:
 		checkPassive(c, t, p)
-	case t.Route == RouteKf && c.GetNativeTransfer() != nil:
+	case sends(t.Route) && c.GetNativeTransfer() != nil:
 		p.add(field, "passive replies only")
-	case t.Route == RouteKf && len(c.GetNews().GetArticles()) > 1:
+	case t.Route == RouteKf && !IsKf(c):
+		p.add(field, "not a message of the customer-service API")
+	case sends(t.Route) && len(c.GetNews().GetArticles()) > 1:
 		p.add("news.articles", "at most 1, has %d", len(c.GetNews().GetArticles()))
 	}
 	switch {
@@ -163,6 +180,10 @@ func checkTarget(c *eventv1.Content, t Target, p *FieldErrors) {
 		checkMiniProgram(c, field, p)
 	case official && c.GetLink() != nil:
 		p.add(field, "Mini Programs only")
+	case official && (c.GetSubscribe().GetMiniProgramState() != "" || c.GetSubscribe().GetLang() != ""):
+		p.add(field, "mini_program_state and lang: Mini Programs only")
+	case t.Account == eventv1.AccountKind_ACCOUNT_KIND_SUBSCRIPTION && c.GetTemplate() != nil:
+		p.add(field, "service accounts only")
 	case official && c.GetMiniProgram() != nil:
 		p.require("mini_program.appid", c.GetMiniProgram().GetAppid())
 	}
@@ -178,10 +199,15 @@ func checkPassive(c *eventv1.Content, t Target, p *FieldErrors) {
 	}
 }
 
-// checkMiniProgram: Mini Programs send text, image, link and their own pages.
+// checkMiniProgram: Mini Programs send text, image, link, their own pages, typing and subscription messages.
 func checkMiniProgram(c *eventv1.Content, field string, p *FieldErrors) {
 	switch b := c.GetBody().(type) {
-	case *eventv1.Content_Text, *eventv1.Content_Image, *eventv1.Content_Link, *eventv1.Content_NativeTransfer, *eventv1.Content_Raw:
+	case *eventv1.Content_Text, *eventv1.Content_Image, *eventv1.Content_Link, *eventv1.Content_NativeTransfer, *eventv1.Content_Raw,
+		*eventv1.Content_Typing:
+	case *eventv1.Content_Subscribe:
+		if b.Subscribe.GetMiniProgram() != nil {
+			p.add("subscribe.mini_program", "a Mini Program names its page by page")
+		}
 	case *eventv1.Content_MiniProgram:
 		if b.MiniProgram.GetAppid() != "" {
 			p.add("mini_program.appid", "a Mini Program sends only its own pages, without appid")
@@ -189,6 +215,18 @@ func checkMiniProgram(c *eventv1.Content, field string, p *FieldErrors) {
 	default:
 		p.add(field, "Official Accounts only")
 	}
+}
+
+func sends(r Route) bool { return r == RouteKf || r == RouteSend }
+
+// IsKf reports whether c goes by message/custom/send: it needs the window of a fan and takes one message of it.
+func IsKf(c *eventv1.Content) bool {
+	switch c.GetBody().(type) {
+	case nil, *eventv1.Content_NativeTransfer, *eventv1.Content_Typing,
+		*eventv1.Content_Template, *eventv1.Content_Subscribe, *eventv1.Content_OneTime:
+		return false
+	}
+	return true
 }
 
 // fieldOf returns the name of the field of Content that is set.

@@ -71,8 +71,8 @@ func TestWhatGoesWhere(t *testing.T) {
 		"text": {true, true, true, false}, "image": {true, true, true, false}, "voice": {true, true, false, false},
 		"video": {true, true, false, false}, "music": {true, true, false, false}, "news": {true, true, false, false},
 		"msgmenu": {true, false, false, false}, "miniprogrampage": {true, false, false, false},
-		"own page": {false, false, true, false}, "link": {false, false, true, false}, "mpnews": {true, false, true, false},
-		"mpnewsarticle": {true, false, true, false}, "wxcard": {true, false, true, false},
+		"own page": {false, false, true, false}, "link": {false, false, true, false}, "mpnews": {true, false, false, false},
+		"mpnewsarticle": {true, false, false, false}, "wxcard": {true, false, false, false},
 		"text made by AI": {true, false, true, false}, "type of tomorrow": {true, false, true, false},
 		"transfer": {false, true, false, true},
 	}

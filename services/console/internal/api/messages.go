@@ -38,7 +38,7 @@ func (a *api) send(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, readFault(err)
 	}
-	openid, message, kfAccount, err := content.FromKfJSON(body)
+	openid, message, kfAccount, err := content.FromJSON(body)
 	if err != nil {
 		return nil, err
 	}
