@@ -316,3 +316,12 @@ func sendID(account, key string) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:16])
 }
+
+func TestNobodyPretendsToBeACampaign(t *testing.T) {
+	f := setUp(t)
+	s := f.replica(t, "a")
+	req := f.request("fan", "k", "hello")
+	req.Campaign = &senderv1.CampaignRef{Id: "spring"}
+	_, err := s.Send(t.Context(), req)
+	require.Equal(t, fault.Invalid, fault.KindOf(err))
+}

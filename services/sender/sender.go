@@ -218,6 +218,9 @@ func (s *Service) Send(ctx context.Context, req *senderv1.SendRequest) (*senderv
 	if err != nil {
 		return nil, err
 	}
+	if req.GetCampaign() != nil {
+		return nil, fault.New(fault.Invalid, "campaign: only campaigns set it")
+	}
 	return p.intake.Send(ctx, req)
 }
 

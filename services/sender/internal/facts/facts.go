@@ -54,7 +54,7 @@ func (f *Facts) Settled(ctx context.Context, m *senderv1.OutboundMessage, rec *s
 	return f.publish(ctx, m, m.GetId()+":settled", &senderv1.DeliverySettled{
 		Id: m.GetId(), Account: m.GetAccount(), Openid: m.GetOpenid(), State: rec.GetState(),
 		Errcode: rec.GetErrcode(), Reason: rec.GetReason(), Attempts: rec.GetAttempts(),
-		Cause: m.GetCause(), Lane: m.GetLane(), AtUnixMs: rec.GetUpdatedUnixMs(),
+		Cause: m.GetCause(), Lane: m.GetLane(), AtUnixMs: rec.GetUpdatedUnixMs(), Campaign: m.GetCampaign(),
 	})
 }
 

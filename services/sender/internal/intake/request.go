@@ -36,7 +36,7 @@ func (i *Intake) message(req *senderv1.SendRequest) (account.Account, *senderv1.
 	return a, &senderv1.OutboundMessage{
 		Id: SendID(a.Name, req.GetIdempotencyKey()), Account: a.Name, Openid: req.GetOpenid(), Lane: lane,
 		Content: req.GetContent(), KfAccount: req.GetKfAccount(), Cause: req.GetCause(), OwnerEpoch: req.GetOwnerEpoch(),
-		Partition: i.Topology.Partition(a.Name, req.GetOpenid()),
+		Partition: i.Topology.Partition(a.Name, req.GetOpenid()), Campaign: req.GetCampaign(),
 	}, nil
 }
 
