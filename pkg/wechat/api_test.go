@@ -87,14 +87,6 @@ func TestTyping(t *testing.T) {
 	require.Error(t, answering(t, 200, `{"errcode":45015}`).Typing(t.Context(), "tok", "o_x", true))
 }
 
-func TestTemplateSendReturnsTheID(t *testing.T) {
-	for _, body := range []string{`{"errcode":0,"msgid":18446744073709551615}`, `{"errcode":0,"msgid":"18446744073709551615"}`} {
-		id, err := answering(t, 200, body).TemplateSend(t.Context(), "tok", []byte(`{}`))
-		require.NoError(t, err)
-		require.Equal(t, "18446744073709551615", id)
-	}
-}
-
 func TestCallbackIPs(t *testing.T) {
 	c, got := recording(t, `{"ip_list":["127.0.0.1","101.226.103.0/25","2402:4e00::/32","nonsense"]}`)
 	prefixes, err := c.CallbackIPs(t.Context(), "tok")
