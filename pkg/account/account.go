@@ -72,7 +72,8 @@ const (
 const DefaultAPIBase = "https://api.weixin.qq.com"
 
 // Account is one Official Account or Mini Program. It is a plain value; copies are independent
-// except for KfAPI, which nobody changes after loading.
+// except for KfAPI, which nobody changes after loading. Who keeps something that was made from an
+// account uses Derived, because accounts change while the process runs.
 type Account struct {
 	Name                   string        `yaml:"name" desc:"Short name, used in URLs, subjects and keys: a-z, 0-9, _ and -, at most 63."`
 	AppID                  string        `yaml:"appid" desc:"AppID from WeChat's console."`
@@ -93,7 +94,17 @@ type Account struct {
 	PassiveDeadline        time.Duration `yaml:"passive_deadline" desc:"How long a connection is kept for a passive reply; 0 is the gateway's default."`
 	StretchAnswerEarly     bool          `yaml:"stretch_answer_early" desc:"In stretch mode, answer attempts 1 and 2 too when the reply is there."`
 	AllowInsecure          bool          `yaml:"allow_insecure" desc:"Accept mode plaintext or compatible for this account."`
+	CallbackURL            string        `yaml:"callback_url" desc:"URL that WeChat pushes to, as the internet sees it; wxbus doctor tries it. Empty: not tried."`
+	Disabled               bool          `yaml:"disabled" desc:"Refuse the account's pushes, send nothing and fetch no tokens."`
+
+	// DisabledReason is what was said when the account was disabled over the API.
+	DisabledReason string `yaml:"-"`
+	// Revision grows with every change over the API; 0 for an account of the configuration file.
+	Revision uint64 `yaml:"-"`
 }
+
+// FromFile reports whether the configuration file manages the account, and not the API.
+func (a Account) FromFile() bool { return a.Revision == 0 }
 
 // SetDefaults fills the fields that are empty and have a default. It can be called twice.
 func (a *Account) SetDefaults() {

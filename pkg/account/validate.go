@@ -49,6 +49,11 @@ func (a Account) Validate() error {
 	if msg := checkBase(a.APIBase); msg != "" {
 		add("api_base", "%s", msg)
 	}
+	if a.CallbackURL != "" {
+		if u, err := url.Parse(a.CallbackURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+			add("callback_url", "must be an http or https URL without a user")
+		}
+	}
 	if a.PassiveDeadline < 0 || a.PassiveDeadline >= maxPassiveDeadline {
 		add("passive_deadline", "must be between 0s and %s, when WeChat hangs up", maxPassiveDeadline)
 	}

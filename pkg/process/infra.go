@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/account/vault"
 	"github.com/wxbus/wxbus/pkg/bus"
 	"github.com/wxbus/wxbus/pkg/config"
 	"github.com/wxbus/wxbus/pkg/httpx"
@@ -125,7 +126,8 @@ func busOptions(shared config.Shared, name string) bus.Options {
 	}
 }
 
-// startInfra starts admin ports and NATS, and makes sure that streams are as declared.
+// startInfra starts admin ports and NATS, makes sure that streams are as declared, and begins to follow
+// the accounts.
 func (p *Process) startInfra(ctx context.Context) error {
 	var cs []lifecycle.Component
 	for _, addr := range adminAddresses(p.shared, p.rt.services) {
@@ -145,7 +147,7 @@ func (p *Process) startInfra(ctx context.Context) error {
 			p.nats = embedded
 			cs = append(cs, embedded)
 		}
-		cs = append(cs, &busComponent{p: p})
+		cs = append(cs, &busComponent{p: p}, &accountsComponent{p: p})
 	}
 	p.infra = lifecycle.NewGroup(p.rt.Log, cs...).With(lifecycle.Options{Name: "infrastructure"})
 	p.rt.Ready.Add("services", func(context.Context) error {
@@ -229,4 +231,34 @@ func (c *busComponent) Stop(ctx context.Context) error {
 		return nil
 	}
 	return c.p.rt.Bus.Close(ctx)
+}
+
+// accountsComponent adds the accounts that are managed over the API to those of the file, and keeps them
+// up to date while the process runs (ADR 0026).
+type accountsComponent struct {
+	p    *Process
+	feed *vault.Feed
+}
+
+func (*accountsComponent) Name() string { return "accounts" }
+
+func (c *accountsComponent) Start(ctx context.Context) error {
+	rt := c.p.rt
+	kv, err := rt.Bus.JS().KeyValue(ctx, topology.BucketAccounts)
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", topology.BucketAccounts, err)
+	}
+	feed := vault.NewFeed(kv, rt.Accounts, rt.Sealer, rt.Log)
+	if err := feed.Start(ctx); err != nil {
+		return err
+	}
+	c.feed = feed
+	return nil
+}
+
+func (c *accountsComponent) Stop(ctx context.Context) error {
+	if c.feed == nil {
+		return nil
+	}
+	return c.feed.Stop(ctx)
 }

@@ -159,7 +159,7 @@ func (p *Process) start(ctx context.Context) error {
 		return err
 	}
 	p.serving.Store(true)
-	rt.Log.InfoContext(ctx, "ready", "services", rt.services, logkey.Version, Version, "accounts", len(rt.Accounts.All()))
+	rt.Log.InfoContext(ctx, "ready", "services", rt.services, logkey.Version, Version, "accounts", rt.Accounts.Len())
 	return nil
 }
 

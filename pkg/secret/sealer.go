@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -44,8 +45,9 @@ type Sealer struct {
 }
 
 type sealKey struct {
-	id   [keyIDSize]byte
-	aead cipher.AEAD
+	id    [keyIDSize]byte
+	aead  cipher.AEAD
+	print []byte // key of fingerprints
 }
 
 // NewSealer returns a Sealer. Each key has 32 bytes; at least one is needed and the first one seals.
@@ -66,7 +68,7 @@ func NewSealer(keys ...[]byte) (*Sealer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("master key %d: %w", i, err)
 		}
-		s.keys = append(s.keys, sealKey{id: keyID(key), aead: aead})
+		s.keys = append(s.keys, sealKey{id: keyID(key), aead: aead, print: mac(key, "wxbus fingerprint")})
 	}
 	return s, nil
 }
@@ -137,6 +139,21 @@ func (s *Sealer) Open(box, aad []byte) ([]byte, error) {
 // should be sealed again before the old key is removed.
 func (s *Sealer) Current(box []byte) bool {
 	return len(box) >= keyIDSize && bytes.Equal(box[:keyIDSize], s.keys[0].id[:])
+}
+
+// Fingerprint returns 8 hex digits that are equal for equal secrets under one master key, and tell
+// nothing about the secret to who has no key; "" for an empty one.
+func (s *Sealer) Fingerprint(v Value) string {
+	if v.IsZero() {
+		return ""
+	}
+	return hex.EncodeToString(mac(s.keys[0].print, v.Reveal())[:4])
+}
+
+func mac(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return h.Sum(nil)
 }
 
 func keyID(key []byte) (id [keyIDSize]byte) {

@@ -149,6 +149,7 @@ var routes = [...]route{
 	{prefix: prefixConversation, stream: StreamConversations, template: "wx.conv.{account}.{conversation}", keyTokens: 2},
 	{prefix: prefixDeadLetter, stream: StreamDeadLetters, template: "wx.dlq.{service}.{stream}"},
 	{prefix: prefixOffer, template: "wxgw.offer.{instance}"},
+	{prefix: subjectEvidence, template: subjectEvidence},
 	{prefix: prefixAdvisory, stream: StreamAdvisories, template: "$JS.EVENT.ADVISORY"},
 }
 

@@ -22,6 +22,7 @@ const (
 	prefixConversation = "wx.conv."
 	prefixDeadLetter   = "wx.dlq."
 	prefixOffer        = "wxgw.offer."
+	subjectEvidence    = "wxgw.evidence"
 	prefixAdvisory     = "$JS.EVENT.ADVISORY."
 )
 
@@ -199,6 +200,9 @@ func SubjectOffer(instance string) (string, error) {
 	}
 	return prefixOffer + instance, nil
 }
+
+// SubjectEvidence returns wxgw.evidence, on which every gateway instance tells what it saw of an account.
+func SubjectEvidence() string { return subjectEvidence }
 
 // fanSubject joins prefix [first.] account.partition. [last.] openid in one allocation.
 func fanSubject(prefix, first, account string, partition uint32, last, openid string) (string, error) {
