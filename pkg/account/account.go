@@ -103,6 +103,18 @@ type Account struct {
 	Revision uint64 `yaml:"-"`
 }
 
+// WhyDisabled says in words that the account is disabled, and why; "" when it is not.
+func (a Account) WhyDisabled() string {
+	switch {
+	case !a.Disabled:
+		return ""
+	case a.DisabledReason == "":
+		return "the account is disabled"
+	default:
+		return "the account is disabled: " + a.DisabledReason
+	}
+}
+
 // FromFile reports whether the configuration file manages the account, and not the API.
 func (a Account) FromFile() bool { return a.Revision == 0 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 	"github.com/wxbus/wxbus/pkg/telemetry"
+	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	"github.com/wxbus/wxbus/pkg/topology"
 	"github.com/wxbus/wxbus/pkg/wechat"
 	"github.com/wxbus/wxbus/services/gateway/internal/httpapi"
@@ -109,18 +110,37 @@ func (d Deps) withDefaults() Deps {
 	return d
 }
 
-func openAccounts(cfg Config, d Deps) (map[string]*push.Account, error) {
+// errDisabled is why a disabled account takes no pushes: the answer is that for a name nobody has.
+var errDisabled = fault.New(fault.Refused, "the account is disabled")
+
+// openAccounts returns the accounts with their keys ready for use, made again when an account changes.
+// The accounts of the file are checked at once; of those that are managed over the API, one that does not fit
+// this gateway takes no pushes and leaves the others alone.
+func openAccounts(cfg Config, d Deps) (*account.Derived[*push.Account], error) {
 	opts := push.Options{
 		AllowInsecure: cfg.AllowInsecureModes, Limits: wechat.Limits{Bytes: cfg.MaxBody}, Rand: d.Rand,
 	}
-	accounts := make(map[string]*push.Account)
+	open := func(a account.Account) (*push.Account, error) {
+		opened, err := push.NewAccount(a, opts)
+		return opened, errors.Join(err, cfg.checkAccount(a))
+	}
 	var errs []error
 	for _, a := range d.Accounts.All() {
-		opened, err := push.NewAccount(a, opts)
-		errs = append(errs, err, cfg.checkAccount(a))
-		accounts[a.Name] = opened
+		if a.FromFile() {
+			_, err := open(a)
+			errs = append(errs, err)
+		}
 	}
-	return accounts, errors.Join(errs...)
+	return account.NewDerived(d.Accounts, func(a account.Account) (*push.Account, error) {
+		if a.Disabled {
+			return nil, errDisabled
+		}
+		opened, err := open(a)
+		if err != nil {
+			d.Log.Error("account takes no pushes", logkey.Account, a.Name, logkey.Error, err)
+		}
+		return opened, err
+	}), errors.Join(errs...)
 }
 
 // uniqueName returns a name that no other process has, nor this one after a restart: an offer for a
@@ -137,7 +157,7 @@ func uniqueName(instance string, random io.Reader) (string, error) {
 	return name, topology.CheckToken("instance", name)
 }
 
-func (s *Service) newHandler(cfg Config, accounts map[string]*push.Account) http.Handler {
+func (s *Service) newHandler(cfg Config, accounts *account.Derived[*push.Account]) http.Handler {
 	d := s.deps
 	desk := reply.NewDesk(reply.Deps{
 		Registry: s.registry, Decisions: decision.NewStore(d.Bus, d.Topology).WithClock(d.Now),
@@ -146,7 +166,7 @@ func (s *Service) newHandler(cfg Config, accounts map[string]*push.Account) http
 	times := intake.Times{Primary: cfg.Publish.PrimaryTimeout, Total: cfg.Publish.Total}
 	spilled := func(ctx context.Context, cause error) { s.meter.Spilled(ctx, httpapi.Cause(cause)) }
 	return httpapi.New(httpapi.Options{
-		Accounts:  accounts,
+		Account:   accounts.Get,
 		Publisher: intake.NewPublisher(s.batcher, d.Bus, times, spilled),
 		Parker:    intake.NewParker(d.Bus),
 		Attempts:  intake.NewAttempts(d.Bus.JS(), cfg.AttemptTimeout),

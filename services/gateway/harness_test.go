@@ -93,6 +93,8 @@ type replica struct {
 	*gateway.Service
 	url    string
 	server *httptest.Server
+	// accounts is the directory of the replica.
+	accounts *account.Directory
 }
 
 var replicas atomic.Int32
@@ -125,7 +127,7 @@ func (r *rig) newReplica(t testing.TB, cfg gateway.Config, accounts []account.Ac
 		Tel: r.tel.Telemetry, Log: r.tel.Logger, Instance: name,
 	})
 	require.NoError(t, err)
-	return &replica{Service: s}
+	return &replica{Service: s, accounts: directory}
 }
 
 func (g *replica) listen(t testing.TB) {

@@ -172,14 +172,11 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	shared := pauses.New(buckets[topology.BucketSends], gates, d.Log)
 	owner := owners.New(buckets[topology.BucketOwners])
 	told := facts.New(d.Bus, d.Now)
-	worker, err := deliver.New(s.deliverConfig(), deliver.Deps{
+	worker := deliver.New(s.deliverConfig(), deliver.Deps{
 		Accounts: d.Accounts, Sends: records, Windows: ledger, Owners: owner, Facts: told, Gates: gates, Pauses: shared,
 		Tokens: d.Tokens, HTTP: d.HTTP, Tracer: d.Tel.TracerProvider.Tracer(scope), Observer: s.metrics,
 		Log: d.Log, Now: d.Now, Rand: d.Rand,
 	})
-	if err != nil {
-		return nil, err
-	}
 	return &parts{
 		sends: records, gates: gates, pauses: shared,
 		intake: intake.New(intake.Deps{

@@ -137,7 +137,8 @@ type fixture struct {
 	clock  *wall
 	cfg    sender.Config
 	calls  *gauge
-	base   string // api_base; the fake WeChat unless a test says otherwise
+	base   string             // api_base; the fake WeChat unless a test says otherwise
+	dir    *account.Directory // of the newest replica
 }
 
 func setUp(t testing.TB) *fixture {
@@ -207,8 +208,9 @@ func (f *fixture) replicaOn(t testing.TB, instance string) (*sender.Service, *bu
 	require.NoError(t, err)
 	client := tokens.New(tokens.Options{KV: kv, Sealer: sealer, Token: f.tokens})
 	bustest.Run(t, client)
+	f.dir = f.accounts(t)
 	s, err := sender.New(f.cfg, sender.Deps{
-		Accounts: f.accounts(t), Bus: conn, Topology: f.env.Topology, Tokens: client,
+		Accounts: f.dir, Bus: conn, Topology: f.env.Topology, Tokens: client,
 		HTTP: &http.Client{Transport: f.calls}, Tel: f.tel.Telemetry, Log: f.tel.Logger,
 		Now: f.clock.Now, Rand: rand.New(rand.NewPCG(1, 2)), Instance: instance,
 	})

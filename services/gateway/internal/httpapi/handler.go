@@ -75,7 +75,8 @@ type Desk interface {
 
 // Options of a Handler. All fields are required unless they say otherwise.
 type Options struct {
-	Accounts  map[string]*push.Account
+	// Account returns an account that takes pushes; every error is a refusal.
+	Account   func(name string) (*push.Account, error)
 	Publisher Publisher
 	Parker    Parker
 	Attempts  Attempts
@@ -153,11 +154,11 @@ func (h *Handler) serve(name string, next func(*request)) http.HandlerFunc {
 
 // find reads the address of a request; nothing of the body has been read yet.
 func (h *Handler) find(req *request) push.Reason {
-	var ok bool
-	if req.account, ok = h.Accounts[req.r.PathValue("account")]; !ok {
+	var err error
+	if req.account, err = h.Account(req.r.PathValue("account")); err != nil {
+		req.account = nil
 		return reasonAccount
 	}
-	var err error
 	if req.query, err = wechat.ParseQuery(req.r.URL.RawQuery); err != nil {
 		return push.ReasonQuery
 	}
@@ -166,7 +167,7 @@ func (h *Handler) find(req *request) push.Reason {
 
 // Reasons of the transport, beside those of package push.
 const (
-	reasonAccount push.Reason = "account" // nobody of that name
+	reasonAccount push.Reason = "account" // nobody of that name takes pushes
 	reasonBody    push.Reason = "body"    // did not come, or not in time
 )
 

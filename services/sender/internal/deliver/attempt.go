@@ -14,6 +14,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	"github.com/wxbus/wxbus/pkg/tokens"
+	"github.com/wxbus/wxbus/pkg/wechat"
 
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
@@ -63,10 +64,14 @@ func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
 	if err != nil {
 		return w.change(ctx, j, sendstate.Reject{Reason: "content cannot be sent: " + fault.KindOf(err).String()})
 	}
+	client, err := w.clients.Get(j.account.Name)
+	if err != nil {
+		return err
+	}
 	if err := w.change(ctx, j, sendstate.Call{Worker: w.cfg.Instance, Resend: resend}); err != nil {
 		return err
 	}
-	o := w.call(ctx, j, token, body)
+	o := w.call(ctx, j, client, token, body)
 	pass.Leave(o.health)
 	j.called, j.recipient = o.began, o.recipient
 	if err := w.conclude(ctx, j, o); err != nil || sendstate.Final(j.rec.Rec.GetState()) {
@@ -85,6 +90,9 @@ func (w *Worker) obsolete(ctx context.Context, j *job, resend bool) (sendstate.C
 		}
 		return sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: "waited too long: " + j.rec.Rec.GetReason()}, nil
 	}
+	if j.account.Disabled {
+		return w.disabled(j, resend), nil
+	}
 	if j.rec.Rec.GetAttempts() > 0 {
 		return nil, nil
 	}
@@ -93,6 +101,19 @@ func (w *Worker) obsolete(ctx context.Context, j *job, resend bool) (sendstate.C
 		return nil, err
 	}
 	return sendstate.Refuse{Reason: "somebody else talks to the fan by now"}, nil
+}
+
+// disabled returns the change that ends a message of an account that was disabled meanwhile.
+func (w *Worker) disabled(j *job, resend bool) sendstate.Change {
+	reason := j.account.WhyDisabled()
+	switch {
+	case resend:
+		return sendstate.Lose{Reason: reason + ", after a call whose outcome nobody knows"}
+	case j.rec.Rec.GetAttempts() > 0:
+		return sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: reason}
+	default:
+		return sendstate.Refuse{Reason: reason}
+	}
 }
 
 // held handles a gate that does not open: a long pause parks the message, one without an end for this
@@ -146,7 +167,7 @@ func (w *Worker) noToken(ctx context.Context, j *job, err error) error {
 }
 
 // call asks WeChat once.
-func (w *Worker) call(ctx context.Context, j *job, token tokens.Token, body []byte) outcome {
+func (w *Worker) call(ctx context.Context, j *job, client *wechat.Client, token tokens.Token, body []byte) outcome {
 	ctx, span := w.Tracer.Start(ctx, spanName, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String("http.request.method", "POST"),
 		attribute.String("url.template", "/cgi-bin/message/custom/send"),
@@ -158,7 +179,7 @@ func (w *Worker) call(ctx context.Context, j *job, token tokens.Token, body []by
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.CallTimeout)
 	defer cancel()
 	began, start := w.Now(), time.Now()
-	err := w.clients[j.account.Name].CustomSend(ctx, token.Value.Reveal(), body)
+	err := client.CustomSend(ctx, token.Value.Reveal(), body)
 	o := judge(err)
 	o.began, o.took = began, time.Since(start)
 	span.SetAttributes(attribute.String("wxbus.outcome", o.word), attribute.Int("wxbus.errcode", int(o.errcode)))

@@ -82,11 +82,11 @@ type Deps struct {
 type Worker struct {
 	cfg Config
 	Deps
-	clients map[string]*wechat.Client
+	clients *account.Derived[*wechat.Client]
 	random  sync.Mutex // guards Rand
 
 	badMu sync.Mutex         // guards bad
-	bad   map[string]refused // by account: bounded by configuration
+	bad   map[string]refused // by account, one for each that ever had a refused token
 }
 
 // refused is a token that WeChat refused.
@@ -95,17 +95,11 @@ type refused struct {
 	errcode    int32
 }
 
-// New fails with Invalid for a wrong api_base of an account.
-func New(cfg Config, d Deps) (*Worker, error) {
-	w := &Worker{cfg: cfg, Deps: d, clients: map[string]*wechat.Client{}, bad: map[string]refused{}}
-	for _, a := range d.Accounts.All() {
-		client, err := wechat.NewClient(wechat.ClientConfig{HTTP: d.HTTP, BaseURL: a.APIBase, Now: d.Now})
-		if err != nil {
-			return nil, fmt.Errorf("account %s: %w", a.Name, err)
-		}
-		w.clients[a.Name] = client
-	}
-	return w, nil
+// New returns a worker for the accounts of the directory as they are at each delivery.
+func New(cfg Config, d Deps) *Worker {
+	return &Worker{cfg: cfg, Deps: d, bad: map[string]refused{}, clients: account.NewDerived(d.Accounts, func(a account.Account) (*wechat.Client, error) {
+		return wechat.NewClient(wechat.ClientConfig{HTTP: d.HTTP, BaseURL: a.APIBase, Now: d.Now})
+	})}
 }
 
 // job is one delivery of one message.

@@ -70,8 +70,7 @@ func FuzzHandle(f *testing.F) {
 	f.Add([]byte{0xff, 0x01})
 	accounts, err := account.NewDirectory(nil)
 	require.NoError(f, err)
-	w, err := New(Config{}, Deps{Accounts: accounts})
-	require.NoError(f, err)
+	w := New(Config{}, Deps{Accounts: accounts})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		err := w.Handle(context.Background(), &bus.Delivery{Data: data})
 		require.Equal(t, fault.DeadLetter, fault.Dispose(err))

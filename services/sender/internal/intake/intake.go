@@ -159,7 +159,10 @@ func (i *Intake) queue(ctx context.Context, a account.Account, m *senderv1.Outbo
 
 // refusal returns why the message cannot be sent now, or "" after holding a message of the window.
 func (i *Intake) refusal(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence) (string, error) {
-	if !a.AllowsKf() {
+	switch {
+	case a.Disabled:
+		return a.WhyDisabled(), nil
+	case !a.AllowsKf():
 		return reasonNoAPI, nil
 	}
 	if p, ok := i.Gates.Paused(pace.Key{Account: a.Name, Endpoint: deliver.Endpoint}); ok && p.Refuse {
@@ -199,6 +202,8 @@ func (i *Intake) Quota(ctx context.Context, req *senderv1.GetQuotaRequest) (*sen
 	}
 	p, paused := i.Gates.Paused(pace.Key{Account: a.Name, Endpoint: deliver.Endpoint})
 	switch {
+	case a.Disabled:
+		resp.Remaining, resp.Reason = 0, a.WhyDisabled()
 	case !a.AllowsKf():
 		resp.Remaining, resp.Reason = 0, reasonNoAPI
 	case paused && p.Refuse:
