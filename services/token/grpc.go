@@ -16,7 +16,7 @@ func (s *Service) GetToken(ctx context.Context, req *tokenv1.GetTokenRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	token, err := r.Get(ctx, req.GetAccount())
+	token, err := r.Get(ctx, req.GetAccount(), refresh.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (s *Service) ReportBadToken(ctx context.Context, req *tokenv1.ReportBadToke
 	if err != nil {
 		return nil, err
 	}
-	token, err := r.Bad(ctx, req.GetAccount(), req.GetGeneration(), req.GetErrcode())
+	token, err := r.Bad(ctx, req.GetAccount(), refresh.Token, req.GetGeneration(), req.GetErrcode())
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/wxbus/wxbus/services/token/internal/refresh"
 )
 
 // metrics counts by account, mode and fault kind: all of them are bounded by configuration and code.
@@ -17,16 +19,20 @@ type metrics struct {
 func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	meter := p.Meter(scope)
 	refreshes, err1 := meter.Int64Counter("wxbus.token.refreshes",
-		metric.WithDescription("calls to WeChat's token API by account, mode (normal, forced) and result"))
+		metric.WithDescription("calls to WeChat's token API by account, what (token, jsapi, wx_card), mode (normal, forced) and result"))
 	outside, err2 := meter.Int64Counter("wxbus.token.outside_refreshes",
 		metric.WithDescription("tokens that went bad because another system refreshes with the same AppSecret"))
 	return &metrics{refreshes, outside}, errors.Join(err1, err2)
 }
 
 // Refreshed implements refresh.Observer.
-func (m *metrics) Refreshed(ctx context.Context, account, mode, result string) {
+func (m *metrics) Refreshed(ctx context.Context, account string, kind refresh.Kind, mode, result string) {
+	what := string(kind)
+	if kind == refresh.Token {
+		what = "token"
+	}
 	m.refreshes.Add(ctx, 1, metric.WithAttributes(
-		attribute.String("account", account), attribute.String("mode", mode), attribute.String("result", result)))
+		attribute.String("account", account), attribute.String("what", what), attribute.String("mode", mode), attribute.String("result", result)))
 }
 
 // Outside implements refresh.Observer.

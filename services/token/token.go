@@ -101,13 +101,10 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	up, err := upstream.New(upstream.Config{
+	up := upstream.New(upstream.Config{
 		HTTP: d.HTTP, Now: d.Now, Tracer: d.Tel.TracerProvider.Tracer(scope),
 		RefusedBackoff: cfg.RefusedBackoff, FailedBackoff: cfg.FailedBackoff,
-	}, d.Accounts.All())
-	if err != nil {
-		return nil, err
-	}
+	}, d.Accounts)
 	return &Service{cfg: cfg, deps: d, up: up, obs: obs, own: own}, nil
 }
 

@@ -20,6 +20,15 @@ import (
 // day is the window of WeChat's budget of forced refreshes.
 const day = 24 * time.Hour
 
+// How much of the past a record keeps.
+const (
+	maxRefreshes = 64
+	maxEvidence  = 8
+)
+
+// China is the zone of WeChat's quotas. It has no daylight saving time.
+var China = time.FixedZone("Asia/Shanghai", 8*60*60)
+
 // ErrLost is returned when the lease belongs to somebody else by now, or the token was refreshed.
 var ErrLost = fault.New(fault.Conflict, "the refresh was taken over by another replica")
 
@@ -81,7 +90,16 @@ func Refresh(rec *tokenv1.TokenRecord, holder string, base uint64, f Fetched, no
 	next.Previous = next.GetToken().GetValue()
 	next.Token = &tokenv1.AccessToken{Value: f.Value, Generation: base + 1, ExpiresUnixMs: f.Expires.UnixMilli()}
 	next.RefreshedUnixMs = now.UnixMilli()
+	next.RefreshesUnixMs = append(Today(rec, now), now.UnixMilli())
+	next.RefreshesUnixMs = next.RefreshesUnixMs[max(0, len(next.RefreshesUnixMs)-maxRefreshes):]
 	return next, nil
+}
+
+// Today returns a copy of the times of new values since midnight in China, oldest first.
+func Today(rec *tokenv1.TokenRecord, now time.Time) []int64 {
+	local := now.In(China)
+	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, China).UnixMilli()
+	return slices.DeleteFunc(slices.Clone(rec.GetRefreshesUnixMs()), func(at int64) bool { return at < midnight })
 }
 
 // Fail gives the lease back and keeps why, without secrets.
@@ -137,10 +155,17 @@ func recent(rec *tokenv1.TokenRecord, now time.Time) []int64 {
 	return forced
 }
 
-// Outside counts a token that went bad without our doing.
-func Outside(rec *tokenv1.TokenRecord) *tokenv1.TokenRecord {
+// ForcedLeft returns how many forced refreshes the budget allows in the 24 hours that end now.
+func ForcedLeft(rec *tokenv1.TokenRecord, b Budget, now time.Time) int {
+	return max(0, b.PerDay-len(recent(rec, now)))
+}
+
+// Outside counts a token that went bad without our doing and keeps the evidence, newest first.
+func Outside(rec *tokenv1.TokenRecord, e *tokenv1.OutsideEvidence) *tokenv1.TokenRecord {
 	next := clone(rec)
 	next.OutsideRefreshes++
+	next.Outside = append([]*tokenv1.OutsideEvidence{e}, next.Outside...)
+	next.Outside = next.Outside[:min(len(next.Outside), maxEvidence)]
 	return next
 }
 

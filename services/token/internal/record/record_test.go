@@ -133,8 +133,95 @@ func TestNoFunctionChangesItsArgument(t *testing.T) {
 	before := proto.CloneOf(rec)
 	record.Lease(rec, "b", now, time.Second)
 	record.Force(rec, now.Add(48*time.Hour))
-	record.Outside(rec)
+	record.Outside(rec, &tokenv1.OutsideEvidence{Generation: 1})
 	_, _ = record.Refresh(rec, "a", 1, fetched("two"), now)
 	_, _ = record.Fail(rec, "a", 1, "no")
 	require.True(t, proto.Equal(before, rec))
+}
+
+// TestGenerationsOnlyEverGoUp plays replicas that read, take leases, die, come back late and write by
+// compare-and-set: whatever the order, one generation is one value for ever, the next is one greater, and
+// nobody writes without the lease of the generation that is there.
+func TestGenerationsOnlyEverGoUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type copied struct {
+			rec      *tokenv1.TokenRecord
+			revision int
+		}
+		var stored copied // what the bucket has
+		held := map[string]copied{}
+		values := map[uint64]string{}
+		replicas := []string{"a", "b", "c"}
+		for step := range rapid.IntRange(1, 80).Draw(t, "steps") {
+			who := rapid.SampledFrom(replicas).Draw(t, "who")
+			at := now.Add(time.Duration(step) * time.Second)
+			mine := held[who]
+			var next *tokenv1.TokenRecord
+			var err error
+			switch rapid.IntRange(0, 4).Draw(t, "action") {
+			case 0:
+				held[who] = stored
+				continue
+			case 1:
+				next = record.Lease(mine.rec, who, at, 10*time.Second)
+			case 2:
+				f := record.Fetched{Value: rapid.SampledFrom([]string{"v1", "v2", "v3"}).Draw(t, "value"), Expires: at.Add(2 * time.Hour), Forced: rapid.Bool().Draw(t, "forced")}
+				next, err = record.Refresh(mine.rec, who, mine.rec.GetToken().GetGeneration(), f, at)
+			case 3:
+				next, err = record.Fail(mine.rec, who, mine.rec.GetToken().GetGeneration(), "no answer")
+			case 4:
+				next = record.Outside(mine.rec, &tokenv1.OutsideEvidence{Generation: mine.rec.GetToken().GetGeneration()})
+			}
+			if err != nil {
+				require.ErrorIs(t, err, record.ErrLost)
+				require.NotEqual(t, who, mine.rec.GetLeaseHolder(), "only a lease that is gone is lost")
+				continue
+			}
+			if mine.revision != stored.revision {
+				continue // the compare-and-set fails
+			}
+			before, after := stored.rec.GetToken(), next.GetToken()
+			require.Contains(t, []uint64{before.GetGeneration(), before.GetGeneration() + 1}, after.GetGeneration())
+			if known, ok := values[after.GetGeneration()]; ok {
+				require.Equal(t, known, after.GetValue(), "a generation has one value")
+			} else if after != nil {
+				values[after.GetGeneration()] = after.GetValue()
+				require.Equal(t, who, mine.rec.GetLeaseHolder())
+			}
+			require.LessOrEqual(t, len(next.GetRefreshesUnixMs()), 64)
+			require.LessOrEqual(t, len(next.GetOutside()), 8)
+			require.EqualValues(t, min(next.GetOutsideRefreshes(), 8), len(next.GetOutside()))
+			stored = copied{next, stored.revision + 1}
+			held[who] = stored
+		}
+	})
+}
+
+func TestRefreshesAreCountedByTheDayOfChina(t *testing.T) {
+	rec := refreshed(t, refreshed(t, nil, "one"), "two")
+	require.Len(t, record.Today(rec, now), 2)
+	midnight := time.Date(2023, 11, 16, 0, 0, 0, 0, record.China) // now is the 15th there
+	require.Len(t, record.Today(rec, midnight.Add(-time.Millisecond)), 2)
+	require.Empty(t, record.Today(rec, midnight))
+	for range 100 {
+		rec = refreshed(t, rec, rec.GetToken().GetValue()+"x")
+	}
+	require.Len(t, rec.GetRefreshesUnixMs(), 64)
+}
+
+func TestTheBudgetThatIsLeftCanBeSeen(t *testing.T) {
+	rec := record.Force(record.Force(nil, now), now.Add(time.Hour))
+	require.Equal(t, 18, record.ForcedLeft(rec, budget, now.Add(2*time.Hour)))
+	require.Equal(t, 19, record.ForcedLeft(rec, budget, now.Add(24*time.Hour)))
+	require.Equal(t, 20, record.ForcedLeft(nil, budget, now))
+}
+
+func TestTheEvidenceOfAnOutsideRefreshIsKeptNewestFirst(t *testing.T) {
+	var rec *tokenv1.TokenRecord
+	for i := range 10 {
+		rec = record.Outside(rec, &tokenv1.OutsideEvidence{Generation: uint64(i)})
+	}
+	require.EqualValues(t, 10, rec.GetOutsideRefreshes())
+	require.Len(t, rec.GetOutside(), 8)
+	require.EqualValues(t, 9, rec.GetOutside()[0].GetGeneration())
 }

@@ -25,7 +25,7 @@ type due struct {
 }
 
 // loop refreshes tokens before they expire. Only accounts that have a token are looked at: nobody asks
-// for the others.
+// for the others. Tickets are left alone: WeChat gives the same one until it expires.
 func (r *Refresher) loop(ctx context.Context) {
 	ticker := time.NewTicker(scan)
 	defer ticker.Stop()
@@ -44,11 +44,11 @@ func (r *Refresher) refreshDue(ctx context.Context) {
 		if seen.Rec.GetToken().GetValue() == "" || !r.isDue(name, seen.Rec.GetToken()) {
 			continue
 		}
-		a, err := r.account(name)
+		it, err := r.item(name, Token)
 		if err != nil {
-			continue // the account is not ours any more
+			continue // a ticket, or an account that is not ours any more, or is disabled
 		}
-		f, mine, err := r.join(ctx, a, job{ahead: true})
+		f, mine, err := r.join(ctx, it, job{ahead: true})
 		if err != nil || !mine {
 			continue
 		}

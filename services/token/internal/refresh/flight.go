@@ -26,13 +26,19 @@ const (
 
 // fly does the job or finds that another replica did. It waits for a lease that somebody holds; when
 // nothing happened for as long as a lease lasts, whatever the clocks say, it takes over.
-func (r *Refresher) fly(ctx context.Context, a account.Account, j job) (*tokenv1.TokenRecord, error) {
+func (r *Refresher) fly(ctx context.Context, it item, j job) (*tokenv1.TokenRecord, error) {
+	if it.kind != Token {
+		// Before the lease: a token may take as long as a lease lasts.
+		if _, err := r.Get(ctx, it.Name, Token); err != nil {
+			return nil, err
+		}
+	}
 	dead := store.Record{}
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("refresh token of account %s: %w", a.Name, context.Cause(ctx)))
+			return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("refresh %s of account %s: %w", it.what(), it.Name, context.Cause(ctx)))
 		}
-		cur, err := r.Store.Load(ctx, a.Name)
+		cur, err := r.Store.Load(ctx, it.key())
 		if err != nil {
 			return nil, err
 		}
@@ -40,22 +46,22 @@ func (r *Refresher) fly(ctx context.Context, a account.Account, j job) (*tokenv1
 			return cur.Rec, nil
 		}
 		if wait := record.Leased(cur.Rec, r.cfg.Instance, r.Now()); wait > 0 && cur.Revision != dead.Revision {
-			if !r.Store.Wait(ctx, a.Name, cur.Revision, min(wait, r.cfg.Lease)) {
+			if !r.Store.Wait(ctx, it.key(), cur.Revision, min(wait, r.cfg.Lease)) {
 				dead = cur
 			}
 			continue
 		}
-		leased, err := r.Store.Put(ctx, a.Name, record.Lease(cur.Rec, r.cfg.Instance, r.Now(), r.cfg.Lease), cur.Revision)
+		leased, err := r.Store.Put(ctx, it.key(), record.Lease(cur.Rec, r.cfg.Instance, r.Now(), r.cfg.Lease), cur.Revision)
 		if errors.Is(err, store.ErrChanged) {
-			r.Store.Wait(ctx, a.Name, cur.Revision, behind)
+			r.Store.Wait(ctx, it.key(), cur.Revision, behind)
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		rec, err := r.refresh(ctx, a, j, leased)
+		rec, err := r.refresh(ctx, it, j, leased)
 		if errors.Is(err, record.ErrLost) || errors.Is(err, store.ErrChanged) {
-			r.Log.WarnContext(ctx, "late token refresh dropped", logkey.Account, a.Name)
+			r.Log.WarnContext(ctx, "late token refresh dropped", logkey.Account, it.Name, "what", it.what())
 			continue
 		}
 		return rec, err
@@ -72,90 +78,106 @@ func (r *Refresher) done(j job, rec *tokenv1.TokenRecord) bool {
 }
 
 // refresh asks WeChat and stores the answer. cur holds our lease.
-func (r *Refresher) refresh(ctx context.Context, a account.Account, j job, cur store.Record) (*tokenv1.TokenRecord, error) {
+func (r *Refresher) refresh(ctx context.Context, it item, j job, cur store.Record) (*tokenv1.TokenRecord, error) {
 	base := cur.Rec.GetToken().GetGeneration()
 	reported := base > 0 && j.bad == base
-	fetched, err := r.fetch(ctx, a, false)
+	fetched, err := r.fetch(ctx, it, false)
 	if err != nil {
-		return nil, r.fail(ctx, a, cur, err)
+		return nil, r.fail(ctx, it, cur, err)
 	}
 	same := fetched.Value == cur.Rec.GetToken().GetValue()
 	if reported && same {
-		if cur, err = r.spend(ctx, a, cur); err != nil {
+		if cur, err = r.spend(ctx, it, cur); err != nil {
 			return nil, err
 		}
-		if fetched, err = r.fetch(ctx, a, true); err != nil {
-			return nil, r.fail(ctx, a, cur, err)
+		if fetched, err = r.fetch(ctx, it, true); err != nil {
+			return nil, r.fail(ctx, it, cur, err)
 		}
 	}
 	next, err := record.Refresh(cur.Rec, r.cfg.Instance, base, fetched, r.Now())
 	if err != nil {
 		return nil, err
 	}
-	if reported && r.outside(cur.Rec, same) {
-		next = record.Outside(next)
-		r.warn(ctx, a, j, cur.Rec, next)
+	if it.kind == Token && reported && r.outside(cur.Rec, same) {
+		next = record.Outside(next, r.evidence(cur.Rec, j, same))
+		r.warn(ctx, it, next)
 	}
-	return r.save(ctx, a, next, cur)
+	return r.save(ctx, it, next, cur)
 }
 
 // spend enters a forced refresh into the budget, or tells when the budget allows one.
-func (r *Refresher) spend(ctx context.Context, a account.Account, cur store.Record) (store.Record, error) {
+func (r *Refresher) spend(ctx context.Context, it item, cur store.Record) (store.Record, error) {
 	now := r.Now()
-	if a.TokenAPI == account.TokenAPIToken {
-		err := fault.New(fault.Unavailable, "WeChat answered with the very token that it refuses")
-		return cur, r.fail(ctx, a, cur, &DeniedError{Err: err, Backoff: r.cfg.FailedBackoff})
+	if it.kind != Token || it.TokenAPI == account.TokenAPIToken {
+		err := fault.Errorf(fault.Unavailable, "WeChat answered with the very %s that it refuses", it.what())
+		return cur, r.fail(ctx, it, cur, &DeniedError{Err: err, Backoff: r.cfg.FailedBackoff})
 	}
 	if at := record.ForceAt(cur.Rec, r.cfg.Budget, now); at.After(now) {
 		wait := at.Sub(now)
 		err := fault.Errorf(fault.Exhausted, "WeChat refuses the current token and the budget of forced refreshes is used up until %s",
 			at.UTC().Format(time.RFC3339))
 		err = fault.Wrap(fault.Exhausted, fault.After(wait, err))
-		return cur, r.fail(ctx, a, cur, &DeniedError{Err: err, Backoff: min(wait, budgetBackoff)})
+		return cur, r.fail(ctx, it, cur, &DeniedError{Err: err, Backoff: min(wait, budgetBackoff)})
 	}
 	next := record.Lease(record.Force(cur.Rec, now), r.cfg.Instance, now, r.cfg.Lease)
-	return r.Store.Put(ctx, a.Name, next, cur.Revision)
+	return r.Store.Put(ctx, it.key(), next, cur.Revision)
 }
 
-func (r *Refresher) fetch(ctx context.Context, a account.Account, force bool) (record.Fetched, error) {
+func (r *Refresher) fetch(ctx context.Context, it item, force bool) (record.Fetched, error) {
 	mode := "normal"
 	if force {
 		mode = "forced"
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.UpstreamTimeout)
-	defer cancel()
-	answer, err := r.Upstream.Fetch(ctx, a, force)
+	answer, err := r.ask(ctx, it, force)
 	if err != nil {
-		r.Observer.Refreshed(ctx, a.Name, mode, fault.KindOf(err).String())
+		r.Observer.Refreshed(ctx, it.Name, it.kind, mode, fault.KindOf(err).String())
 		return record.Fetched{}, err
 	}
-	r.Observer.Refreshed(ctx, a.Name, mode, "ok")
+	r.Observer.Refreshed(ctx, it.Name, it.kind, mode, "ok")
 	return record.Fetched{Value: answer.Value, Expires: answer.Expires, Forced: force}, nil
 }
 
+// ask makes the call to WeChat; a ticket is asked for again, once, when its token is refused.
+func (r *Refresher) ask(ctx context.Context, it item, force bool) (answer Answer, err error) {
+	once := func(ctx context.Context, token string) error {
+		ctx, cancel := context.WithTimeout(ctx, r.cfg.UpstreamTimeout)
+		defer cancel()
+		if it.kind == Token {
+			answer, err = r.Upstream.Fetch(ctx, it.Account, force)
+		} else {
+			answer, err = r.Upstream.FetchTicket(ctx, it.Account, it.kind, token)
+		}
+		return err
+	}
+	if it.kind == Token {
+		return answer, once(ctx, "")
+	}
+	return answer, r.Call(ctx, it.Name, once)
+}
+
 // fail gives the lease back, so that another replica need not wait for its end, and returns err.
-func (r *Refresher) fail(ctx context.Context, a account.Account, cur store.Record, err error) error {
+func (r *Refresher) fail(ctx context.Context, it item, cur store.Record, err error) error {
 	next, lost := record.Fail(cur.Rec, r.cfg.Instance, cur.Rec.GetToken().GetGeneration(), err.Error())
 	if lost == nil {
-		_, lost = r.Store.Put(ctx, a.Name, next, cur.Revision)
+		_, lost = r.Store.Put(ctx, it.key(), next, cur.Revision)
 	}
 	if lost != nil {
-		r.Log.DebugContext(ctx, "token lease not given back", logkey.Account, a.Name, logkey.Error, lost)
+		r.Log.DebugContext(ctx, "token lease not given back", logkey.Account, it.Name, logkey.Error, lost)
 	}
 	return err
 }
 
 // save stores a refreshed token. It is kept trying while the bus is away, because the token that it
 // replaces may be dead.
-func (r *Refresher) save(ctx context.Context, a account.Account, next *tokenv1.TokenRecord, cur store.Record) (*tokenv1.TokenRecord, error) {
+func (r *Refresher) save(ctx context.Context, it item, next *tokenv1.TokenRecord, cur store.Record) (*tokenv1.TokenRecord, error) {
 	for {
-		saved, err := r.Store.Put(ctx, a.Name, next, cur.Revision)
+		saved, err := r.Store.Put(ctx, it.key(), next, cur.Revision)
 		switch {
 		case err == nil:
 			return saved.Rec, nil
 		case errors.Is(err, store.ErrChanged):
 			// A write of ours that timed out may have been stored after all.
-			now, loadErr := r.Store.Load(ctx, a.Name)
+			now, loadErr := r.Store.Load(ctx, it.key())
 			if loadErr == nil && now.Rec.GetToken().GetValue() == next.GetToken().GetValue() {
 				return now.Rec, nil
 			}
@@ -178,12 +200,21 @@ func (r *Refresher) outside(rec *tokenv1.TokenRecord, same bool) bool {
 	return age < r.cfg.Fresh || replaced
 }
 
-func (r *Refresher) warn(ctx context.Context, a account.Account, j job, old, next *tokenv1.TokenRecord) {
+// evidence is what shows that another system refreshes.
+func (r *Refresher) evidence(rec *tokenv1.TokenRecord, j job, same bool) *tokenv1.OutsideEvidence {
 	now := r.Now()
-	r.Observer.Outside(ctx, a.Name)
+	return &tokenv1.OutsideEvidence{
+		Generation: j.bad, FetchedUnixMs: rec.GetRefreshedUnixMs(), DiedUnixMs: now.UnixMilli(),
+		RemainingMs: max(0, record.Remaining(rec, now)).Milliseconds(), Errcode: j.errcode, Replaced: !same,
+	}
+}
+
+func (r *Refresher) warn(ctx context.Context, it item, next *tokenv1.TokenRecord) {
+	e := next.GetOutside()[0]
+	r.Observer.Outside(ctx, it.Name)
 	r.Log.WarnContext(ctx, "another system refreshes this AppSecret",
-		logkey.Account, a.Name, logkey.Generation, j.bad, logkey.Errcode, j.errcode,
-		"age", now.Sub(time.UnixMilli(old.GetRefreshedUnixMs())),
-		"remaining", record.Remaining(old, now),
-		"outside_refreshes", next.GetOutsideRefreshes())
+		logkey.Account, it.Name, logkey.Generation, e.GetGeneration(), logkey.Errcode, e.GetErrcode(),
+		"age", time.Duration(e.GetDiedUnixMs()-e.GetFetchedUnixMs())*time.Millisecond,
+		"remaining", time.Duration(e.GetRemainingMs())*time.Millisecond,
+		"replaced", e.GetReplaced(), "outside_refreshes", next.GetOutsideRefreshes())
 }

@@ -1,6 +1,7 @@
-// Package refresh keeps one current access token per account for the whole cluster.
+// Package refresh keeps one current access token per account for the whole cluster, and its tickets of
+// the JS-SDK in the same way.
 //
-// Callers of one process share one flight per account; flights of several processes share a lease in
+// Callers of one process share one flight per token or ticket; flights of several processes share a lease in
 // the token record. Whoever holds the lease asks WeChat, the others watch the record. A refused
 // account, an API that does not answer and a used-up budget are remembered for a moment, so that
 // thousands of callers with the same trouble make one call.
@@ -18,6 +19,7 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/wechat"
 
 	"github.com/wxbus/wxbus/services/token/internal/record"
 	"github.com/wxbus/wxbus/services/token/internal/store"
@@ -26,16 +28,54 @@ import (
 // minLife is the shortest life of a token that is handed out without trying for a longer one.
 const minLife = 10 * time.Second
 
-// Answer is a token as WeChat gave it.
+// Kind is what is kept for an account.
+type Kind string
+
+// The kinds. Each has a record of its own: the key is the account, or <account>.<kind>.
+const (
+	Token  Kind = ""
+	JSAPI  Kind = "jsapi"
+	WXCard Kind = "wx_card"
+)
+
+// Kinds are all of them.
+var Kinds = []Kind{Token, JSAPI, WXCard}
+
+// Key returns the key of the record of an account's token or ticket.
+func Key(account string, k Kind) string {
+	if k == Token {
+		return account
+	}
+	return account + "." + string(k)
+}
+
+// item is what one flight is about.
+type item struct {
+	account.Account
+	kind Kind
+}
+
+func (i item) key() string { return Key(i.Name, i.kind) }
+
+// what names the item in errors and spans.
+func (i item) what() string {
+	if i.kind == Token {
+		return "token"
+	}
+	return string(i.kind) + " ticket"
+}
+
+// Answer is a token or a ticket as WeChat gave it.
 type Answer struct {
 	Value   string
 	Expires time.Time // by our clock
 }
 
-// Upstream asks WeChat for the token of an account. Errors have a fault kind; *DeniedError tells how long
-// asking again is useless.
+// Upstream asks WeChat for the token of an account, or for a ticket with that token. Errors have a fault
+// kind; *DeniedError tells how long asking again is useless.
 type Upstream interface {
 	Fetch(ctx context.Context, a account.Account, force bool) (Answer, error)
+	FetchTicket(ctx context.Context, a account.Account, kind Kind, token string) (Answer, error)
 }
 
 // DeniedError is an answer of WeChat that will not change for a while.
@@ -43,6 +83,8 @@ type DeniedError struct {
 	Err     error // with a fault kind and text for operators, without secrets
 	Errcode int32
 	Backoff time.Duration
+	// Token tells that WeChat refused the access token that a ticket was asked with.
+	Token bool
 }
 
 // Error returns the text of Err.
@@ -53,7 +95,7 @@ func (d *DeniedError) Unwrap() error { return d.Err }
 
 // Observer is told what happens, for metrics. It must not block.
 type Observer interface {
-	Refreshed(ctx context.Context, account, mode, result string)
+	Refreshed(ctx context.Context, account string, kind Kind, mode, result string)
 	Outside(ctx context.Context, account string)
 }
 
@@ -111,10 +153,11 @@ type flight struct {
 	err  error
 }
 
-// denial is why a refresh is useless until then.
+// denial is why a refresh is useless until then, or until the account changes.
 type denial struct {
-	err   error
-	until time.Time
+	err      error
+	until    time.Time
+	revision uint64
 }
 
 var (
@@ -150,26 +193,26 @@ func (r *Refresher) Stop() {
 	r.wg.Wait()
 }
 
-// Get returns the current token and fetches one when there is none.
-func (r *Refresher) Get(ctx context.Context, name string) (*tokenv1.AccessToken, error) {
-	a, err := r.account(name)
+// Get returns the current token or ticket and fetches one when there is none.
+func (r *Refresher) Get(ctx context.Context, name string, kind Kind) (*tokenv1.AccessToken, error) {
+	it, err := r.item(name, kind)
 	if err != nil {
 		return nil, err
 	}
-	rec := r.Store.Seen(name).Rec
+	rec := r.Store.Seen(it.key()).Rec
 	if r.good(job{}, rec) {
 		return rec.GetToken(), nil
 	}
-	fresh, err := r.run(ctx, a, job{})
+	fresh, err := r.run(ctx, it, job{})
 	if err != nil && record.Usable(rec, r.Now()) {
 		return rec.GetToken(), nil // its last seconds are better than nothing
 	}
 	return fresh.GetToken(), err
 }
 
-// Bad returns a token that is newer than the generation that WeChat refused.
-func (r *Refresher) Bad(ctx context.Context, name string, generation uint64, errcode int32) (*tokenv1.AccessToken, error) {
-	a, err := r.account(name)
+// Bad returns a token or ticket that is newer than the generation that WeChat refused.
+func (r *Refresher) Bad(ctx context.Context, name string, kind Kind, generation uint64, errcode int32) (*tokenv1.AccessToken, error) {
+	it, err := r.item(name, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -177,22 +220,54 @@ func (r *Refresher) Bad(ctx context.Context, name string, generation uint64, err
 		return nil, fault.New(fault.Invalid, "generation: must be the one that WeChat refused")
 	}
 	j := job{bad: generation, errcode: errcode}
-	if rec := r.Store.Seen(name).Rec; r.good(j, rec) {
+	if rec := r.Store.Seen(it.key()).Rec; r.good(j, rec) {
 		return rec.GetToken(), nil
 	}
-	rec, err := r.run(ctx, a, j)
+	rec, err := r.run(ctx, it, j)
 	return rec.GetToken(), err
 }
 
-func (r *Refresher) account(name string) (account.Account, error) {
-	a, ok := r.Accounts.Get(name)
+// Call runs fn with the current token. When WeChat refuses that token, it is reported and fn runs once
+// more, with a newer one.
+func (r *Refresher) Call(ctx context.Context, name string, fn func(ctx context.Context, token string) error) error {
+	token, err := r.Get(ctx, name, Token)
+	if err != nil {
+		return err
+	}
+	err = fn(ctx, token.GetValue())
+	code, refused := tokenRefused(err)
+	if !refused {
+		return err
+	}
+	if token, err = r.Bad(ctx, name, Token, token.GetGeneration(), code); err != nil {
+		return err
+	}
+	return fn(ctx, token.GetValue())
+}
+
+// tokenRefused returns the errcode with which WeChat refused the access token of a call.
+func tokenRefused(err error) (int32, bool) {
+	if denied, ok := errors.AsType[*DeniedError](err); ok {
+		return denied.Errcode, denied.Token
+	}
+	api, ok := errors.AsType[*wechat.APIError](err)
 	if !ok {
-		return account.Account{}, fault.Errorf(fault.NotFound, "account %q is not configured", name)
+		return 0, false
 	}
-	if a.AppSecret.IsZero() {
-		return account.Account{}, fault.Errorf(fault.Refused, "account %s has no app_secret: set it to use WeChat's API", name)
+	return int32(api.Code), api.Class == wechat.ClassToken
+}
+
+func (r *Refresher) item(name string, kind Kind) (item, error) {
+	a, ok := r.Accounts.Get(name)
+	switch {
+	case !ok:
+		return item{}, fault.Errorf(fault.NotFound, "account %q is not configured", name)
+	case a.Disabled:
+		return item{}, fault.Errorf(fault.Refused, "account %s: %s", name, a.WhyDisabled())
+	case a.AppSecret.IsZero():
+		return item{}, fault.Errorf(fault.Refused, "account %s has no app_secret: set it to use WeChat's API", name)
 	}
-	return a, nil
+	return item{a, kind}, nil
 }
 
 // good tells whether the record does the job as it is.
@@ -206,9 +281,9 @@ func (r *Refresher) good(j job, rec *tokenv1.TokenRecord) bool {
 
 // run shares flights until one has done the job. A flight that somebody else began for another reason
 // may not do it, so the last word is always a flight of our own.
-func (r *Refresher) run(ctx context.Context, a account.Account, j job) (*tokenv1.TokenRecord, error) {
+func (r *Refresher) run(ctx context.Context, it item, j job) (*tokenv1.TokenRecord, error) {
 	for {
-		f, mine, err := r.join(ctx, a, j)
+		f, mine, err := r.join(ctx, it, j)
 		if err != nil {
 			return nil, err
 		}
@@ -229,52 +304,58 @@ func (r *Refresher) run(ctx context.Context, a account.Account, j job) (*tokenv1
 	}
 }
 
-// join returns the flight of the account, a new one when there is none.
-func (r *Refresher) join(ctx context.Context, a account.Account, j job) (f *flight, mine bool, err error) {
+// join returns the flight of the item, a new one when there is none.
+func (r *Refresher) join(ctx context.Context, it item, j job) (f *flight, mine bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, false, errStopped
 	}
-	if f, ok := r.flights[a.Name]; ok {
+	if f, ok := r.flights[it.key()]; ok {
 		return f, false, nil
 	}
-	if d, ok := r.denials[a.Name]; ok && r.Now().Before(d.until) {
+	if d, ok := r.denials[it.key()]; ok && r.Now().Before(d.until) && d.revision == it.Revision {
 		return nil, false, d.err
 	}
 	f = &flight{done: make(chan struct{})}
-	r.flights[a.Name] = f
+	r.flights[it.key()] = f
 	// The refresh is for all callers: it outlives the one that came first, but not the service.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.limit())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.limit(it.kind))
 	detach := context.AfterFunc(r.life, cancel) //nolint:contextcheck // life is the end of the service, not a parent
 	r.wg.Go(func() {
 		defer cancel()
 		defer detach()
-		f.rec, f.err = r.fly(ctx, a, j)
-		r.land(a.Name, f)
+		f.rec, f.err = r.fly(ctx, it, j)
+		r.land(it, f)
 	})
 	return f, true, nil
 }
 
 // limit is the longest a flight may take: another replica's lease, two calls of our own, and the bus.
-func (r *Refresher) limit() time.Duration {
-	return 2*r.cfg.Lease + 2*r.cfg.UpstreamTimeout
+// A ticket may need a token first.
+func (r *Refresher) limit(kind Kind) time.Duration {
+	limit := 2*r.cfg.Lease + 2*r.cfg.UpstreamTimeout
+	if kind != Token {
+		limit *= 2
+	}
+	return limit
 }
 
 // land ends a flight and remembers for a moment why it failed.
-func (r *Refresher) land(name string, f *flight) {
+func (r *Refresher) land(it item, f *flight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.flights, name)
-	delete(r.denials, name)
+	key := it.key()
+	delete(r.flights, key)
+	delete(r.denials, key)
 	var denied *DeniedError
 	switch {
 	case errors.As(f.err, &denied):
-		r.denials[name] = denial{f.err, r.Now().Add(denied.Backoff)}
+		r.denials[key] = denial{f.err, r.Now().Add(denied.Backoff), it.Revision}
 	case f.err != nil:
-		r.denials[name] = denial{f.err, r.Now().Add(r.cfg.FailedBackoff)}
+		r.denials[key] = denial{f.err, r.Now().Add(r.cfg.FailedBackoff), it.Revision}
 	case !r.good(job{}, f.rec):
-		r.denials[name] = denial{errShort, r.Now().Add(r.cfg.FailedBackoff)}
+		r.denials[key] = denial{errShort, r.Now().Add(r.cfg.FailedBackoff), it.Revision}
 	}
 	close(f.done)
 }

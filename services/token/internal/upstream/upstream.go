@@ -1,4 +1,4 @@
-// Package upstream asks WeChat for access tokens (protocol f.1) and says what an operator can do
+// Package upstream asks WeChat for access tokens and tickets (protocol f.1, f.3) and says what an operator can do
 // when WeChat refuses.
 package upstream
 
@@ -19,11 +19,9 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/wechat"
 
+	"github.com/wxbus/wxbus/services/token/internal/record"
 	"github.com/wxbus/wxbus/services/token/internal/refresh"
 )
-
-// China is the zone of WeChat's quotas. It has no daylight saving time.
-var China = time.FixedZone("Asia/Shanghai", 8*60*60)
 
 // Config of an Upstream.
 type Config struct {
@@ -37,27 +35,46 @@ type Config struct {
 // Upstream is safe for concurrent use.
 type Upstream struct {
 	cfg     Config
-	clients map[string]*wechat.Client
+	clients *account.Derived[*wechat.Client]
 }
 
-// New returns an upstream for the accounts. It fails with Invalid for a wrong api_base.
-func New(cfg Config, accounts []account.Account) (*Upstream, error) {
-	u := &Upstream{cfg: cfg, clients: make(map[string]*wechat.Client, len(accounts))}
-	for _, a := range accounts {
-		client, err := wechat.NewClient(wechat.ClientConfig{HTTP: cfg.HTTP, BaseURL: a.APIBase, Now: cfg.Now})
-		if err != nil {
-			return nil, fmt.Errorf("account %s: %w", a.Name, err)
-		}
-		u.clients[a.Name] = client
+// New returns an upstream for the accounts of the directory as they are at each call.
+func New(cfg Config, accounts *account.Directory) *Upstream {
+	return &Upstream{cfg: cfg, clients: account.NewDerived(accounts, func(a account.Account) (*wechat.Client, error) {
+		return wechat.NewClient(wechat.ClientConfig{HTTP: cfg.HTTP, BaseURL: a.APIBase, Now: cfg.Now})
+	})}
+}
+
+// Client returns the client of an account's API.
+func (u *Upstream) Client(name string) (*wechat.Client, error) {
+	client, err := u.clients.Get(name)
+	if err != nil {
+		return nil, fmt.Errorf("account %q: %w", name, err)
 	}
-	return u, nil
+	return client, nil
 }
 
-// Fetch asks once. Every error is a *refresh.DeniedError.
+// FetchTicket asks once for a ticket, with a token. Every error of WeChat is a *refresh.DeniedError.
+func (u *Upstream) FetchTicket(ctx context.Context, a account.Account, kind refresh.Kind, token string) (refresh.Answer, error) {
+	client, err := u.Client(a.Name)
+	if err != nil {
+		return refresh.Answer{}, err
+	}
+	ctx, span := u.cfg.Tracer.Start(ctx, "GET /cgi-bin/ticket/getticket", trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attribute.String("wxbus.account", a.Name), attribute.String("wxbus.ticket", string(kind))))
+	defer span.End()
+	ticket, err := client.JSTicket(ctx, token, string(kind))
+	if err != nil {
+		return refresh.Answer{}, u.denied(span, a, string(kind)+" ticket", err)
+	}
+	return refresh.Answer{Value: ticket.Value, Expires: ticket.ExpiresAt}, nil
+}
+
+// Fetch asks once for a token. Every error of WeChat is a *refresh.DeniedError.
 func (u *Upstream) Fetch(ctx context.Context, a account.Account, force bool) (refresh.Answer, error) {
-	client, ok := u.clients[a.Name]
-	if !ok {
-		return refresh.Answer{}, fault.Errorf(fault.NotFound, "account %q is not configured", a.Name)
+	client, err := u.Client(a.Name)
+	if err != nil {
+		return refresh.Answer{}, err
 	}
 	path, stable := "POST /cgi-bin/stable_token", a.TokenAPI != account.TokenAPIToken
 	if !stable {
@@ -67,34 +84,40 @@ func (u *Upstream) Fetch(ctx context.Context, a account.Account, force bool) (re
 		trace.WithAttributes(attribute.String("wxbus.account", a.Name), attribute.Bool("wxbus.token.forced", force)))
 	defer span.End()
 	var token wechat.AccessToken
-	var err error
 	if stable {
 		token, err = client.StableToken(ctx, a.AppID, a.AppSecret.Reveal(), force)
 	} else {
 		token, err = client.Token(ctx, a.AppID, a.AppSecret.Reveal())
 	}
 	if err != nil {
-		denied := u.deny(a, err)
-		span.SetAttributes(attribute.Int("wxbus.errcode", int(denied.Errcode)))
-		span.SetStatus(codes.Error, fault.KindOf(denied).String())
-		return refresh.Answer{}, denied
+		return refresh.Answer{}, u.denied(span, a, "token", err)
 	}
 	return refresh.Answer{Value: token.Value, Expires: token.ExpiresAt}, nil
 }
 
+// denied records why a call failed.
+func (u *Upstream) denied(span trace.Span, a account.Account, what string, err error) error {
+	denied := u.deny(a, what, err)
+	span.SetAttributes(attribute.Int("wxbus.errcode", int(denied.Errcode)))
+	span.SetStatus(codes.Error, fault.KindOf(denied).String())
+	return denied
+}
+
 // deny gives the error a kind, a text for operators and a time for which asking again is useless.
-func (u *Upstream) deny(a account.Account, err error) *refresh.DeniedError {
+func (u *Upstream) deny(a account.Account, what string, err error) *refresh.DeniedError {
 	api, ok := errors.AsType[*wechat.APIError](err)
 	if !ok {
 		return &refresh.DeniedError{
-			Err:     fault.Wrap(fault.Unavailable, fmt.Errorf("fetch token of account %s: %w", a.Name, err)),
+			Err:     fault.Wrap(fault.Unavailable, fmt.Errorf("fetch %s of account %s: %w", what, a.Name, err)),
 			Backoff: u.cfg.FailedBackoff,
 		}
 	}
-	d := &refresh.DeniedError{Errcode: int32(api.Code)}
-	text := fmt.Errorf("WeChat refuses a token for account %s: errcode %d (%s)%s", a.Name, api.Code, meaning(api), hint(api))
+	d := &refresh.DeniedError{Errcode: int32(api.Code), Token: api.Class == wechat.ClassToken}
+	text := fmt.Errorf("WeChat refuses a %s for account %s: errcode %d (%s)%s", what, a.Name, api.Code, meaning(api), Hint(api))
 	switch api.Class {
 	case wechat.ClassTransient:
+		d.Err, d.Backoff = fault.Wrap(fault.Unavailable, text), u.cfg.FailedBackoff
+	case wechat.ClassToken:
 		d.Err, d.Backoff = fault.Wrap(fault.Unavailable, text), u.cfg.FailedBackoff
 	case wechat.ClassRate:
 		d.Err, d.Backoff = fault.Wrap(fault.Exhausted, fault.After(time.Minute, text)), time.Minute
@@ -109,7 +132,7 @@ func (u *Upstream) deny(a account.Account, err error) *refresh.DeniedError {
 
 func meaning(e *wechat.APIError) string {
 	text := wechat.Meaning(e.Code)
-	if e.Code == 40001 {
+	if e.Code == 40001 && e.Class == wechat.ClassAccount {
 		text = "wrong AppSecret"
 	}
 	if text == "" {
@@ -130,6 +153,7 @@ var hints = map[int]string{
 	40243: "unfreeze the AppSecret in WeChat's console",
 	41002: "set appid",
 	41004: "set app_secret",
+	48001: "the account has no permission for this interface; see 接口权限 in WeChat's console",
 	50004: "WeChat has banned the account from tokens; ask WeChat's support",
 	50007: "WeChat has frozen the account; ask WeChat's support",
 	89501: "the administrator must confirm this address in WeChat",
@@ -138,20 +162,21 @@ var hints = map[int]string{
 	89507: "the administrator refused this address; try again after 1 hour",
 }
 
-func hint(e *wechat.APIError) string {
+// Hint returns what an operator can do about an answer, after ": ", or "".
+func Hint(e *wechat.APIError) string {
 	text, ok := hints[e.Code]
-	if !ok {
+	if !ok || e.Class == wechat.ClassToken {
 		return ""
 	}
-	if ip := seenAddress(e.Msg); ip.IsValid() {
+	if ip := SeenAddress(e.Msg); ip.IsValid() {
 		return fmt.Sprintf(": %s (WeChat saw %s)", text, ip)
 	}
 	return ": " + text
 }
 
-// seenAddress finds the address that WeChat saw in its message, for example "invalid ip 1.2.3.4
+// SeenAddress finds the address that WeChat saw in its message, for example "invalid ip 1.2.3.4
 // ipv6 ::ffff:1.2.3.4, not in whitelist".
-func seenAddress(msg string) netip.Addr {
+func SeenAddress(msg string) netip.Addr {
 	for _, word := range strings.FieldsFunc(msg, func(r rune) bool { return r == ' ' || r == ',' || r == ';' }) {
 		if ip, err := netip.ParseAddr(word); err == nil {
 			return ip.Unmap().WithZone("")
@@ -162,6 +187,6 @@ func seenAddress(msg string) netip.Addr {
 
 // untilMidnight returns the time until WeChat renews its daily quotas.
 func untilMidnight(now time.Time) time.Duration {
-	local := now.In(China)
-	return time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, China).Sub(local)
+	local := now.In(record.China)
+	return time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, record.China).Sub(local)
 }
