@@ -62,7 +62,9 @@ func TestAccountsComeChangeAndGoWithoutARestart(t *testing.T) {
 func TestAnAccountOfTheAPIThatDoesNotFitLeavesTheOthersAlone(t *testing.T) {
 	r := newRig(t)
 	g := r.gateway(t, quick(), shop(nil))
-	other := managed(1, func(a *account.Account) { a.Name, a.AppID, a.Mode = "loose", "wx00000000000000aa", account.ModePlaintext })
+	other := managed(1, func(a *account.Account) {
+		a.Name, a.AppID, a.Mode = "loose", "wx00000000000000aa", account.ModePlaintext
+	})
 	require.NoError(t, g.accounts.Apply(other))
 	requireSuccess(t, g.push(t, message{id: "7001", content: "hello"}))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+"/wx/loose?signature=x&timestamp=1&nonce=n&echostr=e", nil)
