@@ -97,7 +97,7 @@ func (d *Decider) Handle(ctx context.Context, delivery *bus.Delivery) error {
 	if !ok {
 		return fault.Errorf(fault.NotFound, "event of account %q, which is not configured", ev.GetAccount())
 	}
-	w, err := d.open(ctx, ev, acct, delivery.NumDelivered > 1)
+	w, err := d.open(ctx, ev, acct, delivery)
 	if err != nil || w == nil {
 		return err
 	}
@@ -106,11 +106,11 @@ func (d *Decider) Handle(ctx context.Context, delivery *bus.Delivery) error {
 
 // open returns the work on the record of an event: the record that is there, else a new one. It
 // returns nil when the event needs no record.
-func (d *Decider) open(ctx context.Context, ev *eventv1.InboundEvent, acct account.Account, again bool) (*work, error) {
+func (d *Decider) open(ctx context.Context, ev *eventv1.InboundEvent, acct account.Account, delivery *bus.Delivery) (*work, error) {
 	ctx, span := d.Tracer.Start(ctx, "decide")
 	defer span.End()
 	w := &work{Decider: d, ev: ev, acct: acct}
-	if again {
+	if delivery.NumDelivered > 1 {
 		if err := w.read(ctx); !errors.Is(err, decision.ErrNotFound) {
 			return w, err
 		}
@@ -120,6 +120,7 @@ func (d *Decider) open(ctx context.Context, ev *eventv1.InboundEvent, acct accou
 		return nil, err
 	}
 	rec := plan(ev, acct, *v, d.Now(), d.Options)
+	rec.InboundSequence = delivery.Seq
 	span.SetAttributes(
 		attribute.String("wxbus.account", ev.GetAccount()), attribute.String("wxbus.route", decision.RouteName(rec.GetRoute())),
 		attribute.String("wxbus.rule_set", rec.GetRuleSetVersion()), attribute.Bool("wxbus.matched", rec.GetRule() != ""),

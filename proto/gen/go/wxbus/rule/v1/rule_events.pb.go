@@ -203,9 +203,11 @@ type DecisionMade struct {
 	// owner_epoch is the owner's epoch under which the replies were composed; zero when it was not known.
 	OwnerEpoch uint64 `protobuf:"varint,19,opt,name=owner_epoch,json=ownerEpoch,proto3" json:"owner_epoch,omitempty"`
 	// fan is what changes about the fan beside tags once the decision stands; unset for nothing.
-	Fan           *FanChange `protobuf:"bytes,20,opt,name=fan,proto3" json:"fan,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Fan *FanChange `protobuf:"bytes,20,opt,name=fan,proto3" json:"fan,omitempty"`
+	// inbound_sequence is the sequence of the push in INBOUND, for readers that need the push itself.
+	InboundSequence uint64 `protobuf:"varint,30,opt,name=inbound_sequence,json=inboundSequence,proto3" json:"inbound_sequence,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DecisionMade) Reset() {
@@ -376,6 +378,13 @@ func (x *DecisionMade) GetFan() *FanChange {
 		return x.Fan
 	}
 	return nil
+}
+
+func (x *DecisionMade) GetInboundSequence() uint64 {
+	if x != nil {
+		return x.InboundSequence
+	}
+	return 0
 }
 
 // FanChange is what a decision changes about a fan beside tags. It is applied once for each decision.
@@ -749,7 +758,7 @@ var File_wxbus_rule_v1_rule_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_rule_v1_rule_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1fwxbus/rule/v1/rule_events.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\"\x9b\x05\n" +
+	"\x1fwxbus/rule/v1/rule_events.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\"\xc6\x05\n" +
 	"\fDecisionMade\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -775,7 +784,8 @@ const file_wxbus_rule_v1_rule_events_proto_rawDesc = "" +
 	"\tdelays_ms\x18\x12 \x03(\x03R\bdelaysMs\x12\x1f\n" +
 	"\vowner_epoch\x18\x13 \x01(\x04R\n" +
 	"ownerEpoch\x12*\n" +
-	"\x03fan\x18\x14 \x01(\v2\x18.wxbus.rule.v1.FanChangeR\x03fan\"\xc2\x02\n" +
+	"\x03fan\x18\x14 \x01(\v2\x18.wxbus.rule.v1.FanChangeR\x03fan\x12)\n" +
+	"\x10inbound_sequence\x18\x1e \x01(\x04R\x0finboundSequence\"\xc2\x02\n" +
 	"\tFanChange\x12\x1a\n" +
 	"\bcooldown\x18\x01 \x01(\tR\bcooldown\x123\n" +
 	"\x16cooldown_until_unix_ms\x18\x02 \x01(\x03R\x13cooldownUntilUnixMs\x12\x1a\n" +
