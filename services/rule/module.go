@@ -7,6 +7,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/decision"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 	"github.com/wxbus/wxbus/pkg/process"
+	"github.com/wxbus/wxbus/pkg/sqldb"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 )
 
@@ -25,6 +26,7 @@ func Module() process.Module {
 				Accounts: rt.Accounts, Bus: rt.Bus, Topology: rt.Topology,
 				Decisions: decision.NewStore(rt.Bus, rt.Topology).WithClock(rt.Now),
 				Sender:    senderv1.NewSenderServiceClient(sender), RulesFile: rt.Shared.RulesFile,
+				SQL: sqldb.Options{Service: "rule", URL: rt.Shared.SQL.URL, Dir: rt.Shared.SQLDir()},
 				Tel: rt.Tel, Log: rt.Log, Now: rt.Now,
 			})
 			if err != nil {

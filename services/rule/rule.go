@@ -21,6 +21,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/decision"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
+	"github.com/wxbus/wxbus/pkg/sqldb"
 	"github.com/wxbus/wxbus/pkg/telemetry"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	"github.com/wxbus/wxbus/pkg/topology"
@@ -30,6 +31,7 @@ import (
 	"github.com/wxbus/wxbus/services/rule/internal/grpcapi"
 	"github.com/wxbus/wxbus/services/rule/internal/owner"
 	"github.com/wxbus/wxbus/services/rule/internal/publish"
+	"github.com/wxbus/wxbus/services/rule/internal/tables"
 	"github.com/wxbus/wxbus/services/rule/internal/webhook"
 )
 
@@ -46,6 +48,8 @@ type Deps struct {
 	Topology  *topology.Topology
 	Decisions *decision.Store
 	Sender    senderv1.SenderServiceClient
+	// SQL says where the working copy of the rules is. It may be down: then only editing is.
+	SQL sqldb.Options
 	// RulesFile is published at the start when it has changed; "" for none.
 	RulesFile string
 	Tel       *telemetry.Telemetry
@@ -72,6 +76,7 @@ type parts struct {
 	live     *publish.Live
 	owners   *owner.Registry
 	consumer *bus.Consumer
+	tables   *tables.Late
 	quit     context.CancelFunc
 }
 
@@ -131,8 +136,10 @@ func (s *Service) Start(ctx context.Context) (err error) {
 	if err := p.start(ctx, s.deps.Bus); err != nil {
 		return errors.Join(err, p.stop(ctx))
 	}
+	p.tables = tables.NewLate(s.deps.SQL, s.deps.Log)
+	p.tables.Start(ctx)
 	s.parts = p
-	s.api.Serve(store, p.live)
+	s.api.Serve(store, p.live, p.tables)
 	return nil
 }
 
@@ -152,6 +159,9 @@ func (p *parts) stop(ctx context.Context) error {
 	err := p.consumer.Stop(ctx)
 	p.owners.Stop()
 	p.live.Stop()
+	if p.tables != nil {
+		err = errors.Join(err, p.tables.Stop())
+	}
 	return err
 }
 

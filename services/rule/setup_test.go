@@ -22,6 +22,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/grpcx"
 	"github.com/wxbus/wxbus/pkg/secret"
+	"github.com/wxbus/wxbus/pkg/sqldb"
 	"github.com/wxbus/wxbus/pkg/telemetry/telemetrytest"
 	"github.com/wxbus/wxbus/pkg/testkit"
 	"github.com/wxbus/wxbus/pkg/topology"
@@ -56,6 +57,7 @@ type rig struct {
 	store  *decision.Store
 	sender *playedSender
 	conn   *grpc.ClientConn // of the sender
+	sql    sqldb.Options
 	next   int
 }
 
@@ -63,6 +65,7 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	tel := telemetrytest.New(t)
 	r := &rig{t: t, tel: tel, env: bustest.Start(t, bustest.WithTracer(tel.TracerProvider)), sender: &playedSender{}}
+	r.sql = sqldb.Options{Service: "rule", Dir: filepath.Join(t.TempDir(), "sql")}
 	no := false
 	var list []account.Account
 	for i, a := range []account.Account{
@@ -108,7 +111,7 @@ func (r *rig) replica(name, file string) *rule.Service {
 	conn := r.env.NewConn(r.t, name)
 	service, err := rule.New(testConfig(), rule.Deps{
 		Accounts: r.accts, Bus: conn, Topology: r.env.Topology, Decisions: decision.NewStore(conn, r.env.Topology),
-		Sender: senderv1.NewSenderServiceClient(r.conn), RulesFile: file, Tel: r.tel.Telemetry, Log: r.tel.Logger,
+		Sender: senderv1.NewSenderServiceClient(r.conn), SQL: r.sql, RulesFile: file, Tel: r.tel.Telemetry, Log: r.tel.Logger,
 	})
 	require.NoError(r.t, err)
 	bustest.Run(r.t, service)

@@ -4,6 +4,7 @@ package grpcapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,10 @@ import (
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/draft"
 	"github.com/wxbus/wxbus/services/rule/internal/publish"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
+	"github.com/wxbus/wxbus/services/rule/internal/tables"
 )
 
 const (
@@ -37,8 +40,9 @@ type Server struct {
 }
 
 type backend struct {
-	store *publish.Store
-	live  *publish.Live
+	store  *publish.Store
+	live   *publish.Live
+	tables *tables.Late
 }
 
 // New returns a server. checkURL says why the address of a webhook is refused.
@@ -47,8 +51,8 @@ func New(accounts *account.Directory, checkURL func(string) error, log *slog.Log
 }
 
 // Serve gives the server what it works on.
-func (s *Server) Serve(store *publish.Store, live *publish.Live) {
-	s.backend.Store(&backend{store, live})
+func (s *Server) Serve(store *publish.Store, live *publish.Live, late *tables.Late) {
+	s.backend.Store(&backend{store, live, late})
 }
 
 func (s *Server) ready() (*backend, error) {
@@ -60,13 +64,7 @@ func (s *Server) ready() (*backend, error) {
 
 // Parse reads a rule file as strictly as a publication needs.
 func (s *Server) Parse(file []byte) (*ruleset.File, error) {
-	rules, err := ruleset.Parse(file, ruleset.Options{
-		Account: func(name string) (eventv1.AccountKind, bool) {
-			a, ok := s.accounts.Get(name)
-			return a.ProtoKind(), ok
-		},
-		CheckURL: s.checkURL,
-	})
+	rules, err := ruleset.Parse(file, s.options())
 	if err != nil {
 		return nil, err
 	}
@@ -76,27 +74,116 @@ func (s *Server) Parse(file []byte) (*ruleset.File, error) {
 	return rules, nil
 }
 
+// options are what a rule file may name here.
+func (s *Server) options() ruleset.Options {
+	return ruleset.Options{
+		Account: func(name string) (eventv1.AccountKind, bool) {
+			a, ok := s.accounts.Get(name)
+			return a.ProtoKind(), ok
+		},
+		CheckURL: s.checkURL,
+	}
+}
+
 // PublishRuleSet makes a rule file live.
 func (s *Server) PublishRuleSet(ctx context.Context, req *rulev1.PublishRuleSetRequest) (*rulev1.PublishRuleSetResponse, error) {
 	b, err := s.ready()
 	if err != nil {
 		return nil, err
 	}
-	if utf8.RuneCountInString(req.GetNote()) > maxNote {
-		return nil, fault.Errorf(fault.Invalid, "note: at most %d characters are allowed", maxNote)
-	}
-	rules, err := s.Parse(req.GetYaml())
+	actor, err := actorOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	done, err := b.store.Publish(ctx, publish.Publication{
-		File: req.GetYaml(), Rules: rules, Note: req.GetNote(), Source: publish.SourceAPI, Expected: req.GetExpectedVersion(),
-	})
+	p := publish.Publication{File: req.GetYaml(), Note: req.GetNote(), Source: publish.SourceAPI, By: actor, Expected: req.GetExpectedVersion()}
+	if req.GetMode() == rulev1.PublishMode_PUBLISH_MODE_MERGE {
+		if err := merged(ctx, b.store, &p); err != nil {
+			return nil, err
+		}
+	}
+	if req.GetMode() == rulev1.PublishMode_PUBLISH_MODE_PRUNE {
+		if _, err := s.copyOf(b); err != nil {
+			return nil, err
+		}
+	}
+	done, err := s.publish(ctx, b, p)
 	if err != nil {
 		return nil, err
+	}
+	if req.GetMode() == rulev1.PublishMode_PUBLISH_MODE_PRUNE {
+		if err := s.pruned(ctx, b); err != nil {
+			return nil, fmt.Errorf("version %s is live, but the working copy is not pruned yet: %w", done.Info.Version, err)
+		}
+	}
+	s.followed(ctx, b)
+	return &rulev1.PublishRuleSetResponse{RuleSet: infoOf(done.Info, done.Info.Version), Unchanged: done.Unchanged}, nil
+}
+
+// publish checks a rule file and makes it live.
+func (s *Server) publish(ctx context.Context, b *backend, p publish.Publication) (publish.Published, error) {
+	if utf8.RuneCountInString(p.Note) > maxNote {
+		return publish.Published{}, fault.Errorf(fault.Invalid, "note: at most %d characters are allowed", maxNote)
+	}
+	var err error
+	if p.Rules, err = s.Parse(p.File); err != nil {
+		return publish.Published{}, err
+	}
+	done, err := b.store.Publish(ctx, p)
+	if err != nil {
+		return publish.Published{}, err
 	}
 	s.settle(ctx, b, done, "published")
-	return &rulev1.PublishRuleSetResponse{RuleSet: infoOf(done.Info, done.Info.Version), Unchanged: done.Unchanged}, nil
+	return done, nil
+}
+
+// merged puts the file of a publication over the live one, which must not change meanwhile.
+func merged(ctx context.Context, store *publish.Store, p *publish.Publication) error {
+	pointer, _, err := store.Pointer(ctx)
+	if fault.KindOf(err) == fault.NotFound && err != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	live, _ := pointer.Find(pointer.Live)
+	under, err := store.File(ctx, live)
+	if err != nil {
+		return err
+	}
+	same, err := draft.Contains(under, p.File)
+	if err != nil {
+		return err
+	}
+	if p.Expected == "" {
+		p.Expected = pointer.Live
+	}
+	if same {
+		p.File = under
+		return nil
+	}
+	p.File, err = draft.Merge(under, p.File)
+	return err
+}
+
+// followed lets the working copy follow a publication at once. It would later anyhow, so that its absence is no
+// failure.
+func (s *Server) followed(ctx context.Context, b *backend) {
+	copied, err := s.copyOf(b)
+	if err == nil {
+		err = copied.Follow(ctx)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "the working copy does not follow what was published yet", logkey.Error, err)
+	}
+}
+
+// pruned makes the working copy equal to what was published.
+func (s *Server) pruned(ctx context.Context, b *backend) error {
+	copied, err := s.copyOf(b)
+	if err != nil {
+		return err
+	}
+	return copied.Prune(ctx)
 }
 
 // settle waits for this replica, so that whoever published sees the new rules at work here. The
@@ -156,17 +243,22 @@ func (s *Server) RollBackRuleSet(ctx context.Context, req *rulev1.RollBackRuleSe
 	if req.GetVersion() == "" {
 		return nil, fault.Wrap(fault.Invalid, errors.New("version: is required"))
 	}
-	done, err := b.store.RollBack(ctx, req.GetVersion())
+	actor, err := actorOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	done, err := b.store.RollBack(ctx, req.GetVersion(), actor)
 	if err != nil {
 		return nil, err
 	}
 	s.settle(ctx, b, done, "rolled back")
+	s.followed(ctx, b)
 	return &rulev1.RollBackRuleSetResponse{RuleSet: infoOf(done.Info, done.Info.Version)}, nil
 }
 
 func infoOf(info publish.Info, live string) *rulev1.RuleSetInfo {
 	return &rulev1.RuleSetInfo{
 		Version: info.Version, Rules: int32(info.Rules), PublishedUnixMs: info.Published.UnixMilli(),
-		Note: info.Note, Live: info.Version == live,
+		Note: info.Note, Live: info.Version == live, PublishedBy: info.By, Source: info.Source,
 	}
 }

@@ -28,8 +28,9 @@ const (
 
 // Sources of a set.
 const (
-	SourceAPI  = "api"
-	SourceFile = "file"
+	SourceAPI   = "api"
+	SourceDraft = "draft"
+	SourceFile  = "file"
 )
 
 // Info describes one published version.
@@ -43,6 +44,7 @@ type Info struct {
 	Published time.Time `json:"published"`
 	Note      string    `json:"note,omitempty"`
 	Source    string    `json:"source"`
+	By        string    `json:"by,omitempty"` // who published it
 }
 
 // Pointer is the value of the key live.
@@ -52,6 +54,14 @@ type Pointer struct {
 	Sequence uint64 `json:"sequence"`
 	// Sets are the kept versions, newest first.
 	Sets []Info `json:"sets"`
+	// RolledBack says who made a kept version live again, and when; nil when Live was published last.
+	RolledBack *RollBack `json:"rolled_back,omitempty"`
+}
+
+// RollBack is how a version became live again.
+type RollBack struct {
+	By string    `json:"by"`
+	At time.Time `json:"at"`
 }
 
 // Find returns a kept version.

@@ -83,13 +83,13 @@ func TestEveryReplicaSwapsToWhatIsPublished(t *testing.T) {
 	require.NoError(t, two.Await(t.Context(), second.Revision))
 	require.False(t, matches(two, "apple"))
 
-	back, err := store.RollBack(t.Context(), first.Info.Version)
+	back, err := store.RollBack(t.Context(), first.Info.Version, "li")
 	require.NoError(t, err)
 	for _, live := range []*publish.Live{one, two} {
 		require.NoError(t, live.Await(t.Context(), back.Revision))
 		require.Equal(t, first.Info.Version, live.Set().Version)
 	}
-	_, err = store.RollBack(t.Context(), "nothing-9")
+	_, err = store.RollBack(t.Context(), "nothing-9", "li")
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
 
 	late := start(t, store)
@@ -144,7 +144,7 @@ func TestABrokenSetLeavesTheOldOneLive(t *testing.T) {
 	bad, err := store.Publish(t.Context(), publication(t, "banana"))
 	require.NoError(t, err)
 	require.NoError(t, live.Await(t.Context(), bad.Revision))
-	_, err = store.RollBack(t.Context(), good.Info.Version)
+	_, err = store.RollBack(t.Context(), good.Info.Version, "li")
 	require.NoError(t, err)
 	objects, err := env.JS.ObjectStore(t.Context(), topology.StoreRuleSets)
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestABrokenSetLeavesTheOldOneLive(t *testing.T) {
 		_, err = objects.PutBytes(t.Context(), name, []byte("rules: []"))
 		require.NoError(t, err)
 	}
-	broken, err := store.RollBack(t.Context(), bad.Info.Version)
+	broken, err := store.RollBack(t.Context(), bad.Info.Version, "li")
 	require.NoError(t, err)
 	require.NoError(t, live.Await(t.Context(), broken.Revision))
 	require.Equal(t, good.Info.Version, live.Set().Version)

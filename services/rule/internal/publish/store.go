@@ -62,6 +62,8 @@ type Publication struct {
 	Rules  *ruleset.File // parsed from File
 	Note   string
 	Source string
+	// By is who publishes.
+	By string
 	// Expected, when set, must be the live version.
 	Expected string
 }
@@ -95,7 +97,7 @@ func (s *Store) Publish(ctx context.Context, p Publication) (Published, error) {
 		}
 		info := Info{
 			Version: versionOf(hash, pointer.Sequence+1), SHA256: hash, Compiled: sum(compiled), Rules: p.Rules.Len(), Bytes: int64(len(p.File) + len(compiled)),
-			Published: s.now().UTC(), Note: p.Note, Source: p.Source,
+			Published: s.now().UTC(), Note: p.Note, Source: p.Source, By: p.By,
 		}
 		// Two replicas may publish the same file at the same moment, and give it the same version. Each has objects of
 		// its own, so that the one that loses takes nothing away from the one that wins.
@@ -118,8 +120,8 @@ func (s *Store) Publish(ctx context.Context, p Publication) (Published, error) {
 	return Published{}, fault.New(fault.Conflict, "others keep publishing rules: try again")
 }
 
-// RollBack makes a kept version live again.
-func (s *Store) RollBack(ctx context.Context, version string) (Published, error) {
+// RollBack makes a kept version live again, in the name of by.
+func (s *Store) RollBack(ctx context.Context, version, by string) (Published, error) {
 	for range publishTries {
 		pointer, revision, err := s.Pointer(ctx)
 		if err != nil {
@@ -132,7 +134,7 @@ func (s *Store) RollBack(ctx context.Context, version string) (Published, error)
 		if pointer.Live == version {
 			return Published{Info: info, Unchanged: true, Revision: revision}, nil
 		}
-		pointer.Live = version
+		pointer.Live, pointer.RolledBack = version, &RollBack{By: by, At: s.now().UTC()}
 		at, err := s.point(ctx, pointer, revision)
 		if err == nil {
 			return Published{Info: info, Revision: at}, nil

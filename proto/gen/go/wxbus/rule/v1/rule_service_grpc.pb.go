@@ -50,8 +50,8 @@ const (
 //
 // Editing changes the working copy only; PublishDraft makes it live in one step. The working copy is in SQL:
 // while the database does not answer, the methods that need it are UNAVAILABLE, and publishing a file, rolling
-// back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters; without it
-// the actor is "cli".
+// back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters, what is not
+// ASCII as in a URL (percent-encoded UTF-8); without it the actor is "cli".
 type RuleServiceClient interface {
 	// PublishRuleSet validates a rule file and makes it the live version for every replica at once.
 	// INVALID_ARGUMENT lists every mistake with its path. Publishing the same content again returns
@@ -333,8 +333,8 @@ func (c *ruleServiceClient) GetCoverage(ctx context.Context, in *GetCoverageRequ
 //
 // Editing changes the working copy only; PublishDraft makes it live in one step. The working copy is in SQL:
 // while the database does not answer, the methods that need it are UNAVAILABLE, and publishing a file, rolling
-// back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters; without it
-// the actor is "cli".
+// back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters, what is not
+// ASCII as in a URL (percent-encoded UTF-8); without it the actor is "cli".
 type RuleServiceServer interface {
 	// PublishRuleSet validates a rule file and makes it the live version for every replica at once.
 	// INVALID_ARGUMENT lists every mistake with its path. Publishing the same content again returns
