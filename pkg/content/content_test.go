@@ -93,9 +93,9 @@ var (
 		"miniprogrampage":  miniPage(linkedPage),
 		"own page":         miniPage(ownPage),
 		"link":             link(fullLink),
-		"mpnews":           &eventv1.Content{Body: &eventv1.Content_MpNews{MpNews: &eventv1.MpNewsContent{MediaId: "M"}}},
-		"mpnewsarticle":    &eventv1.Content{Body: &eventv1.Content_MpArticle{MpArticle: &eventv1.MpArticleContent{ArticleId: "A"}}},
-		"wxcard":           &eventv1.Content{Body: &eventv1.Content_Card{Card: &eventv1.CardContent{CardId: "C"}}},
+		"mpnews":           {Body: &eventv1.Content_MpNews{MpNews: &eventv1.MpNewsContent{MediaId: "M"}}},
+		"mpnewsarticle":    {Body: &eventv1.Content_MpArticle{MpArticle: &eventv1.MpArticleContent{ArticleId: "A"}}},
+		"wxcard":           {Body: &eventv1.Content_Card{Card: &eventv1.CardContent{CardId: "C"}}},
 		"text made by AI":  raw("text", `{"aimsgcontext":{"is_ai_msg":1},"msgtype":"text","text":{"content":"x"}}`),
 		"type of tomorrow": raw("hologram", `{"msgtype":"hologram"}`),
 	}

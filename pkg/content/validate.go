@@ -160,7 +160,6 @@ func checkRaw(raw *eventv1.RawContent, p *FieldErrors) {
 // checkTarget checks what a route and a kind of account take.
 func checkTarget(c *eventv1.Content, t Target, p *FieldErrors) {
 	mini := t.Account == eventv1.AccountKind_ACCOUNT_KIND_MINIPROGRAM
-	official := t.Account != eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED && !mini
 	field := fieldOf(c)
 	switch {
 	case t.Route == RoutePassive && mini && c.GetNativeTransfer() == nil:
@@ -175,6 +174,14 @@ func checkTarget(c *eventv1.Content, t Target, p *FieldErrors) {
 	case sends(t.Route) && len(c.GetNews().GetArticles()) > 1:
 		p.add("news.articles", "at most 1, has %d", len(c.GetNews().GetArticles()))
 	}
+	checkAccount(c, t, p)
+}
+
+// checkAccount checks what a kind of account can send at all.
+func checkAccount(c *eventv1.Content, t Target, p *FieldErrors) {
+	mini := t.Account == eventv1.AccountKind_ACCOUNT_KIND_MINIPROGRAM
+	official := t.Account != eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED && !mini
+	field := fieldOf(c)
 	switch {
 	case mini:
 		checkMiniProgram(c, field, p)

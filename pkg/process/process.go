@@ -173,8 +173,8 @@ func (p *Process) drain(ctx context.Context) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-p.group.Failed():
-		p.rt.Log.WarnContext(ctx, "a component failed while draining")
+	case err := <-p.group.Failed():
+		p.rt.Log.WarnContext(ctx, "a component failed while draining", logkey.Error, err)
 	}
 }
 

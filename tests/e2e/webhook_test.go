@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 )
@@ -35,5 +34,3 @@ func newWebhook(t testing.TB) *webhook {
 	t.Cleanup(srv.Close)
 	return &webhook{srv}
 }
-
-func (w *webhook) host() string { return strings.TrimPrefix(w.URL, "http://") }

@@ -38,7 +38,7 @@ func startProcess(t testing.TB, dir, name, binary string, args, env []string) *P
 	p := &Process{Name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
-	p.cmd = exec.Command(binary, args...) //nolint:gosec // a binary that this repository built
+	p.cmd = exec.Command(binary, args...)
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out

@@ -75,7 +75,7 @@ func Start(t testing.TB, o Options) *Stack {
 	if o.Mode == Split {
 		s.startSplit(t, o)
 	} else {
-		s.startAll(t, o)
+		s.startAll(t)
 	}
 	return s
 }
@@ -159,7 +159,7 @@ func (s *Stack) write(t testing.TB, name string, content []byte) string {
 }
 
 // startAll runs every service and the first gateway in one process; further gateways join its NATS.
-func (s *Stack) startAll(t testing.TB, o Options) {
+func (s *Stack) startAll(t testing.TB) {
 	s.startService(t, "simulator", 1)
 	main := s.wxbus(t, "wxbus", "token,sender,agent-routing,rule,console,gateway",
 		[]string{"WXBUS_GATEWAY_LISTEN=" + strings.TrimPrefix(s.Gateways[0].URL, "http://")}, s.grpcListen())
@@ -245,7 +245,7 @@ func (s *Stack) provision(t testing.TB) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		var err error
-		out, err = exec.CommandContext(ctx, filepath.Join(s.bin, "wxbus"), "provision", "--config", s.File, "--nats", strings.Join(s.NATS, ",")).CombinedOutput() //nolint:gosec // our binary
+		out, err = exec.CommandContext(ctx, filepath.Join(s.bin, "wxbus"), "provision", "--config", s.File, "--nats", strings.Join(s.NATS, ",")).CombinedOutput()
 		return err == nil
 	}, 90*time.Second, 500*time.Millisecond, "wxbus provision: %s", &lazy{&out})
 }
@@ -304,7 +304,7 @@ func (s *Stack) RestartGateway(t testing.TB, i int) {
 // CLI runs wxbus with the stack's configuration and returns its output.
 func (s *Stack) CLI(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "wxbus"), append(args, "--config", s.File, "--nats", strings.Join(s.NATS, ","))...) //nolint:gosec // our binary
+	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "wxbus"), append(args, "--config", s.File, "--nats", strings.Join(s.NATS, ","))...)
 	cmd.Dir = s.Dir
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -51,17 +51,17 @@ func spanText(s tracetest.SpanStub) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, s.Name, s.Status.Description, s.SpanContext.TraceState().String())
 	for _, a := range s.Attributes {
-		fmt.Fprintln(&b, a.Key, a.Value.Emit())
+		fmt.Fprintln(&b, a.Key, a.Value.String())
 	}
 	for _, e := range s.Events {
 		fmt.Fprintln(&b, e.Name)
 		for _, a := range e.Attributes {
-			fmt.Fprintln(&b, a.Key, a.Value.Emit())
+			fmt.Fprintln(&b, a.Key, a.Value.String())
 		}
 	}
 	for _, l := range s.Links {
 		for _, a := range l.Attributes {
-			fmt.Fprintln(&b, a.Key, a.Value.Emit())
+			fmt.Fprintln(&b, a.Key, a.Value.String())
 		}
 	}
 	return b.String()
