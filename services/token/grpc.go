@@ -12,11 +12,11 @@ import (
 
 // GetToken implements TokenService.
 func (s *Service) GetToken(ctx context.Context, req *tokenv1.GetTokenRequest) (*tokenv1.GetTokenResponse, error) {
-	r, err := s.running()
+	p, err := s.running()
 	if err != nil {
 		return nil, err
 	}
-	token, err := r.Get(ctx, req.GetAccount(), refresh.Token)
+	token, err := p.refresher.Get(ctx, req.GetAccount(), refresh.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -25,24 +25,24 @@ func (s *Service) GetToken(ctx context.Context, req *tokenv1.GetTokenRequest) (*
 
 // ReportBadToken implements TokenService.
 func (s *Service) ReportBadToken(ctx context.Context, req *tokenv1.ReportBadTokenRequest) (*tokenv1.ReportBadTokenResponse, error) {
-	r, err := s.running()
+	p, err := s.running()
 	if err != nil {
 		return nil, err
 	}
-	token, err := r.Bad(ctx, req.GetAccount(), refresh.Token, req.GetGeneration(), req.GetErrcode())
+	token, err := p.refresher.Bad(ctx, req.GetAccount(), refresh.Token, req.GetGeneration(), req.GetErrcode())
 	if err != nil {
 		return nil, err
 	}
 	return &tokenv1.ReportBadTokenResponse{Token: token, ValidForMs: s.validFor(token)}, nil
 }
 
-func (s *Service) running() (*refresh.Refresher, error) {
+func (s *Service) running() (*parts, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.refresher == nil {
+	if s.parts == nil {
 		return nil, fault.New(fault.Unavailable, "the token service is starting")
 	}
-	return s.refresher, nil
+	return s.parts, nil
 }
 
 func (s *Service) validFor(t *tokenv1.AccessToken) int64 {

@@ -1,8 +1,9 @@
-// Package token is the token service: one current access token per account for the whole cluster.
+// Package token is the token service: one current access token per account for the whole cluster, its
+// tickets, and the accounts themselves.
 //
 // Any number of replicas may run. They share the bucket tokens, in which the sealed record of an
 // account carries the token, its generation, the lease of the replica that refreshes now and the budget of
-// forced refreshes. See README.md.
+// forced refreshes, and the bucket accounts. See README.md.
 package token
 
 import (
@@ -12,9 +13,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
 
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
@@ -27,9 +30,12 @@ import (
 	"github.com/wxbus/wxbus/pkg/telemetry"
 	"github.com/wxbus/wxbus/pkg/topology"
 
+	"github.com/wxbus/wxbus/services/token/internal/accounts"
+	"github.com/wxbus/wxbus/services/token/internal/origins"
 	"github.com/wxbus/wxbus/services/token/internal/refresh"
 	"github.com/wxbus/wxbus/services/token/internal/store"
 	"github.com/wxbus/wxbus/services/token/internal/upstream"
+	"github.com/wxbus/wxbus/services/token/internal/witness"
 )
 
 const scope = "github.com/wxbus/wxbus/services/token"
@@ -62,9 +68,17 @@ type Service struct {
 	obs  *metrics
 	own  *http.Transport // nil when Deps brought a client
 
-	mu        sync.RWMutex // guards the fields below
+	mu    sync.RWMutex // guards parts
+	parts *parts
+}
+
+// parts exist from Start on.
+type parts struct {
 	store     *store.Store
 	refresher *refresh.Refresher
+	accounts  *accounts.Store
+	origins   *origins.List
+	witness   *witness.Witness
 }
 
 var (
@@ -122,28 +136,75 @@ func transport() *http.Transport {
 // Name implements lifecycle.Component.
 func (s *Service) Name() string { return "token" }
 
-// Start reads the bucket tokens, which must exist, and begins to refresh ahead of expiry.
+// Start reads the buckets, which must exist, and begins to refresh ahead of expiry.
 func (s *Service) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.store != nil {
+	if s.parts != nil {
 		return errors.New("token: already started")
 	}
-	kv, err := s.deps.Bus.JS().KeyValue(ctx, topology.BucketTokens)
+	p, err := s.build(ctx)
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, fmt.Errorf("open bucket %s: %w", topology.BucketTokens, err))
-	}
-	records := store.New(kv, s.deps.Sealer, s.deps.Log)
-	if err := records.Start(ctx); err != nil {
 		return err
 	}
-	s.store = records
-	s.refresher = refresh.New(s.refreshConfig(), refresh.Deps{
-		Accounts: s.deps.Accounts, Store: records, Upstream: s.up, Observer: s.obs,
-		Log: s.deps.Log, Now: s.deps.Now, Rand: s.deps.Rand,
-	})
-	s.refresher.Start(ctx)
+	if err := p.store.Start(ctx); err != nil {
+		return err
+	}
+	if err := p.accounts.Start(ctx); err != nil {
+		return errors.Join(err, p.store.Stop(ctx))
+	}
+	if err := p.origins.Start(ctx); err != nil {
+		return errors.Join(err, p.accounts.Stop(ctx), p.store.Stop(ctx))
+	}
+	p.refresher.Start(ctx)
+	s.parts = p
 	return nil
+}
+
+func (s *Service) build(ctx context.Context) (*parts, error) {
+	buckets := map[string]jetstream.KeyValue{}
+	for _, name := range []string{topology.BucketTokens, topology.BucketAccounts, topology.BucketCallbackIPs} {
+		kv, err := s.deps.Bus.JS().KeyValue(ctx, name)
+		if err != nil {
+			return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("open bucket %s: %w", name, err))
+		}
+		buckets[name] = kv
+	}
+	d := s.deps
+	p := &parts{
+		store:   store.New(buckets[topology.BucketTokens], d.Sealer, d.Log),
+		witness: witness.New(d.Bus, d.Log),
+	}
+	p.refresher = refresh.New(s.refreshConfig(), refresh.Deps{
+		Accounts: d.Accounts, Store: p.store, Upstream: s.up, Observer: s.obs,
+		Log: d.Log, Now: d.Now, Rand: d.Rand,
+	})
+	p.accounts = accounts.New(accounts.Deps{
+		KV: buckets[topology.BucketAccounts], Sealer: d.Sealer, Dir: d.Accounts, Log: d.Log, Now: d.Now,
+		Belongings: []accounts.Belonging{
+			{KV: buckets[topology.BucketTokens], Keys: refresh.KeysOf, Sealed: true},
+			{KV: buckets[topology.BucketCallbackIPs], Keys: func(name string) []string { return []string{name} }},
+		},
+	})
+	p.origins = origins.New(origins.Config{Refresh: s.cfg.CallbackIPs, Scan: time.Minute, Timeout: 3 * s.cfg.UpstreamTimeout}, origins.Deps{
+		KV: buckets[topology.BucketCallbackIPs], Dir: d.Accounts, Log: d.Log, Now: d.Now,
+		InUse: func(name string) bool { return p.store.Seen(name).Rec.GetToken().GetValue() != "" },
+		Fetch: func(ctx context.Context, name string) ([]netip.Prefix, error) { return s.callbackIPs(ctx, p, name) },
+	})
+	return p, nil
+}
+
+// callbackIPs asks WeChat where the pushes of an account come from.
+func (s *Service) callbackIPs(ctx context.Context, p *parts, name string) (prefixes []netip.Prefix, err error) {
+	client, err := s.up.Client(name)
+	if err != nil {
+		return nil, err
+	}
+	err = p.refresher.Call(ctx, name, func(ctx context.Context, token string) error {
+		prefixes, err = client.CallbackIPs(ctx, token)
+		return err
+	})
+	return prefixes, err
 }
 
 func (s *Service) refreshConfig() refresh.Config {
@@ -158,17 +219,24 @@ func (s *Service) refreshConfig() refresh.Config {
 // Stop ends refreshes under way and waits for all goroutines.
 func (s *Service) Stop(ctx context.Context) error {
 	s.mu.RLock()
-	records, refresher := s.store, s.refresher
+	p := s.parts
 	s.mu.RUnlock()
-	if records == nil {
+	if p == nil {
 		return nil
 	}
-	refresher.Stop()
+	err := p.origins.Stop(ctx)
+	p.refresher.Stop()
 	if s.own != nil {
 		s.own.CloseIdleConnections()
 	}
-	return records.Stop(ctx)
+	return errors.Join(err, p.accounts.Stop(ctx), p.store.Stop(ctx))
 }
 
-// RegisterGRPC registers TokenService.
-func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) { tokenv1.RegisterTokenServiceServer(r, s) }
+// RegisterGRPC registers TokenService and AccountService.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
+	tokenv1.RegisterTokenServiceServer(r, s)
+	tokenv1.RegisterAccountServiceServer(r, s.Accounts())
+}
+
+// Accounts returns the part of the service that manages accounts.
+func (s *Service) Accounts() tokenv1.AccountServiceServer { return &accountServer{s: s} }

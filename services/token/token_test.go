@@ -15,6 +15,7 @@ import (
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 
 	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/account/vault"
 	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/grpcx"
@@ -35,6 +36,7 @@ type fixture struct {
 	kv     jetstream.KeyValue
 	cfg    token.Config
 	api    account.TokenAPI
+	dir    *account.Directory // of the newest replica
 }
 
 func setUp(t testing.TB) *fixture {
@@ -64,10 +66,15 @@ func (f *fixture) replica(t testing.TB, instance string) *token.Service {
 		Token: secret.New("PushToken"), EncodingAESKey: secret.New("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
 	}})
 	require.NoError(t, err)
+	f.dir = accounts
+	conn := f.env.NewConn(t, "token-"+instance)
+	kv, err := conn.JS().KeyValue(t.Context(), topology.BucketAccounts)
+	require.NoError(t, err)
+	bustest.Run(t, vault.NewFeed(kv, accounts, f.sealer, f.tel.Logger))
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	s, err := token.New(f.cfg, token.Deps{
-		Accounts: accounts, Bus: f.env.NewConn(t, "token-"+instance), Sealer: f.sealer,
+		Accounts: accounts, Bus: conn, Sealer: f.sealer,
 		HTTP: &http.Client{Transport: transport}, Tel: f.tel.Telemetry, Log: f.tel.Logger,
 		Now: f.clock.Now, Rand: rand.New(rand.NewPCG(1, 2)), Instance: instance,
 	})

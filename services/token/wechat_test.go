@@ -24,14 +24,22 @@ type fakeWeChat struct {
 	errcode int
 	errmsg  string
 	hang    chan struct{} // when set, answers wait until it is closed
+
+	tickets    int // calls of getticket
+	ticket     int // serial of the current ticket
+	ticketCode int // errcode of getticket
+	ips        []string
+	ipCalls    int
 }
 
 func newFakeWeChat(t testing.TB) *fakeWeChat {
-	w := &fakeWeChat{life: 7200}
+	w := &fakeWeChat{life: 7200, ticket: 1, ips: []string{"203.0.113.0/24", "198.51.100.7"}}
 	w.replace()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /cgi-bin/stable_token", w.stable)
 	mux.HandleFunc("GET /cgi-bin/token", w.token)
+	mux.HandleFunc("GET /cgi-bin/ticket/getticket", w.getTicket)
+	mux.HandleFunc("GET /cgi-bin/getcallbackip", w.callbackIPs)
 	w.Server = httptest.NewServer(mux)
 	t.Cleanup(w.Close)
 	return w
@@ -103,4 +111,44 @@ func (w *fakeWeChat) answer(rw http.ResponseWriter, r *http.Request, hang chan s
 	default:
 		_, _ = fmt.Fprintf(rw, `{"access_token":%q,"expires_in":%d}`, w.value, w.life)
 	}
+}
+
+// authorised tells whether the call carries the current token, and answers 40001 when it does not.
+func (w *fakeWeChat) authorised(rw http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Query().Get("access_token") == w.value {
+		return true
+	}
+	_, _ = fmt.Fprint(rw, `{"errcode":40001,"errmsg":"invalid credential, access_token is invalid or not latest"}`)
+	return false
+}
+
+func (w *fakeWeChat) getTicket(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.authorised(rw, r) {
+		return
+	}
+	w.tickets++
+	if w.ticketCode != 0 {
+		_, _ = fmt.Fprintf(rw, `{"errcode":%d,"errmsg":"no"}`, w.ticketCode)
+		return
+	}
+	_, _ = fmt.Fprintf(rw, `{"errcode":0,"errmsg":"ok","ticket":"%s-ticket-%d-of-the-account","expires_in":%d}`, r.URL.Query().Get("type"), w.ticket, w.life)
+}
+
+func (w *fakeWeChat) callbackIPs(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.authorised(rw, r) {
+		return
+	}
+	w.ipCalls++
+	list, _ := json.Marshal(w.ips)
+	_, _ = fmt.Fprintf(rw, `{"ip_list":%s}`, list)
+}
+
+func (w *fakeWeChat) ticketCalls() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tickets
 }

@@ -52,6 +52,17 @@ func Open(s *secret.Sealer, key string, value []byte, m proto.Message) error {
 	return nil
 }
 
+// Reseal opens a value of the buckets accounts or tokens with any known master key and seals it with the
+// current one. It fails with Permanent when no key opens it.
+func Reseal(s *secret.Sealer, bucket, key string, value []byte) ([]byte, error) {
+	place := []byte(bucket + "/" + key)
+	plain, err := s.Open(value, place)
+	if err != nil {
+		return nil, fmt.Errorf("open %s in bucket %s: %w", key, bucket, err)
+	}
+	return s.Seal(plain, place), nil
+}
+
 // Account returns the account of a record as the services use it. It checks nothing: see account.Account.Validate.
 func Account(rec *tokenv1.AccountRecord, revision uint64) account.Account {
 	s, k := rec.GetSettings(), rec.GetSecrets()

@@ -38,8 +38,10 @@ const (
 	WXCard Kind = "wx_card"
 )
 
-// Kinds are all of them.
-var Kinds = []Kind{Token, JSAPI, WXCard}
+// KeysOf returns the keys of all records of an account.
+func KeysOf(account string) []string {
+	return []string{Key(account, Token), Key(account, JSAPI), Key(account, WXCard)}
+}
 
 // Key returns the key of the record of an account's token or ticket.
 func Key(account string, k Kind) string {
