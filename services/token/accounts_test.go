@@ -195,7 +195,9 @@ func TestKeysRotateWithAnOverlapThatEnds(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, ended.GetAccount().GetPreviousUntil())
 	require.Contains(t, ended.GetAccount().GetUpdatedBy(), "overlap ended")
-	third, err := rotate(func(r *tokenv1.RotateCallbackKeysRequest) { r.Token, r.EncodingAesKey = "CanaryThird", canaryKey[1:]+"B" })
+	third, err := rotate(func(r *tokenv1.RotateCallbackKeysRequest) {
+		r.Token, r.EncodingAesKey = "CanaryThird", canaryKey[1:]+"B"
+	})
 	require.NoError(t, err)
 	require.True(t, third.GetPreviousEncodingAesKey().GetSet())
 }
