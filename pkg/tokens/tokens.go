@@ -1,5 +1,5 @@
 // Package tokens is the client side of the token service: it keeps the current access token of
-// every account in memory by watching the bucket tokens, so that a lookup costs no network in the normal
+// every account, and its tickets, in memory by watching the bucket tokens, so that a lookup costs no network in the normal
 // case. Who gets 40001, 40014 or 42001 from WeChat reports the generation with Bad and tries once more.
 package tokens
 
@@ -43,6 +43,8 @@ type Options struct {
 	Sealer *secret.Sealer
 	// Token is asked when memory has no usable token, and told when one is bad.
 	Token tokenv1.TokenServiceClient
+	// Tickets is asked for tickets; nil when the process needs none.
+	Tickets tokenv1.AccountServiceClient
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Log gets records that cannot be opened and lost watches; default none.
@@ -54,12 +56,13 @@ type Options struct {
 // Client answers from memory. It is a lifecycle.Component and safe for concurrent use.
 type Client struct {
 	service  tokenv1.TokenServiceClient
+	tickets  tokenv1.AccountServiceClient
 	now      func() time.Time
 	follower *Follower
 	flights  *flights
 
-	mu      sync.Mutex // guards writing of entries
-	entries atomic.Pointer[map[string]entry]
+	mu      sync.Mutex                       // guards writing of entries
+	entries atomic.Pointer[map[string]entry] // by key of the bucket
 }
 
 // entry is never changed.
@@ -81,6 +84,7 @@ func New(o Options) *Client {
 	}
 	c := &Client{
 		service: o.Token,
+		tickets: o.Tickets,
 		now:     o.Now,
 		flights: &flights{timeout: o.Timeout, calls: map[flightKey]*call{}},
 	}
@@ -132,6 +136,47 @@ func (c *Client) Bad(ctx context.Context, account string, generation uint64, err
 			return Token{}, fmt.Errorf("report bad token of account %s: %w", account, fault.FromStatus(err))
 		}
 		return c.answered(account, generation, resp.GetToken(), resp.GetValidForMs())
+	})
+}
+
+// TicketKind is what a ticket of the JS-SDK is for.
+type TicketKind string
+
+// The kinds of ticket.
+const (
+	JSAPI  TicketKind = "jsapi"
+	WXCard TicketKind = "wx_card"
+)
+
+var protoKinds = map[TicketKind]tokenv1.TicketKind{
+	JSAPI: tokenv1.TicketKind_TICKET_KIND_JSAPI, WXCard: tokenv1.TicketKind_TICKET_KIND_WX_CARD,
+}
+
+// Ticket returns the account's ticket, from memory in the normal case; the errors are those of Current.
+func (c *Client) Ticket(ctx context.Context, account string, kind TicketKind) (Token, error) {
+	return c.ticket(ctx, account, kind, 0)
+}
+
+// BadTicket reports that WeChat refused the generation of a ticket and returns a newer one; the errors are
+// those of Current.
+func (c *Client) BadTicket(ctx context.Context, account string, kind TicketKind, generation uint64) (Token, error) {
+	return c.ticket(ctx, account, kind, generation)
+}
+
+func (c *Client) ticket(ctx context.Context, account string, kind TicketKind, bad uint64) (Token, error) {
+	if c.tickets == nil {
+		return Token{}, fault.New(fault.Internal, "this process has no client for tickets")
+	}
+	key := account + "." + string(kind)
+	known := func() (Token, bool) { return c.newer(key, bad) }
+	return c.flights.do(ctx, flightKey{key, bad}, known, func(ctx context.Context) (Token, error) {
+		resp, err := c.tickets.GetTicket(ctx, &tokenv1.GetTicketRequest{Account: account, Kind: protoKinds[kind], BadGeneration: bad})
+		if err != nil {
+			return Token{}, fmt.Errorf("get %s ticket of account %s: %w", kind, account, fault.FromStatus(err))
+		}
+		return c.answered(key, bad, &tokenv1.AccessToken{
+			Value: resp.GetTicket(), Generation: resp.GetGeneration(), ExpiresUnixMs: resp.GetExpiresUnixMs(),
+		}, resp.GetValidForMs())
 	})
 }
 
