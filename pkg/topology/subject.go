@@ -165,6 +165,11 @@ func campaignSubject(prefix, account, campaign string) (string, error) {
 	return prefix + account + "." + campaign + ".", nil
 }
 
+// FilterInbound returns the filter of all pushes of one account.
+func FilterInbound(account string) (string, error) {
+	return prefixInbound + account + ".>", CheckToken("account", account)
+}
+
 // FilterDeliveries returns the filter of everything that became of sends of one account.
 func FilterDeliveries(account string) (string, error) {
 	return prefixDelivery + account + ".>", CheckToken("account", account)

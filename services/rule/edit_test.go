@@ -231,3 +231,47 @@ func TestTheActorIsChecked(t *testing.T) {
 		require.Equal(t, fault.Invalid, fault.KindOf(err), name)
 	}
 }
+
+func TestADraftIsTriedOnWhatFansWrote(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	api, ctx := r.editor("li")
+	_, err := api.PublishRuleSet(ctx, &rulev1.PublishRuleSetRequest{Yaml: oneRule("apple")})
+	require.NoError(t, err)
+	for i, text := range []string{"an apple", "a pear", "my order 12345678 has a pear", "a pear!"} {
+		r.push(r.text("ackonly", "o_fan"+string(rune('a'+i)), text))
+	}
+	r.settled()
+	_, err = api.SaveRule(ctx, &rulev1.SaveRuleRequest{Yaml: "name: pear\nmatch: {contains: [pear]}\ndo: [{reply: about pear}]"})
+	require.NoError(t, err)
+
+	run := func(req *rulev1.ShadowRunRequest) (*rulev1.ShadowResult, error) {
+		stream, err := api.ShadowRun(ctx, req)
+		require.NoError(t, err)
+		for {
+			report, err := stream.Recv()
+			if err != nil || report.GetResult() != nil {
+				return report.GetResult(), err
+			}
+		}
+	}
+	got, err := run(&rulev1.ShadowRunRequest{Account: "ackonly"})
+	require.NoError(t, err)
+	require.EqualValues(t, []int64{4, 1, 0, 3, 0}, []int64{got.GetEvents(), got.GetSame(), got.GetChanged(), got.GetNewlyAnswered(), got.GetNewlySilent()})
+	require.Equal(t, "pear", got.GetRules()[0].GetRule())
+	require.EqualValues(t, 3, got.GetRules()[0].GetNewlyAnswered())
+	first := got.GetDifferences()[0]
+	require.Equal(t, []string{"a pear", "", "pear", "about pear"}, []string{first.GetText(), first.GetBefore().GetRule(), first.GetAfter().GetRule(), first.GetAfter().GetReply()})
+	require.EqualValues(t, 2, first.GetEvents())
+	require.Equal(t, "my order # has a pear", got.GetDifferences()[1].GetText(), "long numbers are nobody's business")
+
+	got, err = run(&rulev1.ShadowRunRequest{After: &rulev1.RuleSetRef{Set: &rulev1.RuleSetRef_Yaml{Yaml: []byte("rules: []")}}})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, got.GetNewlySilent())
+	r.settled()
+	require.Len(t, r.sender.got(), 1, "nothing is sent")
+	for _, wrong := range []*rulev1.ShadowRunRequest{{Account: "nobody"}, {Hours: 73}, {MaxEvents: -1}, {Before: &rulev1.RuleSetRef{Set: &rulev1.RuleSetRef_Version{Version: "none"}}}} {
+		_, err = run(wrong)
+		require.Contains(t, []fault.Kind{fault.Invalid, fault.NotFound}, fault.KindOf(err))
+	}
+}

@@ -139,7 +139,7 @@ func (s *Service) Start(ctx context.Context) (err error) {
 	p.tables = tables.NewLate(s.deps.SQL, s.deps.Log)
 	p.tables.Start(ctx)
 	s.parts = p
-	s.api.Serve(store, p.live, p.tables)
+	s.api.Serve(s.deps.Bus.JS(), store, p.live, p.tables)
 	return nil
 }
 

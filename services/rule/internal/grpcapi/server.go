@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
@@ -37,9 +39,11 @@ type Server struct {
 	log      *slog.Logger
 	now      func() time.Time
 	backend  atomic.Pointer[backend]
+	shadows  chan struct{} // one token for each shadow run
 }
 
 type backend struct {
+	js     jetstream.JetStream
 	store  *publish.Store
 	live   *publish.Live
 	tables *tables.Late
@@ -47,12 +51,12 @@ type backend struct {
 
 // New returns a server. checkURL says why the address of a webhook is refused.
 func New(accounts *account.Directory, checkURL func(string) error, log *slog.Logger, now func() time.Time) *Server {
-	return &Server{accounts: accounts, checkURL: checkURL, log: log, now: now}
+	return &Server{accounts: accounts, checkURL: checkURL, log: log, now: now, shadows: make(chan struct{}, maxShadows)}
 }
 
 // Serve gives the server what it works on.
-func (s *Server) Serve(store *publish.Store, live *publish.Live, late *tables.Late) {
-	s.backend.Store(&backend{store, live, late})
+func (s *Server) Serve(js jetstream.JetStream, store *publish.Store, live *publish.Live, late *tables.Late) {
+	s.backend.Store(&backend{js, store, live, late})
 }
 
 func (s *Server) ready() (*backend, error) {
