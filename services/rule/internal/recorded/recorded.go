@@ -77,11 +77,14 @@ var ErrNothing = errors.New("nothing more to read now")
 
 // Next returns the next message, or ErrNothing after wait.
 func (r *Reader) Next(ctx context.Context, wait time.Duration) (Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	if ctx.Err() != nil { // also when messages are at hand
+		return Message{}, fault.Errorf(fault.Unavailable, "read: %w", ctx.Err())
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	msg, err := r.iter.Next(jetstream.NextContext(ctx))
+	msg, err := r.iter.Next(jetstream.NextContext(waiting))
 	switch {
-	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() == nil && (errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded)):
 		return Message{}, ErrNothing
 	case err != nil:
 		return Message{}, fault.Errorf(fault.Unavailable, "read: %w", err)
