@@ -1,0 +1,289 @@
+import { useQuery } from "@tanstack/react-query";
+import { App, Button, Dropdown, Modal, Tooltip } from "antd";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { AuthorKind, ConversationState, MessageState, type Conversation, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import type { ConversationEvent } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
+import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
+import { UserService } from "../gen/wxbus/console/v1/user_service_pb";
+import { FanAvatar } from "../fan/avatar";
+import { useI18n, type Translate } from "../i18n";
+import type { Key } from "../i18n/words";
+import { words } from "../i18n/words";
+import { useActions, useKeys } from "../keys/keys";
+import { useClients } from "../rpc/clients";
+import { say } from "../rpc/error";
+import { useMe } from "../session/session";
+import { useSecond } from "../ui/clock";
+import { Icon } from "../ui/icon";
+import { AgentAvatar, Kbd, Monogram } from "../ui/parts";
+import { DeadlineRing } from "../ui/ring";
+import { Bubble, PendingBubble, type BubbleActions } from "./bubble";
+import { ClosedBar } from "./closed-bar";
+import { Composer } from "./composer";
+import { deadlineOf } from "./order";
+import { useDesk, useStore } from "./provider";
+import { Thread, type ThreadRow } from "./thread";
+import { Trace } from "./trace";
+import { TransferDialog } from "./transfer";
+import { useOutbox } from "./use-outbox";
+
+interface Props {
+  conversation: Conversation;
+  onEnded(c: Conversation): void;
+  onBack(): void;
+  onAccept(c: Conversation): void;
+  onContext(): void;
+}
+
+const undoFor = 10; // seconds
+
+export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onContext }: Props) {
+  const { t, time } = useI18n();
+  const { conversations } = useClients();
+  const { user, can } = useMe();
+  const { notification, modal } = App.useApp();
+  const { store } = useDesk();
+  useStore();
+  const thread = store.thread(c);
+  const { outbox, pending } = useOutbox(c);
+  const [selected, setSelected] = useState<bigint>();
+  const [traced, setTraced] = useState<Message>();
+  const [transferring, setTransferring] = useState(false);
+  const [wanted, setWanted] = useState<"reply" | "note">();
+  const nameOf = useColleagueNames();
+  const changes = useQuery({ queryKey: ["changes", c.account, c.id, String(c.stateSinceUnixMs), c.agent], queryFn: () => conversations.getConversation({ account: c.account, conversation: c.id }) }).data?.changes;
+
+  const fail = useCallback((err: unknown) => {
+    const said = say(err, t);
+    notification.error({ title: said.text, description: said.code });
+  }, [notification, t]);
+  const run = useCallback(async (call: () => Promise<{ conversation?: Conversation | undefined }>) => {
+    try {
+      const res = await call();
+      if (res.conversation) store.put([res.conversation]);
+      return true;
+    } catch (err) {
+      fail(err);
+      return false;
+    }
+  }, [store, fail]);
+  const ref = { account: c.account, conversation: c.id, actor: user };
+
+  const mine = c.agent === user && (c.state === ConversationState.ACTIVE || c.state === ConversationState.ON_HOLD);
+  const active = mine && c.state === ConversationState.ACTIVE;
+
+  const end = async (next: boolean) => {
+    if (!(await run(() => conversations.close({ account: c.account, openid: c.openid, agent: user, conversation: c.id })))) return;
+    const key = `end/${c.id}`;
+    notification.success({
+      key, title: t("thread.ended"), description: c.fanName, duration: undoFor,
+      actions: <Button size="small" onClick={() => { notification.destroy(key); void run(() => conversations.reopen(ref)); }}>{t("act.undo")}</Button>,
+    });
+    if (next) onEnded(c);
+  };
+  const hold = (until: number) => run(() => conversations.hold({ ...ref, untilUnixMs: BigInt(until) }));
+
+  const resend = useCallback((m: Message) => {
+    if (!m.content) return;
+    const send = () => void outbox.send({ conversation: c, agent: user, content: m.content as NonNullable<Message["content"]>, text: m.text, expectedLastSeq: 0n, clientId: `${m.clientId || m.sendId}~again` }).catch(fail);
+    if (m.state === MessageState.AMBIGUOUS) modal.confirm({ title: t("bubble.sendAgain"), content: t("bubble.sendAgain.warn"), okText: t("bubble.sendAgain"), cancelText: t("act.cancel"), onOk: send });
+    else send();
+  }, [outbox, c, user, fail, modal, t]);
+
+  const actions = useMemo<BubbleActions>(() => ({ onSelect: (m) => setSelected(m.seq), onTrace: setTraced, onResend: resend, nameOf }), [resend, nameOf]);
+  const rows = useRows({ thread: thread.messages, more: thread.more, loaded: thread.loaded, changes, pending, selected, actions, conversation: c, nameOf,
+    onDiscard: (p) => outbox.discard(p), onRetry: (p) => void outbox.send({ conversation: c, agent: user, content: p.content, text: p.text, expectedLastSeq: 0n, clientId: p.clientId, preview: p.preview }).catch(() => undefined) });
+
+  const loading = useRef(false);
+  const older = useCallback(() => {
+    const first = thread.messages[0];
+    if (!thread.more || !first || loading.current) return;
+    loading.current = true;
+    conversations.listMessages({ account: c.account, openid: c.openid, beforeSeq: first.seq, limit: 100 })
+      .then((res) => store.putPage(c, res.messages, res.more), () => undefined) // scrolling again asks again
+      .finally(() => void (loading.current = false));
+  }, [thread, conversations, c, store]);
+
+  const selectable = thread.messages;
+  const move = (by: number) => {
+    const at = selected === undefined ? selectable.length : selectable.findIndex((m) => m.seq === selected);
+    const next = selectable[Math.min(selectable.length - 1, Math.max(0, at + by))];
+    if (next) setSelected(next.seq);
+  };
+  const chosen = selectable.find((m) => m.seq === selected) ?? selectable.at(-1);
+  const element = () => chosen && document.querySelector<HTMLElement>(`[data-seq="${chosen.seq}"]`);
+  useActions({
+    reply: () => setWanted("reply"), note: () => setWanted("note"),
+    transfer: mine ? () => setTransferring(true) : undefined,
+    hold: active ? () => void hold(0) : c.state === ConversationState.ON_HOLD && mine ? () => void run(() => conversations.unhold(ref)) : undefined,
+    end: mine ? () => void end(false) : undefined, endAndNext: mine ? () => void end(true) : undefined,
+    trace: chosen ? () => setTraced(chosen) : undefined,
+    messageUp: () => move(-1), messageDown: () => move(1),
+    play: () => element()?.querySelector<HTMLElement>("[data-play]")?.click(),
+    preview: () => element()?.querySelector<HTMLElement>(".picture-root")?.click(),
+    resend: chosen && chosen.authorKind === AuthorKind.AGENT && (chosen.state === MessageState.FAILED || chosen.state === MessageState.AMBIGUOUS) ? () => resend(chosen) : undefined,
+    takeOver: !mine && can(ConversationService.method.takeOver) && c.state === ConversationState.ACTIVE ? () => void run(() => conversations.takeOver(ref)) : undefined,
+  });
+
+  return (
+    <>
+      <ThreadHead c={c} mine={mine} nameOf={nameOf} onBack={onBack} onContext={onContext} onTransfer={() => setTransferring(true)} onHold={hold} onEnd={() => void end(false)}
+        onUnhold={() => void run(() => conversations.unhold(ref))} onRenew={() => void run(() => conversations.renew(ref))} onReopen={() => void run(() => conversations.reopen(ref))} onTakeOver={can(ConversationService.method.takeOver) ? () => void run(() => conversations.takeOver(ref)) : undefined} />
+      <Thread rows={rows} onTop={older} label={t("desk.thread")} reveal={selected === undefined ? undefined : `m/${selected}`} />
+      {mine ? <Composer key={`${c.account}/${c.openid}`} conversation={c} messages={thread.messages} outbox={outbox} nameOf={nameOf} wanted={wanted} onWanted={() => setWanted(undefined)} onHold={() => void hold(0)} />
+        : <ClosedBar c={c} nameOf={nameOf} onAccept={onAccept} wanted={wanted} onWanted={() => setWanted(undefined)} />}
+      {c.state === ConversationState.CLOSED && c.surveyScore > 0 && <p className="survey" role="status">{t("thread.survey", { score: c.surveyScore, max: 5 })} · {time(Number(c.closedUnixMs))}</p>}
+      {traced && <Trace m={traced} onClose={() => setTraced(undefined)} />}
+      <Modal open={transferring} onCancel={() => setTransferring(false)} footer={null} title={t("transfer.title")} destroyOnHidden width={480}>
+        <TransferDialog c={c} onDone={(name) => { setTransferring(false); notification.success({ title: t("thread.transferred", { name }) }); onEnded(c); }} onError={fail} />
+      </Modal>
+    </>
+  );
+}
+
+// useColleagueNames turns ids of users into what colleagues call them.
+export function useColleagueNames(): (id: string) => string {
+  const { users } = useClients();
+  const { can } = useMe();
+  const { data } = useQuery({ queryKey: ["colleagues"], queryFn: () => users.listColleagues({}), enabled: can(UserService.method.listColleagues), staleTime: 300_000 });
+  return useMemo(() => {
+    const names = new Map(data?.colleagues.map((x) => [x.name, x.displayName || x.name]));
+    return (id: string) => names.get(id) ?? id;
+  }, [data]);
+}
+
+interface HeadProps {
+  c: Conversation;
+  mine: boolean;
+  nameOf(id: string): string;
+  onBack(): void;
+  onContext(): void;
+  onTransfer(): void;
+  onHold(until: number): void;
+  onUnhold(): void;
+  onRenew(): void;
+  onReopen(): void;
+  onEnd(): void;
+  onTakeOver?: (() => void) | undefined;
+}
+
+function ThreadHead({ c, mine, nameOf, onBack, onContext, onTransfer, onHold, onUnhold, onRenew, onReopen, onEnd, onTakeOver }: HeadProps) {
+  const { t } = useI18n();
+  const keys = useKeys();
+  const { user } = useMe();
+  const store = useStore();
+  const now = useSecond();
+  const people = store.colleagues(c.account, c.id, now).filter((p) => p.actor !== user);
+  const typing = people.filter((p) => p.typing).map((p) => nameOf(p.actor));
+  const viewing = people.filter((p) => !p.typing).map((p) => nameOf(p.actor));
+  const seen = typing.length > 0 ? t("thread.typing", { names: typing.join("、") }) : viewing.length > 0 ? t("thread.viewing", { names: viewing.join("、") }) : "";
+  return (
+    <header className="pane-head thread-head">
+      <button type="button" className="icon-button only-phone" aria-label={t("act.back")} onClick={onBack}><Icon name="left" /></button>
+      <DeadlineRing deadline={deadlineOf(c, now)}><FanAvatar fan={c} size={28} /></DeadlineRing>
+      <div className="grow">
+        <button type="button" className="plain t14 m cut" onClick={onContext} data-testid="fan-name">{c.fanName || c.openid}</button>
+        <div className="row g4 t12 t3"><Monogram account={c.account} size={16} /><span className="cut">{c.account} · {c.group}{seen && <> · <span className="t2">{seen}</span></>}</span></div>
+      </div>
+      <span className="people">{people.slice(0, 4).map((p) => <AgentAvatar key={p.actor} name={nameOf(p.actor)} />)}</span>
+      {mine && (
+        <>
+          <Tooltip title={t("thread.transfer")}><Button type="text" size="small" className="head-action" icon={<Icon name="xfer" />} onClick={onTransfer}><span className="wide">{t("thread.transfer")}</span> <Kbd chord={keys.chord("transfer")} /></Button></Tooltip>
+          {c.state === ConversationState.ON_HOLD
+            ? <Button type="text" size="small" icon={<Icon name="undo" />} onClick={onUnhold}>{t("thread.unhold")} <Kbd chord={keys.chord("hold")} /></Button>
+            : <HoldMenu onHold={onHold} />}
+          {c.idleWarned && <Button size="small" onClick={onRenew}>{t("thread.renew")}</Button>}
+          <Button size="small" icon={<Icon name="done" />} onClick={onEnd} data-testid="end">{t("thread.end")} <Kbd chord={keys.chord("end")} /></Button>
+        </>
+      )}
+      {!mine && c.state === ConversationState.ACTIVE && onTakeOver && <Button size="small" icon={<Icon name="hand" />} onClick={onTakeOver}>{t("thread.takeOver")} <Kbd chord={keys.chord("takeOver")} /></Button>}
+      {c.state === ConversationState.CLOSED && Number(c.reopenUntilUnixMs) > now && <Button size="small" icon={<Icon name="undo" />} onClick={onReopen}>{t("thread.reopen")}</Button>}
+    </header>
+  );
+}
+
+function HoldMenu({ onHold }: { onHold(until: number): void }) {
+  const { t } = useI18n();
+  const keys = useKeys();
+  const tomorrow = () => {
+    const day = 86_400_000;
+    const offset = 8 * 3_600_000; // the desk lives in Asia/Shanghai
+    return (Math.floor((Date.now() + offset) / day) + 1) * day - offset + 9 * 3_600_000;
+  };
+  const untils: Record<string, () => number> = { fan: () => 0, hour: () => Date.now() + 3_600_000, afternoon: () => Date.now() + 3 * 3_600_000, tomorrow };
+  return (
+    <Dropdown trigger={["click"]} menu={{ items: Object.keys(untils).map((key) => ({ key, label: t(`hold.${key}` as Key) })), onClick: ({ key }) => onHold(untils[key]?.() ?? 0) }}>
+      <Button type="text" size="small" className="head-action" icon={<Icon name="moon" />}><span className="wide">{t("thread.hold")}</span> <Kbd chord={keys.chord("hold")} /></Button>
+    </Dropdown>
+  );
+}
+
+interface RowsOf {
+  thread: readonly Message[];
+  more: boolean;
+  loaded: boolean;
+  changes: readonly ConversationEvent[] | undefined;
+  pending: ReturnType<typeof useOutbox>["pending"];
+  selected: bigint | undefined;
+  actions: BubbleActions;
+  conversation: Conversation;
+  nameOf(id: string): string;
+  onDiscard(p: RowsOf["pending"][number]): void;
+  onRetry(p: RowsOf["pending"][number]): void;
+}
+
+const estimates: Record<string, number> = { image: 180, voice: 96, location: 130, video: 200, miniprogrampage: 72, news: 96, link: 96, msgmenu: 120 };
+
+function useRows(o: RowsOf): ThreadRow[] {
+  const { t, day, time } = useI18n();
+  const handlers = useRef(o);
+  handlers.current = o;
+  const entries = useMemo(() => timeline(o.thread, o.changes), [o.thread, o.changes]);
+  return useMemo(() => {
+    const rows: ThreadRow[] = [];
+    rows.push({ key: "top", estimate: 26, render: () => <div className="activity">{o.more ? t("thread.loading") : o.loaded ? t("thread.beginning") : ""}</div> });
+    let last = "";
+    const today = day(Date.now());
+    for (const e of entries) {
+      const d = day(e.at);
+      if (d !== last) {
+        last = d;
+        rows.push({ key: `d/${d}`, estimate: 26, render: () => <div className="activity">{d === today ? t("thread.today", { day: d }) : d}</div> });
+      }
+      if ("m" in e) rows.push({ key: `m/${e.m.seq}`, estimate: estimates[e.m.msgType] ?? 46, render: () => <Bubble m={e.m} selected={e.m.seq === o.selected} actions={o.actions} /> });
+      else rows.push({ key: `c/${e.c.number}`, estimate: 26, render: () => <div className="activity">{time(e.at)} {changeText(e.c, t, o.nameOf)}</div> });
+    }
+    for (const p of o.pending) rows.push({ key: `p/${p.clientId}`, estimate: 46, render: () => <PendingBubble p={p} onDiscard={(x) => handlers.current.onDiscard(x)} onRetry={(x) => handlers.current.onRetry(x)} /> });
+    return rows;
+  }, [entries, o.more, o.loaded, o.pending, o.selected, o.actions, o.nameOf, t, day, time]);
+}
+
+type Entry = { at: number; m: Message } | { at: number; c: ConversationEvent };
+const told = new Set(["opened", "assigned", "accepted", "declined", "offer_expired", "requeued", "transferred", "taken", "taken_over", "held", "resumed", "closed", "reopened", "left_message", "idle_warned", "surveyed"]);
+
+// timeline puts messages and the changes of the open conversation in one order of time.
+export function timeline(messages: readonly Message[], changes: readonly ConversationEvent[] | undefined): Entry[] {
+  const list: Entry[] = messages.map((m) => ({ at: Number(m.atUnixMs), m }));
+  for (const c of changes ?? []) if (c.event.case === "conversationChanged" && told.has(c.event.value.change)) list.push({ at: Number(c.atUnixMs), c });
+  return changes?.length ? list.sort((a, b) => a.at - b.at) : list;
+}
+
+function changeText(e: ConversationEvent, t: Translate, nameOf: (id: string) => string): string {
+  if (e.event.case !== "conversationChanged") return "";
+  const v = e.event.value;
+  const key = `change.${v.change}`;
+  if (!(key in words)) return v.change;
+  return t(key as Key, {
+    group: v.conversation?.group || e.group, reason: v.reason, agent: nameOf(v.change === "declined" || v.change === "offer_expired" ? v.fromAgent : v.conversation?.agent || e.agent), why: v.assignment?.why || v.reason,
+    from: nameOf(v.fromAgent || v.fromGroup), to: nameOf(v.conversation?.agent || "") || v.conversation?.group || "", score: v.conversation?.surveyScore ?? 0,
+  });
+}
+
+export function useWanted(wanted: "reply" | "note" | undefined, done: () => void, f: (w: "reply" | "note") => void): void {
+  useEffect(() => {
+    if (!wanted) return;
+    f(wanted);
+    done();
+    // oxlint-disable-next-line react/exhaustive-deps -- only a new wish counts
+  }, [wanted]);
+}

@@ -1,0 +1,58 @@
+import { ConversationState } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { useDesk, useFeed, useStore } from "../desk/provider";
+import { useI18n } from "../i18n";
+import { useKeys } from "../keys/keys";
+import { threshold } from "../theme/theme";
+import { useSecond } from "../ui/clock";
+import { clockText } from "../ui/duration";
+import { Icon } from "../ui/icon";
+import { Dot, Kbd } from "../ui/parts";
+import { useState } from "react";
+import { loadSounds, saveSounds } from "./sounds";
+
+const missedPings = 30_000;
+
+// ConnectionChip says whether the page hears the server, how far away it is and how old its word is.
+export function ConnectionChip() {
+  const { t } = useI18n();
+  const { link, latency, heardAt } = useFeed();
+  const now = useSecond();
+  if (link.state === "connecting") return <span className="conn"><Dot tone="calm" />{t("conn.connecting")}</span>;
+  if (link.state === "down") return <span className="conn tone-red"><Dot tone="red" />{t("conn.down", { seconds: Math.max(0, Math.round((now - link.since) / 1000)) })}</span>;
+  const late = heardAt > 0 && now - heardAt > missedPings;
+  const tone = latency !== undefined && latency >= threshold.latency.red ? "red" : late || (latency !== undefined && latency >= threshold.latency.amber) ? "amber" : "green";
+  return (
+    <span className="conn" title={heardAt ? t("conn.age", { seconds: Math.max(0, Math.round((now - heardAt) / 1000)) }) : undefined}>
+      <Dot tone={tone} />{t("conn.up")} {latency !== undefined && <b>{t("conn.latency", { ms: latency })}</b>}
+    </span>
+  );
+}
+
+export function StatusBar({ onPalette, onKeys }: { onPalette: () => void; onKeys: () => void }) {
+  const { t, number } = useI18n();
+  const keys = useKeys();
+  const { seq } = useFeed();
+  const { account } = useDesk();
+  const store = useStore();
+  const now = useSecond();
+  const [sounds, setSounds] = useState(loadSounds);
+  const waiting = [...store.all()].filter((c) => (c.state === ConversationState.WAITING || c.state === ConversationState.OFFERED) && (!account || c.account === account));
+  const oldest = Math.min(...waiting.map((c) => Number(c.waitingSinceUnixMs || c.openedUnixMs)));
+  const quiet = sounds.volume === 0;
+  const toggle = () => {
+    const next = { ...sounds, volume: quiet ? 0.5 : 0 };
+    saveSounds(next);
+    setSounds(next);
+  };
+  return (
+    <footer className="status">
+      <ConnectionChip />
+      {seq !== undefined && <span data-testid="seq">{t("status.seq", { seq: number(seq) })}</span>}
+      <span>{t("status.queue", { count: waiting.length })}{waiting.length > 0 && <> · {t("status.longest", { time: clockText(now - oldest) })}</>}</span>
+      <span className="grow" />
+      <button type="button" className="plain row g4 wide" onClick={toggle} aria-pressed={!quiet}><Icon name="vol" size={14} />{quiet ? t("status.soundOff") : t("status.soundOn")}</button>
+      <button type="button" className="plain row g4" onClick={onPalette}><Kbd chord={keys.chord("palette")} /> {t("status.commands")}</button>
+      <button type="button" className="plain row g4" onClick={onKeys}><Kbd chord={keys.chord("keys")} /> {t("status.keys")}</button>
+    </footer>
+  );
+}
