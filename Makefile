@@ -11,6 +11,9 @@ LDFLAGS  := -s -w -X github.com/wxbus/wxbus/pkg/process.Version=$(VERSION)
 GOBUILD  := $(if $(STATIC),CGO_ENABLED=0 go build -trimpath,go build) -ldflags '$(LDFLAGS)'
 SOURCES  := $(shell find proto pkg services -name '*.go' -not -name '*_test.go' -o -name 'go.mod' -not -path '*/node_modules/*') \
             $(shell find services -path '*/internal/*' \( -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.json' -o -name '*.yaml' \) )
+# The page of the console is built when npm is there; without it the program says how to get the page.
+PAGE     := $(if $(shell command -v npm),services/console/internal/web/dist/index.html)
+WEB      := $(shell find services/console/web -type f -not -path '*/node_modules/*' -not -path '*/bench/*' -not -name '*.test.ts*')
 DATA     ?= data/demo
 FUZZTIME ?= 60s
 
@@ -22,13 +25,36 @@ help: ## show this help
 run: bin/wxbus ## build and start everything with two demo accounts; prints the URLs
 	bin/wxbus up --demo --data $(DATA)
 
-bin/wxbus: $(SOURCES)
+bin/wxbus: $(SOURCES) $(PAGE)
 	$(GOBUILD) -o $@ ./services/allinone/cmd/wxbus
 
 .PHONY: build
 build: bin/wxbus ## build bin/wxbus and one binary per service
 	for s in $(BINARIES); do $(GOBUILD) -o bin/$$s ./services/$$s/cmd/$$s; done
 	for c in natsd bare; do $(GOBUILD) -o bin/$$c ./tests/cmd/$$c; done
+
+.PHONY: web
+web: ## build the page of the console with npm
+	scripts/web.sh build
+
+services/console/internal/web/dist/index.html: $(WEB)
+	scripts/web.sh build
+
+.PHONY: web-check
+web-check: ## types, lint and unit tests of the page
+	scripts/web.sh check
+
+.PHONY: web-test
+web-test: build ## every browser test of the page, with pictures into docs/screens
+	scripts/web.sh chromium
+	node tests/web/run.mjs --all
+
+.PHONY: web-bench
+web-bench: ## frames while scrolling 10 000 rows and messages, and the time of a switch
+	scripts/web.sh build
+	scripts/web.sh chromium
+	npm --prefix services/console/web run --silent bench-page
+	node tests/web/bench.mjs
 
 .PHONY: test
 test: ## everything CI needs: generated files, borders, vet, unit, integration, end to end

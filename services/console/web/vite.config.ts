@@ -35,7 +35,7 @@ export default defineConfig({
   base: "/",
   build: {
     outDir: "../internal/web/dist",
-    emptyOutDir: true,
+    emptyOutDir: false, // scripts/web.sh removes what the last build left
     assetsInlineLimit: 0, // the content policy allows no data: scripts or styles
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1600,

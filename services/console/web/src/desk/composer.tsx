@@ -12,7 +12,7 @@ import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { clock } from "../ui/clock";
 import { Icon } from "../ui/icon";
-import { Kbd, Tag } from "../ui/parts";
+import { Kbd } from "../ui/parts";
 import { CannedPopup, type CannedChoice } from "./canned";
 import { Chips, useQuota, WindowClosed } from "./chips";
 import { imageContent, kindOf, textContent, videoContent, voiceContent } from "./content";

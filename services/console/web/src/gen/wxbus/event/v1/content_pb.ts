@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/event/v1/content.proto.
  */
 export const file_wxbus_event_v1_content: GenFile = /*@__PURE__*/
-  fileDesc("Chx3eGJ1cy9ldmVudC92MS9jb250ZW50LnByb3RvEg53eGJ1cy5ldmVudC52MSKjBAoHQ29udGVudBIrCgR0ZXh0GAEgASgLMhsud3hidXMuZXZlbnQudjEuVGV4dENvbnRlbnRIABItCgVpbWFnZRgCIAEoCzIcLnd4YnVzLmV2ZW50LnYxLkltYWdlQ29udGVudEgAEi0KBXZvaWNlGAMgASgLMhwud3hidXMuZXZlbnQudjEuVm9pY2VDb250ZW50SAASLQoFdmlkZW8YBCABKAsyHC53eGJ1cy5ldmVudC52MS5WaWRlb0NvbnRlbnRIABItCgVtdXNpYxgFIAEoCzIcLnd4YnVzLmV2ZW50LnYxLk11c2ljQ29udGVudEgAEisKBG5ld3MYBiABKAsyGy53eGJ1cy5ldmVudC52MS5OZXdzQ29udGVudEgAEisKBG1lbnUYByABKAsyGy53eGJ1cy5ldmVudC52MS5NZW51Q29udGVudEgAEjoKDG1pbmlfcHJvZ3JhbRgIIAEoCzIiLnd4YnVzLmV2ZW50LnYxLk1pbmlQcm9ncmFtQ29udGVudEgAEisKBGxpbmsYCSABKAsyGy53eGJ1cy5ldmVudC52MS5MaW5rQ29udGVudEgAEjkKD25hdGl2ZV90cmFuc2ZlchgKIAEoCzIeLnd4YnVzLmV2ZW50LnYxLk5hdGl2ZVRyYW5zZmVySAASKQoDcmF3GAsgASgLMhoud3hidXMuZXZlbnQudjEuUmF3Q29udGVudEgAQgYKBGJvZHkiHgoLVGV4dENvbnRlbnQSDwoHY29udGVudBgBIAEoCSIgCgxJbWFnZUNvbnRlbnQSEAoIbWVkaWFfaWQYASABKAkiIAoMVm9pY2VDb250ZW50EhAKCG1lZGlhX2lkGAEgASgJIlwKDFZpZGVvQ29udGVudBIQCghtZWRpYV9pZBgBIAEoCRIWCg50aHVtYl9tZWRpYV9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCSJzCgxNdXNpY0NvbnRlbnQSDQoFdGl0bGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSEQoJbXVzaWNfdXJsGAMgASgJEhQKDGhxX211c2ljX3VybBgEIAEoCRIWCg50aHVtYl9tZWRpYV9pZBgFIAEoCSI4CgtOZXdzQ29udGVudBIpCghhcnRpY2xlcxgBIAMoCzIXLnd4YnVzLmV2ZW50LnYxLkFydGljbGUiSwoHQXJ0aWNsZRINCgV0aXRsZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIPCgdwaWNfdXJsGAMgASgJEgsKA3VybBgEIAEoCSJSCgtNZW51Q29udGVudBIMCgRoZWFkGAEgASgJEicKBWl0ZW1zGAIgAygLMhgud3hidXMuZXZlbnQudjEuTWVudUl0ZW0SDAoEdGFpbBgDIAEoCSInCghNZW51SXRlbRIKCgJpZBgBIAEoCRIPCgdjb250ZW50GAIgASgJIl0KEk1pbmlQcm9ncmFtQ29udGVudBINCgV0aXRsZRgBIAEoCRINCgVhcHBpZBgCIAEoCRIRCglwYWdlX3BhdGgYAyABKAkSFgoOdGh1bWJfbWVkaWFfaWQYBCABKAkiUQoLTGlua0NvbnRlbnQSDQoFdGl0bGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSCwoDdXJsGAMgASgJEhEKCXRodW1iX3VybBgEIAEoCSIkCg5OYXRpdmVUcmFuc2ZlchISCgprZl9hY2NvdW50GAEgASgJIiwKClJhd0NvbnRlbnQSEAoIbXNnX3R5cGUYASABKAkSDAoEanNvbhgCIAEoCWIGcHJvdG8z");
+  fileDesc("Chx3eGJ1cy9ldmVudC92MS9jb250ZW50LnByb3RvEg53eGJ1cy5ldmVudC52MSKLBwoHQ29udGVudBIrCgR0ZXh0GAEgASgLMhsud3hidXMuZXZlbnQudjEuVGV4dENvbnRlbnRIABItCgVpbWFnZRgCIAEoCzIcLnd4YnVzLmV2ZW50LnYxLkltYWdlQ29udGVudEgAEi0KBXZvaWNlGAMgASgLMhwud3hidXMuZXZlbnQudjEuVm9pY2VDb250ZW50SAASLQoFdmlkZW8YBCABKAsyHC53eGJ1cy5ldmVudC52MS5WaWRlb0NvbnRlbnRIABItCgVtdXNpYxgFIAEoCzIcLnd4YnVzLmV2ZW50LnYxLk11c2ljQ29udGVudEgAEisKBG5ld3MYBiABKAsyGy53eGJ1cy5ldmVudC52MS5OZXdzQ29udGVudEgAEisKBG1lbnUYByABKAsyGy53eGJ1cy5ldmVudC52MS5NZW51Q29udGVudEgAEjoKDG1pbmlfcHJvZ3JhbRgIIAEoCzIiLnd4YnVzLmV2ZW50LnYxLk1pbmlQcm9ncmFtQ29udGVudEgAEisKBGxpbmsYCSABKAsyGy53eGJ1cy5ldmVudC52MS5MaW5rQ29udGVudEgAEjkKD25hdGl2ZV90cmFuc2ZlchgKIAEoCzIeLnd4YnVzLmV2ZW50LnYxLk5hdGl2ZVRyYW5zZmVySAASKQoDcmF3GAsgASgLMhoud3hidXMuZXZlbnQudjEuUmF3Q29udGVudEgAEi8KBnR5cGluZxgMIAEoCzIdLnd4YnVzLmV2ZW50LnYxLlR5cGluZ0NvbnRlbnRIABIwCgdtcF9uZXdzGA0gASgLMh0ud3hidXMuZXZlbnQudjEuTXBOZXdzQ29udGVudEgAEjYKCm1wX2FydGljbGUYDiABKAsyIC53eGJ1cy5ldmVudC52MS5NcEFydGljbGVDb250ZW50SAASKwoEY2FyZBgPIAEoCzIbLnd4YnVzLmV2ZW50LnYxLkNhcmRDb250ZW50SAASMwoIdGVtcGxhdGUYECABKAsyHy53eGJ1cy5ldmVudC52MS5UZW1wbGF0ZUNvbnRlbnRIABI1CglzdWJzY3JpYmUYESABKAsyIC53eGJ1cy5ldmVudC52MS5TdWJzY3JpYmVDb250ZW50SAASMgoIb25lX3RpbWUYEiABKAsyHi53eGJ1cy5ldmVudC52MS5PbmVUaW1lQ29udGVudEgAQgYKBGJvZHkiHwoNVHlwaW5nQ29udGVudBIOCgZjYW5jZWwYASABKAgiIQoNTXBOZXdzQ29udGVudBIQCghtZWRpYV9pZBgBIAEoCSImChBNcEFydGljbGVDb250ZW50EhIKCmFydGljbGVfaWQYASABKAkiHgoLQ2FyZENvbnRlbnQSDwoHY2FyZF9pZBgBIAEoCSKGAgoPVGVtcGxhdGVDb250ZW50EhMKC3RlbXBsYXRlX2lkGAEgASgJEgsKA3VybBgCIAEoCRI1CgxtaW5pX3Byb2dyYW0YAyABKAsyHy53eGJ1cy5ldmVudC52MS5NaW5pUHJvZ3JhbVBhdGgSNwoEZGF0YRgEIAMoCzIpLnd4YnVzLmV2ZW50LnYxLlRlbXBsYXRlQ29udGVudC5EYXRhRW50cnkSFQoNY2xpZW50X21zZ19pZBgFIAEoCRpKCglEYXRhRW50cnkSCwoDa2V5GAEgASgJEiwKBXZhbHVlGAIgASgLMh0ud3hidXMuZXZlbnQudjEuVGVtcGxhdGVWYWx1ZToCOAEinAIKEFN1YnNjcmliZUNvbnRlbnQSEwoLdGVtcGxhdGVfaWQYASABKAkSDAoEcGFnZRgCIAEoCRI1CgxtaW5pX3Byb2dyYW0YAyABKAsyHy53eGJ1cy5ldmVudC52MS5NaW5pUHJvZ3JhbVBhdGgSOAoEZGF0YRgEIAMoCzIqLnd4YnVzLmV2ZW50LnYxLlN1YnNjcmliZUNvbnRlbnQuRGF0YUVudHJ5EhoKEm1pbmlfcHJvZ3JhbV9zdGF0ZRgFIAEoCRIMCgRsYW5nGAYgASgJGkoKCURhdGFFbnRyeRILCgNrZXkYASABKAkSLAoFdmFsdWUYAiABKAsyHS53eGJ1cy5ldmVudC52MS5UZW1wbGF0ZVZhbHVlOgI4ASK3AQoOT25lVGltZUNvbnRlbnQSEwoLdGVtcGxhdGVfaWQYASABKAkSCwoDdXJsGAIgASgJEjUKDG1pbmlfcHJvZ3JhbRgDIAEoCzIfLnd4YnVzLmV2ZW50LnYxLk1pbmlQcm9ncmFtUGF0aBINCgVzY2VuZRgEIAEoBRINCgV0aXRsZRgFIAEoCRIuCgdjb250ZW50GAYgASgLMh0ud3hidXMuZXZlbnQudjEuVGVtcGxhdGVWYWx1ZSIzCg9NaW5pUHJvZ3JhbVBhdGgSDQoFYXBwaWQYASABKAkSEQoJcGFnZV9wYXRoGAIgASgJIi0KDVRlbXBsYXRlVmFsdWUSDQoFdmFsdWUYASABKAkSDQoFY29sb3IYAiABKAkiHgoLVGV4dENvbnRlbnQSDwoHY29udGVudBgBIAEoCSIgCgxJbWFnZUNvbnRlbnQSEAoIbWVkaWFfaWQYASABKAkiIAoMVm9pY2VDb250ZW50EhAKCG1lZGlhX2lkGAEgASgJIlwKDFZpZGVvQ29udGVudBIQCghtZWRpYV9pZBgBIAEoCRIWCg50aHVtYl9tZWRpYV9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCSJzCgxNdXNpY0NvbnRlbnQSDQoFdGl0bGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSEQoJbXVzaWNfdXJsGAMgASgJEhQKDGhxX211c2ljX3VybBgEIAEoCRIWCg50aHVtYl9tZWRpYV9pZBgFIAEoCSI4CgtOZXdzQ29udGVudBIpCghhcnRpY2xlcxgBIAMoCzIXLnd4YnVzLmV2ZW50LnYxLkFydGljbGUiSwoHQXJ0aWNsZRINCgV0aXRsZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIPCgdwaWNfdXJsGAMgASgJEgsKA3VybBgEIAEoCSJSCgtNZW51Q29udGVudBIMCgRoZWFkGAEgASgJEicKBWl0ZW1zGAIgAygLMhgud3hidXMuZXZlbnQudjEuTWVudUl0ZW0SDAoEdGFpbBgDIAEoCSInCghNZW51SXRlbRIKCgJpZBgBIAEoCRIPCgdjb250ZW50GAIgASgJIl0KEk1pbmlQcm9ncmFtQ29udGVudBINCgV0aXRsZRgBIAEoCRINCgVhcHBpZBgCIAEoCRIRCglwYWdlX3BhdGgYAyABKAkSFgoOdGh1bWJfbWVkaWFfaWQYBCABKAkiUQoLTGlua0NvbnRlbnQSDQoFdGl0bGUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSCwoDdXJsGAMgASgJEhEKCXRodW1iX3VybBgEIAEoCSIkCg5OYXRpdmVUcmFuc2ZlchISCgprZl9hY2NvdW50GAEgASgJIiwKClJhd0NvbnRlbnQSEAoIbXNnX3R5cGUYASABKAkSDAoEanNvbhgCIAEoCWIGcHJvdG8z");
 
 /**
  * Content is one message for a fan, independent of the way it is sent: as a passive
@@ -113,6 +113,62 @@ export type Content = Message<"wxbus.event.v1.Content"> & {
      */
     value: RawContent;
     case: "raw";
+  } | {
+    /**
+     * typing shows that somebody is typing; customer-service API only.
+     *
+     * @generated from field: wxbus.event.v1.TypingContent typing = 12;
+     */
+    value: TypingContent;
+    case: "typing";
+  } | {
+    /**
+     * mp_news is an article of the material store (mpnews); customer-service API only.
+     *
+     * @generated from field: wxbus.event.v1.MpNewsContent mp_news = 13;
+     */
+    value: MpNewsContent;
+    case: "mpNews";
+  } | {
+    /**
+     * mp_article is a published article (mpnewsarticle); customer-service API only.
+     *
+     * @generated from field: wxbus.event.v1.MpArticleContent mp_article = 14;
+     */
+    value: MpArticleContent;
+    case: "mpArticle";
+  } | {
+    /**
+     * card is a coupon or member card (wxcard); customer-service API only.
+     *
+     * @generated from field: wxbus.event.v1.CardContent card = 15;
+     */
+    value: CardContent;
+    case: "card";
+  } | {
+    /**
+     * template is a template message; it needs no window.
+     *
+     * @generated from field: wxbus.event.v1.TemplateContent template = 16;
+     */
+    value: TemplateContent;
+    case: "template";
+  } | {
+    /**
+     * subscribe is a subscription message that the fan agreed to; it needs no window.
+     *
+     * @generated from field: wxbus.event.v1.SubscribeContent subscribe = 17;
+     */
+    value: SubscribeContent;
+    case: "subscribe";
+  } | {
+    /**
+     * one_time is a one-time subscription message of an Official Account; it needs no window.
+     *
+     * @generated from field: wxbus.event.v1.OneTimeContent one_time = 18;
+     */
+    value: OneTimeContent;
+    case: "oneTime";
   } | { case: undefined; value?: undefined };
 };
 
@@ -122,6 +178,308 @@ export type Content = Message<"wxbus.event.v1.Content"> & {
  */
 export const ContentSchema: GenMessage<Content> = /*@__PURE__*/
   messageDesc(file_wxbus_event_v1_content, 0);
+
+/**
+ * TypingContent shows the fan for at most 15 seconds that somebody is typing. It takes no message of the window.
+ *
+ * @generated from message wxbus.event.v1.TypingContent
+ */
+export type TypingContent = Message<"wxbus.event.v1.TypingContent"> & {
+  /**
+   * cancel takes the sign away again.
+   *
+   * @generated from field: bool cancel = 1;
+   */
+  cancel: boolean;
+};
+
+/**
+ * Describes the message wxbus.event.v1.TypingContent.
+ * Use `create(TypingContentSchema)` to create a new message.
+ */
+export const TypingContentSchema: GenMessage<TypingContent> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 1);
+
+/**
+ * MpNewsContent is an article of the material store. WeChat is retiring it in favour of MpArticleContent.
+ *
+ * @generated from message wxbus.event.v1.MpNewsContent
+ */
+export type MpNewsContent = Message<"wxbus.event.v1.MpNewsContent"> & {
+  /**
+   * media_id of the article.
+   *
+   * @generated from field: string media_id = 1;
+   */
+  mediaId: string;
+};
+
+/**
+ * Describes the message wxbus.event.v1.MpNewsContent.
+ * Use `create(MpNewsContentSchema)` to create a new message.
+ */
+export const MpNewsContentSchema: GenMessage<MpNewsContent> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 2);
+
+/**
+ * MpArticleContent is a published article.
+ *
+ * @generated from message wxbus.event.v1.MpArticleContent
+ */
+export type MpArticleContent = Message<"wxbus.event.v1.MpArticleContent"> & {
+  /**
+   * article_id that publishing returned.
+   *
+   * @generated from field: string article_id = 1;
+   */
+  articleId: string;
+};
+
+/**
+ * Describes the message wxbus.event.v1.MpArticleContent.
+ * Use `create(MpArticleContentSchema)` to create a new message.
+ */
+export const MpArticleContentSchema: GenMessage<MpArticleContent> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 3);
+
+/**
+ * CardContent is a card of WeChat's card store.
+ *
+ * @generated from message wxbus.event.v1.CardContent
+ */
+export type CardContent = Message<"wxbus.event.v1.CardContent"> & {
+  /**
+   * card_id of the card.
+   *
+   * @generated from field: string card_id = 1;
+   */
+  cardId: string;
+};
+
+/**
+ * Describes the message wxbus.event.v1.CardContent.
+ * Use `create(CardContentSchema)` to create a new message.
+ */
+export const CardContentSchema: GenMessage<CardContent> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 4);
+
+/**
+ * TemplateContent is a template message (message/template/send), for verified service accounts.
+ *
+ * @generated from message wxbus.event.v1.TemplateContent
+ */
+export type TemplateContent = Message<"wxbus.event.v1.TemplateContent"> & {
+  /**
+   * template_id of the account.
+   *
+   * @generated from field: string template_id = 1;
+   */
+  templateId: string;
+
+  /**
+   * url that opens on a tap; optional.
+   *
+   * @generated from field: string url = 2;
+   */
+  url: string;
+
+  /**
+   * mini_program that opens on a tap; it wins over url. Optional.
+   *
+   * @generated from field: wxbus.event.v1.MiniProgramPath mini_program = 3;
+   */
+  miniProgram?: MiniProgramPath | undefined;
+
+  /**
+   * data are the values of the template by the name of the field, for example "thing1".
+   *
+   * @generated from field: map<string, wxbus.event.v1.TemplateValue> data = 4;
+   */
+  data: { [key: string]: TemplateValue };
+
+  /**
+   * client_msg_id makes a repetition within ten minutes harmless; the id of the send when empty.
+   *
+   * @generated from field: string client_msg_id = 5;
+   */
+  clientMsgId: string;
+};
+
+/**
+ * Describes the message wxbus.event.v1.TemplateContent.
+ * Use `create(TemplateContentSchema)` to create a new message.
+ */
+export const TemplateContentSchema: GenMessage<TemplateContent> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 5);
+
+/**
+ * SubscribeContent is a subscription message: message/subscribe/bizsend of Official Accounts, and
+ * message/subscribe/send of Mini Programs. One consent of the fan allows one message.
+ *
+ * @generated from message wxbus.event.v1.SubscribeContent
+ */
+export type SubscribeContent = Message<"wxbus.event.v1.SubscribeContent"> & {
+  /**
+   * template_id of the account.
+   *
+   * @generated from field: string template_id = 1;
+   */
+  templateId: string;
+
+  /**
+   * page that opens on a tap: a web page, or a page of the Mini Program that sends. Optional.
+   *
+   * @generated from field: string page = 2;
+   */
+  page: string;
+
+  /**
+   * mini_program that opens on a tap; Official Accounts only.
+   *
+   * @generated from field: wxbus.event.v1.MiniProgramPath mini_program = 3;
+   */
+  miniProgram?: MiniProgramPath | undefined;
+
+  /**
+   * data are the values of the template by the name of the field.
+   *
+   * @generated from field: map<string, wxbus.event.v1.TemplateValue> data = 4;
+   */
+  data: { [key: string]: TemplateValue };
+
+  /**
+   * mini_program_state is "formal", "trial" or "developer"; Mini Programs only.
+   *
+   * @generated from field: string mini_program_state = 5;
+   */
+  miniProgramState: string;
+
+  /**
+   * lang is the language of the card, for example "zh_CN"; Mini Programs only.
+   *
+   * @generated from field: string lang = 6;
+   */
+  lang: string;
+};
+
+/**
+ * Describes the message wxbus.event.v1.SubscribeContent.
+ * Use `create(SubscribeContentSchema)` to create a new message.
+ */
+export const SubscribeContentSchema: GenMessage<SubscribeContent> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 6);
+
+/**
+ * OneTimeContent is a one-time subscription message (message/template/subscribe) of an Official Account.
+ *
+ * @generated from message wxbus.event.v1.OneTimeContent
+ */
+export type OneTimeContent = Message<"wxbus.event.v1.OneTimeContent"> & {
+  /**
+   * template_id of the account.
+   *
+   * @generated from field: string template_id = 1;
+   */
+  templateId: string;
+
+  /**
+   * url that opens on a tap; optional.
+   *
+   * @generated from field: string url = 2;
+   */
+  url: string;
+
+  /**
+   * mini_program that opens on a tap; optional.
+   *
+   * @generated from field: wxbus.event.v1.MiniProgramPath mini_program = 3;
+   */
+  miniProgram?: MiniProgramPath | undefined;
+
+  /**
+   * scene for which the fan agreed, 0 to 10000.
+   *
+   * @generated from field: int32 scene = 4;
+   */
+  scene: number;
+
+  /**
+   * title, at most 15 characters.
+   *
+   * @generated from field: string title = 5;
+   */
+  title: string;
+
+  /**
+   * content is the text of the message.
+   *
+   * @generated from field: wxbus.event.v1.TemplateValue content = 6;
+   */
+  content?: TemplateValue | undefined;
+};
+
+/**
+ * Describes the message wxbus.event.v1.OneTimeContent.
+ * Use `create(OneTimeContentSchema)` to create a new message.
+ */
+export const OneTimeContentSchema: GenMessage<OneTimeContent> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 7);
+
+/**
+ * MiniProgramPath is a page of a Mini Program.
+ *
+ * @generated from message wxbus.event.v1.MiniProgramPath
+ */
+export type MiniProgramPath = Message<"wxbus.event.v1.MiniProgramPath"> & {
+  /**
+   * appid of the Mini Program.
+   *
+   * @generated from field: string appid = 1;
+   */
+  appid: string;
+
+  /**
+   * page_path within it.
+   *
+   * @generated from field: string page_path = 2;
+   */
+  pagePath: string;
+};
+
+/**
+ * Describes the message wxbus.event.v1.MiniProgramPath.
+ * Use `create(MiniProgramPathSchema)` to create a new message.
+ */
+export const MiniProgramPathSchema: GenMessage<MiniProgramPath> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 8);
+
+/**
+ * TemplateValue is the value of one field of a template.
+ *
+ * @generated from message wxbus.event.v1.TemplateValue
+ */
+export type TemplateValue = Message<"wxbus.event.v1.TemplateValue"> & {
+  /**
+   * value of the field.
+   *
+   * @generated from field: string value = 1;
+   */
+  value: string;
+
+  /**
+   * color as "#rrggbb"; WeChat shows it for one-time messages only.
+   *
+   * @generated from field: string color = 2;
+   */
+  color: string;
+};
+
+/**
+ * Describes the message wxbus.event.v1.TemplateValue.
+ * Use `create(TemplateValueSchema)` to create a new message.
+ */
+export const TemplateValueSchema: GenMessage<TemplateValue> = /*@__PURE__*/
+  messageDesc(file_wxbus_event_v1_content, 9);
 
 /**
  * TextContent is a plain text.
@@ -142,7 +500,7 @@ export type TextContent = Message<"wxbus.event.v1.TextContent"> & {
  * Use `create(TextContentSchema)` to create a new message.
  */
 export const TextContentSchema: GenMessage<TextContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 1);
+  messageDesc(file_wxbus_event_v1_content, 10);
 
 /**
  * ImageContent is an image by media id.
@@ -163,7 +521,7 @@ export type ImageContent = Message<"wxbus.event.v1.ImageContent"> & {
  * Use `create(ImageContentSchema)` to create a new message.
  */
 export const ImageContentSchema: GenMessage<ImageContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 2);
+  messageDesc(file_wxbus_event_v1_content, 11);
 
 /**
  * VoiceContent is a voice by media id.
@@ -184,7 +542,7 @@ export type VoiceContent = Message<"wxbus.event.v1.VoiceContent"> & {
  * Use `create(VoiceContentSchema)` to create a new message.
  */
 export const VoiceContentSchema: GenMessage<VoiceContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 3);
+  messageDesc(file_wxbus_event_v1_content, 12);
 
 /**
  * VideoContent is a video by media id.
@@ -226,7 +584,7 @@ export type VideoContent = Message<"wxbus.event.v1.VideoContent"> & {
  * Use `create(VideoContentSchema)` to create a new message.
  */
 export const VideoContentSchema: GenMessage<VideoContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 4);
+  messageDesc(file_wxbus_event_v1_content, 13);
 
 /**
  * MusicContent is a music card.
@@ -275,7 +633,7 @@ export type MusicContent = Message<"wxbus.event.v1.MusicContent"> & {
  * Use `create(MusicContentSchema)` to create a new message.
  */
 export const MusicContentSchema: GenMessage<MusicContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 5);
+  messageDesc(file_wxbus_event_v1_content, 14);
 
 /**
  * NewsContent is a list of articles.
@@ -296,7 +654,7 @@ export type NewsContent = Message<"wxbus.event.v1.NewsContent"> & {
  * Use `create(NewsContentSchema)` to create a new message.
  */
 export const NewsContentSchema: GenMessage<NewsContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 6);
+  messageDesc(file_wxbus_event_v1_content, 15);
 
 /**
  * Article is one entry of a news message.
@@ -338,7 +696,7 @@ export type Article = Message<"wxbus.event.v1.Article"> & {
  * Use `create(ArticleSchema)` to create a new message.
  */
 export const ArticleSchema: GenMessage<Article> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 7);
+  messageDesc(file_wxbus_event_v1_content, 16);
 
 /**
  * MenuContent is a menu message; a tap comes back as a text with bizmsgmenuid.
@@ -373,7 +731,7 @@ export type MenuContent = Message<"wxbus.event.v1.MenuContent"> & {
  * Use `create(MenuContentSchema)` to create a new message.
  */
 export const MenuContentSchema: GenMessage<MenuContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 8);
+  messageDesc(file_wxbus_event_v1_content, 17);
 
 /**
  * MenuItem is one choice of a menu message.
@@ -401,7 +759,7 @@ export type MenuItem = Message<"wxbus.event.v1.MenuItem"> & {
  * Use `create(MenuItemSchema)` to create a new message.
  */
 export const MenuItemSchema: GenMessage<MenuItem> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 9);
+  messageDesc(file_wxbus_event_v1_content, 18);
 
 /**
  * MiniProgramContent is a card of a Mini Program page.
@@ -443,7 +801,7 @@ export type MiniProgramContent = Message<"wxbus.event.v1.MiniProgramContent"> & 
  * Use `create(MiniProgramContentSchema)` to create a new message.
  */
 export const MiniProgramContentSchema: GenMessage<MiniProgramContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 10);
+  messageDesc(file_wxbus_event_v1_content, 19);
 
 /**
  * LinkContent is a link card.
@@ -485,7 +843,7 @@ export type LinkContent = Message<"wxbus.event.v1.LinkContent"> & {
  * Use `create(LinkContentSchema)` to create a new message.
  */
 export const LinkContentSchema: GenMessage<LinkContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 11);
+  messageDesc(file_wxbus_event_v1_content, 20);
 
 /**
  * NativeTransfer hands a message to WeChat's own customer-service desk.
@@ -506,7 +864,7 @@ export type NativeTransfer = Message<"wxbus.event.v1.NativeTransfer"> & {
  * Use `create(NativeTransferSchema)` to create a new message.
  */
 export const NativeTransferSchema: GenMessage<NativeTransfer> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 12);
+  messageDesc(file_wxbus_event_v1_content, 21);
 
 /**
  * RawContent passes a message type of message/custom/send through unchanged.
@@ -534,5 +892,5 @@ export type RawContent = Message<"wxbus.event.v1.RawContent"> & {
  * Use `create(RawContentSchema)` to create a new message.
  */
 export const RawContentSchema: GenMessage<RawContent> = /*@__PURE__*/
-  messageDesc(file_wxbus_event_v1_content, 13);
+  messageDesc(file_wxbus_event_v1_content, 22);
 

@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Content } from "../../event/v1/content_pb";
+import type { CardContent, Content, MpNewsContent, TextContent, VideoContent, VoiceContent } from "../../event/v1/content_pb";
 import { file_wxbus_event_v1_content } from "../../event/v1/content_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/sender/v1/sender_events.proto.
  */
 export const file_wxbus_sender_v1_sender_events: GenFile = /*@__PURE__*/
-  fileDesc("CiN3eGJ1cy9zZW5kZXIvdjEvc2VuZGVyX2V2ZW50cy5wcm90bxIPd3hidXMuc2VuZGVyLnYxIqICCg9PdXRib3VuZE1lc3NhZ2USCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSIwoEbGFuZRgEIAEoDjIVLnd4YnVzLnNlbmRlci52MS5MYW5lEigKB2NvbnRlbnQYBSABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhIKCmtmX2FjY291bnQYBiABKAkSDQoFY2F1c2UYByABKAkSEwoLb3duZXJfZXBvY2gYCCABKAQSGAoQYWNjZXB0ZWRfdW5peF9tcxgJIAEoAxIRCglwYXJ0aXRpb24YCiABKA0SLgoIY2FtcGFpZ24YFCABKAsyHC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZWYiOwoLQ2FtcGFpZ25SZWYSCgoCaWQYASABKAkSEQoJcmVjaXBpZW50GAIgASgNEg0KBXJvdW5kGAMgASgNIvsBCgpTZW5kUmVjb3JkEgoKAmlkGAEgASgJEikKBXN0YXRlGAIgASgOMhoud3hidXMuc2VuZGVyLnYxLlNlbmRTdGF0ZRIQCghhdHRlbXB0cxgDIAEoDRIPCgdlcnJjb2RlGAQgASgFEg4KBnJlYXNvbhgFIAEoCRIUCgxyZXF1ZXN0X2hhc2gYBiABKAwSDgoGd29ya2VyGAcgASgJEhcKD3VwZGF0ZWRfdW5peF9tcxgIIAEoAxIOCgZvcGVuaWQYCSABKAkSGAoQYWNjZXB0ZWRfdW5peF9tcxgKIAEoAxIaChJub3RfYmVmb3JlX3VuaXhfbXMYCyABKAMimAEKEURlbGl2ZXJ5QXR0ZW1wdGVkEgoKAmlkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDgoGb3BlbmlkGAMgASgJEg8KB2F0dGVtcHQYBCABKA0SDwoHZXJyY29kZRgFIAEoBRIPCgdvdXRjb21lGAYgASgJEg8KB3Rvb2tfdXMYByABKAMSEgoKYXRfdW5peF9tcxgIIAEoAyKUAgoPRGVsaXZlcnlTZXR0bGVkEgoKAmlkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDgoGb3BlbmlkGAMgASgJEikKBXN0YXRlGAQgASgOMhoud3hidXMuc2VuZGVyLnYxLlNlbmRTdGF0ZRIPCgdlcnJjb2RlGAUgASgFEg4KBnJlYXNvbhgGIAEoCRIQCghhdHRlbXB0cxgHIAEoDRINCgVjYXVzZRgIIAEoCRIjCgRsYW5lGAkgASgOMhUud3hidXMuc2VuZGVyLnYxLkxhbmUSEgoKYXRfdW5peF9tcxgKIAEoAxIuCghjYW1wYWlnbhgUIAEoCzIcLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblJlZiKBAgoLR3JhbnRSZWNvcmQSEQoJcmVtYWluaW5nGAEgASgFEhgKEGRlYWRsaW5lX3VuaXhfbXMYAiABKAMSDgoGZm9sZGVkGAMgAygJEhAKCHJlc2VydmVkGAQgAygJEhEKCWNsb3NlZF9ieRgFIAEoBRIaChJuZXdlc3RfY3JlYXRlX3RpbWUYBiABKAMSGgoSY2xvc2VkX2NyZWF0ZV90aW1lGAcgASgDEhYKDmZvbGRlZF91bml4X21zGAggASgDEg8KB3NldHRsZWQYCSADKAkSFwoPY291bnRlZF91bml4X21zGAogAygDEhYKDmNsb3NlZF91bml4X21zGAsgASgDIngKC1BhdXNlUmVjb3JkEg8KB2FjY291bnQYASABKAkSEAoIZW5kcG9pbnQYAiABKAkSFQoNdW50aWxfdW5peF9tcxgDIAEoAxIPCgdlcnJjb2RlGAQgASgFEg4KBnJlYXNvbhgFIAEoCRIOCgZyZWZ1c2UYBiABKAgqXwoETGFuZRIUChBMQU5FX1VOU1BFQ0lGSUVEEAASDgoKTEFORV9BR0VOVBABEg0KCUxBTkVfUlVMRRACEg8KC0xBTkVfTk9USUZZEAMSEQoNTEFORV9DQU1QQUlHThAEKssBCglTZW5kU3RhdGUSGgoWU0VORF9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVNFTkRfU1RBVEVfUVVFVUVEEAESFgoSU0VORF9TVEFURV9DQUxMSU5HEAISEwoPU0VORF9TVEFURV9TRU5UEAMSFQoRU0VORF9TVEFURV9GQUlMRUQQBBIYChRTRU5EX1NUQVRFX0FNQklHVU9VUxAFEhYKElNFTkRfU1RBVEVfUkVGVVNFRBAGEhUKEVNFTkRfU1RBVEVfUEFSS0VEEAdiBnByb3RvMw", [file_wxbus_event_v1_content]);
+  fileDesc("CiN3eGJ1cy9zZW5kZXIvdjEvc2VuZGVyX2V2ZW50cy5wcm90bxIPd3hidXMuc2VuZGVyLnYxItYDCg9PdXRib3VuZE1lc3NhZ2USCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSIwoEbGFuZRgEIAEoDjIVLnd4YnVzLnNlbmRlci52MS5MYW5lEigKB2NvbnRlbnQYBSABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhIKCmtmX2FjY291bnQYBiABKAkSDQoFY2F1c2UYByABKAkSEwoLb3duZXJfZXBvY2gYCCABKAQSGAoQYWNjZXB0ZWRfdW5peF9tcxgJIAEoAxIRCglwYXJ0aXRpb24YCiABKA0SKQoIZmFsbGJhY2sYCyADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhoKEm5vdF9iZWZvcmVfdW5peF9tcxgMIAEoAxIXCg9leHBpcmVzX3VuaXhfbXMYDSABKAMSEgoKdGV4dF9wYXJ0cxgOIAMoCRIqCgRtYXNzGA8gASgLMhwud3hidXMuc2VuZGVyLnYxLk1hc3NNZXNzYWdlEhIKCnBhcmtlZF9zZXEYECABKAQSLgoIY2FtcGFpZ24YFCABKAsyHC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZWYiOwoLQ2FtcGFpZ25SZWYSCgoCaWQYASABKAkSEQoJcmVjaXBpZW50GAIgASgNEg0KBXJvdW5kGAMgASgNIqoDCgtNYXNzTWVzc2FnZRIQCgZ0b19hbGwYASABKAhIABIQCgZ0YWdfaWQYAiABKAVIABIvCgdvcGVuaWRzGAMgASgLMhwud3hidXMuc2VuZGVyLnYxLk1hc3NPcGVuSURzSAASKwoEdGV4dBgEIAEoCzIbLnd4YnVzLmV2ZW50LnYxLlRleHRDb250ZW50SAESLQoGaW1hZ2VzGAUgASgLMhsud3hidXMuc2VuZGVyLnYxLk1hc3NJbWFnZXNIARItCgV2b2ljZRgGIAEoCzIcLnd4YnVzLmV2ZW50LnYxLlZvaWNlQ29udGVudEgBEi0KBXZpZGVvGAcgASgLMhwud3hidXMuZXZlbnQudjEuVmlkZW9Db250ZW50SAESMAoHbXBfbmV3cxgIIAEoCzIdLnd4YnVzLmV2ZW50LnYxLk1wTmV3c0NvbnRlbnRIARIrCgRjYXJkGAkgASgLMhsud3hidXMuZXZlbnQudjEuQ2FyZENvbnRlbnRIARIbChNzZW5kX2lnbm9yZV9yZXByaW50GAogASgIQggKBnRhcmdldEIGCgRib2R5Ih4KC01hc3NPcGVuSURzEg8KB29wZW5pZHMYASADKAkibAoKTWFzc0ltYWdlcxIRCgltZWRpYV9pZHMYASADKAkSEQoJcmVjb21tZW5kGAIgASgJEhkKEW5lZWRfb3Blbl9jb21tZW50GAMgASgIEh0KFW9ubHlfZmFuc19jYW5fY29tbWVudBgEIAEoCCKoAQoHU3RlcEVuZBIMCgRzdGVwGAEgASgNEi8KCGVuZHBvaW50GAIgASgOMh0ud3hidXMuc2VuZGVyLnYxLlNlbmRFbmRwb2ludBIpCgVzdGF0ZRgDIAEoDjIaLnd4YnVzLnNlbmRlci52MS5TZW5kU3RhdGUSDwoHZXJyY29kZRgEIAEoBRIOCgZyZWFzb24YBSABKAkSEgoKYXRfdW5peF9tcxgGIAEoAyKEAQoKU2VuZFJlc3VsdBIOCgZzdGF0dXMYASABKAkSEwoLdG90YWxfY291bnQYAiABKAMSFAoMZmlsdGVyX2NvdW50GAMgASgDEhIKCnNlbnRfY291bnQYBCABKAMSEwoLZXJyb3JfY291bnQYBSABKAMSEgoKYXRfdW5peF9tcxgGIAEoAyLfAwoKU2VuZFJlY29yZBIKCgJpZBgBIAEoCRIpCgVzdGF0ZRgCIAEoDjIaLnd4YnVzLnNlbmRlci52MS5TZW5kU3RhdGUSEAoIYXR0ZW1wdHMYAyABKA0SDwoHZXJyY29kZRgEIAEoBRIOCgZyZWFzb24YBSABKAkSFAoMcmVxdWVzdF9oYXNoGAYgASgMEg4KBndvcmtlchgHIAEoCRIXCg91cGRhdGVkX3VuaXhfbXMYCCABKAMSDgoGb3BlbmlkGAkgASgJEhgKEGFjY2VwdGVkX3VuaXhfbXMYCiABKAMSGgoSbm90X2JlZm9yZV91bml4X21zGAsgASgDEgwKBHN0ZXAYDCABKA0SJwoFc3RlcHMYDSADKAsyGC53eGJ1cy5zZW5kZXIudjEuU3RlcEVuZBIvCghlbmRwb2ludBgOIAEoDjIdLnd4YnVzLnNlbmRlci52MS5TZW5kRW5kcG9pbnQSDQoFcGFydHMYDyABKA0SEgoKcGFydHNfc2VudBgQIAEoDRIOCgZtc2dfaWQYESABKAkSKwoGcmVzdWx0GBIgASgLMhsud3hidXMuc2VuZGVyLnYxLlNlbmRSZXN1bHQSGgoSZmlyc3RfY2FsbF91bml4X21zGBMgASgDIuUBChFEZWxpdmVyeUF0dGVtcHRlZBIKCgJpZBgBIAEoCRIPCgdhY2NvdW50GAIgASgJEg4KBm9wZW5pZBgDIAEoCRIPCgdhdHRlbXB0GAQgASgNEg8KB2VycmNvZGUYBSABKAUSDwoHb3V0Y29tZRgGIAEoCRIPCgd0b29rX3VzGAcgASgDEhIKCmF0X3VuaXhfbXMYCCABKAMSLwoIZW5kcG9pbnQYCSABKA4yHS53eGJ1cy5zZW5kZXIudjEuU2VuZEVuZHBvaW50EgwKBHN0ZXAYCiABKA0SDAoEcGFydBgLIAEoDSLcAwoPRGVsaXZlcnlTZXR0bGVkEgoKAmlkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDgoGb3BlbmlkGAMgASgJEikKBXN0YXRlGAQgASgOMhoud3hidXMuc2VuZGVyLnYxLlNlbmRTdGF0ZRIPCgdlcnJjb2RlGAUgASgFEg4KBnJlYXNvbhgGIAEoCRIQCghhdHRlbXB0cxgHIAEoDRINCgVjYXVzZRgIIAEoCRIjCgRsYW5lGAkgASgOMhUud3hidXMuc2VuZGVyLnYxLkxhbmUSEgoKYXRfdW5peF9tcxgKIAEoAxIvCghlbmRwb2ludBgLIAEoDjIdLnd4YnVzLnNlbmRlci52MS5TZW5kRW5kcG9pbnQSDAoEc3RlcBgMIAEoDRInCgVzdGVwcxgNIAMoCzIYLnd4YnVzLnNlbmRlci52MS5TdGVwRW5kEg4KBm1zZ19pZBgOIAEoCRIrCgZyZXN1bHQYDyABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlc3VsdBINCgVwYXJ0cxgQIAEoDRISCgpwYXJ0c19zZW50GBEgASgNEi4KCGNhbXBhaWduGBQgASgLMhwud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduUmVmIoECCgtHcmFudFJlY29yZBIRCglyZW1haW5pbmcYASABKAUSGAoQZGVhZGxpbmVfdW5peF9tcxgCIAEoAxIOCgZmb2xkZWQYAyADKAkSEAoIcmVzZXJ2ZWQYBCADKAkSEQoJY2xvc2VkX2J5GAUgASgFEhoKEm5ld2VzdF9jcmVhdGVfdGltZRgGIAEoAxIaChJjbG9zZWRfY3JlYXRlX3RpbWUYByABKAMSFgoOZm9sZGVkX3VuaXhfbXMYCCABKAMSDwoHc2V0dGxlZBgJIAMoCRIXCg9jb3VudGVkX3VuaXhfbXMYCiADKAMSFgoOY2xvc2VkX3VuaXhfbXMYCyABKAMieAoLUGF1c2VSZWNvcmQSDwoHYWNjb3VudBgBIAEoCRIQCghlbmRwb2ludBgCIAEoCRIVCg11bnRpbF91bml4X21zGAMgASgDEg8KB2VycmNvZGUYBCABKAUSDgoGcmVhc29uGAUgASgJEg4KBnJlZnVzZRgGIAEoCCLzAQoJSm9iUmVjb3JkEg8KB3NlbmRfaWQYASABKAkSDgoGb3BlbmlkGAIgASgJEiMKBGxhbmUYAyABKA4yFS53eGJ1cy5zZW5kZXIudjEuTGFuZRIRCglwYXJ0aXRpb24YBCABKA0SDQoFY2F1c2UYBSABKAkSLgoIY2FtcGFpZ24YCSABKAsyHC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZWYSEQoJc3VjY2VlZGVkGAYgASgIEg4KBnJlYXNvbhgHIAEoCRIrCgZyZXN1bHQYCCABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlc3VsdCJlCgxCdWRnZXRSZWNvcmQSCwoDZGF5GAEgASgFEgwKBHVzZWQYAiABKAMSDQoFbGltaXQYAyABKAMSFAoMbmV4dF91bml4X3VzGAQgASgDEhUKDWFza2VkX3VuaXhfbXMYBSABKAMijAEKC01lZGlhUmVjb3JkEhAKCG1lZGlhX2lkGAEgASgJEgwKBHR5cGUYAiABKAkSDgoGc2hhMjU2GAMgASgJEhAKCGZpbGVuYW1lGAQgASgJEhQKDGNvbnRlbnRfdHlwZRgFIAEoCRIXCg9leHBpcmVzX3VuaXhfbXMYBiABKAMSDAoEc2l6ZRgHIAEoAypfCgRMYW5lEhQKEExBTkVfVU5TUEVDSUZJRUQQABIOCgpMQU5FX0FHRU5UEAESDQoJTEFORV9SVUxFEAISDwoLTEFORV9OT1RJRlkQAxIRCg1MQU5FX0NBTVBBSUdOEAQq5AEKCVNlbmRTdGF0ZRIaChZTRU5EX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRU0VORF9TVEFURV9RVUVVRUQQARIWChJTRU5EX1NUQVRFX0NBTExJTkcQAhITCg9TRU5EX1NUQVRFX1NFTlQQAxIVChFTRU5EX1NUQVRFX0ZBSUxFRBAEEhgKFFNFTkRfU1RBVEVfQU1CSUdVT1VTEAUSFgoSU0VORF9TVEFURV9SRUZVU0VEEAYSFQoRU0VORF9TVEFURV9QQVJLRUQQBxIXChNTRU5EX1NUQVRFX0FDQ0VQVEVEEAgqhgIKDFNlbmRFbmRwb2ludBIdChlTRU5EX0VORFBPSU5UX1VOU1BFQ0lGSUVEEAASHQoZU0VORF9FTkRQT0lOVF9DVVNUT01fU0VORBABEhgKFFNFTkRfRU5EUE9JTlRfVFlQSU5HEAISGgoWU0VORF9FTkRQT0lOVF9URU1QTEFURRADEiQKIFNFTkRfRU5EUE9JTlRfU1VCU0NSSUJFX09GRklDSUFMEAQSKAokU0VORF9FTkRQT0lOVF9TVUJTQ1JJQkVfTUlOSV9QUk9HUkFNEAUSGgoWU0VORF9FTkRQT0lOVF9PTkVfVElNRRAGEhYKElNFTkRfRU5EUE9JTlRfTUFTUxAHYgZwcm90bzM", [file_wxbus_event_v1_content]);
 
 /**
  * OutboundMessage is one message to send: private work of the sender.
@@ -96,6 +96,50 @@ export type OutboundMessage = Message<"wxbus.sender.v1.OutboundMessage"> & {
   partition: number;
 
   /**
+   * fallback are the contents to send instead, in order, when WeChat or the window refuses the one before.
+   *
+   * @generated from field: repeated wxbus.event.v1.Content fallback = 11;
+   */
+  fallback: Content[];
+
+  /**
+   * not_before_unix_ms is the earliest moment to send, Unix milliseconds; zero means now.
+   *
+   * @generated from field: int64 not_before_unix_ms = 12;
+   */
+  notBeforeUnixMs: bigint;
+
+  /**
+   * expires_unix_ms is when the message is worth nothing any more, Unix milliseconds; zero means the
+   * general limit.
+   *
+   * @generated from field: int64 expires_unix_ms = 13;
+   */
+  expiresUnixMs: bigint;
+
+  /**
+   * text_parts is content, a text, cut into what fits one message each; empty when it fits.
+   *
+   * @generated from field: repeated string text_parts = 14;
+   */
+  textParts: string[];
+
+  /**
+   * mass is a mass message; then content, openid and fallback are empty.
+   *
+   * @generated from field: wxbus.sender.v1.MassMessage mass = 15;
+   */
+  mass?: MassMessage | undefined;
+
+  /**
+   * parked_seq is the sequence in the stream PARKED from where the message came back; zero when it was
+   * not parked.
+   *
+   * @generated from field: uint64 parked_seq = 16;
+   */
+  parkedSeq: bigint;
+
+  /**
    * campaign that it belongs to; unset for single messages.
    *
    * @generated from field: wxbus.sender.v1.CampaignRef campaign = 20;
@@ -144,6 +188,288 @@ export type CampaignRef = Message<"wxbus.sender.v1.CampaignRef"> & {
  */
 export const CampaignRefSchema: GenMessage<CampaignRef> = /*@__PURE__*/
   messageDesc(file_wxbus_sender_v1_sender_events, 1);
+
+/**
+ * MassMessage is one message for many fans (protocol g.3).
+ *
+ * @generated from message wxbus.sender.v1.MassMessage
+ */
+export type MassMessage = Message<"wxbus.sender.v1.MassMessage"> & {
+  /**
+   * target is who receives it; exactly one is set.
+   *
+   * @generated from oneof wxbus.sender.v1.MassMessage.target
+   */
+  target: {
+    /**
+     * to_all sends to every follower; it must be true.
+     *
+     * @generated from field: bool to_all = 1;
+     */
+    value: boolean;
+    case: "toAll";
+  } | {
+    /**
+     * tag_id sends to the fans with that tag.
+     *
+     * @generated from field: int32 tag_id = 2;
+     */
+    value: number;
+    case: "tagId";
+  } | {
+    /**
+     * openids sends to a list of 2 to 10000 fans.
+     *
+     * @generated from field: wxbus.sender.v1.MassOpenIDs openids = 3;
+     */
+    value: MassOpenIDs;
+    case: "openids";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * body is the message; exactly one is set.
+   *
+   * @generated from oneof wxbus.sender.v1.MassMessage.body
+   */
+  body: {
+    /**
+     * text is a plain text.
+     *
+     * @generated from field: wxbus.event.v1.TextContent text = 4;
+     */
+    value: TextContent;
+    case: "text";
+  } | {
+    /**
+     * images are one or more images.
+     *
+     * @generated from field: wxbus.sender.v1.MassImages images = 5;
+     */
+    value: MassImages;
+    case: "images";
+  } | {
+    /**
+     * voice is an uploaded voice.
+     *
+     * @generated from field: wxbus.event.v1.VoiceContent voice = 6;
+     */
+    value: VoiceContent;
+    case: "voice";
+  } | {
+    /**
+     * video is an uploaded video (mpvideo); thumb_media_id is not used.
+     *
+     * @generated from field: wxbus.event.v1.VideoContent video = 7;
+     */
+    value: VideoContent;
+    case: "video";
+  } | {
+    /**
+     * mp_news is an article of the material store.
+     *
+     * @generated from field: wxbus.event.v1.MpNewsContent mp_news = 8;
+     */
+    value: MpNewsContent;
+    case: "mpNews";
+  } | {
+    /**
+     * card is a card of WeChat's card store.
+     *
+     * @generated from field: wxbus.event.v1.CardContent card = 9;
+     */
+    value: CardContent;
+    case: "card";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * send_ignore_reprint sends although WeChat finds that an article is a reprint.
+   *
+   * @generated from field: bool send_ignore_reprint = 10;
+   */
+  sendIgnoreReprint: boolean;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.MassMessage.
+ * Use `create(MassMessageSchema)` to create a new message.
+ */
+export const MassMessageSchema: GenMessage<MassMessage> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 2);
+
+/**
+ * MassOpenIDs is a list of fans.
+ *
+ * @generated from message wxbus.sender.v1.MassOpenIDs
+ */
+export type MassOpenIDs = Message<"wxbus.sender.v1.MassOpenIDs"> & {
+  /**
+   * openids of the fans.
+   *
+   * @generated from field: repeated string openids = 1;
+   */
+  openids: string[];
+};
+
+/**
+ * Describes the message wxbus.sender.v1.MassOpenIDs.
+ * Use `create(MassOpenIDsSchema)` to create a new message.
+ */
+export const MassOpenIDsSchema: GenMessage<MassOpenIDs> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 3);
+
+/**
+ * MassImages are the images of a mass message.
+ *
+ * @generated from message wxbus.sender.v1.MassImages
+ */
+export type MassImages = Message<"wxbus.sender.v1.MassImages"> & {
+  /**
+   * media_ids of the images.
+   *
+   * @generated from field: repeated string media_ids = 1;
+   */
+  mediaIds: string[];
+
+  /**
+   * recommend is a text beside the images; optional.
+   *
+   * @generated from field: string recommend = 2;
+   */
+  recommend: string;
+
+  /**
+   * need_open_comment lets fans comment.
+   *
+   * @generated from field: bool need_open_comment = 3;
+   */
+  needOpenComment: boolean;
+
+  /**
+   * only_fans_can_comment lets nobody else comment.
+   *
+   * @generated from field: bool only_fans_can_comment = 4;
+   */
+  onlyFansCanComment: boolean;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.MassImages.
+ * Use `create(MassImagesSchema)` to create a new message.
+ */
+export const MassImagesSchema: GenMessage<MassImages> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 4);
+
+/**
+ * StepEnd is why one content of a chain of fallbacks was not the one that was sent.
+ *
+ * @generated from message wxbus.sender.v1.StepEnd
+ */
+export type StepEnd = Message<"wxbus.sender.v1.StepEnd"> & {
+  /**
+   * step is 0 for the content and n for the n-th fallback.
+   *
+   * @generated from field: uint32 step = 1;
+   */
+  step: number;
+
+  /**
+   * endpoint by which it would have been sent.
+   *
+   * @generated from field: wxbus.sender.v1.SendEndpoint endpoint = 2;
+   */
+  endpoint: SendEndpoint;
+
+  /**
+   * state is how it ended: FAILED or REFUSED.
+   *
+   * @generated from field: wxbus.sender.v1.SendState state = 3;
+   */
+  state: SendState;
+
+  /**
+   * errcode of WeChat; zero when WeChat was not asked.
+   *
+   * @generated from field: int32 errcode = 4;
+   */
+  errcode: number;
+
+  /**
+   * reason in a few words.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * at_unix_ms is when it ended, Unix milliseconds.
+   *
+   * @generated from field: int64 at_unix_ms = 6;
+   */
+  atUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.StepEnd.
+ * Use `create(StepEndSchema)` to create a new message.
+ */
+export const StepEndSchema: GenMessage<StepEnd> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 5);
+
+/**
+ * SendResult is what WeChat's event told about a template, subscription or mass message.
+ *
+ * @generated from message wxbus.sender.v1.SendResult
+ */
+export type SendResult = Message<"wxbus.sender.v1.SendResult"> & {
+  /**
+   * status is the text of WeChat, for example "success" or "failed:user block".
+   *
+   * @generated from field: string status = 1;
+   */
+  status: string;
+
+  /**
+   * total_count of a mass message is how many fans were meant.
+   *
+   * @generated from field: int64 total_count = 2;
+   */
+  totalCount: bigint;
+
+  /**
+   * filter_count of a mass message is how many were left after filters.
+   *
+   * @generated from field: int64 filter_count = 3;
+   */
+  filterCount: bigint;
+
+  /**
+   * sent_count of a mass message is how many got it.
+   *
+   * @generated from field: int64 sent_count = 4;
+   */
+  sentCount: bigint;
+
+  /**
+   * error_count of a mass message is how many did not.
+   *
+   * @generated from field: int64 error_count = 5;
+   */
+  errorCount: bigint;
+
+  /**
+   * at_unix_ms is when the event arrived, Unix milliseconds.
+   *
+   * @generated from field: int64 at_unix_ms = 6;
+   */
+  atUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SendResult.
+ * Use `create(SendResultSchema)` to create a new message.
+ */
+export const SendResultSchema: GenMessage<SendResult> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 6);
 
 /**
  * SendRecord is the value of a key in the bucket sends. Key: <account>.<id>.
@@ -227,6 +553,63 @@ export type SendRecord = Message<"wxbus.sender.v1.SendRecord"> & {
    * @generated from field: int64 not_before_unix_ms = 11;
    */
   notBeforeUnixMs: bigint;
+
+  /**
+   * step of the chain that is being sent: 0 for the content, n for the n-th fallback.
+   *
+   * @generated from field: uint32 step = 12;
+   */
+  step: number;
+
+  /**
+   * steps that ended before it.
+   *
+   * @generated from field: repeated wxbus.sender.v1.StepEnd steps = 13;
+   */
+  steps: StepEnd[];
+
+  /**
+   * endpoint of the step.
+   *
+   * @generated from field: wxbus.sender.v1.SendEndpoint endpoint = 14;
+   */
+  endpoint: SendEndpoint;
+
+  /**
+   * parts is how many messages a long text needs; zero or one for everything else.
+   *
+   * @generated from field: uint32 parts = 15;
+   */
+  parts: number;
+
+  /**
+   * parts_sent is how many of them WeChat took.
+   *
+   * @generated from field: uint32 parts_sent = 16;
+   */
+  partsSent: number;
+
+  /**
+   * msg_id of WeChat, for those that have one.
+   *
+   * @generated from field: string msg_id = 17;
+   */
+  msgId: string;
+
+  /**
+   * result of WeChat's event, when it came.
+   *
+   * @generated from field: wxbus.sender.v1.SendResult result = 18;
+   */
+  result?: SendResult | undefined;
+
+  /**
+   * first_call_unix_ms is the first call of the step, Unix milliseconds: a repetition with the same id
+   * is harmless for a while only.
+   *
+   * @generated from field: int64 first_call_unix_ms = 19;
+   */
+  firstCallUnixMs: bigint;
 };
 
 /**
@@ -234,7 +617,7 @@ export type SendRecord = Message<"wxbus.sender.v1.SendRecord"> & {
  * Use `create(SendRecordSchema)` to create a new message.
  */
 export const SendRecordSchema: GenMessage<SendRecord> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_events, 2);
+  messageDesc(file_wxbus_sender_v1_sender_events, 7);
 
 /**
  * DeliveryAttempted is the outcome of one call to WeChat.
@@ -300,6 +683,27 @@ export type DeliveryAttempted = Message<"wxbus.sender.v1.DeliveryAttempted"> & {
    * @generated from field: int64 at_unix_ms = 8;
    */
   atUnixMs: bigint;
+
+  /**
+   * endpoint that was called.
+   *
+   * @generated from field: wxbus.sender.v1.SendEndpoint endpoint = 9;
+   */
+  endpoint: SendEndpoint;
+
+  /**
+   * step of the chain: 0 for the content, n for the n-th fallback.
+   *
+   * @generated from field: uint32 step = 10;
+   */
+  step: number;
+
+  /**
+   * part of a long text, from 1; zero when there is one only.
+   *
+   * @generated from field: uint32 part = 11;
+   */
+  part: number;
 };
 
 /**
@@ -307,7 +711,7 @@ export type DeliveryAttempted = Message<"wxbus.sender.v1.DeliveryAttempted"> & {
  * Use `create(DeliveryAttemptedSchema)` to create a new message.
  */
 export const DeliveryAttemptedSchema: GenMessage<DeliveryAttempted> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_events, 3);
+  messageDesc(file_wxbus_sender_v1_sender_events, 8);
 
 /**
  * DeliverySettled is the end of a send.
@@ -389,6 +793,55 @@ export type DeliverySettled = Message<"wxbus.sender.v1.DeliverySettled"> & {
   atUnixMs: bigint;
 
   /**
+   * endpoint of the step that was sent, or of the last one.
+   *
+   * @generated from field: wxbus.sender.v1.SendEndpoint endpoint = 11;
+   */
+  endpoint: SendEndpoint;
+
+  /**
+   * step of the chain that was sent, or the last one.
+   *
+   * @generated from field: uint32 step = 12;
+   */
+  step: number;
+
+  /**
+   * steps that ended before it, with the reason of each.
+   *
+   * @generated from field: repeated wxbus.sender.v1.StepEnd steps = 13;
+   */
+  steps: StepEnd[];
+
+  /**
+   * msg_id of WeChat, for those that have one.
+   *
+   * @generated from field: string msg_id = 14;
+   */
+  msgId: string;
+
+  /**
+   * result of WeChat's event; unset when there was none.
+   *
+   * @generated from field: wxbus.sender.v1.SendResult result = 15;
+   */
+  result?: SendResult | undefined;
+
+  /**
+   * parts is how many messages a long text needed.
+   *
+   * @generated from field: uint32 parts = 16;
+   */
+  parts: number;
+
+  /**
+   * parts_sent is how many of them WeChat took.
+   *
+   * @generated from field: uint32 parts_sent = 17;
+   */
+  partsSent: number;
+
+  /**
    * campaign that it belongs to; unset for single messages.
    *
    * @generated from field: wxbus.sender.v1.CampaignRef campaign = 20;
@@ -401,7 +854,7 @@ export type DeliverySettled = Message<"wxbus.sender.v1.DeliverySettled"> & {
  * Use `create(DeliverySettledSchema)` to create a new message.
  */
 export const DeliverySettledSchema: GenMessage<DeliverySettled> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_events, 4);
+  messageDesc(file_wxbus_sender_v1_sender_events, 9);
 
 /**
  * GrantRecord is the value of a key in the bucket grants: what the fan's last actions allow.
@@ -498,7 +951,7 @@ export type GrantRecord = Message<"wxbus.sender.v1.GrantRecord"> & {
  * Use `create(GrantRecordSchema)` to create a new message.
  */
 export const GrantRecordSchema: GenMessage<GrantRecord> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_events, 5);
+  messageDesc(file_wxbus_sender_v1_sender_events, 10);
 
 /**
  * PauseRecord is the value of a key in the bucket sends that holds back the calls of an account to
@@ -555,7 +1008,199 @@ export type PauseRecord = Message<"wxbus.sender.v1.PauseRecord"> & {
  * Use `create(PauseRecordSchema)` to create a new message.
  */
 export const PauseRecordSchema: GenMessage<PauseRecord> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_events, 6);
+  messageDesc(file_wxbus_sender_v1_sender_events, 11);
+
+/**
+ * JobRecord is the value of a key in the bucket jobs, where a message that WeChat took and the event
+ * with its result meet, whichever is first. Key: <account>.<endpoint>.<msg_id>.
+ *
+ * @generated from message wxbus.sender.v1.JobRecord
+ */
+export type JobRecord = Message<"wxbus.sender.v1.JobRecord"> & {
+  /**
+   * send_id of the message; empty until the sender has stored it.
+   *
+   * @generated from field: string send_id = 1;
+   */
+  sendId: string;
+
+  /**
+   * openid of the message.
+   *
+   * @generated from field: string openid = 2;
+   */
+  openid: string;
+
+  /**
+   * lane of the message.
+   *
+   * @generated from field: wxbus.sender.v1.Lane lane = 3;
+   */
+  lane: Lane;
+
+  /**
+   * partition of the message.
+   *
+   * @generated from field: uint32 partition = 4;
+   */
+  partition: number;
+
+  /**
+   * cause of the message.
+   *
+   * @generated from field: string cause = 5;
+   */
+  cause: string;
+
+  /**
+   * campaign that it belongs to; unset for single messages.
+   *
+   * @generated from field: wxbus.sender.v1.CampaignRef campaign = 9;
+   */
+  campaign?: CampaignRef | undefined;
+
+  /**
+   * succeeded tells what the event said; meaningful when result is set.
+   *
+   * @generated from field: bool succeeded = 6;
+   */
+  succeeded: boolean;
+
+  /**
+   * reason why it did not succeed, in a few words.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * result that the event told; unset until it arrives.
+   *
+   * @generated from field: wxbus.sender.v1.SendResult result = 8;
+   */
+  result?: SendResult | undefined;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.JobRecord.
+ * Use `create(JobRecordSchema)` to create a new message.
+ */
+export const JobRecordSchema: GenMessage<JobRecord> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 12);
+
+/**
+ * BudgetRecord is the value of a key in the bucket budgets: how fast and how often all replicas together
+ * call one endpoint for one account. Key: <account>.<endpoint>. Every change is a compare-and-set.
+ *
+ * @generated from message wxbus.sender.v1.BudgetRecord
+ */
+export type BudgetRecord = Message<"wxbus.sender.v1.BudgetRecord"> & {
+  /**
+   * day of the count as YYYYMMDD in WeChat's time zone.
+   *
+   * @generated from field: int32 day = 1;
+   */
+  day: number;
+
+  /**
+   * used is how many calls were leased to replicas on that day, less those given back.
+   *
+   * @generated from field: int64 used = 2;
+   */
+  used: bigint;
+
+  /**
+   * limit of a day that WeChat told; zero when only the configuration knows one.
+   *
+   * @generated from field: int64 limit = 3;
+   */
+  limit: bigint;
+
+  /**
+   * next_unix_us is when the next call may begin at the rate of the account, Unix microseconds.
+   *
+   * @generated from field: int64 next_unix_us = 4;
+   */
+  nextUnixUs: bigint;
+
+  /**
+   * asked_unix_ms is when WeChat was last asked for its own count, Unix milliseconds.
+   *
+   * @generated from field: int64 asked_unix_ms = 5;
+   */
+  askedUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.BudgetRecord.
+ * Use `create(BudgetRecordSchema)` to create a new message.
+ */
+export const BudgetRecordSchema: GenMessage<BudgetRecord> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 13);
+
+/**
+ * MediaRecord is the value of a key in the bucket media: a file that was uploaded to WeChat.
+ * Keys: <account>.file.<type>.<sha256> and <account>.id.<hash of media_id>.
+ *
+ * @generated from message wxbus.sender.v1.MediaRecord
+ */
+export type MediaRecord = Message<"wxbus.sender.v1.MediaRecord"> & {
+  /**
+   * media_id of WeChat.
+   *
+   * @generated from field: string media_id = 1;
+   */
+  mediaId: string;
+
+  /**
+   * type of the media in WeChat's word: image, voice, video or thumb.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * sha256 of the bytes, 64 hex characters; also the name in the object store.
+   *
+   * @generated from field: string sha256 = 3;
+   */
+  sha256: string;
+
+  /**
+   * filename as uploaded.
+   *
+   * @generated from field: string filename = 4;
+   */
+  filename: string;
+
+  /**
+   * content_type as uploaded.
+   *
+   * @generated from field: string content_type = 5;
+   */
+  contentType: string;
+
+  /**
+   * expires_unix_ms is when WeChat forgets the media, with a margin, Unix milliseconds.
+   *
+   * @generated from field: int64 expires_unix_ms = 6;
+   */
+  expiresUnixMs: bigint;
+
+  /**
+   * size in bytes.
+   *
+   * @generated from field: int64 size = 7;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.MediaRecord.
+ * Use `create(MediaRecordSchema)` to create a new message.
+ */
+export const MediaRecordSchema: GenMessage<MediaRecord> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_events, 14);
 
 /**
  * Lane is a class of outgoing traffic, most urgent first.
@@ -666,6 +1311,14 @@ export enum SendState {
    * @generated from enum value: SEND_STATE_PARKED = 7;
    */
   PARKED = 7,
+
+  /**
+   * SEND_STATE_ACCEPTED means that WeChat took it and will tell the result by an event (template,
+   * subscription and mass messages). It ends as SENT or FAILED.
+   *
+   * @generated from enum value: SEND_STATE_ACCEPTED = 8;
+   */
+  ACCEPTED = 8,
 }
 
 /**
@@ -673,4 +1326,73 @@ export enum SendState {
  */
 export const SendStateSchema: GenEnum<SendState> = /*@__PURE__*/
   enumDesc(file_wxbus_sender_v1_sender_events, 1);
+
+/**
+ * SendEndpoint is the API of WeChat by which a message is sent.
+ *
+ * @generated from enum wxbus.sender.v1.SendEndpoint
+ */
+export enum SendEndpoint {
+  /**
+   * SEND_ENDPOINT_UNSPECIFIED is never stored.
+   *
+   * @generated from enum value: SEND_ENDPOINT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * SEND_ENDPOINT_CUSTOM_SEND is message/custom/send (token "custom_send").
+   *
+   * @generated from enum value: SEND_ENDPOINT_CUSTOM_SEND = 1;
+   */
+  CUSTOM_SEND = 1,
+
+  /**
+   * SEND_ENDPOINT_TYPING is message/custom/typing (token "typing").
+   *
+   * @generated from enum value: SEND_ENDPOINT_TYPING = 2;
+   */
+  TYPING = 2,
+
+  /**
+   * SEND_ENDPOINT_TEMPLATE is message/template/send (token "template").
+   *
+   * @generated from enum value: SEND_ENDPOINT_TEMPLATE = 3;
+   */
+  TEMPLATE = 3,
+
+  /**
+   * SEND_ENDPOINT_SUBSCRIBE_OFFICIAL is message/subscribe/bizsend (token "subscribe_official").
+   *
+   * @generated from enum value: SEND_ENDPOINT_SUBSCRIBE_OFFICIAL = 4;
+   */
+  SUBSCRIBE_OFFICIAL = 4,
+
+  /**
+   * SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM is message/subscribe/send (token "subscribe_mini_program").
+   *
+   * @generated from enum value: SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM = 5;
+   */
+  SUBSCRIBE_MINI_PROGRAM = 5,
+
+  /**
+   * SEND_ENDPOINT_ONE_TIME is message/template/subscribe (token "one_time").
+   *
+   * @generated from enum value: SEND_ENDPOINT_ONE_TIME = 6;
+   */
+  ONE_TIME = 6,
+
+  /**
+   * SEND_ENDPOINT_MASS is message/mass/send and sendall (token "mass").
+   *
+   * @generated from enum value: SEND_ENDPOINT_MASS = 7;
+   */
+  MASS = 7,
+}
+
+/**
+ * Describes the enum wxbus.sender.v1.SendEndpoint.
+ */
+export const SendEndpointSchema: GenEnum<SendEndpoint> = /*@__PURE__*/
+  enumDesc(file_wxbus_sender_v1_sender_events, 2);
 

@@ -2,13 +2,13 @@
 // @generated from file wxbus/sender/v1/sender_service.proto (package wxbus.sender.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Content } from "../../event/v1/content_pb";
 import { file_wxbus_event_v1_content } from "../../event/v1/content_pb";
 import type { EventKind } from "../../event/v1/event_pb";
 import { file_wxbus_event_v1_event } from "../../event/v1/event_pb";
-import type { Lane, SendRecord } from "./sender_events_pb";
+import type { CampaignRef, Lane, MassMessage, SendEndpoint, SendRecord } from "./sender_events_pb";
 import { file_wxbus_sender_v1_sender_events } from "./sender_events_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/sender/v1/sender_service.proto.
  */
 export const file_wxbus_sender_v1_sender_service: GenFile = /*@__PURE__*/
-  fileDesc("CiR3eGJ1cy9zZW5kZXIvdjEvc2VuZGVyX3NlcnZpY2UucHJvdG8SD3d4YnVzLnNlbmRlci52MSKAAgoLU2VuZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEiMKBGxhbmUYBCABKA4yFS53eGJ1cy5zZW5kZXIudjEuTGFuZRIoCgdjb250ZW50GAUgASgLMhcud3hidXMuZXZlbnQudjEuQ29udGVudBISCgprZl9hY2NvdW50GAYgASgJEg0KBWNhdXNlGAcgASgJEhMKC293bmVyX2Vwb2NoGAggASgEEjAKCGV2aWRlbmNlGAkgASgLMh4ud3hidXMuc2VuZGVyLnYxLkdyYW50RXZpZGVuY2UimgEKDUdyYW50RXZpZGVuY2USEAoIZXZlbnRfaWQYASABKAkSJwoEa2luZBgCIAEoDjIZLnd4YnVzLmV2ZW50LnYxLkV2ZW50S2luZBINCgVldmVudBgDIAEoCRITCgtjcmVhdGVfdGltZRgEIAEoAxIQCghtZW51X3RhcBgFIAEoCBIYChByZWNlaXZlZF91bml4X21zGAYgASgDIlkKDFNlbmRSZXNwb25zZRIKCgJpZBgBIAEoCRIrCgZyZWNvcmQYAiABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIQCghyZXBsYXllZBgDIAEoCCItCg5HZXRTZW5kUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEgoKAmlkGAIgASgJIj4KD0dldFNlbmRSZXNwb25zZRIrCgZyZWNvcmQYASABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZCIyCg9HZXRRdW90YVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkiTwoQR2V0UXVvdGFSZXNwb25zZRIRCglyZW1haW5pbmcYASABKAUSGAoQZGVhZGxpbmVfdW5peF9tcxgCIAEoAxIOCgZyZWFzb24YAyABKAky8wEKDVNlbmRlclNlcnZpY2USQwoEU2VuZBIcLnd4YnVzLnNlbmRlci52MS5TZW5kUmVxdWVzdBodLnd4YnVzLnNlbmRlci52MS5TZW5kUmVzcG9uc2USTAoHR2V0U2VuZBIfLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kUmVxdWVzdBogLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kUmVzcG9uc2USTwoIR2V0UXVvdGESIC53eGJ1cy5zZW5kZXIudjEuR2V0UXVvdGFSZXF1ZXN0GiEud3hidXMuc2VuZGVyLnYxLkdldFF1b3RhUmVzcG9uc2ViBnByb3RvMw", [file_wxbus_event_v1_content, file_wxbus_event_v1_event, file_wxbus_sender_v1_sender_events]);
+  fileDesc("CiR3eGJ1cy9zZW5kZXIvdjEvc2VuZGVyX3NlcnZpY2UucHJvdG8SD3d4YnVzLnNlbmRlci52MSKQAwoLU2VuZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEiMKBGxhbmUYBCABKA4yFS53eGJ1cy5zZW5kZXIudjEuTGFuZRIoCgdjb250ZW50GAUgASgLMhcud3hidXMuZXZlbnQudjEuQ29udGVudBISCgprZl9hY2NvdW50GAYgASgJEg0KBWNhdXNlGAcgASgJEhMKC293bmVyX2Vwb2NoGAggASgEEjAKCGV2aWRlbmNlGAkgASgLMh4ud3hidXMuc2VuZGVyLnYxLkdyYW50RXZpZGVuY2USKQoIZmFsbGJhY2sYCiADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhoKEm5vdF9iZWZvcmVfdW5peF9tcxgLIAEoAxIXCg9leHBpcmVzX3VuaXhfbXMYDCABKAMSLgoIY2FtcGFpZ24YFCABKAsyHC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZWYimgEKDUdyYW50RXZpZGVuY2USEAoIZXZlbnRfaWQYASABKAkSJwoEa2luZBgCIAEoDjIZLnd4YnVzLmV2ZW50LnYxLkV2ZW50S2luZBINCgVldmVudBgDIAEoCRITCgtjcmVhdGVfdGltZRgEIAEoAxIQCghtZW51X3RhcBgFIAEoCBIYChByZWNlaXZlZF91bml4X21zGAYgASgDIlkKDFNlbmRSZXNwb25zZRIKCgJpZBgBIAEoCRIrCgZyZWNvcmQYAiABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIQCghyZXBsYXllZBgDIAEoCCJCChBTZW5kQmF0Y2hSZXF1ZXN0Ei4KCHJlcXVlc3RzGAEgAygLMhwud3hidXMuc2VuZGVyLnYxLlNlbmRSZXF1ZXN0IkYKEVNlbmRCYXRjaFJlc3BvbnNlEjEKB3Jlc3VsdHMYASADKAsyIC53eGJ1cy5zZW5kZXIudjEuU2VuZEJhdGNoUmVzdWx0IoABCg9TZW5kQmF0Y2hSZXN1bHQSMQoIcmVzcG9uc2UYASABKAsyHS53eGJ1cy5zZW5kZXIudjEuU2VuZFJlc3BvbnNlSAASLwoHcHJvYmxlbRgCIAEoCzIcLnd4YnVzLnNlbmRlci52MS5TZW5kUHJvYmxlbUgAQgkKB291dGNvbWUiLAoLU2VuZFByb2JsZW0SDAoEY29kZRgBIAEoBRIPCgdtZXNzYWdlGAIgASgJIi0KDkdldFNlbmRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkiPgoPR2V0U2VuZFJlc3BvbnNlEisKBnJlY29yZBgBIAEoCzIbLnd4YnVzLnNlbmRlci52MS5TZW5kUmVjb3JkIjIKD0dldFF1b3RhUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCSKNAQoQR2V0UXVvdGFSZXNwb25zZRIRCglyZW1haW5pbmcYASABKAUSGAoQZGVhZGxpbmVfdW5peF9tcxgCIAEoAxIOCgZyZWFzb24YAyABKAkSKgoFY2xhc3MYBCABKA4yGy53eGJ1cy5zZW5kZXIudjEuUXVvdGFDbGFzcxIQCghyZXNlcnZlZBgFIAEoBSIqChdHZXRTZW5kaW5nU3RhdHVzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJIpIBChhHZXRTZW5kaW5nU3RhdHVzUmVzcG9uc2USMgoJZW5kcG9pbnRzGAEgAygLMh8ud3hidXMuc2VuZGVyLnYxLkVuZHBvaW50U3RhdHVzEioKBWxhbmVzGAIgAygLMhsud3hidXMuc2VuZGVyLnYxLkxhbmVTdGF0dXMSFgoOcmVzZXRzX3VuaXhfbXMYAyABKAMiygIKDkVuZHBvaW50U3RhdHVzEi8KCGVuZHBvaW50GAEgASgOMh0ud3hidXMuc2VuZGVyLnYxLlNlbmRFbmRwb2ludBIMCgRwYXRoGAIgASgJEgwKBHVzZWQYAyABKAMSDQoFbGltaXQYBCABKAMSGQoRbGltaXRfZnJvbV93ZWNoYXQYBSABKAgSGQoRZXhoYXVzdGVkX3VuaXhfbXMYBiABKAMSDAoEcmF0ZRgHIAEoARISCgpyYXRlX2xpbWl0GAggASgBEhwKFHBhdXNlZF91bnRpbF91bml4X21zGAkgASgDEhUKDXBhdXNlX2VycmNvZGUYCiABKAUSFAoMcGF1c2VfcmVhc29uGAsgASgJEhUKDXBhdXNlX3JlZnVzZXMYDCABKAgSDwoHYnJlYWtlchgNIAEoCRIRCglpbl9mbGlnaHQYDiABKA0iYQoKTGFuZVN0YXR1cxIjCgRsYW5lGAEgASgOMhUud3hidXMuc2VuZGVyLnYxLkxhbmUSDwoHYmFja2xvZxgCIAEoBBIOCgZwYXJrZWQYAyABKAQSDQoFbGF0ZXIYBCABKAQijQEKCFRlbXBsYXRlEhMKC3RlbXBsYXRlX2lkGAEgASgJEisKBGtpbmQYAiABKA4yHS53eGJ1cy5zZW5kZXIudjEuVGVtcGxhdGVLaW5kEg0KBXRpdGxlGAMgASgJEg8KB2NvbnRlbnQYBCABKAkSDwoHZXhhbXBsZRgFIAEoCRIOCgZmaWVsZHMYBiADKAkiZQoUTGlzdFRlbXBsYXRlc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIrCgRraW5kGAIgASgOMh0ud3hidXMuc2VuZGVyLnYxLlRlbXBsYXRlS2luZBIPCgdyZWZyZXNoGAMgASgIIlsKFUxpc3RUZW1wbGF0ZXNSZXNwb25zZRIsCgl0ZW1wbGF0ZXMYASADKAsyGS53eGJ1cy5zZW5kZXIudjEuVGVtcGxhdGUSFAoMcmVhZF91bml4X21zGAIgASgDIjoKEkdldFRlbXBsYXRlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhMKC3RlbXBsYXRlX2lkGAIgASgJIkIKE0dldFRlbXBsYXRlUmVzcG9uc2USKwoIdGVtcGxhdGUYASABKAsyGS53eGJ1cy5zZW5kZXIudjEuVGVtcGxhdGUiagoPU2VuZE1hc3NSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEi0KB21lc3NhZ2UYAyABKAsyHC53eGJ1cy5zZW5kZXIudjEuTWFzc01lc3NhZ2UiXQoQU2VuZE1hc3NSZXNwb25zZRIKCgJpZBgBIAEoCRIrCgZyZWNvcmQYAiABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIQCghyZXBsYXllZBgDIAEoCCJ5ChJQcmV2aWV3TWFzc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSEwoLd2VjaGF0X25hbWUYAyABKAkSLQoHbWVzc2FnZRgEIAEoCzIcLnd4YnVzLnNlbmRlci52MS5NYXNzTWVzc2FnZSIlChNQcmV2aWV3TWFzc1Jlc3BvbnNlEg4KBm1zZ19pZBgBIAEoCSIzChRHZXRNYXNzU3RhdHVzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEgoKAmlkGAIgASgJIlsKFUdldE1hc3NTdGF0dXNSZXNwb25zZRIrCgZyZWNvcmQYASABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIVCg13ZWNoYXRfc3RhdHVzGAIgASgJIkcKEURlbGV0ZU1hc3NSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkSFQoNYXJ0aWNsZV9pbmRleBgDIAEoBSIUChJEZWxldGVNYXNzUmVzcG9uc2UiJgoTR2V0TWFzc1NwZWVkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJIjkKFEdldE1hc3NTcGVlZFJlc3BvbnNlEg0KBXNwZWVkGAEgASgFEhIKCnBlcl9taW51dGUYAiABKAMiNQoTU2V0TWFzc1NwZWVkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg0KBXNwZWVkGAIgASgFIhYKFFNldE1hc3NTcGVlZFJlc3BvbnNlInIKElVwbG9hZE1lZGlhUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEigKBHR5cGUYAiABKA4yGi53eGJ1cy5zZW5kZXIudjEuTWVkaWFUeXBlEhAKCGZpbGVuYW1lGAMgASgJEg8KB2NvbnRlbnQYBCABKAwiYAoTVXBsb2FkTWVkaWFSZXNwb25zZRIQCghtZWRpYV9pZBgBIAEoCRIXCg9leHBpcmVzX3VuaXhfbXMYAiABKAMSDgoGc2hhMjU2GAMgASgJEg4KBmNhY2hlZBgEIAEoCCrpAQoKUXVvdGFDbGFzcxIbChdRVU9UQV9DTEFTU19VTlNQRUNJRklFRBAAEhQKEFFVT1RBX0NMQVNTX09QRU4QARIcChhRVU9UQV9DTEFTU19ORVZFUl9PUEVORUQQAhIXChNRVU9UQV9DTEFTU19FWFBJUkVEEAMSGQoVUVVPVEFfQ0xBU1NfRVhIQVVTVEVEEAQSIAocUVVPVEFfQ0xBU1NfQ0xPU0VEX0JZX1dFQ0hBVBAFEhwKGFFVT1RBX0NMQVNTX1VOU1VCU0NSSUJFRBAGEhYKElFVT1RBX0NMQVNTX05PX0FQSRAHKmYKDFRlbXBsYXRlS2luZBIdChlURU1QTEFURV9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWVEVNUExBVEVfS0lORF9URU1QTEFURRABEhsKF1RFTVBMQVRFX0tJTkRfU1VCU0NSSUJFEAIqfwoJTWVkaWFUeXBlEhoKFk1FRElBX1RZUEVfVU5TUEVDSUZJRUQQABIUChBNRURJQV9UWVBFX0lNQUdFEAESFAoQTUVESUFfVFlQRV9WT0lDRRACEhQKEE1FRElBX1RZUEVfVklERU8QAxIUChBNRURJQV9UWVBFX1RIVU1CEAQy4AkKDVNlbmRlclNlcnZpY2USQwoEU2VuZBIcLnd4YnVzLnNlbmRlci52MS5TZW5kUmVxdWVzdBodLnd4YnVzLnNlbmRlci52MS5TZW5kUmVzcG9uc2USTAoHR2V0U2VuZBIfLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kUmVxdWVzdBogLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kUmVzcG9uc2USUgoJU2VuZEJhdGNoEiEud3hidXMuc2VuZGVyLnYxLlNlbmRCYXRjaFJlcXVlc3QaIi53eGJ1cy5zZW5kZXIudjEuU2VuZEJhdGNoUmVzcG9uc2USTwoIR2V0UXVvdGESIC53eGJ1cy5zZW5kZXIudjEuR2V0UXVvdGFSZXF1ZXN0GiEud3hidXMuc2VuZGVyLnYxLkdldFF1b3RhUmVzcG9uc2USZwoQR2V0U2VuZGluZ1N0YXR1cxIoLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kaW5nU3RhdHVzUmVxdWVzdBopLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kaW5nU3RhdHVzUmVzcG9uc2USXgoNTGlzdFRlbXBsYXRlcxIlLnd4YnVzLnNlbmRlci52MS5MaXN0VGVtcGxhdGVzUmVxdWVzdBomLnd4YnVzLnNlbmRlci52MS5MaXN0VGVtcGxhdGVzUmVzcG9uc2USWAoLR2V0VGVtcGxhdGUSIy53eGJ1cy5zZW5kZXIudjEuR2V0VGVtcGxhdGVSZXF1ZXN0GiQud3hidXMuc2VuZGVyLnYxLkdldFRlbXBsYXRlUmVzcG9uc2USTwoIU2VuZE1hc3MSIC53eGJ1cy5zZW5kZXIudjEuU2VuZE1hc3NSZXF1ZXN0GiEud3hidXMuc2VuZGVyLnYxLlNlbmRNYXNzUmVzcG9uc2USWAoLUHJldmlld01hc3MSIy53eGJ1cy5zZW5kZXIudjEuUHJldmlld01hc3NSZXF1ZXN0GiQud3hidXMuc2VuZGVyLnYxLlByZXZpZXdNYXNzUmVzcG9uc2USXgoNR2V0TWFzc1N0YXR1cxIlLnd4YnVzLnNlbmRlci52MS5HZXRNYXNzU3RhdHVzUmVxdWVzdBomLnd4YnVzLnNlbmRlci52MS5HZXRNYXNzU3RhdHVzUmVzcG9uc2USVQoKRGVsZXRlTWFzcxIiLnd4YnVzLnNlbmRlci52MS5EZWxldGVNYXNzUmVxdWVzdBojLnd4YnVzLnNlbmRlci52MS5EZWxldGVNYXNzUmVzcG9uc2USWwoMR2V0TWFzc1NwZWVkEiQud3hidXMuc2VuZGVyLnYxLkdldE1hc3NTcGVlZFJlcXVlc3QaJS53eGJ1cy5zZW5kZXIudjEuR2V0TWFzc1NwZWVkUmVzcG9uc2USWwoMU2V0TWFzc1NwZWVkEiQud3hidXMuc2VuZGVyLnYxLlNldE1hc3NTcGVlZFJlcXVlc3QaJS53eGJ1cy5zZW5kZXIudjEuU2V0TWFzc1NwZWVkUmVzcG9uc2USWAoLVXBsb2FkTWVkaWESIy53eGJ1cy5zZW5kZXIudjEuVXBsb2FkTWVkaWFSZXF1ZXN0GiQud3hidXMuc2VuZGVyLnYxLlVwbG9hZE1lZGlhUmVzcG9uc2ViBnByb3RvMw", [file_wxbus_event_v1_content, file_wxbus_event_v1_event, file_wxbus_sender_v1_sender_events]);
 
 /**
  * SendRequest is the request of Send.
@@ -86,6 +86,38 @@ export type SendRequest = Message<"wxbus.sender.v1.SendRequest"> & {
    * @generated from field: wxbus.sender.v1.GrantEvidence evidence = 9;
    */
   evidence?: GrantEvidence | undefined;
+
+  /**
+   * fallback are up to 4 contents to send instead, in order, when the one before is refused by the
+   * window or by WeChat; the reason of each is recorded. For example a template message for a fan
+   * whose window is closed.
+   *
+   * @generated from field: repeated wxbus.event.v1.Content fallback = 10;
+   */
+  fallback: Content[];
+
+  /**
+   * not_before_unix_ms is the earliest moment to send, Unix milliseconds, at most 72 hours ahead; zero
+   * means now. The window is judged and held then.
+   *
+   * @generated from field: int64 not_before_unix_ms = 11;
+   */
+  notBeforeUnixMs: bigint;
+
+  /**
+   * expires_unix_ms is when the message is worth nothing any more, Unix milliseconds; zero means the
+   * general limit of the sender.
+   *
+   * @generated from field: int64 expires_unix_ms = 12;
+   */
+  expiresUnixMs: bigint;
+
+  /**
+   * campaign that it belongs to; the sender's own campaigns set it.
+   *
+   * @generated from field: wxbus.sender.v1.CampaignRef campaign = 20;
+   */
+  campaign?: CampaignRef | undefined;
 };
 
 /**
@@ -188,6 +220,113 @@ export const SendResponseSchema: GenMessage<SendResponse> = /*@__PURE__*/
   messageDesc(file_wxbus_sender_v1_sender_service, 2);
 
 /**
+ * SendBatchRequest is the request of SendBatch.
+ *
+ * @generated from message wxbus.sender.v1.SendBatchRequest
+ */
+export type SendBatchRequest = Message<"wxbus.sender.v1.SendBatchRequest"> & {
+  /**
+   * requests to do, at most 100. The order is kept for each fan.
+   *
+   * @generated from field: repeated wxbus.sender.v1.SendRequest requests = 1;
+   */
+  requests: SendRequest[];
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SendBatchRequest.
+ * Use `create(SendBatchRequestSchema)` to create a new message.
+ */
+export const SendBatchRequestSchema: GenMessage<SendBatchRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 3);
+
+/**
+ * SendBatchResponse is the response of SendBatch.
+ *
+ * @generated from message wxbus.sender.v1.SendBatchResponse
+ */
+export type SendBatchResponse = Message<"wxbus.sender.v1.SendBatchResponse"> & {
+  /**
+   * results, one for each request, in the same order.
+   *
+   * @generated from field: repeated wxbus.sender.v1.SendBatchResult results = 1;
+   */
+  results: SendBatchResult[];
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SendBatchResponse.
+ * Use `create(SendBatchResponseSchema)` to create a new message.
+ */
+export const SendBatchResponseSchema: GenMessage<SendBatchResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 4);
+
+/**
+ * SendBatchResult is the result of one request of a batch.
+ *
+ * @generated from message wxbus.sender.v1.SendBatchResult
+ */
+export type SendBatchResult = Message<"wxbus.sender.v1.SendBatchResult"> & {
+  /**
+   * outcome is what Send would have returned.
+   *
+   * @generated from oneof wxbus.sender.v1.SendBatchResult.outcome
+   */
+  outcome: {
+    /**
+     * response of a message that was accepted.
+     *
+     * @generated from field: wxbus.sender.v1.SendResponse response = 1;
+     */
+    value: SendResponse;
+    case: "response";
+  } | {
+    /**
+     * problem of a message that was not.
+     *
+     * @generated from field: wxbus.sender.v1.SendProblem problem = 2;
+     */
+    value: SendProblem;
+    case: "problem";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SendBatchResult.
+ * Use `create(SendBatchResultSchema)` to create a new message.
+ */
+export const SendBatchResultSchema: GenMessage<SendBatchResult> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 5);
+
+/**
+ * SendProblem is why a message of a batch was not accepted.
+ *
+ * @generated from message wxbus.sender.v1.SendProblem
+ */
+export type SendProblem = Message<"wxbus.sender.v1.SendProblem"> & {
+  /**
+   * code is the gRPC status code that Send would have returned.
+   *
+   * @generated from field: int32 code = 1;
+   */
+  code: number;
+
+  /**
+   * message is the text of the status.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SendProblem.
+ * Use `create(SendProblemSchema)` to create a new message.
+ */
+export const SendProblemSchema: GenMessage<SendProblem> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 6);
+
+/**
  * GetSendRequest is the request of GetSend.
  *
  * @generated from message wxbus.sender.v1.GetSendRequest
@@ -213,7 +352,7 @@ export type GetSendRequest = Message<"wxbus.sender.v1.GetSendRequest"> & {
  * Use `create(GetSendRequestSchema)` to create a new message.
  */
 export const GetSendRequestSchema: GenMessage<GetSendRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 3);
+  messageDesc(file_wxbus_sender_v1_sender_service, 7);
 
 /**
  * GetSendResponse is the response of GetSend.
@@ -234,7 +373,7 @@ export type GetSendResponse = Message<"wxbus.sender.v1.GetSendResponse"> & {
  * Use `create(GetSendResponseSchema)` to create a new message.
  */
 export const GetSendResponseSchema: GenMessage<GetSendResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 4);
+  messageDesc(file_wxbus_sender_v1_sender_service, 8);
 
 /**
  * GetQuotaRequest is the request of GetQuota.
@@ -262,7 +401,7 @@ export type GetQuotaRequest = Message<"wxbus.sender.v1.GetQuotaRequest"> & {
  * Use `create(GetQuotaRequestSchema)` to create a new message.
  */
 export const GetQuotaRequestSchema: GenMessage<GetQuotaRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 5);
+  messageDesc(file_wxbus_sender_v1_sender_service, 9);
 
 /**
  * GetQuotaResponse is the response of GetQuota.
@@ -290,6 +429,21 @@ export type GetQuotaResponse = Message<"wxbus.sender.v1.GetQuotaResponse"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * class of the window, for programs.
+   *
+   * @generated from field: wxbus.sender.v1.QuotaClass class = 4;
+   */
+  class: QuotaClass;
+
+  /**
+   * reserved is how many messages are on their way and hold one of the window each; remaining does not
+   * count them.
+   *
+   * @generated from field: int32 reserved = 5;
+   */
+  reserved: number;
 };
 
 /**
@@ -297,7 +451,954 @@ export type GetQuotaResponse = Message<"wxbus.sender.v1.GetQuotaResponse"> & {
  * Use `create(GetQuotaResponseSchema)` to create a new message.
  */
 export const GetQuotaResponseSchema: GenMessage<GetQuotaResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 6);
+  messageDesc(file_wxbus_sender_v1_sender_service, 10);
+
+/**
+ * GetSendingStatusRequest is the request of GetSendingStatus.
+ *
+ * @generated from message wxbus.sender.v1.GetSendingStatusRequest
+ */
+export type GetSendingStatusRequest = Message<"wxbus.sender.v1.GetSendingStatusRequest"> & {
+  /**
+   * account to tell about.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetSendingStatusRequest.
+ * Use `create(GetSendingStatusRequestSchema)` to create a new message.
+ */
+export const GetSendingStatusRequestSchema: GenMessage<GetSendingStatusRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 11);
+
+/**
+ * GetSendingStatusResponse is the response of GetSendingStatus.
+ *
+ * @generated from message wxbus.sender.v1.GetSendingStatusResponse
+ */
+export type GetSendingStatusResponse = Message<"wxbus.sender.v1.GetSendingStatusResponse"> & {
+  /**
+   * endpoints of WeChat, in the order of SendEndpoint.
+   *
+   * @generated from field: repeated wxbus.sender.v1.EndpointStatus endpoints = 1;
+   */
+  endpoints: EndpointStatus[];
+
+  /**
+   * lanes, most urgent first.
+   *
+   * @generated from field: repeated wxbus.sender.v1.LaneStatus lanes = 2;
+   */
+  lanes: LaneStatus[];
+
+  /**
+   * resets_unix_ms is when WeChat renews the quotas of the day, Unix milliseconds.
+   *
+   * @generated from field: int64 resets_unix_ms = 3;
+   */
+  resetsUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetSendingStatusResponse.
+ * Use `create(GetSendingStatusResponseSchema)` to create a new message.
+ */
+export const GetSendingStatusResponseSchema: GenMessage<GetSendingStatusResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 12);
+
+/**
+ * EndpointStatus is how an account stands at one API of WeChat.
+ *
+ * @generated from message wxbus.sender.v1.EndpointStatus
+ */
+export type EndpointStatus = Message<"wxbus.sender.v1.EndpointStatus"> & {
+  /**
+   * endpoint of WeChat.
+   *
+   * @generated from field: wxbus.sender.v1.SendEndpoint endpoint = 1;
+   */
+  endpoint: SendEndpoint;
+
+  /**
+   * path of the API.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * used calls today, of all replicas.
+   *
+   * @generated from field: int64 used = 3;
+   */
+  used: bigint;
+
+  /**
+   * limit of calls a day; zero means none.
+   *
+   * @generated from field: int64 limit = 4;
+   */
+  limit: bigint;
+
+  /**
+   * limit_from_wechat is true when WeChat told the limit; else it is the configuration.
+   *
+   * @generated from field: bool limit_from_wechat = 5;
+   */
+  limitFromWechat: boolean;
+
+  /**
+   * exhausted_unix_ms is when the budget will be used up at the pace of the last minutes, Unix
+   * milliseconds; zero when it lasts until the reset.
+   *
+   * @generated from field: int64 exhausted_unix_ms = 6;
+   */
+  exhaustedUnixMs: bigint;
+
+  /**
+   * rate is the calls per second of the last minutes.
+   *
+   * @generated from field: double rate = 7;
+   */
+  rate: number;
+
+  /**
+   * rate_limit is the calls per second that all replicas together may make.
+   *
+   * @generated from field: double rate_limit = 8;
+   */
+  rateLimit: number;
+
+  /**
+   * paused_until_unix_ms is the end of a pause, Unix milliseconds; zero when there is none.
+   *
+   * @generated from field: int64 paused_until_unix_ms = 9;
+   */
+  pausedUntilUnixMs: bigint;
+
+  /**
+   * pause_errcode of WeChat that caused the pause.
+   *
+   * @generated from field: int32 pause_errcode = 10;
+   */
+  pauseErrcode: number;
+
+  /**
+   * pause_reason in a few words.
+   *
+   * @generated from field: string pause_reason = 11;
+   */
+  pauseReason: string;
+
+  /**
+   * pause_refuses is true when messages are refused until then; otherwise they wait.
+   *
+   * @generated from field: bool pause_refuses = 12;
+   */
+  pauseRefuses: boolean;
+
+  /**
+   * breaker is the state of the circuit breaker in the replica that answers: closed, open or half-open.
+   *
+   * @generated from field: string breaker = 13;
+   */
+  breaker: string;
+
+  /**
+   * in_flight calls of the replica that answers.
+   *
+   * @generated from field: uint32 in_flight = 14;
+   */
+  inFlight: number;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.EndpointStatus.
+ * Use `create(EndpointStatusSchema)` to create a new message.
+ */
+export const EndpointStatusSchema: GenMessage<EndpointStatus> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 13);
+
+/**
+ * LaneStatus is what waits in one lane of an account.
+ *
+ * @generated from message wxbus.sender.v1.LaneStatus
+ */
+export type LaneStatus = Message<"wxbus.sender.v1.LaneStatus"> & {
+  /**
+   * lane of the messages.
+   *
+   * @generated from field: wxbus.sender.v1.Lane lane = 1;
+   */
+  lane: Lane;
+
+  /**
+   * backlog is how many messages wait to be sent, parked ones not counted.
+   *
+   * @generated from field: uint64 backlog = 2;
+   */
+  backlog: bigint;
+
+  /**
+   * parked is how many messages wait for a quota to reset or for room in the line.
+   *
+   * @generated from field: uint64 parked = 3;
+   */
+  parked: bigint;
+
+  /**
+   * later is how many messages wait for their own time.
+   *
+   * @generated from field: uint64 later = 4;
+   */
+  later: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.LaneStatus.
+ * Use `create(LaneStatusSchema)` to create a new message.
+ */
+export const LaneStatusSchema: GenMessage<LaneStatus> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 14);
+
+/**
+ * Template is a template that the account has at WeChat.
+ *
+ * @generated from message wxbus.sender.v1.Template
+ */
+export type Template = Message<"wxbus.sender.v1.Template"> & {
+  /**
+   * template_id to send with.
+   *
+   * @generated from field: string template_id = 1;
+   */
+  templateId: string;
+
+  /**
+   * kind of the template.
+   *
+   * @generated from field: wxbus.sender.v1.TemplateKind kind = 2;
+   */
+  kind: TemplateKind;
+
+  /**
+   * title of the template.
+   *
+   * @generated from field: string title = 3;
+   */
+  title: string;
+
+  /**
+   * content is the text with its fields, for example "{{thing1.DATA}}".
+   *
+   * @generated from field: string content = 4;
+   */
+  content: string;
+
+  /**
+   * example of a message.
+   *
+   * @generated from field: string example = 5;
+   */
+  example: string;
+
+  /**
+   * fields are the names of the values, in the order of the text.
+   *
+   * @generated from field: repeated string fields = 6;
+   */
+  fields: string[];
+};
+
+/**
+ * Describes the message wxbus.sender.v1.Template.
+ * Use `create(TemplateSchema)` to create a new message.
+ */
+export const TemplateSchema: GenMessage<Template> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 15);
+
+/**
+ * ListTemplatesRequest is the request of ListTemplates.
+ *
+ * @generated from message wxbus.sender.v1.ListTemplatesRequest
+ */
+export type ListTemplatesRequest = Message<"wxbus.sender.v1.ListTemplatesRequest"> & {
+  /**
+   * account that has them.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * kind to list; every kind that the account can have when unset.
+   *
+   * @generated from field: wxbus.sender.v1.TemplateKind kind = 2;
+   */
+  kind: TemplateKind;
+
+  /**
+   * refresh asks WeChat even when the list is young.
+   *
+   * @generated from field: bool refresh = 3;
+   */
+  refresh: boolean;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.ListTemplatesRequest.
+ * Use `create(ListTemplatesRequestSchema)` to create a new message.
+ */
+export const ListTemplatesRequestSchema: GenMessage<ListTemplatesRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 16);
+
+/**
+ * ListTemplatesResponse is the response of ListTemplates.
+ *
+ * @generated from message wxbus.sender.v1.ListTemplatesResponse
+ */
+export type ListTemplatesResponse = Message<"wxbus.sender.v1.ListTemplatesResponse"> & {
+  /**
+   * templates in WeChat's order.
+   *
+   * @generated from field: repeated wxbus.sender.v1.Template templates = 1;
+   */
+  templates: Template[];
+
+  /**
+   * read_unix_ms is when WeChat was asked, Unix milliseconds.
+   *
+   * @generated from field: int64 read_unix_ms = 2;
+   */
+  readUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.ListTemplatesResponse.
+ * Use `create(ListTemplatesResponseSchema)` to create a new message.
+ */
+export const ListTemplatesResponseSchema: GenMessage<ListTemplatesResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 17);
+
+/**
+ * GetTemplateRequest is the request of GetTemplate.
+ *
+ * @generated from message wxbus.sender.v1.GetTemplateRequest
+ */
+export type GetTemplateRequest = Message<"wxbus.sender.v1.GetTemplateRequest"> & {
+  /**
+   * account that has it.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * template_id of the template.
+   *
+   * @generated from field: string template_id = 2;
+   */
+  templateId: string;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetTemplateRequest.
+ * Use `create(GetTemplateRequestSchema)` to create a new message.
+ */
+export const GetTemplateRequestSchema: GenMessage<GetTemplateRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 18);
+
+/**
+ * GetTemplateResponse is the response of GetTemplate.
+ *
+ * @generated from message wxbus.sender.v1.GetTemplateResponse
+ */
+export type GetTemplateResponse = Message<"wxbus.sender.v1.GetTemplateResponse"> & {
+  /**
+   * template that was asked for.
+   *
+   * @generated from field: wxbus.sender.v1.Template template = 1;
+   */
+  template?: Template | undefined;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetTemplateResponse.
+ * Use `create(GetTemplateResponseSchema)` to create a new message.
+ */
+export const GetTemplateResponseSchema: GenMessage<GetTemplateResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 19);
+
+/**
+ * SendMassRequest is the request of SendMass.
+ *
+ * @generated from message wxbus.sender.v1.SendMassRequest
+ */
+export type SendMassRequest = Message<"wxbus.sender.v1.SendMassRequest"> & {
+  /**
+   * account that sends.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * idempotency_key of the caller, 1 to 128 characters, unique within the account. WeChat gets the id
+   * of the send as clientmsgid.
+   *
+   * @generated from field: string idempotency_key = 2;
+   */
+  idempotencyKey: string;
+
+  /**
+   * message to send, with its target.
+   *
+   * @generated from field: wxbus.sender.v1.MassMessage message = 3;
+   */
+  message?: MassMessage | undefined;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SendMassRequest.
+ * Use `create(SendMassRequestSchema)` to create a new message.
+ */
+export const SendMassRequestSchema: GenMessage<SendMassRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 20);
+
+/**
+ * SendMassResponse is the response of SendMass.
+ *
+ * @generated from message wxbus.sender.v1.SendMassResponse
+ */
+export type SendMassResponse = Message<"wxbus.sender.v1.SendMassResponse"> & {
+  /**
+   * id of the send.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * record of the send now.
+   *
+   * @generated from field: wxbus.sender.v1.SendRecord record = 2;
+   */
+  record?: SendRecord | undefined;
+
+  /**
+   * replayed is true when the idempotency key was known.
+   *
+   * @generated from field: bool replayed = 3;
+   */
+  replayed: boolean;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SendMassResponse.
+ * Use `create(SendMassResponseSchema)` to create a new message.
+ */
+export const SendMassResponseSchema: GenMessage<SendMassResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 21);
+
+/**
+ * PreviewMassRequest is the request of PreviewMass.
+ *
+ * @generated from message wxbus.sender.v1.PreviewMassRequest
+ */
+export type PreviewMassRequest = Message<"wxbus.sender.v1.PreviewMassRequest"> & {
+  /**
+   * account that sends.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * openid of who looks; or wechat_name.
+   *
+   * @generated from field: string openid = 2;
+   */
+  openid: string;
+
+  /**
+   * wechat_name is the WeChat id of who looks; it wins over openid.
+   *
+   * @generated from field: string wechat_name = 3;
+   */
+  wechatName: string;
+
+  /**
+   * message to look at; its target is ignored.
+   *
+   * @generated from field: wxbus.sender.v1.MassMessage message = 4;
+   */
+  message?: MassMessage | undefined;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.PreviewMassRequest.
+ * Use `create(PreviewMassRequestSchema)` to create a new message.
+ */
+export const PreviewMassRequestSchema: GenMessage<PreviewMassRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 22);
+
+/**
+ * PreviewMassResponse is the response of PreviewMass.
+ *
+ * @generated from message wxbus.sender.v1.PreviewMassResponse
+ */
+export type PreviewMassResponse = Message<"wxbus.sender.v1.PreviewMassResponse"> & {
+  /**
+   * msg_id of WeChat.
+   *
+   * @generated from field: string msg_id = 1;
+   */
+  msgId: string;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.PreviewMassResponse.
+ * Use `create(PreviewMassResponseSchema)` to create a new message.
+ */
+export const PreviewMassResponseSchema: GenMessage<PreviewMassResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 23);
+
+/**
+ * GetMassStatusRequest is the request of GetMassStatus.
+ *
+ * @generated from message wxbus.sender.v1.GetMassStatusRequest
+ */
+export type GetMassStatusRequest = Message<"wxbus.sender.v1.GetMassStatusRequest"> & {
+  /**
+   * account that sent.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * id of the send.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetMassStatusRequest.
+ * Use `create(GetMassStatusRequestSchema)` to create a new message.
+ */
+export const GetMassStatusRequestSchema: GenMessage<GetMassStatusRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 24);
+
+/**
+ * GetMassStatusResponse is the response of GetMassStatus.
+ *
+ * @generated from message wxbus.sender.v1.GetMassStatusResponse
+ */
+export type GetMassStatusResponse = Message<"wxbus.sender.v1.GetMassStatusResponse"> & {
+  /**
+   * record of the send now, with the result when WeChat's event came.
+   *
+   * @generated from field: wxbus.sender.v1.SendRecord record = 1;
+   */
+  record?: SendRecord | undefined;
+
+  /**
+   * wechat_status is WeChat's answer now: SEND_SUCCESS, SENDING, SEND_FAIL or DELETE; empty before it
+   * was sent and when WeChat cannot be asked.
+   *
+   * @generated from field: string wechat_status = 2;
+   */
+  wechatStatus: string;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetMassStatusResponse.
+ * Use `create(GetMassStatusResponseSchema)` to create a new message.
+ */
+export const GetMassStatusResponseSchema: GenMessage<GetMassStatusResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 25);
+
+/**
+ * DeleteMassRequest is the request of DeleteMass.
+ *
+ * @generated from message wxbus.sender.v1.DeleteMassRequest
+ */
+export type DeleteMassRequest = Message<"wxbus.sender.v1.DeleteMassRequest"> & {
+  /**
+   * account that sent.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * id of the send.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * article_index deletes one article, from 1; zero deletes all.
+   *
+   * @generated from field: int32 article_index = 3;
+   */
+  articleIndex: number;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.DeleteMassRequest.
+ * Use `create(DeleteMassRequestSchema)` to create a new message.
+ */
+export const DeleteMassRequestSchema: GenMessage<DeleteMassRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 26);
+
+/**
+ * DeleteMassResponse is the response of DeleteMass.
+ *
+ * @generated from message wxbus.sender.v1.DeleteMassResponse
+ */
+export type DeleteMassResponse = Message<"wxbus.sender.v1.DeleteMassResponse"> & {
+};
+
+/**
+ * Describes the message wxbus.sender.v1.DeleteMassResponse.
+ * Use `create(DeleteMassResponseSchema)` to create a new message.
+ */
+export const DeleteMassResponseSchema: GenMessage<DeleteMassResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 27);
+
+/**
+ * GetMassSpeedRequest is the request of GetMassSpeed.
+ *
+ * @generated from message wxbus.sender.v1.GetMassSpeedRequest
+ */
+export type GetMassSpeedRequest = Message<"wxbus.sender.v1.GetMassSpeedRequest"> & {
+  /**
+   * account to ask for.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetMassSpeedRequest.
+ * Use `create(GetMassSpeedRequestSchema)` to create a new message.
+ */
+export const GetMassSpeedRequestSchema: GenMessage<GetMassSpeedRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 28);
+
+/**
+ * GetMassSpeedResponse is the response of GetMassSpeed.
+ *
+ * @generated from message wxbus.sender.v1.GetMassSpeedResponse
+ */
+export type GetMassSpeedResponse = Message<"wxbus.sender.v1.GetMassSpeedResponse"> & {
+  /**
+   * speed is 0 to 4, from fast to slow.
+   *
+   * @generated from field: int32 speed = 1;
+   */
+  speed: number;
+
+  /**
+   * per_minute is what the speed means, messages per minute.
+   *
+   * @generated from field: int64 per_minute = 2;
+   */
+  perMinute: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.GetMassSpeedResponse.
+ * Use `create(GetMassSpeedResponseSchema)` to create a new message.
+ */
+export const GetMassSpeedResponseSchema: GenMessage<GetMassSpeedResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 29);
+
+/**
+ * SetMassSpeedRequest is the request of SetMassSpeed.
+ *
+ * @generated from message wxbus.sender.v1.SetMassSpeedRequest
+ */
+export type SetMassSpeedRequest = Message<"wxbus.sender.v1.SetMassSpeedRequest"> & {
+  /**
+   * account to change.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * speed is 0 (800,000 a minute), 1 (600,000), 2 (450,000), 3 (300,000) or 4 (100,000).
+   *
+   * @generated from field: int32 speed = 2;
+   */
+  speed: number;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SetMassSpeedRequest.
+ * Use `create(SetMassSpeedRequestSchema)` to create a new message.
+ */
+export const SetMassSpeedRequestSchema: GenMessage<SetMassSpeedRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 30);
+
+/**
+ * SetMassSpeedResponse is the response of SetMassSpeed.
+ *
+ * @generated from message wxbus.sender.v1.SetMassSpeedResponse
+ */
+export type SetMassSpeedResponse = Message<"wxbus.sender.v1.SetMassSpeedResponse"> & {
+};
+
+/**
+ * Describes the message wxbus.sender.v1.SetMassSpeedResponse.
+ * Use `create(SetMassSpeedResponseSchema)` to create a new message.
+ */
+export const SetMassSpeedResponseSchema: GenMessage<SetMassSpeedResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 31);
+
+/**
+ * UploadMediaRequest is the request of UploadMedia.
+ *
+ * @generated from message wxbus.sender.v1.UploadMediaRequest
+ */
+export type UploadMediaRequest = Message<"wxbus.sender.v1.UploadMediaRequest"> & {
+  /**
+   * account that will send it.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * type of the media.
+   *
+   * @generated from field: wxbus.sender.v1.MediaType type = 2;
+   */
+  type: MediaType;
+
+  /**
+   * filename as WeChat sees it; its ending need not fit, the bytes decide.
+   *
+   * @generated from field: string filename = 3;
+   */
+  filename: string;
+
+  /**
+   * content of the file.
+   *
+   * @generated from field: bytes content = 4;
+   */
+  content: Uint8Array;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.UploadMediaRequest.
+ * Use `create(UploadMediaRequestSchema)` to create a new message.
+ */
+export const UploadMediaRequestSchema: GenMessage<UploadMediaRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 32);
+
+/**
+ * UploadMediaResponse is the response of UploadMedia.
+ *
+ * @generated from message wxbus.sender.v1.UploadMediaResponse
+ */
+export type UploadMediaResponse = Message<"wxbus.sender.v1.UploadMediaResponse"> & {
+  /**
+   * media_id to send with.
+   *
+   * @generated from field: string media_id = 1;
+   */
+  mediaId: string;
+
+  /**
+   * expires_unix_ms is when WeChat forgets it, with a margin, Unix milliseconds.
+   *
+   * @generated from field: int64 expires_unix_ms = 2;
+   */
+  expiresUnixMs: bigint;
+
+  /**
+   * sha256 of the bytes, 64 hex characters.
+   *
+   * @generated from field: string sha256 = 3;
+   */
+  sha256: string;
+
+  /**
+   * cached is true when the same bytes had been uploaded before.
+   *
+   * @generated from field: bool cached = 4;
+   */
+  cached: boolean;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.UploadMediaResponse.
+ * Use `create(UploadMediaResponseSchema)` to create a new message.
+ */
+export const UploadMediaResponseSchema: GenMessage<UploadMediaResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 33);
+
+/**
+ * QuotaClass is the state of the window of a fan.
+ *
+ * @generated from enum wxbus.sender.v1.QuotaClass
+ */
+export enum QuotaClass {
+  /**
+   * QUOTA_CLASS_UNSPECIFIED is never returned.
+   *
+   * @generated from enum value: QUOTA_CLASS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * QUOTA_CLASS_OPEN means that one more message may be sent.
+   *
+   * @generated from enum value: QUOTA_CLASS_OPEN = 1;
+   */
+  OPEN = 1,
+
+  /**
+   * QUOTA_CLASS_NEVER_OPENED means that no action of the fan is known.
+   *
+   * @generated from enum value: QUOTA_CLASS_NEVER_OPENED = 2;
+   */
+  NEVER_OPENED = 2,
+
+  /**
+   * QUOTA_CLASS_EXPIRED means that the last action is too old.
+   *
+   * @generated from enum value: QUOTA_CLASS_EXPIRED = 3;
+   */
+  EXPIRED = 3,
+
+  /**
+   * QUOTA_CLASS_EXHAUSTED means that every message of the window is sent or on its way.
+   *
+   * @generated from enum value: QUOTA_CLASS_EXHAUSTED = 4;
+   */
+  EXHAUSTED = 4,
+
+  /**
+   * QUOTA_CLASS_CLOSED_BY_WECHAT means that WeChat refused the last message.
+   *
+   * @generated from enum value: QUOTA_CLASS_CLOSED_BY_WECHAT = 5;
+   */
+  CLOSED_BY_WECHAT = 5,
+
+  /**
+   * QUOTA_CLASS_UNSUBSCRIBED means that the fan does not follow the account.
+   *
+   * @generated from enum value: QUOTA_CLASS_UNSUBSCRIBED = 6;
+   */
+  UNSUBSCRIBED = 6,
+
+  /**
+   * QUOTA_CLASS_NO_API means that the account has no customer-service API.
+   *
+   * @generated from enum value: QUOTA_CLASS_NO_API = 7;
+   */
+  NO_API = 7,
+}
+
+/**
+ * Describes the enum wxbus.sender.v1.QuotaClass.
+ */
+export const QuotaClassSchema: GenEnum<QuotaClass> = /*@__PURE__*/
+  enumDesc(file_wxbus_sender_v1_sender_service, 0);
+
+/**
+ * TemplateKind is the family of a template.
+ *
+ * @generated from enum wxbus.sender.v1.TemplateKind
+ */
+export enum TemplateKind {
+  /**
+   * TEMPLATE_KIND_UNSPECIFIED stands for every family in a request and is never returned.
+   *
+   * @generated from enum value: TEMPLATE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * TEMPLATE_KIND_TEMPLATE is for TemplateContent.
+   *
+   * @generated from enum value: TEMPLATE_KIND_TEMPLATE = 1;
+   */
+  TEMPLATE = 1,
+
+  /**
+   * TEMPLATE_KIND_SUBSCRIBE is for SubscribeContent.
+   *
+   * @generated from enum value: TEMPLATE_KIND_SUBSCRIBE = 2;
+   */
+  SUBSCRIBE = 2,
+}
+
+/**
+ * Describes the enum wxbus.sender.v1.TemplateKind.
+ */
+export const TemplateKindSchema: GenEnum<TemplateKind> = /*@__PURE__*/
+  enumDesc(file_wxbus_sender_v1_sender_service, 1);
+
+/**
+ * MediaType is what a file is to WeChat.
+ *
+ * @generated from enum wxbus.sender.v1.MediaType
+ */
+export enum MediaType {
+  /**
+   * MEDIA_TYPE_UNSPECIFIED is refused.
+   *
+   * @generated from enum value: MEDIA_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * MEDIA_TYPE_IMAGE is a JPG, PNG, GIF or BMP of at most 10 MB.
+   *
+   * @generated from enum value: MEDIA_TYPE_IMAGE = 1;
+   */
+  IMAGE = 1,
+
+  /**
+   * MEDIA_TYPE_VOICE is an AMR or MP3 of at most 2 MB and 60 seconds.
+   *
+   * @generated from enum value: MEDIA_TYPE_VOICE = 2;
+   */
+  VOICE = 2,
+
+  /**
+   * MEDIA_TYPE_VIDEO is an MP4 of at most 10 MB.
+   *
+   * @generated from enum value: MEDIA_TYPE_VIDEO = 3;
+   */
+  VIDEO = 3,
+
+  /**
+   * MEDIA_TYPE_THUMB is a JPG of at most 64 KB.
+   *
+   * @generated from enum value: MEDIA_TYPE_THUMB = 4;
+   */
+  THUMB = 4,
+}
+
+/**
+ * Describes the enum wxbus.sender.v1.MediaType.
+ */
+export const MediaTypeSchema: GenEnum<MediaType> = /*@__PURE__*/
+  enumDesc(file_wxbus_sender_v1_sender_service, 2);
 
 /**
  * SenderService sends messages to fans.
@@ -329,6 +1430,16 @@ export const SenderService: GenService<{
     output: typeof GetSendResponseSchema;
   },
   /**
+   * SendBatch does what Send does for up to 100 messages; each has a result of its own.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.SendBatch
+   */
+  sendBatch: {
+    methodKind: "unary";
+    input: typeof SendBatchRequestSchema;
+    output: typeof SendBatchResponseSchema;
+  },
+  /**
    * GetQuota tells what may still be sent to a fan and until when.
    *
    * @generated from rpc wxbus.sender.v1.SenderService.GetQuota
@@ -337,6 +1448,108 @@ export const SenderService: GenService<{
     methodKind: "unary";
     input: typeof GetQuotaRequestSchema;
     output: typeof GetQuotaResponseSchema;
+  },
+  /**
+   * GetSendingStatus tells how an account stands: use and budget of every API, pauses, circuit breakers
+   * and what waits in the lanes.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.GetSendingStatus
+   */
+  getSendingStatus: {
+    methodKind: "unary";
+    input: typeof GetSendingStatusRequestSchema;
+    output: typeof GetSendingStatusResponseSchema;
+  },
+  /**
+   * ListTemplates returns the templates that the account has at WeChat. They are kept for a while.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.ListTemplates
+   */
+  listTemplates: {
+    methodKind: "unary";
+    input: typeof ListTemplatesRequestSchema;
+    output: typeof ListTemplatesResponseSchema;
+  },
+  /**
+   * GetTemplate returns one template, or NOT_FOUND.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.GetTemplate
+   */
+  getTemplate: {
+    methodKind: "unary";
+    input: typeof GetTemplateRequestSchema;
+    output: typeof GetTemplateResponseSchema;
+  },
+  /**
+   * SendMass stores a mass message durably and returns; idempotent by the caller's key.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.SendMass
+   */
+  sendMass: {
+    methodKind: "unary";
+    input: typeof SendMassRequestSchema;
+    output: typeof SendMassResponseSchema;
+  },
+  /**
+   * PreviewMass sends a mass message to one fan at once, for a look. 100 a day.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.PreviewMass
+   */
+  previewMass: {
+    methodKind: "unary";
+    input: typeof PreviewMassRequestSchema;
+    output: typeof PreviewMassResponseSchema;
+  },
+  /**
+   * GetMassStatus returns the state of a mass message, and what WeChat says about it.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.GetMassStatus
+   */
+  getMassStatus: {
+    methodKind: "unary";
+    input: typeof GetMassStatusRequestSchema;
+    output: typeof GetMassStatusResponseSchema;
+  },
+  /**
+   * DeleteMass takes a mass message back: articles and videos only, from the fans' chats.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.DeleteMass
+   */
+  deleteMass: {
+    methodKind: "unary";
+    input: typeof DeleteMassRequestSchema;
+    output: typeof DeleteMassResponseSchema;
+  },
+  /**
+   * GetMassSpeed returns how fast WeChat sends mass messages of the account.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.GetMassSpeed
+   */
+  getMassSpeed: {
+    methodKind: "unary";
+    input: typeof GetMassSpeedRequestSchema;
+    output: typeof GetMassSpeedResponseSchema;
+  },
+  /**
+   * SetMassSpeed changes how fast WeChat sends mass messages of the account.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.SetMassSpeed
+   */
+  setMassSpeed: {
+    methodKind: "unary";
+    input: typeof SetMassSpeedRequestSchema;
+    output: typeof SetMassSpeedResponseSchema;
+  },
+  /**
+   * UploadMedia uploads a file to WeChat, or returns the media id of the same bytes uploaded before. The
+   * file is kept, so that a message that finds its media expired uploads it again by itself.
+   *
+   * @generated from rpc wxbus.sender.v1.SenderService.UploadMedia
+   */
+  uploadMedia: {
+    methodKind: "unary";
+    input: typeof UploadMediaRequestSchema;
+    output: typeof UploadMediaResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_wxbus_sender_v1_sender_service, 0);

@@ -1,0 +1,5 @@
+import { defineConfig, mergeConfig } from "vite";
+import base from "./vite.config";
+
+// The page of the bench: the same sources over a server in memory.
+export default mergeConfig(base, defineConfig({ root: "bench", build: { outDir: "dist", emptyOutDir: true } }));
