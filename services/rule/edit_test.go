@@ -275,3 +275,42 @@ func TestADraftIsTriedOnWhatFansWrote(t *testing.T) {
 		require.Contains(t, []fault.Kind{fault.Invalid, fault.NotFound}, fault.KindOf(err))
 	}
 }
+
+func TestCoverageTellsWhatRulesMiss(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	api, ctx := r.editor("li")
+	_, err := api.PublishRuleSet(ctx, &rulev1.PublishRuleSetRequest{Yaml: []byte(
+		"rules:\n  - {name: apple, match: {contains: [apple]}, do: [{reply: x}]}\n  - {name: never, match: {exact: [never]}, do: [{reply: x}]}\n" +
+			"  - {name: rest, priority: -9, match: any, do: [{reply: x}]}\n")})
+	require.NoError(t, err)
+	for i, text := range []string{"an apple", "营业时间", "营业时间？"} {
+		r.push(r.text("ackonly", "o_fan"+string(rune('a'+i)), text))
+	}
+	var got *rulev1.GetCoverageResponse
+	require.Eventually(t, func() bool {
+		got, err = api.GetCoverage(ctx, &rulev1.GetCoverageRequest{Account: "ackonly"})
+		require.NoError(t, err)
+		return got.GetDecided() == 3
+	}, patience, 20*time.Millisecond)
+	require.Equal(t, []int64{1, 2, 0, 0}, []int64{got.GetMatched(), got.GetCaught(), got.GetMissed(), got.GetSilent()})
+	require.Equal(t, []string{"rest", "apple", "never"}, []string{got.GetRules()[0].GetRule(), got.GetRules()[1].GetRule(), got.GetRules()[2].GetRule()})
+	require.Zero(t, got.GetRules()[2].GetHits())
+	require.True(t, got.GetRules()[2].GetLive())
+	require.EqualValues(t, 2, got.GetPhrases()[0].GetCount())
+	require.Contains(t, got.GetPhrases()[0].GetText(), "营业时间")
+
+	list, err := api.ListRules(ctx, &rulev1.ListRulesRequest{})
+	require.NoError(t, err)
+	require.EqualValues(t, 3, list.GetDecided())
+	require.EqualValues(t, 1, list.GetRules()[0].GetHits())
+	require.Positive(t, list.GetRules()[0].GetLastHitUnixMs())
+	one, err := api.GetRule(ctx, &rulev1.GetRuleRequest{Rule: "rest"})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, one.GetRule().GetHits())
+	for _, wrong := range []*rulev1.GetCoverageRequest{{Hours: 721}, {Phrases: 201}} {
+		_, err = api.GetCoverage(ctx, wrong)
+		require.Equal(t, fault.Invalid, fault.KindOf(err))
+	}
+	r.settled()
+}

@@ -27,6 +27,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/coverage"
 	"github.com/wxbus/wxbus/services/rule/internal/decide"
 	"github.com/wxbus/wxbus/services/rule/internal/grpcapi"
 	"github.com/wxbus/wxbus/services/rule/internal/owner"
@@ -77,6 +78,7 @@ type parts struct {
 	owners   *owner.Registry
 	consumer *bus.Consumer
 	tables   *tables.Late
+	counter  *coverage.Counter
 	quit     context.CancelFunc
 }
 
@@ -138,6 +140,10 @@ func (s *Service) Start(ctx context.Context) (err error) {
 	}
 	p.tables = tables.NewLate(s.deps.SQL, s.deps.Log)
 	p.tables.Start(ctx)
+	p.counter = coverage.New(coverage.Options{
+		JS: s.deps.Bus.JS(), DB: p.tables.DB, Rules: p.live.Set, Log: s.deps.Log, Now: s.deps.Now,
+	})
+	p.counter.Start(ctx)
 	s.parts = p
 	s.api.Serve(s.deps.Bus.JS(), store, p.live, p.tables)
 	return nil
@@ -160,6 +166,7 @@ func (p *parts) stop(ctx context.Context) error {
 	p.owners.Stop()
 	p.live.Stop()
 	if p.tables != nil {
+		p.counter.Stop()
 		err = errors.Join(err, p.tables.Stop())
 	}
 	return err

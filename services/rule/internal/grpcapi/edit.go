@@ -66,7 +66,11 @@ func pageSize(asked int32) (int, error) {
 
 // ListRules returns a page of the working copy.
 func (s *Server) ListRules(ctx context.Context, req *rulev1.ListRulesRequest) (*rulev1.ListRulesResponse, error) {
-	_, copied, _, err := s.editing(ctx)
+	b, copied, _, err := s.editing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	window, err := s.window(req.GetHours(), req.GetAccount())
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +105,17 @@ func (s *Server) ListRules(ctx context.Context, req *rulev1.ListRulesRequest) (*
 		}
 		response.Rules = append(response.Rules, info)
 	}
-	return response, nil
+	response.Decided, err = addHits(ctx, b, window, items, response.Rules)
+	return response, err
 }
 
 // GetRule returns one rule.
 func (s *Server) GetRule(ctx context.Context, req *rulev1.GetRuleRequest) (*rulev1.GetRuleResponse, error) {
-	_, copied, _, err := s.editing(ctx)
+	b, copied, _, err := s.editing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	window, err := s.window(req.GetHours(), "")
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +123,11 @@ func (s *Server) GetRule(ctx context.Context, req *rulev1.GetRuleRequest) (*rule
 	if err != nil {
 		return nil, err
 	}
-	return &rulev1.GetRuleResponse{Rule: protoItem(i), LiveYaml: i.Live, Fields: protoFields(draft.Fields(i.Live, i.Body))}, nil
+	info := protoItem(i)
+	if _, err := addHits(ctx, b, window, []*draft.Item{i}, []*rulev1.RuleInfo{info}); err != nil {
+		return nil, err
+	}
+	return &rulev1.GetRuleResponse{Rule: info, LiveYaml: i.Live, Fields: protoFields(draft.Fields(i.Live, i.Body))}, nil
 }
 
 // SaveRule creates or changes a rule.
