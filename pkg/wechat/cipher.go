@@ -61,25 +61,30 @@ func NewCipher(encodingAESKey, appID string, random io.Reader) (*Cipher, error) 
 // Decrypt returns the message inside the text of an Encrypt element. The result is not shared. Check
 // the signature first: it is what keeps strangers from asking this function anything.
 func (c *Cipher) Decrypt(encrypt string) ([]byte, error) {
+	msg, appID, err := c.open(encrypt)
+	if err != nil || subtle.ConstantTimeCompare(appID, []byte(c.appID)) != 1 {
+		return nil, ErrDecrypt
+	}
+	return msg, nil
+}
+
+// open returns the message and the appid that it was encrypted for.
+func (c *Cipher) open(encrypt string) (msg, appID []byte, err error) {
 	full, err := base64.StdEncoding.DecodeString(encrypt)
 	if err != nil || len(full) < 2*aes.BlockSize || len(full)%aes.BlockSize != 0 {
-		return nil, ErrDecrypt
+		return nil, nil, ErrDecrypt
 	}
 	cipher.NewCBCDecrypter(c.block, c.iv).CryptBlocks(full, full)
 	full, ok := unpad(full, padBlock)
 	if !ok || len(full) < randomLen+lengthLen {
-		return nil, ErrDecrypt
+		return nil, nil, ErrDecrypt
 	}
 	size := binary.BigEndian.Uint32(full[randomLen:])
 	rest := full[randomLen+lengthLen:]
 	if uint64(size) > uint64(len(rest)) {
-		return nil, ErrDecrypt
+		return nil, nil, ErrDecrypt
 	}
-	msg, appID := rest[:size:size], rest[size:]
-	if subtle.ConstantTimeCompare(appID, []byte(c.appID)) != 1 {
-		return nil, ErrDecrypt
-	}
-	return msg, nil
+	return rest[:size:size], rest[size:], nil
 }
 
 // Encrypt returns the text of an Encrypt element for msg. It fails only when the random source does.

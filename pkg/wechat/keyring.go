@@ -112,6 +112,23 @@ func (k *Keyring) Open(q Query, body []byte, limits Limits) (Opened, error) {
 	return Opened{}, ErrDecrypt
 }
 
+// ForeignAppID returns the appid of a body that one of the keys opens although it is for another account:
+// the keys are right and the appid is not. It is for explaining a push that Open refused with ErrDecrypt.
+func (k *Keyring) ForeignAppID(body []byte, limits Limits) (string, bool) {
+	envelope, err := ParseEnvelope(body, limits)
+	if err != nil {
+		return "", false
+	}
+	for _, c := range k.ciphers {
+		_, appID, err := c.open(envelope.Encrypt)
+		// A wrong key opens by chance now and then, but not to this.
+		if err == nil && string(appID) != c.appID && len(appID) == 18 && string(appID[:2]) == "wx" {
+			return string(appID), true
+		}
+	}
+	return "", false
+}
+
 func (k *Keyring) openPlain(q Query, body []byte, limits Limits) (Opened, error) {
 	token, ok := k.matchToken(func(token string) bool {
 		return VerifySignature(token, q.Timestamp, q.Nonce, q.Signature)

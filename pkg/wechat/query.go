@@ -2,6 +2,7 @@ package wechat
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -82,4 +83,26 @@ func (q Query) Encode() string {
 		}
 	}
 	return values.Encode()
+}
+
+// QueryFields returns the names of the parameters that ParseQuery knows and that the query string has, in
+// its order, and "other" once for all others. It is for explaining a request that was refused.
+func QueryFields(raw string) []string {
+	var names []string
+	var q Query
+	other := false
+	for raw != "" && len(names) < 8 {
+		var pair string
+		pair, raw, _ = strings.Cut(raw, "&")
+		name, _, _ := strings.Cut(pair, "=")
+		if _, to := q.parameter(name); to == nil {
+			other = true
+		} else if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if other {
+		names = append(names, "other")
+	}
+	return names
 }

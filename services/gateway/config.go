@@ -3,10 +3,12 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/wechat"
+	"github.com/wxbus/wxbus/services/gateway/internal/evidence"
 	"github.com/wxbus/wxbus/services/gateway/internal/reply"
 )
 
@@ -23,6 +25,7 @@ type Config struct {
 	AllowInsecureModes bool          `yaml:"allow_insecure_modes" desc:"accept accounts in mode plaintext or compatible, whose bodies anybody can forge who saw one push"`
 	TimestampTolerance time.Duration `yaml:"timestamp_tolerance" desc:"refuse requests whose timestamp is further from our clock, at least 1m; 0 only counts them"`
 	ParkUndecryptable  bool          `yaml:"park_undecryptable" desc:"keep bodies that are signed for an account but that no key opens as dead letters and say success, instead of refusing them"`
+	TrustedProxies     []string      `yaml:"trusted_proxies" desc:"addresses or CIDR ranges of proxies whose X-Forwarded-For is believed; used to compare senders with WeChat's list, never to refuse"`
 	Spill              SpillConfig   `yaml:"spill" desc:"bringing pushes home that the home stream did not take in time"`
 }
 
@@ -80,7 +83,29 @@ func (c Config) Validate() error {
 	check(c.TimestampTolerance == 0 || c.TimestampTolerance >= time.Minute, "timestamp_tolerance: must be 0 or at least 1m: WeChat's retries may carry the timestamp of the first attempt")
 	check(c.Spill.MaxInFlight >= 1, "spill.max_in_flight: must be at least 1")
 	check(c.Spill.Patience >= time.Second, "spill.patience: must be at least 1s")
-	return errors.Join(errs...)
+	_, err := c.proxies()
+	return errors.Join(append(errs, err)...)
+}
+
+// proxies reads trusted_proxies.
+func (c Config) proxies() (evidence.Proxies, error) {
+	var out evidence.Proxies
+	var errs []error
+	for i, text := range c.TrustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			var one netip.Addr
+			if one, err = netip.ParseAddr(text); err == nil {
+				prefix = netip.PrefixFrom(one, one.BitLen())
+			}
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("trusted_proxies[%d]: must be an address or a CIDR range", i))
+			continue
+		}
+		out = append(out, prefix.Masked())
+	}
+	return out, errors.Join(errs...)
 }
 
 // times returns the times of the attempts of an account.

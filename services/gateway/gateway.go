@@ -26,6 +26,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	"github.com/wxbus/wxbus/pkg/topology"
 	"github.com/wxbus/wxbus/pkg/wechat"
+	"github.com/wxbus/wxbus/services/gateway/internal/evidence"
 	"github.com/wxbus/wxbus/services/gateway/internal/httpapi"
 	"github.com/wxbus/wxbus/services/gateway/internal/intake"
 	"github.com/wxbus/wxbus/services/gateway/internal/meter"
@@ -64,9 +65,12 @@ type Service struct {
 	handler  http.Handler
 	batcher  *bus.Batcher
 	mover    *intake.Mover
+	book     *evidence.Book
+	lists    *evidence.Lists
 
 	mu        sync.Mutex // guards the fields below
 	responder *bus.Responder
+	witness   *bus.Responder
 	started   bool
 	stopped   bool
 }
@@ -93,6 +97,8 @@ func New(cfg Config, d Deps) (*Service, error) {
 	s.mover = intake.NewMover(d.Bus, d.Topology, intake.MoverOptions{
 		Patience: cfg.Spill.Patience, MaxInFlight: cfg.Spill.MaxInFlight,
 	}, s.meter.MovedHome)
+	s.lists = evidence.NewLists(d.Log)
+	s.book = evidence.New(d.Accounts, s.instance, d.Now)
 	s.handler = s.newHandler(cfg, accounts)
 	return s, nil
 }
@@ -163,6 +169,7 @@ func (s *Service) newHandler(cfg Config, accounts *account.Derived[*push.Account
 		Registry: s.registry, Decisions: decision.NewStore(d.Bus, d.Topology).WithClock(d.Now),
 		Observer: s.meter, Log: d.Log, Now: d.Now, Instance: s.instance,
 	})
+	proxies, _ := cfg.proxies() // checked by New
 	times := intake.Times{Primary: cfg.Publish.PrimaryTimeout, Total: cfg.Publish.Total}
 	spilled := func(ctx context.Context, cause error) { s.meter.Spilled(ctx, httpapi.Cause(cause)) }
 	return httpapi.New(httpapi.Options{
@@ -171,6 +178,7 @@ func (s *Service) newHandler(cfg Config, accounts *account.Derived[*push.Account
 		Parker:    intake.NewParker(d.Bus),
 		Attempts:  intake.NewAttempts(d.Bus.JS(), cfg.AttemptTimeout),
 		Desk:      desk, Registry: s.registry, Meter: s.meter,
+		Book: s.book, Proxies: proxies, Lists: s.lists,
 		Tracer: d.Tel.TracerProvider.Tracer(scope), Log: d.Log, Now: d.Now,
 		Partition: d.Topology.Partition, Instance: s.instance,
 		Times:       func(a *push.Account) reply.Times { return cfg.times(a.Account) },
@@ -203,8 +211,14 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.responder, err = s.deps.Bus.Respond(subject, "", s.registry.Respond); err != nil {
 		return fmt.Errorf("take offers: %w", err)
 	}
+	if s.witness, err = s.deps.Bus.Respond(topology.SubjectEvidence(), "", s.book.Respond); err != nil {
+		return errors.Join(fmt.Errorf("answer the doctor: %w", err), s.responder.Close(ctx))
+	}
+	if err := s.lists.Start(ctx, s.deps.Bus.JS()); err != nil {
+		return errors.Join(err, s.witness.Close(ctx), s.responder.Close(ctx))
+	}
 	if err := s.mover.Start(ctx); err != nil {
-		return errors.Join(err, s.responder.Close(ctx))
+		return errors.Join(err, s.lists.Stop(ctx), s.witness.Close(ctx), s.responder.Close(ctx))
 	}
 	s.started = true
 	return nil
@@ -220,20 +234,21 @@ func (s *Service) Stop(ctx context.Context) error {
 	s.stopped = true
 	var errs []error
 	if s.started {
-		errs = append(errs, s.closeOffers(ctx), s.mover.Stop(ctx))
+		errs = append(errs, s.closeResponder(ctx, s.responder), s.closeResponder(ctx, s.witness), s.lists.Stop(ctx), s.mover.Stop(ctx))
 	}
+	s.book.Close()
 	s.batcher.Close()
 	return errors.Join(append(errs, s.meter.Close())...)
 }
 
-// offersGrace bounds the end of the offers: no attempt waits any more, so what still comes finds nobody,
-// and without a connection nothing comes.
-const offersGrace = 2 * time.Second
+// respondGrace bounds the end of the answers to others: no attempt waits any more, so an offer that still
+// comes finds nobody, and without a connection nothing comes.
+const respondGrace = 2 * time.Second
 
-func (s *Service) closeOffers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, offersGrace)
+func (s *Service) closeResponder(ctx context.Context, r *bus.Responder) error {
+	ctx, cancel := context.WithTimeout(ctx, respondGrace)
 	defer cancel()
-	if err := s.responder.Close(ctx); err != nil && s.deps.Bus.Healthy() == nil {
+	if err := r.Close(ctx); err != nil && s.deps.Bus.Healthy() == nil {
 		return err
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/wechat"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	"github.com/wxbus/wxbus/services/gateway/internal/evidence"
 	"github.com/wxbus/wxbus/services/gateway/internal/intake"
 	"github.com/wxbus/wxbus/services/gateway/internal/meter"
 	"github.com/wxbus/wxbus/services/gateway/internal/push"
@@ -83,6 +84,11 @@ type Options struct {
 	Desk      Desk
 	Registry  *reply.Registry
 	Meter     *meter.Meter
+	// Book remembers what was seen of each account; Proxies and Lists tell where requests came from, and
+	// whether WeChat says that it pushes from there. Nothing is refused because of an address.
+	Book      *evidence.Book
+	Proxies   evidence.Proxies
+	Lists     *evidence.Lists
 	Tracer    trace.Tracer
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -202,6 +208,7 @@ func (h *Handler) finish(req *request, span trace.Span) {
 // verify answers the verification of the URL (protocol a.1): exactly the echostr, once it is genuine.
 func (h *Handler) verify(req *request) {
 	if req.query.EchoStr == "" || !req.account.VerifyURL(req.query) {
+		h.remember(req, nil, push.ReasonSignature)
 		h.refuse(req, push.ReasonSignature)
 		return
 	}
@@ -209,6 +216,7 @@ func (h *Handler) verify(req *request) {
 		h.refuse(req, push.ReasonTimestamp)
 		return
 	}
+	h.Book.Verified(req.account.Name)
 	req.answer(http.StatusOK, req.query.EchoStr, outcomeSuccess)
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/wxbus/wxbus/pkg/decision"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
+	"github.com/wxbus/wxbus/pkg/wechat"
+	gatewayv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/gateway/v1"
+	"github.com/wxbus/wxbus/services/gateway/internal/evidence"
 	"github.com/wxbus/wxbus/services/gateway/internal/intake"
 	"github.com/wxbus/wxbus/services/gateway/internal/push"
 	"github.com/wxbus/wxbus/services/gateway/internal/reply"
@@ -89,6 +92,9 @@ func (h *Handler) store(req *request, p *push.Push, wait *reply.Wait) (intake.St
 // notOpened answers a body that was not understood. Only what WeChat itself sent is worth keeping.
 func (h *Handler) notOpened(req *request, body []byte, err error) {
 	failed, ok := errors.AsType[*push.Error](err)
+	if ok && !failed.Authentic {
+		h.remember(req, body, failed.Reason)
+	}
 	switch {
 	case !ok:
 		h.refuse(req, push.ReasonFormat)
@@ -200,6 +206,21 @@ func (h *Handler) count(req *request, p *push.Push) {
 	if p.PreviousCredential {
 		h.Meter.PreviousCredential(req.ctx, p.Account.Name)
 	}
+	name := p.Account.Name
+	h.Book.Taken(name, p.PreviousCredential)
+	from := h.Proxies.Origin(req.r)
+	if inside, known := h.Lists.Look(name, from); known && !inside && from.IsValid() {
+		h.Meter.Outside(req.ctx, name)
+		h.Book.Outside(name, from)
+	}
+}
+
+// remember keeps why a request was refused, for the doctor.
+func (h *Handler) remember(req *request, body []byte, reason push.Reason) {
+	name, from := req.account.Name, h.Proxies.Origin(req.r)
+	inside, _ := h.Lists.Look(name, from)
+	refusal := evidence.Refusal{Fields: wechat.QueryFields(req.r.URL.RawQuery), From: from, FromWeChat: inside}
+	h.Book.Refused(name, refusal, func() gatewayv1.Mismatch { return req.account.Explain(req.query, body, reason) })
 }
 
 // timely counts a timestamp far from our clock, and refuses it when a tolerance is set. It is called only

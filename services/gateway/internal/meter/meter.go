@@ -37,6 +37,7 @@ type Meter struct {
 	unknown    metric.Int64Counter
 	skewed     metric.Int64Counter
 	previous   metric.Int64Counter
+	outside    metric.Int64Counter
 
 	inFlight atomic.Int64
 	unwatch  metric.Registration
@@ -71,6 +72,7 @@ func New(provider metric.MeterProvider, waiting func() int) (*Meter, error) {
 		{&m.unknown, "wxbus.gateway.unknown_types", "Pushes of a type that no page documents, by account."},
 		{&m.skewed, "wxbus.gateway.timestamps.skewed", "Genuine requests whose timestamp is far from our clock."},
 		{&m.previous, "wxbus.gateway.previous_credentials", "Pushes that only the previous token or key opens, by account; when it stays 0 they can go."},
+		{&m.outside, "wxbus.gateway.outside_callback_ips", "Genuine pushes from addresses outside of WeChat's list, by account. They are taken: the list lags behind."},
 	}
 	var errs []error
 	for _, c := range counters {
@@ -162,6 +164,11 @@ func (m *Meter) Skewed(ctx context.Context) { m.skewed.Add(ctx, 1) }
 // PreviousCredential counts a push that needed the previous token or key.
 func (m *Meter) PreviousCredential(ctx context.Context, account string) {
 	m.count(ctx, m.previous, "account", account)
+}
+
+// Outside counts a push from an address that WeChat's list does not have.
+func (m *Meter) Outside(ctx context.Context, account string) {
+	m.count(ctx, m.outside, "account", account)
 }
 
 func (m *Meter) count(ctx context.Context, c metric.Int64Counter, key, value string) {
