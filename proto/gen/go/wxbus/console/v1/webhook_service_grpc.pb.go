@@ -51,7 +51,8 @@ type WebhookServiceClient interface {
 	PauseWebhook(ctx context.Context, in *PauseWebhookRequest, opts ...grpc.CallOption) (*PauseWebhookResponse, error)
 	// TestWebhook sends one event of kind test now and tells what came back.
 	TestWebhook(ctx context.Context, in *TestWebhookRequest, opts ...grpc.CallOption) (*TestWebhookResponse, error)
-	// ListWebhookDeliveries returns deliveries that are not done, or that ended lately, newest first.
+	// ListWebhookDeliveries returns the deliveries that were not done at the first try, newest first: those that
+	// wait, those that were given up, and for a week those that were done later.
 	ListWebhookDeliveries(ctx context.Context, in *ListWebhookDeliveriesRequest, opts ...grpc.CallOption) (*ListWebhookDeliveriesResponse, error)
 	// RetryWebhookDeliveries makes deliveries due at once, dead letters included.
 	RetryWebhookDeliveries(ctx context.Context, in *RetryWebhookDeliveriesRequest, opts ...grpc.CallOption) (*RetryWebhookDeliveriesResponse, error)
@@ -176,7 +177,8 @@ type WebhookServiceServer interface {
 	PauseWebhook(context.Context, *PauseWebhookRequest) (*PauseWebhookResponse, error)
 	// TestWebhook sends one event of kind test now and tells what came back.
 	TestWebhook(context.Context, *TestWebhookRequest) (*TestWebhookResponse, error)
-	// ListWebhookDeliveries returns deliveries that are not done, or that ended lately, newest first.
+	// ListWebhookDeliveries returns the deliveries that were not done at the first try, newest first: those that
+	// wait, those that were given up, and for a week those that were done later.
 	ListWebhookDeliveries(context.Context, *ListWebhookDeliveriesRequest) (*ListWebhookDeliveriesResponse, error)
 	// RetryWebhookDeliveries makes deliveries due at once, dead letters included.
 	RetryWebhookDeliveries(context.Context, *RetryWebhookDeliveriesRequest) (*RetryWebhookDeliveriesResponse, error)
