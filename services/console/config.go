@@ -4,10 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/config"
+
+	"github.com/wxbus/wxbus/services/console/internal/audit"
+	"github.com/wxbus/wxbus/services/console/internal/password"
+	"github.com/wxbus/wxbus/services/console/internal/policy"
 )
 
 // minKey is the least length of an API key in characters; shorter ones can be guessed.
@@ -15,11 +20,16 @@ const minKey = 16
 
 // Config is the section "console" of the configuration file.
 type Config struct {
-	Listen    string        `yaml:"listen" desc:"Address of the page and the API."`
-	APIKeys   []APIKey      `yaml:"api_keys" desc:"Bearer keys; without any, only callers on this machine are served."`
-	RateLimit float64       `yaml:"rate_limit" desc:"Requests per second of each key; all callers without a key share one limit."`
-	RateBurst int           `yaml:"rate_burst" desc:"Requests of each key that may come at once."`
-	Timeout   time.Duration `yaml:"timeout" desc:"Longest time that one API call may take."`
+	Listen         string          `yaml:"listen" desc:"Address of the page and the API."`
+	APIKeys        []APIKey        `yaml:"api_keys" desc:"Bearer keys; without any, programs on this machine need none for /api/v1. Keys that are made in the console work beside them."`
+	RateLimit      float64         `yaml:"rate_limit" desc:"Requests per second of each key and each user; all programs without a key share one limit."`
+	RateBurst      int             `yaml:"rate_burst" desc:"Requests of each key and each user that may come at once."`
+	Timeout        time.Duration   `yaml:"timeout" desc:"Longest time that one call of /api/v1 may take."`
+	TrustedProxies []string        `yaml:"trusted_proxies" desc:"Networks of proxies that may say in X-Forwarded-For where a request comes from, for example 10.0.0.0/8."`
+	Session        SessionConfig   `yaml:"session"`
+	FirstAdmin     FirstUserConfig `yaml:"first_admin"`
+	Audit          AuditConfig     `yaml:"audit"`
+	Demo           bool            `yaml:"demo" desc:"Make users with well-known passwords and show them on the log-in page; only with a listen address of this machine."`
 }
 
 // APIKey is a bearer key and what it opens.
@@ -27,11 +37,34 @@ type APIKey struct {
 	Name     string        `yaml:"name" desc:"Name in logs, never the key itself."`
 	Key      config.Secret `yaml:"key" desc:"The key, at least 16 characters."`
 	Accounts []string      `yaml:"accounts" desc:"Accounts that the key may use; \"*\" for all."`
+	Scopes   []string      `yaml:"scopes" desc:"What the key may do, for example messages:write; everything when empty."`
+}
+
+// SessionConfig says how long people stay logged in.
+type SessionConfig struct {
+	Idle time.Duration `yaml:"idle" desc:"A session ends after so long without a request of its user."`
+	Max  time.Duration `yaml:"max" desc:"A session ends after so long in any case."`
+}
+
+// FirstUserConfig is the user who is made when there is none.
+type FirstUserConfig struct {
+	Name     string        `yaml:"name" desc:"Name of the administrator who is made when there is no user."`
+	Password config.Secret `yaml:"password" desc:"Password of that administrator; when empty one is made and written to console-first-password below data, and must be changed at the first log-in."`
+}
+
+// AuditConfig says how long it is kept who did what.
+type AuditConfig struct {
+	Retention time.Duration `yaml:"retention" desc:"Time that audit entries are kept, at least 4320h (180 days)."`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Listen: ":8081", RateLimit: 50, RateBurst: 100, Timeout: 5 * time.Second}
+	return Config{
+		Listen: ":8081", RateLimit: 50, RateBurst: 100, Timeout: 5 * time.Second,
+		Session:    SessionConfig{Idle: 2 * time.Hour, Max: 12 * time.Hour},
+		FirstAdmin: FirstUserConfig{Name: "admin"},
+		Audit:      AuditConfig{Retention: 400 * 24 * time.Hour},
+	}
 }
 
 // Validate returns every fault, joined, each with its path.
@@ -52,6 +85,31 @@ func (c Config) Validate() error {
 	if c.Timeout < 100*time.Millisecond || c.Timeout > time.Minute {
 		fail("timeout", "must be 100ms to 1m")
 	}
+	if _, err := proxies(c.TrustedProxies); err != nil {
+		fail("trusted_proxies", "%v", err)
+	}
+	if c.Session.Idle < time.Minute {
+		fail("session.idle", "must be at least 1m")
+	}
+	if c.Session.Max < c.Session.Idle {
+		fail("session.max", "must be at least session.idle")
+	}
+	if p := c.FirstAdmin.Password; !p.IsZero() {
+		if err := password.Check(p.Reveal()); err != nil {
+			fail("first_admin.password", "%v", err)
+		}
+	}
+	if c.Audit.Retention < audit.MinRetention {
+		fail("audit.retention", "must be at least %s", audit.MinRetention)
+	}
+	if c.Demo && !loopback(c.Listen) {
+		fail("demo", "needs a listen address of this machine, for example 127.0.0.1:8081")
+	}
+	c.validateKeys(fail)
+	return errors.Join(errs...)
+}
+
+func (c Config) validateKeys(fail func(path, format string, a ...any)) {
 	names, keys := map[string]bool{}, map[string]bool{}
 	for i, k := range c.APIKeys {
 		path := fmt.Sprintf("api_keys[%d]", i)
@@ -74,6 +132,36 @@ func (c Config) Validate() error {
 		if len(k.Accounts) == 0 {
 			fail(path+".accounts", "must name at least one account, or \"*\"")
 		}
+		for _, scope := range k.Scopes {
+			if !policy.IsScope(scope) {
+				fail(path+".scopes", "there is no scope %q", scope)
+			}
+		}
 	}
-	return errors.Join(errs...)
+}
+
+// proxies reads networks; an address stands for itself.
+func proxies(texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			a, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("%q is neither a network nor an address", text)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }

@@ -3,12 +3,12 @@ package console
 import (
 	"context"
 
+	"google.golang.org/grpc"
+
 	"github.com/wxbus/wxbus/pkg/config"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 	"github.com/wxbus/wxbus/pkg/process"
-	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
-	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
-	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+	"github.com/wxbus/wxbus/pkg/sqldb"
 )
 
 // Module returns the service as a part of a process.
@@ -20,22 +20,15 @@ func Module() process.Module {
 		Build: func(ctx context.Context, rt *process.Runtime) (lifecycle.Component, error) {
 			deps := Deps{
 				Accounts: rt.Accounts, Bus: rt.Bus, Topology: rt.Topology, Health: map[string]func(context.Context) error{},
+				Services: map[string]grpc.ClientConnInterface{}, SQL: sqlOptions(rt.Shared), Data: rt.Shared.Data,
 				Tel: rt.Tel, Log: rt.Log, Now: rt.Now, Version: rt.Version,
 			}
-			for _, service := range []string{"rule", "token", "sender", "agent-routing"} {
-				conn, err := rt.Dial(ctx, service)
+			for name := range backends {
+				conn, err := rt.Dial(ctx, name)
 				if err != nil {
 					return nil, err
 				}
-				deps.Health[service] = process.HealthCheck(conn)
-				switch service {
-				case "rule":
-					deps.Rules = rulev1.NewRuleServiceClient(conn)
-				case "sender":
-					deps.Sender = senderv1.NewSenderServiceClient(conn)
-				case "agent-routing":
-					deps.Conversations = agentroutingv1.NewConversationServiceClient(conn)
-				}
+				deps.Services[name], deps.Health[name] = conn, process.HealthCheck(conn)
 			}
 			s, err := New(cfg, deps)
 			if err != nil {
@@ -45,4 +38,9 @@ func Module() process.Module {
 			return s, nil
 		},
 	}
+}
+
+// sqlOptions says where the console's tables are.
+func sqlOptions(shared config.Shared) sqldb.Options {
+	return sqldb.Options{Service: "console", URL: shared.SQL.URL, Dir: shared.SQLDir()}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
@@ -29,6 +31,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/grpcx"
 	"github.com/wxbus/wxbus/pkg/secret"
+	"github.com/wxbus/wxbus/pkg/sqldb"
 	"github.com/wxbus/wxbus/pkg/testkit"
 
 	"github.com/wxbus/wxbus/services/console"
@@ -50,6 +53,7 @@ type backend struct {
 	mu      sync.Mutex // guards the fields below
 	sent    []*senderv1.SendRequest
 	replies []*agentroutingv1.ReplyRequest
+	acted   []string // who replied, by metadata
 	waiting []*agentroutingv1.OwnerRecord
 	serving []*agentroutingv1.OwnerRecord
 	fail    error // what every call answers when set
@@ -157,13 +161,15 @@ func (b *backend) ListServing(_ context.Context, in *agentroutingv1.ListServingR
 	return out, nil
 }
 
-func (b *backend) Reply(_ context.Context, in *agentroutingv1.ReplyRequest) (*agentroutingv1.ReplyResponse, error) {
+func (b *backend) Reply(ctx context.Context, in *agentroutingv1.ReplyRequest) (*agentroutingv1.ReplyResponse, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {
 		return nil, b.fail
 	}
 	b.replies = append(b.replies, in)
+	md, _ := metadata.FromIncomingContext(ctx)
+	b.acted = append(b.acted, md.Get("wxbus-actor")...)
 	return &agentroutingv1.ReplyResponse{SendId: "send-1", Record: waitingFan(in.GetAccount(), in.GetOpenid(), 1, "hi")}, nil
 }
 
@@ -200,7 +206,15 @@ type site struct {
 	clock   *testkit.Clock
 	url     string
 	log     *logBuffer
+	service *console.Service
 	healthy atomic.Pointer[error]
+}
+
+func mustURL(t testing.TB, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	require.NoError(t, err)
+	return u
 }
 
 // logBuffer is written by handlers while the test reads it.
@@ -223,6 +237,11 @@ func (b *logBuffer) String() string {
 
 func newSite(t testing.TB, change ...func(*console.Config)) *site {
 	t.Helper()
+	return newSiteIn(t, t.TempDir(), change...)
+}
+
+func newSiteIn(t testing.TB, data string, change ...func(*console.Config)) *site {
+	t.Helper()
 	s := &site{Env: bustest.Start(t), t: t, backend: &backend{}, clock: testkit.NewClock(time.Unix(1_800_000_000, 0)), log: &logBuffer{}}
 	server, conn, err := grpcx.InProcess(t.Context(), grpcx.Options{}, grpcx.DialOptions{}, func(r grpc.ServiceRegistrar) {
 		senderv1.RegisterSenderServiceServer(r, s.backend)
@@ -238,13 +257,13 @@ func newSite(t testing.TB, change ...func(*console.Config)) *site {
 	for _, f := range change {
 		f(&cfg)
 	}
-	service, err := console.New(cfg, console.Deps{
+	service, err := console.New(cfg, console.ForTests(console.Deps{
 		Accounts: accounts(t), Bus: s.Conn, Topology: s.Topology, Version: "v0.1.0", Now: s.clock.Now,
-		Sender: senderv1.NewSenderServiceClient(conn), Conversations: agentroutingv1.NewConversationServiceClient(conn),
-		Rules:  rulev1.NewRuleServiceClient(conn),
+		Services: map[string]grpc.ClientConnInterface{"rule": conn, "token": conn, "sender": conn, "agent-routing": conn},
+		SQL:      sqldb.Options{Service: "console", Dir: data}, Data: data,
 		Health: map[string]func(context.Context) error{"sender": s.health},
 		Log:    slog.New(slog.NewTextHandler(s.log, nil)),
-	})
+	}))
 	require.NoError(t, err)
 	require.NoError(t, service.Start(t.Context()))
 	web := httptest.NewServer(service.Handler())
@@ -252,7 +271,7 @@ func newSite(t testing.TB, change ...func(*console.Config)) *site {
 		web.Close()
 		require.NoError(t, service.Stop(context.Background()))
 	})
-	s.url = web.URL
+	s.url, s.service = web.URL, service
 	return s
 }
 

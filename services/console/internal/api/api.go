@@ -19,6 +19,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 
 	"github.com/wxbus/wxbus/services/console/internal/access"
+	"github.com/wxbus/wxbus/services/console/internal/policy"
 )
 
 // MaxBody is the largest request body in bytes: one message with the longest menu or article.
@@ -47,15 +48,15 @@ type api struct{ Options }
 // Register adds every path below /api/ to the mux.
 func Register(mux *http.ServeMux, o Options) {
 	a := &api{o}
-	a.handle(mux, "GET /api/v1/status", a.status)
-	a.handle(mux, "GET /api/v1/desk", a.desk)
-	a.handle(mux, "GET /api/v1/accounts/{account}/waiting", a.listWaiting)
-	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/reply", a.reply)
-	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/close", a.close)
-	a.handle(mux, "POST /api/v1/accounts/{account}/messages", a.send)
-	a.handle(mux, "GET /api/v1/accounts/{account}/messages/{id}", a.message)
-	a.handle(mux, "GET /api/v1/accounts/{account}/fans/{openid}/quota", a.quota)
-	a.handle(mux, "/api/", func(context.Context, *call) (any, error) { return nil, notFound("no such path or method") })
+	a.handle(mux, "GET /api/v1/status", policy.StatusRead, a.status)
+	a.handle(mux, "GET /api/v1/desk", policy.DeskRead, a.desk)
+	a.handle(mux, "GET /api/v1/accounts/{account}/waiting", policy.DeskRead, a.listWaiting)
+	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/reply", policy.DeskWrite, a.reply)
+	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/close", policy.DeskWrite, a.close)
+	a.handle(mux, "POST /api/v1/accounts/{account}/messages", policy.MessagesWrite, a.send)
+	a.handle(mux, "GET /api/v1/accounts/{account}/messages/{id}", policy.MessagesRead, a.message)
+	a.handle(mux, "GET /api/v1/accounts/{account}/fans/{openid}/quota", policy.MessagesRead, a.quota)
+	a.handle(mux, "/api/", anyScope, func(context.Context, *call) (any, error) { return nil, notFound("no such path or method") })
 }
 
 // call is one request after the checks that all paths share.
@@ -67,16 +68,19 @@ type call struct {
 	status  int         // of a successful answer
 }
 
+// anyScope marks a path that every caller may ask for.
+const anyScope = ""
+
 type handler func(ctx context.Context, c *call) (any, error)
 
 // handle wraps h with what every path needs: caller, rate, account, bounds, errors and one log line
 // for everything that changes something.
-func (a *api) handle(mux *http.ServeMux, pattern string, h handler) {
+func (a *api) handle(mux *http.ServeMux, pattern, scope string, h handler) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		begin := a.Now()
 		w.Header().Set("Cache-Control", "no-store")
 		c := &call{Request: r, header: w.Header(), status: http.StatusOK}
-		body, err := a.serve(r.Context(), w, c, h)
+		body, err := a.serve(r.Context(), w, c, scope, h)
 		if err == nil {
 			writeJSON(w, c.status, body)
 		} else {
@@ -88,10 +92,13 @@ func (a *api) handle(mux *http.ServeMux, pattern string, h handler) {
 	})
 }
 
-func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, h handler) (any, error) {
+func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, scope string, h handler) (any, error) {
 	var err error
 	if c.caller, err = a.Guard.Caller(c.Request); err != nil {
 		return nil, err
+	}
+	if scope != anyScope && !c.caller.HasScope(scope) {
+		return nil, &problem{Status: http.StatusForbidden, Code: "forbidden", Message: "the key lacks the scope " + scope}
 	}
 	if c.account = c.PathValue("account"); c.account != "" {
 		// The same answer for an account that is not there and one that is not theirs.

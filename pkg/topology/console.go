@@ -1,0 +1,44 @@
+package topology
+
+import "strings"
+
+// What the console reads of the subjects of others.
+
+// FilterConversations returns the filter for the facts of all conversations of an account.
+func FilterConversations(account string) (string, error) {
+	if err := CheckToken("account", account); err != nil {
+		return "", err
+	}
+	return prefixConversation + account + ".>", nil
+}
+
+// FilterFan returns the filter for what one fan of an account did, whatever its kind, on INBOUND.
+func FilterFan(account string, partition uint32, openid string) (string, error) {
+	return fanSubject(prefixInbound, "", account, partition, "*", openid)
+}
+
+// ConversationSubject is the parts of a subject on CONVERSATIONS.
+type ConversationSubject struct {
+	Account      string
+	Conversation string
+}
+
+// ParseConversation takes a subject of CONVERSATIONS apart; anything else is an Invalid fault.
+func ParseConversation(subject string) (ConversationSubject, error) {
+	rest, ok := strings.CutPrefix(subject, prefixConversation)
+	var tokens [2]string
+	if !ok || !split(rest, tokens[:]) {
+		return ConversationSubject{}, badSubject(subject)
+	}
+	return ConversationSubject{Account: tokens[0], Conversation: tokens[1]}, nil
+}
+
+// AccountOf returns the account in a subject, or "" when it has none.
+func AccountOf(subject string) string {
+	route := routeOf(subject)
+	if route == nil || route.keyTokens == 0 {
+		return ""
+	}
+	account, _, _ := strings.Cut(LaneKey(subject), ".")
+	return account
+}

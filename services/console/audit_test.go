@@ -1,0 +1,164 @@
+package console_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
+	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+)
+
+func (v *visitor) entries(t testing.TB, f *consolev1.ListAuditRequest) []*consolev1.AuditEntry {
+	t.Helper()
+	got, err := v.audit.ListAudit(t.Context(), connect.NewRequest(f))
+	require.NoError(t, err)
+	return got.Msg.GetEntries()
+}
+
+func TestEveryWriteIsAuditedAndNoReadIs(t *testing.T) {
+	s := demoSite(t)
+	admin, li := s.as("admin"), s.as("li")
+	_, err := li.users.CreateUser(t.Context(), connect.NewRequest(&consolev1.CreateUserRequest{Name: "me"}))
+	require.Equal(t, connect.CodePermissionDenied, connect.CodeOf(err))
+	created, err := admin.users.CreateUser(t.Context(), connect.NewRequest(&consolev1.CreateUserRequest{
+		Name: "new", Roles: []consolev1.Role{consolev1.Role_ROLE_AGENT}, Accounts: []string{"shop"},
+	}))
+	require.NoError(t, err)
+	require.NotEmpty(t, created.Msg.GetPassword())
+	require.Error(t, s.visit().logIn(t.Context(), "new", "not the password"))
+	_, err = admin.users.ListUsers(t.Context(), connect.NewRequest(&consolev1.ListUsersRequest{}))
+	require.NoError(t, err)
+
+	all := admin.entries(t, &consolev1.ListAuditRequest{})
+	byAction := map[string][]*consolev1.AuditEntry{}
+	for _, e := range all {
+		byAction[e.GetAction()] = append(byAction[e.GetAction()], e)
+	}
+	require.Empty(t, byAction["wxbus.console.v1.UserService/ListUsers"])
+	made := byAction["wxbus.console.v1.UserService/CreateUser"]
+	require.Len(t, made, 2)
+	require.Equal(t, []string{"admin", "ok", "new", "127.0.0.1"}, []string{made[0].GetActor(), made[0].GetOutcome(), made[0].GetTarget(), made[0].GetAddress()})
+	require.Empty(t, made[0].GetBeforeHash())
+	require.NotEmpty(t, made[0].GetAfterHash())
+	require.NotEmpty(t, made[0].GetRequestDigest())
+	require.Equal(t, []string{"li", "permission_denied"}, []string{made[1].GetActor(), made[1].GetOutcome()})
+	failed := byAction["wxbus.console.v1.SessionService/LogIn"][0]
+	require.Equal(t, []string{"", "unauthenticated", "new"}, []string{failed.GetActor(), failed.GetOutcome(), failed.GetTarget()})
+
+	require.Len(t, admin.entries(t, &consolev1.ListAuditRequest{Actor: "li", RefusedOnly: true}), 1)
+	require.Len(t, admin.entries(t, &consolev1.ListAuditRequest{Limit: 1}), 1)
+	checked, err := admin.audit.CheckAudit(t.Context(), connect.NewRequest(&consolev1.CheckAuditRequest{}))
+	require.NoError(t, err)
+	require.True(t, checked.Msg.GetIntact())
+	require.Equal(t, all[0].GetHash(), checked.Msg.GetHeadHash())
+}
+
+func TestWhatPeopleSayDoesNotReachTheAuditLog(t *testing.T) {
+	s := demoSite(t)
+	li, admin := s.as("li"), s.as("admin")
+	say := func(text string) {
+		_, err := unary[agentroutingv1.ReplyRequest, agentroutingv1.ReplyResponse](t, li, "wxbus.agentrouting.v1.ConversationService/Reply",
+			&agentroutingv1.ReplyRequest{Account: "shop", Openid: "fan", Conversation: "c1", Content: &eventv1.Content{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{Content: text}}}})
+		require.NoError(t, err)
+	}
+	say("1234")
+	say("9999")
+	got := admin.entries(t, &consolev1.ListAuditRequest{Action: "wxbus.agentrouting.v1.ConversationService/"})
+	require.Len(t, got, 2)
+	require.Equal(t, got[0].GetRequestDigest(), got[1].GetRequestDigest(), "a digest of a short text would give it away")
+	require.Equal(t, []string{"shop", "c1"}, []string{got[0].GetAccount(), got[0].GetTarget()})
+}
+
+func TestKeysOfBusinessSystems(t *testing.T) {
+	s := demoSite(t)
+	admin := s.as("admin")
+	made, err := admin.keys.CreateApiKey(t.Context(), connect.NewRequest(&consolev1.CreateApiKeyRequest{
+		Name: "crm", Scopes: []string{"messages:write"}, Accounts: []string{"shop"}, ExpiresUnixMs: s.clock.Now().Add(time.Hour).UnixMilli(),
+	}))
+	require.NoError(t, err)
+	bearer := "Bearer " + made.Msg.GetSecret()
+	send := func(account string) int {
+		return s.call("POST", "/api/v1/accounts/"+account+"/messages", hello, "Idempotency-Key", "k", "Authorization", bearer).status
+	}
+	require.Equal(t, 202, send("shop"))
+	require.Equal(t, 404, send("club"))
+	require.Equal(t, 403, s.call("GET", "/api/v1/accounts/shop/fans/fan/quota", "", "Authorization", bearer).status, "the key may send only")
+	require.Equal(t, 401, s.call("POST", sendPath, hello, "Idempotency-Key", "k", "Authorization", bearer+"x").status)
+
+	list := func() []*consolev1.ApiKey {
+		got, err := admin.keys.ListApiKeys(t.Context(), connect.NewRequest(&consolev1.ListApiKeysRequest{}))
+		require.NoError(t, err)
+		require.NotEmpty(t, got.Msg.GetScopes())
+		return got.Msg.GetKeys()
+	}
+	require.Equal(t, s.clock.Now().UnixMilli(), list()[0].GetLastUsedUnixMs())
+	require.NotContains(t, list()[0].String(), made.Msg.GetSecret()[20:])
+
+	s.clock.Advance(time.Hour)
+	require.Equal(t, 401, send("shop"), "expired")
+
+	second, err := admin.keys.CreateApiKey(t.Context(), connect.NewRequest(&consolev1.CreateApiKeyRequest{Name: "shop", Scopes: []string{"*"}, Accounts: []string{"*"}}))
+	require.NoError(t, err)
+	bearer = "Bearer " + second.Msg.GetSecret()
+	require.Equal(t, 202, send("club"))
+	_, err = admin.keys.RevokeApiKey(t.Context(), connect.NewRequest(&consolev1.RevokeApiKeyRequest{Id: second.Msg.GetKey().GetId()}))
+	require.NoError(t, err)
+	s.clock.Advance(2 * time.Second)
+	require.Equal(t, 401, send("club"), "revoked")
+
+	for field, bad := range map[string]*consolev1.CreateApiKeyRequest{
+		"name": {Scopes: []string{"*"}, Accounts: []string{"*"}}, "scopes": {Name: "x", Accounts: []string{"*"}},
+		"accounts": {Name: "x", Scopes: []string{"*"}}, "expires_unix_ms": {Name: "x", Scopes: []string{"*"}, Accounts: []string{"*"}, ExpiresUnixMs: 1},
+	} {
+		_, err := admin.keys.CreateApiKey(t.Context(), connect.NewRequest(bad))
+		require.Equal(t, field, detail(t, err).GetField())
+	}
+}
+
+func TestUsersAreChangedDisabledAndHelped(t *testing.T) {
+	s := demoSite(t)
+	admin, li := s.as("admin"), s.as("li")
+	ctx := context.Background()
+	all, err := admin.users.ListUsers(ctx, connect.NewRequest(&consolev1.ListUsersRequest{}))
+	require.NoError(t, err)
+	var row *consolev1.User
+	for _, u := range all.Msg.GetUsers() {
+		if u.GetName() == "li" {
+			row = u
+		}
+	}
+	update := &consolev1.UpdateUserRequest{Name: "li", Revision: row.GetRevision(), DisplayName: "李雷", Roles: []consolev1.Role{consolev1.Role_ROLE_OPERATOR}, Accounts: []string{"shop"}}
+	changed, err := admin.users.UpdateUser(ctx, connect.NewRequest(update))
+	require.NoError(t, err)
+	require.Equal(t, "李雷", changed.Msg.GetUser().GetDisplayName())
+	_, err = admin.users.UpdateUser(ctx, connect.NewRequest(update))
+	require.Equal(t, connect.CodeAborted, connect.CodeOf(err), "somebody else was faster")
+	require.NotContains(t, li.session(t).GetMethods(), "wxbus.agentrouting.v1.ConversationService/Reply", "a lost role is lost at once")
+
+	disable := func(name string, off bool) error {
+		_, err := admin.users.DisableUser(ctx, connect.NewRequest(&consolev1.DisableUserRequest{Name: name, Disabled: off}))
+		return err
+	}
+	require.NoError(t, disable("li", true))
+	require.Nil(t, li.session(t))
+	require.Equal(t, connect.CodeUnauthenticated, connect.CodeOf(li.logIn(ctx, "li", passwords["li"])))
+	require.NoError(t, disable("li", false))
+	require.NoError(t, li.logIn(ctx, "li", passwords["li"]))
+	err = disable("admin", true)
+	require.Equal(t, connect.CodeFailedPrecondition, connect.CodeOf(err), "one administrator remains")
+
+	reset, err := admin.users.ResetPassword(ctx, connect.NewRequest(&consolev1.ResetPasswordRequest{Name: "li"}))
+	require.NoError(t, err)
+	require.Nil(t, li.session(t))
+	require.NoError(t, li.logIn(ctx, "li", reset.Msg.GetPassword()))
+	require.True(t, li.session(t).GetMustChangePassword())
+
+	colleagues, err := admin.users.ListColleagues(ctx, connect.NewRequest(&consolev1.ListColleaguesRequest{}))
+	require.NoError(t, err)
+	require.Len(t, colleagues.Msg.GetColleagues(), 4)
+}
