@@ -27,6 +27,7 @@ var durableStems = map[[2]string]string{
 	{ServiceSender, StreamOutbound}:        "sender-out",
 	{ServiceAgentRouting, StreamInbound}:   "agent-in",
 	{ServiceAgentRouting, StreamDecisions}: "agent-dec",
+	{ServiceAgentRouting, StreamDelivery}:  "agent-dlv",
 }
 
 // Durable returns the name of the durable with which a service reads one partition of a stream, for

@@ -37,7 +37,7 @@ func senderStreams() []streamSpec {
 			},
 		},
 		{
-			writer: ServiceSender, readers: "console",
+			writer: ServiceSender, readers: "agent-routing, console",
 			types: "wxbus.sender.v1.DeliveryAttempted, wxbus.sender.v1.DeliverySettled",
 			key:   "`<id>:<attempt>:attempted`, `<id>:settled`", share: 120,
 			config: jetstream.StreamConfig{

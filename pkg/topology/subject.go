@@ -23,6 +23,7 @@ const (
 	prefixDeadLetter   = "wx.dlq."
 	prefixOffer        = "wxgw.offer."
 	subjectEvidence    = "wxgw.evidence"
+	prefixDeskSignal   = "wxdesk.signal."
 	prefixAdvisory     = "$JS.EVENT.ADVISORY."
 )
 
@@ -208,6 +209,17 @@ func SubjectOffer(instance string) (string, error) {
 
 // SubjectEvidence returns wxgw.evidence, on which every gateway instance tells what it saw of an account.
 func SubjectEvidence() string { return subjectEvidence }
+
+// SubjectDeskSignal returns wxdesk.signal.<account>.<conversation>, the core NATS subject of what users of the console do at the
+// moment; "*" stands for every account or conversation. It is in no stream.
+func SubjectDeskSignal(account, conversation string) (string, error) {
+	for _, t := range []struct{ name, token string }{{"account", account}, {"conversation", conversation}} {
+		if err := CheckToken(t.name, t.token); err != nil && t.token != "*" {
+			return "", err
+		}
+	}
+	return prefixDeskSignal + account + "." + conversation, nil
+}
 
 // fanSubject joins prefix [first.] account.partition. [last.] openid in one allocation.
 func fanSubject(prefix, first, account string, partition uint32, last, openid string) (string, error) {

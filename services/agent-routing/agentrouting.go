@@ -1,6 +1,6 @@
-// Package agentrouting keeps who may talk to each fan: the rules, a waiting list, one of our agents
-// or WeChat's own desk. Every change is a compare-and-set on the fan's record and grows its epoch, so two
-// owners cannot both win, and whoever sends under an old epoch can be refused.
+// Package agentrouting is the desk: it puts fans into queues, finds agents for them, keeps who may talk to each fan under
+// an epoch that grows with every change, and what is said. Conversations live in SQL; the bucket owners tells rule and
+// sender, and the stream CONVERSATIONS tells everybody else.
 package agentrouting
 
 import (
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -18,22 +19,33 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
+	"github.com/wxbus/wxbus/pkg/sqldb"
 	"github.com/wxbus/wxbus/pkg/telemetry"
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/consumer"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/facts"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/grpcapi"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/index"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/producer"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/media"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/owners"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/platform"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/transcript"
 )
 
-// handleTimeout bounds one message of the bus.
-const handleTimeout = 10 * time.Second
+const (
+	// handleTimeout bounds one message of the bus.
+	handleTimeout = 10 * time.Second
+	// fileTimeout bounds the download of a video.
+	fileTimeout = time.Minute
+)
+
+// Tokens gives access tokens for calls to WeChat.
+type Tokens = platform.Tokens
 
 // Deps are what the service needs. Nothing in it is the service's to close.
 type Deps struct {
@@ -41,19 +53,30 @@ type Deps struct {
 	Bus      *bus.Conn
 	Topology *topology.Topology
 	Sender   senderv1.SenderServiceClient
-	Tel      *telemetry.Telemetry // nil records nothing
-	Log      *slog.Logger         // nil discards
-	Now      func() time.Time     // nil means time.Now
+	// Tokens may be nil: then files of fans are not fetched, and WeChat's own desk is not reachable.
+	Tokens Tokens
+	// SQL says where the database is.
+	SQL sqldb.Options
+	// Files is the folder for the files of messages.
+	Files string
+	Tel   *telemetry.Telemetry // nil records nothing
+	Log   *slog.Logger         // nil discards
+	Now   func() time.Time     // nil means time.Now
 }
 
 // Service is the agent-routing service as a component. Any number of replicas may run.
 type Service struct {
-	conn      *bus.Conn
-	owners    *store.Owners
-	index     *index.Index
+	cfg       Config
+	deps      Deps
+	store     *store.Store
+	owners    *owners.Owners
+	platform  *platform.Platform
+	desk      *app.Desk
+	keeper    *media.Keeper
 	caretaker *caretaker
-	api       *grpcapi.Server
+	servers   []func(grpc.ServiceRegistrar)
 	consumers []*bus.Consumer
+	opener    opener
 }
 
 var _ lifecycle.Component = (*Service)(nil)
@@ -63,7 +86,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure agent-routing: %w", err)
 	}
-	if deps.Accounts == nil || deps.Bus == nil || deps.Topology == nil || deps.Sender == nil {
+	if deps.Accounts == nil || deps.Bus == nil || deps.Topology == nil || deps.Sender == nil || deps.SQL.Service == "" || deps.Files == "" {
 		return nil, errors.New("configure agent-routing: a dependency is missing")
 	}
 	if deps.Log == nil {
@@ -72,25 +95,52 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &Service{conn: deps.Bus, owners: store.NewOwners(deps.Now)}
-	s.index = index.New(s.owners, deps.Log, deps.Now)
-	changed, err := instrument(deps.Tel, s.index)
+	s := &Service{cfg: cfg, deps: deps, store: store.New(), owners: owners.New(), platform: platform.New(deps.Accounts, deps.Tokens)}
+	changed, err := instrument(deps.Tel, s.store)
 	if err != nil {
 		return nil, err
 	}
-	limits := domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle}
-	desk := app.New(app.Options{
-		Owners: s.owners, Facts: producer.NewFacts(deps.Bus), Messages: producer.NewMessages(deps.Sender),
-		Transcript: transcript.New(deps.Bus.JS(), deps.Topology),
-		Limits:     limits, NativeIdle: cfg.NativeIdle, Changed: changed, Log: deps.Log,
+	files, feed := media.NewFolder(deps.Files), facts.New(deps.Bus)
+	s.desk = app.New(app.Options{
+		Store: s.store, Owners: s.owners, Facts: feed, Transcript: transcript.New(deps.Bus.JS(), deps.Topology), Sender: sender{deps.Sender},
+		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle}, NativeIdle: cfg.NativeIdle,
+		Lease: cfg.AgentLease, EraseOnLeave: cfg.EraseOnUnsubscribe, Changed: changed, Log: deps.Log, Now: deps.Now,
 	})
-	s.caretaker = &caretaker{desk: desk, index: s.index, limits: limits, log: deps.Log, now: deps.Now}
-	s.api = grpcapi.New(desk, s.index, deps.Accounts)
-	s.consumers = []*bus.Consumer{
-		newConsumer(cfg, deps, topology.StreamInbound, consumer.Inbound(desk)),
-		newConsumer(cfg, deps, topology.StreamDecisions, consumer.Decisions(desk)),
+	s.caretaker = &caretaker{desk: s.desk, store: s.store, log: deps.Log}
+	if deps.Tokens != nil {
+		s.keeper = &media.Keeper{
+			Desk: s.desk, Source: s.platform, Files: files, Converter: media.FindConverter(), HTTP: &http.Client{Timeout: fileTimeout}, Log: deps.Log, Now: deps.Now,
+		}
 	}
+	s.serve(feed, files)
+	s.consumers = []*bus.Consumer{
+		newConsumer(cfg, deps, topology.StreamInbound, consumer.Inbound(s.desk)),
+		newConsumer(cfg, deps, topology.StreamDecisions, consumer.Decisions(s.desk)),
+		newConsumer(cfg, deps, topology.StreamDelivery, consumer.Delivery(s.desk)),
+	}
+	s.opener.open = s.begin
 	return s, nil
+}
+
+func (s *Service) serve(feed *facts.Facts, files media.Store) {
+	accounts := s.deps.Accounts
+	s.servers = []func(grpc.ServiceRegistrar){
+		func(r grpc.ServiceRegistrar) {
+			agentroutingv1.RegisterConversationServiceServer(r, grpcapi.NewConversations(s.desk, feed, files, s.platform, accounts))
+		},
+		func(r grpc.ServiceRegistrar) {
+			agentroutingv1.RegisterAgentServiceServer(r, grpcapi.NewAgents(s.desk, accounts))
+		},
+		func(r grpc.ServiceRegistrar) {
+			agentroutingv1.RegisterReportServiceServer(r, grpcapi.NewReports(s.desk, accounts))
+		},
+		func(r grpc.ServiceRegistrar) {
+			agentroutingv1.RegisterPrivacyServiceServer(r, grpcapi.NewPrivacy(s.desk, files, accounts))
+		},
+		func(r grpc.ServiceRegistrar) {
+			agentroutingv1.RegisterKfServiceServer(r, grpcapi.NewKf(s.platform, accounts))
+		},
+	}
 }
 
 func newConsumer(cfg Config, deps Deps, stream string, h bus.Handler) *bus.Consumer {
@@ -100,41 +150,90 @@ func newConsumer(cfg Config, deps Deps, stream string, h bus.Handler) *bus.Consu
 	}, h)
 }
 
-// RegisterGRPC adds ConversationService. Calls before Start answer UNAVAILABLE.
+// RegisterGRPC adds the services. Calls answer UNAVAILABLE until the database is open.
 func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
-	agentroutingv1.RegisterConversationServiceServer(r, s.api)
+	for _, register := range s.servers {
+		register(r)
+	}
 }
 
 // Name returns "agent-routing".
 func (s *Service) Name() string { return topology.ServiceAgentRouting }
 
-// Start returns when the waiting lists are known and the bus is being read.
+// Start returns when the desk works; or, while the database is away, at once: then the desk begins as soon as it is there,
+// and nothing of the bus is read before, so that nothing is given up.
 func (s *Service) Start(ctx context.Context) error {
-	if err := s.owners.Open(ctx, s.conn.JS()); err != nil {
+	if err := s.owners.Open(ctx, s.deps.Bus.JS()); err != nil {
 		return err
 	}
-	if err := s.index.Start(ctx); err != nil {
-		return err
+	if err := s.opener.start(ctx, s.deps.Log); err != nil {
+		return errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 	}
-	s.caretaker.start(ctx)
+	return nil
+}
+
+// begin opens the database and starts what needs it.
+func (s *Service) begin(ctx context.Context) error {
+	if !s.store.IsOpen() {
+		if err := s.store.Open(ctx, s.deps.SQL); err != nil {
+			return err
+		}
+		if err := s.prepare(ctx); err != nil {
+			return errors.Join(err, s.store.Close())
+		}
+	}
 	for _, c := range s.consumers {
 		if err := c.Start(ctx); err != nil {
-			return errors.Join(fmt.Errorf("start %s: %w", c.Name(), err), s.Stop(context.WithoutCancel(ctx)))
+			return fmt.Errorf("start %s: %w", c.Name(), err)
 		}
+	}
+	s.caretaker.start(ctx)
+	if s.keeper != nil {
+		s.keeper.Start(ctx)
 	}
 	return nil
 }
 
 // Stop ends the reading of the bus, finishes what is in flight and waits for every goroutine.
 func (s *Service) Stop(ctx context.Context) error {
+	s.opener.stop()
 	var errs []error
 	for _, c := range slices.Backward(s.consumers) {
 		errs = append(errs, c.Stop(ctx))
 	}
 	s.caretaker.stop()
-	s.index.Stop()
-	return errors.Join(errs...)
+	if s.keeper != nil {
+		s.keeper.Stop()
+		s.keeper.HTTP.CloseIdleConnections()
+	}
+	s.platform.Close()
+	return errors.Join(append(errs, s.store.Close())...)
 }
 
-// Ready returns an error while the waiting lists may miss changes. It is a check for readiness.
-func (s *Service) Ready(ctx context.Context) error { return s.index.Ready(ctx) }
+// sender makes faults of the sender's statuses.
+type sender struct{ client senderv1.SenderServiceClient }
+
+func (s sender) Send(ctx context.Context, in *senderv1.SendRequest) (*senderv1.SendResponse, error) {
+	out, err := s.client.Send(ctx, in)
+	if err != nil {
+		return nil, fault.FromStatus(err)
+	}
+	return out, nil
+}
+
+// prepare makes the groups and agents of the configuration that are not there yet. What was changed since, by the API, stays.
+func (s *Service) prepare(ctx context.Context) error {
+	return s.store.InTx(ctx, func(ctx context.Context, q store.Q) error {
+		for _, g := range s.cfg.Groups {
+			if err := q.SeedGroup(ctx, g.group()); err != nil {
+				return err
+			}
+		}
+		for _, a := range s.cfg.Agents {
+			if err := q.SeedMember(ctx, a.member()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

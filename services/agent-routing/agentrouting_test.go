@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
@@ -139,7 +138,7 @@ func TestTextOfTheQuestionIsNeverMissing(t *testing.T) {
 
 func TestOneOfManyAgentsWins(t *testing.T) {
 	w := newWorld(t)
-	replicas := []agentroutingv1.ConversationServiceClient{w.replica(), w.replica()}
+	replicas := []desk{w.replica(), w.replica()}
 	const fans, agents = 8, 6
 	for n := range fans {
 		w.decides(w.says(fmt.Sprintf("fan-%d", n), "hello"), "q")
@@ -245,7 +244,13 @@ func TestUnfollowErasesWhatTheFanSaid(t *testing.T) {
 	for _, entry := range history {
 		require.NotContains(t, string(entry.Value()), "secret address")
 	}
-	require.Equal(t, "unsubscribe", w.facts("fan")[1].GetReason())
+	w.quiet()
+	require.Empty(t, w.facts("fan"), "what was published is erased too")
+	proofs, err := desk.privacy.ListErasures(t.Context(), &agentroutingv1.ListErasuresRequest{Account: shop})
+	require.NoError(t, err)
+	require.Len(t, proofs.GetErasures(), 1)
+	require.True(t, proofs.GetErasures()[0].GetVerified())
+	require.Equal(t, "policy", proofs.GetErasures()[0].GetActor())
 }
 
 func TestLongestWaitingFirst(t *testing.T) {
@@ -269,52 +274,6 @@ func TestLongestWaitingFirst(t *testing.T) {
 		got, err := w.replica().ListWaiting(t.Context(), &agentroutingv1.ListWaitingRequest{})
 		require.NoError(t, err)
 		require.Equal(t, int32(4), got.GetTotal())
-	})
-}
-
-func TestCrashBetweenChangeAndFactIsMadeGood(t *testing.T) {
-	// left is what a process leaves that died after the compare-and-set.
-	left := func(w *world, ev *eventv1.InboundEvent) {
-		owner := &agentroutingv1.Owner{Kind: queue, Name: "q", Epoch: 1, SinceUnixMs: w.clock.Now().UnixMilli()}
-		data, err := proto.Marshal(&agentroutingv1.OwnerRecord{
-			Account: shop, Openid: "fan", Owner: owner, Conversation: ev.GetId(), Applied: []string{"join:" + ev.GetId()},
-			Outbox: []*agentroutingv1.OwnerChanged{{Account: shop, Openid: "fan", Conversation: ev.GetId(), Owner: owner, Reason: "rule human"}},
-		})
-		require.NoError(t, err)
-		key, err := topology.FanKey(shop, "fan")
-		require.NoError(t, err)
-		_, err = w.bucket().Create(t.Context(), key, data)
-		require.NoError(t, err)
-	}
-	t.Run("by the redelivery", func(t *testing.T) {
-		w := newWorld(t)
-		ev := w.says("fan", "one")
-		left(w, ev)
-		w.decides(ev, "q")
-		desk := w.replica()
-		w.quiet()
-		require.Len(t, w.facts("fan"), 1)
-		require.Equal(t, []string{"one"}, texts(w.owner(desk, "fan")))
-	})
-	t.Run("by the caretaker when nothing is redelivered", func(t *testing.T) {
-		w := newWorld(t)
-		left(w, &eventv1.InboundEvent{Id: "event-1"})
-		w.replica()
-		w.replica()
-		require.Empty(t, w.facts("fan"))
-		w.clock.Advance(time.Minute)
-		require.Eventually(t, func() bool { return len(w.facts("fan")) > 0 }, patient, soon)
-		w.clock.Advance(time.Minute)
-		key, err := topology.FanKey(shop, "fan")
-		require.NoError(t, err)
-		require.Eventually(t, func() bool {
-			entry, err := w.bucket().Get(t.Context(), key)
-			require.NoError(t, err)
-			var rec agentroutingv1.OwnerRecord
-			require.NoError(t, proto.Unmarshal(entry.Value(), &rec))
-			return len(rec.GetOutbox()) == 0
-		}, patient, soon)
-		require.Len(t, w.facts("fan"), 1)
 	})
 }
 
@@ -421,7 +380,6 @@ func TestConfig(t *testing.T) {
 func TestStopWithoutStartAndTwice(t *testing.T) {
 	w := newWorld(t)
 	_, service := w.startReplica(agentrouting.DefaultConfig())
-	require.NoError(t, service.Ready(t.Context()))
 	stop(t, service.Stop)
 	stop(t, service.Stop)
 }

@@ -9,28 +9,21 @@ import (
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/index"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
 )
 
 const (
-	careEvery = 2 * time.Second
-	// leftBehind is when facts in a record count as forgotten: their process had time to publish them.
-	leftBehind = 2 * time.Second
-	// careBatch bounds the fans of one round.
-	careBatch = 100
-	// careTimeout bounds the work for one fan.
-	careTimeout = 5 * time.Second
+	careEvery = time.Second
+	// careTimeout bounds one round.
+	careTimeout = 20 * time.Second
 )
 
-// caretaker ends holds that lasted too long and publishes facts that a dead process left behind.
-// Every replica runs one: a hold ends once, by compare-and-set, and a fact has an id.
+// caretaker does what is due, and what dead processes left behind. Every replica runs one: whoever locks a fan first does the
+// work, and the others find it done.
 type caretaker struct {
-	desk   *app.Desk
-	index  *index.Index
-	limits domain.Limits
-	log    *slog.Logger
-	now    func() time.Time
+	desk  *app.Desk
+	store *store.Store
+	log   *slog.Logger
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -60,21 +53,9 @@ func (c *caretaker) stop() {
 }
 
 func (c *caretaker) round(ctx context.Context) {
-	now := c.now()
-	for _, row := range c.index.Due(careBatch, func(r index.Row) bool {
-		return !r.Unpublished.IsZero() && now.Sub(r.Unpublished) > leftBehind
-	}) {
-		c.care(ctx, "publish owner change", row, c.desk.Flush)
-	}
-	for _, row := range c.index.Due(careBatch, func(r index.Row) bool { return c.limits.Over(r.Owner, r.Active, now) != "" }) {
-		c.care(ctx, "end hold", row, c.desk.Expire)
-	}
-}
-
-func (c *caretaker) care(ctx context.Context, what string, row index.Row, do func(ctx context.Context, account, openID string) error) {
 	ctx, cancel := context.WithTimeout(ctx, careTimeout)
 	defer cancel()
-	if err := do(ctx, row.Account, row.OpenID); err != nil && ctx.Err() == nil {
-		c.log.WarnContext(ctx, "will be tried again", "work", what, logkey.Account, row.Account, logkey.Epoch, row.Owner.Epoch, logkey.Error, err)
+	if err := c.desk.Care(ctx); err != nil && ctx.Err() == nil {
+		c.log.WarnContext(ctx, "what is due will be tried again", logkey.Error, err)
 	}
 }

@@ -3,26 +3,58 @@ package agentrouting
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
+
+	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
 )
 
 // Config is the section "agent_routing" of the configuration file.
 type Config struct {
-	WaitingLimit time.Duration `yaml:"waiting_limit" desc:"A fan whom nobody accepted for this long goes back to the rules; 0 for never."`
-	ServingIdle  time.Duration `yaml:"serving_idle" desc:"A conversation in which neither side wrote for this long goes back to the rules; 0 for never."`
-	NativeIdle   time.Duration `yaml:"native_idle" desc:"A message that is pushed to us this long after WeChat's own desk took the fan proves that the session is over, even if its end was never reported; 0 for never."`
-	MaxInFlight  int           `yaml:"max_in_flight" desc:"Messages of one partition that are handled at the same time."`
+	WaitingLimit       time.Duration `yaml:"waiting_limit" desc:"A fan whom nobody accepted for this long goes back to the rules, whatever the group says; 0 for never."`
+	ServingIdle        time.Duration `yaml:"serving_idle" desc:"A conversation in which neither side wrote for this long is closed, unless the group sets its own time; 0 for never."`
+	NativeIdle         time.Duration `yaml:"native_idle" desc:"A message that is pushed to us this long after WeChat's own desk took the fan proves that the session is over, even if its end was never reported; 0 for never."`
+	AgentLease         time.Duration `yaml:"agent_lease" desc:"An agent whose console has not been heard of for this long is offline."`
+	EraseOnUnsubscribe bool          `yaml:"erase_on_unsubscribe" desc:"Erase what is kept of a fan who unfollows: messages, files, remark, tags. Numbers for reports stay, without the fan."`
+	FilesDir           string        `yaml:"files_dir" desc:"Folder for pictures, voices and videos of conversations; replicas must share it. Empty: files below data."`
+	MaxInFlight        int           `yaml:"max_in_flight" desc:"Messages of one partition that are handled at the same time."`
+	Groups             []GroupConfig `yaml:"groups" desc:"Groups to make when they do not exist yet; afterwards they are edited in the console."`
+	Agents             []AgentConfig `yaml:"agents" desc:"Agents to make when they do not exist yet; afterwards they are edited in the console."`
+}
+
+// GroupConfig is a group to begin with.
+type GroupConfig struct {
+	ID     string `yaml:"id" desc:"The queue that rules name: letters, digits, - and _."`
+	Name   string `yaml:"name" desc:"Name to show."`
+	Method string `yaml:"method" enum:"least_load,rotation,last_agent,manual" desc:"How an agent is found."`
+	Survey bool   `yaml:"survey" desc:"Ask fans for a score at the end."`
+}
+
+// AgentConfig is an agent to begin with.
+type AgentConfig struct {
+	ID         string   `yaml:"id" desc:"Name of the console user."`
+	Name       string   `yaml:"name" desc:"Name that fans see."`
+	Groups     []string `yaml:"groups" desc:"Groups by id."`
+	AutoAccept bool     `yaml:"auto_accept" desc:"Begin conversations without asking."`
 }
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		WaitingLimit: 48 * time.Hour, // then WeChat's window is closed and nobody can answer any more
-		ServingIdle:  30 * time.Minute,
-		NativeIdle:   30 * time.Minute,
-		MaxInFlight:  64,
+		WaitingLimit:       48 * time.Hour, // then WeChat's window is closed and nobody can answer any more
+		ServingIdle:        30 * time.Minute,
+		NativeIdle:         30 * time.Minute,
+		AgentLease:         time.Minute,
+		EraseOnUnsubscribe: true,
+		MaxInFlight:        64,
 	}
 }
+
+var (
+	groupID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	methods = map[string]domain.Method{"": domain.LeastLoad, "least_load": domain.LeastLoad, "rotation": domain.Rotation, "last_agent": domain.LastAgent, "manual": domain.Manual}
+)
 
 // Validate returns every fault, joined, each with its path.
 func (c Config) Validate() error {
@@ -35,8 +67,45 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: must be 0 or at least 1s, is %s", d.path, d.value))
 		}
 	}
+	if c.AgentLease < 3*time.Second || c.AgentLease > time.Hour {
+		errs = append(errs, fmt.Errorf("agent_lease: must be 3s to 1h, is %s", c.AgentLease))
+	}
 	if c.MaxInFlight < 1 || c.MaxInFlight > 1024 {
 		errs = append(errs, fmt.Errorf("max_in_flight: must be 1 to 1024, is %d", c.MaxInFlight))
 	}
+	for i, g := range c.Groups {
+		if !groupID.MatchString(g.ID) {
+			errs = append(errs, fmt.Errorf("groups[%d].id: must be 1 to 64 letters, digits, - and _", i))
+		}
+		if _, ok := methods[g.Method]; !ok {
+			errs = append(errs, fmt.Errorf("groups[%d].method: must be least_load, rotation, last_agent or manual", i))
+		}
+	}
+	for i, a := range c.Agents {
+		if strings.TrimSpace(a.ID) == "" || len([]rune(a.ID)) > 64 {
+			errs = append(errs, fmt.Errorf("agents[%d].id: must be 1 to 64 characters", i))
+		}
+		for _, g := range a.Groups {
+			if !groupID.MatchString(g) {
+				errs = append(errs, fmt.Errorf("agents[%d].groups: %q is not the id of a group", i, g))
+			}
+		}
+	}
 	return errors.Join(errs...)
+}
+
+func (g GroupConfig) group() domain.Group {
+	name := g.Name
+	if name == "" {
+		name = g.ID
+	}
+	return domain.Group{ID: g.ID, Name: name, Method: methods[g.Method], Survey: g.Survey}
+}
+
+func (a AgentConfig) member() domain.Member {
+	name := a.Name
+	if name == "" {
+		name = a.ID
+	}
+	return domain.Member{ID: a.ID, Name: name, Groups: a.Groups, AutoAccept: a.AutoAccept}
 }

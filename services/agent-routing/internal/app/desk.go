@@ -1,5 +1,6 @@
-// Package app holds what the desk does: it changes owners, keeps what waiting fans say, and tells
-// the others.
+// Package app holds what the desk does: it opens conversations, finds agents for them, keeps what is said, and tells the
+// others. Every change of a conversation is one transaction that holds its fan; what follows from it outside the database
+// is in an outbox of the same transaction, so it happens even when the process dies.
 package app
 
 import (
@@ -7,170 +8,101 @@ import (
 	"log/slog"
 	"time"
 
+	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
-
-	"github.com/wxbus/wxbus/pkg/fault"
-	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
 )
 
-// Owners keeps records; every change is a compare-and-set.
+// Owners is the bucket that rule and sender read. Project never goes back to an older epoch.
 type Owners interface {
-	Get(ctx context.Context, account, openID string) (domain.Record, error)
-	Change(ctx context.Context, account, openID string, c domain.Command) (domain.Record, bool, error)
+	Owner(ctx context.Context, account, openID string) (owner domain.Owner, known bool, err error)
+	Project(ctx context.Context, record *agentroutingv1.OwnerRecord) error
+	Forget(ctx context.Context, account, openID string) (bool, error)
 }
 
-// Facts tells the others that an owner changed. Publishing a fact again does nothing.
+// Facts is the stream of conversations. Publishing the same id again does nothing.
 type Facts interface {
-	Publish(ctx context.Context, r domain.Record, f domain.Fact) error
+	Owner(ctx context.Context, fact *agentroutingv1.OwnerChanged) error
+	Event(ctx context.Context, account, conversation, id string, event []byte) error
+	Purge(ctx context.Context, account, conversation string) (int64, error)
+	Signal(ctx context.Context, signal *agentroutingv1.DeskSignal) error
 }
 
-// Transcript knows what a fan said since an event, oldest first.
+// Transcript knows what a fan said around an event, oldest first.
 type Transcript interface {
-	Since(ctx context.Context, account, openID, event string, at time.Time) ([]domain.Message, error)
+	Around(ctx context.Context, account, openID, event string, at time.Time) (before, since []*eventv1.InboundEvent, err error)
 }
 
-// Messages sends what agents write.
-type Messages interface {
-	Send(ctx context.Context, r domain.Record, key string, content *eventv1.Content) (id string, err error)
+// Sender sends to fans.
+type Sender interface {
+	Send(ctx context.Context, in *senderv1.SendRequest) (*senderv1.SendResponse, error)
+}
+
+// Platform is WeChat's API of an account.
+type Platform interface {
+	// Profile returns what WeChat tells of a fan.
+	Profile(ctx context.Context, account, openID string) (Profile, error)
+	// Typing shows the fan that somebody writes.
+	Typing(ctx context.Context, account, openID string) error
+}
+
+// Profile is what WeChat tells of a fan.
+type Profile struct{ UnionID, Language, Remark string }
+
+// Files is the store of media.
+type Files interface {
+	Delete(ctx context.Context, id string) (bool, error)
 }
 
 // Options of a Desk. Every field is required.
 type Options struct {
+	Store      *store.Store
 	Owners     Owners
 	Facts      Facts
 	Transcript Transcript
-	Messages   Messages
+	Sender     Sender
+	Platform   Platform
+	Files      Files
 	Limits     domain.Limits
 	// NativeIdle is after how long a push proves that a session of the native desk is over.
 	NativeIdle time.Duration
+	// Lease is how long an agent counts as present after a heartbeat.
+	Lease time.Duration
+	// EraseOnLeave erases the data of a fan who unfollows.
+	EraseOnLeave bool
 	// Changed is called after every change of an owner.
 	Changed func(ctx context.Context, to domain.Kind)
 	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // Desk is safe for concurrent use, also by several replicas.
-type Desk struct{ o Options }
+type Desk struct {
+	o     Options
+	relay *relay
+}
 
 // New returns a desk.
-func New(o Options) *Desk { return &Desk{o} }
-
-// Join puts a fan into a waiting list. It may be repeated: the second time completes what the first
-// one did not, the publishing and the messages. decided is about when the event was made.
-func (d *Desk) Join(ctx context.Context, account, openID string, c domain.Join, made time.Time) error {
-	r, err := d.change(ctx, account, openID, c)
-	if err != nil {
-		return err
-	}
-	if err := d.publish(ctx, r); err != nil {
-		return err
-	}
-	if r.Conversation != c.Event {
-		return nil // not a new conversation, or it is over
-	}
-	// Read after the fan waits: what they said before is in the stream by now, what they say later is
-	// kept as it comes. Reading first would lose what comes in between.
-	messages, err := d.o.Transcript.Since(ctx, account, openID, c.Event, made)
-	if err != nil {
-		return err
-	}
-	_, _, err = d.o.Owners.Change(ctx, account, openID, domain.Fill{Conversation: c.Event, Messages: messages})
-	return err
+func New(o Options) *Desk {
+	d := &Desk{o: o}
+	d.relay = newRelay(d)
+	return d
 }
 
-// Say keeps a message of the fan while they wait or are served.
-func (d *Desk) Say(ctx context.Context, account, openID string, m domain.Message) error {
-	return d.Happened(ctx, account, openID, domain.Say{Message: m, NativeIdle: d.o.NativeIdle})
-}
+func (d *Desk) now() time.Time { return d.o.Now().UTC().Truncate(time.Millisecond) }
 
-// Happened applies something that the bus reports and publishes what came of it.
-func (d *Desk) Happened(ctx context.Context, account, openID string, c domain.Command) error {
-	r, err := d.change(ctx, account, openID, c)
-	if err != nil {
-		return err
-	}
-	return d.publish(ctx, r)
-}
+// HeartbeatEvery is how often an agent's console should call Heartbeat.
+func (d *Desk) HeartbeatEvery() time.Duration { return d.o.Lease / 3 }
 
-// Owner returns the record of a fan.
-func (d *Desk) Owner(ctx context.Context, account, openID string) (domain.Record, error) {
-	return d.o.Owners.Get(ctx, account, openID)
-}
-
-// Accept makes an agent the owner of a waiting fan. It fails with Conflict when another agent was
-// faster and Refused when the fan does not wait.
-func (d *Desk) Accept(ctx context.Context, account, openID, agent string) (domain.Record, error) {
-	return d.decide(ctx, account, openID, domain.Accept{Agent: agent})
-}
-
-// Close gives the fan back to the bot.
-func (d *Desk) Close(ctx context.Context, account, openID, agent string) (domain.Record, error) {
-	return d.decide(ctx, account, openID, domain.Close{Agent: agent})
-}
-
-// Reply sends a message as the owner; it accepts a waiting fan first. The fan stays with the agent
-// when the message is refused. A repetition with the same key sends nothing.
-func (d *Desk) Reply(ctx context.Context, account, openID, agent, key string, content *eventv1.Content) (string, domain.Record, error) {
-	r, err := d.decide(ctx, account, openID, domain.Reply{Agent: agent})
-	if err != nil {
-		return "", domain.Record{}, err
-	}
-	id, err := d.o.Messages.Send(ctx, r, key, content)
-	return id, r, err
-}
-
-// Flush publishes what an earlier change left behind, for example because its process died.
-func (d *Desk) Flush(ctx context.Context, account, openID string) error {
-	r, err := d.o.Owners.Get(ctx, account, openID)
-	if err != nil {
-		return err
-	}
-	return d.publish(ctx, r)
-}
-
-// Expire gives the fan back to the bot if a limit has passed.
-func (d *Desk) Expire(ctx context.Context, account, openID string) error {
-	return d.Happened(ctx, account, openID, domain.Expire{Limits: d.o.Limits})
-}
-
-// decide applies what a person wants. The change is made once it is stored, so trouble with the
-// publishing is not theirs: the caretaker repeats it.
-func (d *Desk) decide(ctx context.Context, account, openID string, c domain.Command) (domain.Record, error) {
-	r, err := d.change(ctx, account, openID, c)
-	if err != nil {
-		return domain.Record{}, err
-	}
-	if err := d.publish(ctx, r); err != nil {
-		d.o.Log.WarnContext(ctx, "owner change is not published yet", logkey.Account, account,
-			logkey.Epoch, r.Owner.Epoch, logkey.ErrorKind, fault.KindOf(err).String(), logkey.Error, err)
-	}
-	return r, nil
-}
-
-func (d *Desk) change(ctx context.Context, account, openID string, c domain.Command) (domain.Record, error) {
-	r, changed, err := d.o.Owners.Change(ctx, account, openID, c)
-	if err != nil {
-		return domain.Record{}, err
-	}
-	if n := len(r.Outbox); changed && n > 0 && r.Outbox[n-1].Owner.Epoch == r.Owner.Epoch {
-		d.o.Changed(ctx, r.Owner.Kind)
-	}
-	return r, nil
-}
-
-// publish empties the outbox in its order. Whoever finds facts there publishes them, so a process
-// that died in between is made good by the next change, a redelivery or the caretaker.
-func (d *Desk) publish(ctx context.Context, r domain.Record) error {
-	if len(r.Outbox) == 0 {
-		return nil
-	}
-	for _, f := range r.Outbox {
-		if err := d.o.Facts.Publish(ctx, r, f); err != nil {
-			return err
-		}
-	}
-	last := r.Outbox[len(r.Outbox)-1].Owner.Epoch
-	_, _, err := d.o.Owners.Change(ctx, r.Account, r.OpenID, domain.Published{Epoch: last})
-	return err
-}
+// The actors that are no users.
+const (
+	actorFan    = "fan"
+	actorRouter = "router"
+	actorTimer  = "timer"
+	actorRule   = "rule"
+	actorWeChat = "wechat"
+	actorSender = "sender"
+)

@@ -13,7 +13,6 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
 )
 
 // Decisions returns the handler of the stream DECISIONS. Only decisions that put a fan into a queue
@@ -35,8 +34,10 @@ func Decisions(desk *app.Desk) bus.Handler {
 		if made.GetDecidedUnixMs() == 0 {
 			decided = d.Stored
 		}
-		join := domain.Join{Event: made.GetId(), Queue: queueOf(&made), Reason: "rule " + made.GetRule(), At: decided}
-		return desk.Join(ctx, made.GetAccount(), made.GetOpenid(), join, eventTime(&made, decided))
+		return desk.Join(ctx, app.Join{
+			Account: made.GetAccount(), OpenID: made.GetOpenid(), Event: made.GetId(), Queue: queueOf(&made), Reason: "rule " + made.GetRule(),
+			Asked: decided, Made: eventTime(&made, decided),
+		})
 	}
 }
 

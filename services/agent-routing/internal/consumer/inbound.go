@@ -11,15 +11,14 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
 )
 
-// The events of WeChat's own desk.
+// The events that change who talks to a fan, or tell the agent something.
 const (
-	kfCreate = "kf_create_session"
-	kfSwitch = "kf_switch_session"
-	kfClose  = "kf_close_session"
+	kfCreate     = "kf_create_session"
+	kfSwitch     = "kf_switch_session"
+	kfClose      = "kf_close_session"
+	enterSession = "user_enter_tempsession"
 )
 
 // Inbound returns the handler of the stream INBOUND.
@@ -38,12 +37,16 @@ func Inbound(desk *app.Desk) bus.Handler {
 		}
 		switch ev.GetKind() {
 		case eventv1.EventKind_EVENT_KIND_MESSAGE:
-			return desk.Say(ctx, account, fan, wire.Message(&ev))
+			return desk.Said(ctx, &ev)
+		case eventv1.EventKind_EVENT_KIND_SUBSCRIBE:
+			return desk.Followed(ctx, account, fan)
 		case eventv1.EventKind_EVENT_KIND_UNSUBSCRIBE:
-			return desk.Happened(ctx, account, fan, domain.Left{Event: ev.GetId()})
+			return desk.Unfollowed(ctx, account, fan)
 		case eventv1.EventKind_EVENT_KIND_KF:
-			if c := nativeChange(&ev); c != nil {
-				return desk.Happened(ctx, account, fan, c)
+			return native(ctx, desk, &ev)
+		case eventv1.EventKind_EVENT_KIND_EVENT:
+			if ev.GetEvent() == enterSession { // a Mini Program: the fan opened the customer-service page
+				return desk.Said(ctx, &ev)
 			}
 			return nil
 		default:
@@ -52,12 +55,12 @@ func Inbound(desk *app.Desk) bus.Handler {
 	}
 }
 
-func nativeChange(ev *eventv1.InboundEvent) domain.Command {
+func native(ctx context.Context, desk *app.Desk, ev *eventv1.InboundEvent) error {
 	switch ev.GetEvent() {
 	case kfCreate, kfSwitch:
-		return domain.Opened{Event: ev.GetId(), KfAccount: ev.GetKfSession().GetKfAccount(), Reason: ev.GetEvent()}
+		return desk.NativeTook(ctx, ev.GetAccount(), ev.GetOpenid(), ev.GetId(), ev.GetKfSession().GetKfAccount(), ev.GetEvent())
 	case kfClose:
-		return domain.Closed{Event: ev.GetId(), Reason: ev.GetEvent()}
+		return desk.NativeLeft(ctx, ev.GetAccount(), ev.GetOpenid(), ev.GetId(), ev.GetEvent())
 	default:
 		return nil
 	}

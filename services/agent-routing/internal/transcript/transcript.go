@@ -14,16 +14,11 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/topology"
-
-	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
-	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
 )
 
 const (
-	// margin covers the difference between WeChat's clock, ours and the server's.
-	margin = time.Minute
-	// longMargin is tried when the event was not found with the first one.
-	longMargin = time.Hour
+	// maxBefore bounds that history.
+	maxBefore = 50
 	// maxRead bounds the events that one question reads.
 	maxRead = 500
 	// readWait bounds one question; all that is read is already stored.
@@ -31,6 +26,10 @@ const (
 	// leftBehind is when the server removes the reader of a process that died.
 	leftBehind = 10 * time.Second
 )
+
+// earlier is how far back to look: what the fan said before the conversation is part of its history. A fan who said more than is
+// read is looked at from nearer.
+var earlier = []time.Duration{72 * time.Hour, time.Hour, time.Minute}
 
 // The kinds of events that a fan causes by talking or tapping; one of them asked for an agent.
 var spoken = []eventv1.EventKind{
@@ -47,73 +46,78 @@ type Reader struct {
 // New returns a reader.
 func New(js jetstream.JetStream, t *topology.Topology) *Reader { return &Reader{js: js, topology: t} }
 
-// Since returns the event with the given id and the messages of the fan after it, oldest first. at
-// is about when the event was made. An event that is not in the stream any more gives nothing.
-func (r *Reader) Since(ctx context.Context, account, openID, event string, at time.Time) ([]domain.Message, error) {
-	for _, before := range []time.Duration{margin, longMargin} {
-		events, err := r.read(ctx, account, openID, at.Add(-before))
-		if err != nil {
-			return nil, err
+// Around returns what the fan did before an event, at most maxBefore of it, and the event with the fan's messages after it; oldest
+// first. made is about when the event was made. An event that is not in the stream any more gives nothing since.
+func (r *Reader) Around(ctx context.Context, account, openID, event string, made time.Time) (before, since []*eventv1.InboundEvent, err error) {
+	var events []*eventv1.InboundEvent
+	for _, back := range earlier {
+		var whole bool
+		if events, whole, err = r.read(ctx, account, openID, made.Add(-back)); err != nil {
+			return nil, nil, err
 		}
-		if messages := from(events, event); messages != nil {
-			return messages, nil
+		if whole {
+			break
 		}
 	}
-	return nil, nil
+	first := slices.IndexFunc(events, func(ev *eventv1.InboundEvent) bool { return ev.GetId() == event })
+	if first < 0 {
+		return messages(events), nil, nil
+	}
+	before = messages(events[:first])
+	return before[max(0, len(before)-maxBefore):], append(events[first:first+1:first+1], messages(events[first+1:])...), nil
 }
 
-func from(events []*eventv1.InboundEvent, id string) []domain.Message {
-	first := slices.IndexFunc(events, func(ev *eventv1.InboundEvent) bool { return ev.GetId() == id })
-	if first < 0 {
-		return nil
-	}
-	out := []domain.Message{wire.Message(events[first])}
-	for _, ev := range events[first+1:] {
+// messages keeps what a fan said.
+func messages(events []*eventv1.InboundEvent) []*eventv1.InboundEvent {
+	var out []*eventv1.InboundEvent
+	for _, ev := range events {
 		if ev.GetKind() == eventv1.EventKind_EVENT_KIND_MESSAGE {
-			out = append(out, wire.Message(ev))
+			out = append(out, ev)
 		}
 	}
 	return out
 }
 
 // read uses a reader of its own that the server forgets: the durables of this service belong to its
-// partitions, and a direct get finds only the last event of a subject.
-func (r *Reader) read(ctx context.Context, account, openID string, since time.Time) ([]*eventv1.InboundEvent, error) {
+// partitions, and a direct get finds only the last event of a subject. whole is false when there was more than is read.
+func (r *Reader) read(ctx context.Context, account, openID string, since time.Time) (events []*eventv1.InboundEvent, whole bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readWait)
 	defer cancel()
 	filters, err := r.filters(account, openID)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	consumer, err := r.js.CreateConsumer(ctx, topology.StreamInbound, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, FilterSubjects: filters,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: leftBehind,
 	})
 	if err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
+		return nil, false, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
 	}
 	info := consumer.CachedInfo()
 	// The server forgets the reader by itself when this fails.
 	defer func() { _ = r.js.DeleteConsumer(context.WithoutCancel(ctx), topology.StreamInbound, info.Name) }()
 	if info.NumPending == 0 {
-		return nil, nil
+		return nil, true, nil
 	}
 	batch, err := consumer.Fetch(int(min(info.NumPending, maxRead)), jetstream.FetchContext(ctx))
 	if err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
+		return nil, false, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
 	}
-	var events []*eventv1.InboundEvent
 	for msg := range batch.Messages() {
 		ev := new(eventv1.InboundEvent)
 		if err := proto.Unmarshal(msg.Data(), ev); err != nil {
-			return nil, fault.Errorf(fault.Permanent, "decode event: %w", err)
+			return nil, false, fault.Errorf(fault.Permanent, "decode event: %w", err)
+		}
+		if meta, err := msg.Metadata(); ev.GetReceivedUnixMs() == 0 && err == nil {
+			ev.ReceivedUnixMs = meta.Timestamp.UnixMilli()
 		}
 		events = append(events, ev)
 	}
 	if err := batch.Error(); err != nil {
-		return nil, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
+		return nil, false, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
 	}
-	return events, nil
+	return events, info.NumPending <= maxRead, nil
 }
 
 func (r *Reader) filters(account, openID string) ([]string, error) {

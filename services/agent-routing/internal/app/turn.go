@@ -1,0 +1,365 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/pkg/fault"
+
+	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
+)
+
+// mediaLife is how long WeChat keeps what a fan sends.
+const mediaLife = 3 * 24 * time.Hour
+
+// turn is one transaction about one fan, who is locked. Whatever it changes is stored by finish.
+type turn struct {
+	d     *Desk
+	q     store.Q
+	now   time.Time
+	actor string
+	trace string
+
+	fan domain.Fan
+	// conv is the conversation of the turn; its zero value when the fan has none.
+	conv  domain.Conversation
+	group domain.Group
+	dirty bool
+	// after is what the caller does when the transaction is committed.
+	after after
+}
+
+// after is what follows a committed turn.
+type after struct {
+	account, openID string
+	// groups whose queue may have somebody for a free place.
+	groups map[string]bool
+	// agent whose place became free.
+	agents map[string]bool
+	owner  []domain.Kind
+	files  bool
+}
+
+// in names the fan of a turn, and the conversation; empty for the open one.
+type in struct {
+	account, openID, conversation string
+	actor                         string
+	// create adds a fan who is not known.
+	create bool
+	// skip gives up when another transaction holds the fan.
+	skip bool
+}
+
+// errSkipped means that there is nothing to do here.
+var errSkipped = fault.New(fault.NotFound, "nothing to do")
+
+// turn runs fn with the fan locked and does afterwards what follows from it. Nothing happens, and nothing is returned, for an unknown
+// fan unless in.create is set.
+func (d *Desk) turn(ctx context.Context, in in, fn func(ctx context.Context, t *turn) error) error {
+	var seed domain.Owner
+	if in.create {
+		var err error
+		if seed, err = d.seed(ctx, in.account, in.openID); err != nil {
+			return err
+		}
+	}
+	var done after
+	err := d.o.Store.InTx(ctx, func(ctx context.Context, q store.Q) error {
+		t := &turn{d: d, q: q, now: d.now(), actor: in.actor, trace: traceOf(ctx), after: newAfter(in)}
+		known, err := t.lock(ctx, in, seed)
+		if err != nil || !known {
+			return err
+		}
+		if err := fn(ctx, t); err != nil {
+			return err
+		}
+		done = t.after
+		return t.finish(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	return d.follow(ctx, done)
+}
+
+func newAfter(in in) after {
+	return after{account: in.account, openID: in.openID, groups: map[string]bool{}, agents: map[string]bool{}}
+}
+
+// seed is the owner of a fan whom the database does not know: epochs never go back, also when the database is new.
+func (d *Desk) seed(ctx context.Context, account, openID string) (domain.Owner, error) {
+	owner, known, err := d.o.Owners.Owner(ctx, account, openID)
+	if err != nil {
+		return domain.Owner{}, err
+	}
+	if !known {
+		return domain.Owner{Kind: domain.Bot}, nil
+	}
+	return owner, nil
+}
+
+func (t *turn) lock(ctx context.Context, in in, seed domain.Owner) (known bool, err error) {
+	if in.create {
+		f := domain.Fan{Account: in.account, OpenID: in.openID, Owner: seed, FirstSeen: t.now}
+		if err := t.q.AddFan(ctx, f); err != nil {
+			return false, err
+		}
+	}
+	get := t.q.LockFan
+	if in.skip {
+		get = t.q.TryLockFan
+	}
+	if t.fan, known, err = get(ctx, in.account, in.openID); err != nil || !known {
+		return false, err
+	}
+	id := in.conversation
+	if id == "" {
+		id = t.fan.Conversation
+	}
+	if id == "" {
+		return true, nil
+	}
+	return true, t.load(ctx, id)
+}
+
+func (t *turn) load(ctx context.Context, id string) error {
+	c, ok, err := t.q.Conversation(ctx, t.fan.Account, id)
+	if err != nil {
+		return err
+	}
+	if !ok || c.OpenID != t.fan.OpenID {
+		return fault.New(fault.NotFound, "conversation: no such conversation")
+	}
+	t.conv = c
+	t.group, err = t.q.Group(ctx, c.Group)
+	return err
+}
+
+// finish stores the fan and the conversation, with the time at which it changes by itself.
+func (t *turn) finish(ctx context.Context) error {
+	if t.dirty {
+		_, due := t.conv.Due(t.group, t.d.o.Limits)
+		if err := t.q.SaveConversation(ctx, t.conv, due); err != nil {
+			return err
+		}
+	}
+	return t.q.SaveFan(ctx, t.fan)
+}
+
+// step changes the conversation, its owner, and tells it.
+func (t *turn) step(ctx context.Context, s domain.Step) error { return t.stepTo(ctx, s, 0, "") }
+
+// stepTo is step with another owner than the state says; kind 0 for the state's own.
+func (t *turn) stepTo(ctx context.Context, s domain.Step, kind domain.Kind, name string) error {
+	before := t.conv
+	next, err := t.conv.Apply(s, t.now)
+	if err != nil {
+		return err
+	}
+	t.conv, t.dirty = next, true
+	if s.Group != nil {
+		t.group = *s.Group
+	}
+	t.freed(before)
+	if t.conv.State == domain.Waiting {
+		t.after.groups[t.conv.Group] = true
+	}
+	if kind == 0 {
+		kind, name = t.conv.Owner()
+	}
+	if err := t.own(ctx, kind, name, s.Reason); err != nil {
+		return err
+	}
+	t.remember()
+	return t.changed(ctx, s.Change, before, s.Assignment, "")
+}
+
+// freed notes an agent who has a free place now.
+func (t *turn) freed(before domain.Conversation) {
+	if before.Counts() && (!t.conv.Counts() || t.conv.Agent != before.Agent) {
+		t.after.agents[before.Agent] = true
+	}
+}
+
+// remember keeps the fan's view of the conversation.
+func (t *turn) remember() {
+	t.fan.LastConversation = t.conv.ID
+	t.fan.Conversation = ""
+	if t.conv.State.Open() {
+		t.fan.Conversation = t.conv.ID
+	}
+	if t.conv.State == domain.Active {
+		t.fan.LastAgent = t.conv.Agent
+	}
+}
+
+// own makes somebody the owner of the fan, under a new epoch, if they are not yet.
+func (t *turn) own(ctx context.Context, kind domain.Kind, name, reason string) error {
+	next := t.fan.Owner.Next(kind, name, t.now)
+	if t.fan.Owner.Same(next) {
+		return nil
+	}
+	t.fan.Owner = next
+	t.after.owner = append(t.after.owner, kind)
+	fact := &agentroutingv1.OwnerChanged{
+		Account: t.fan.Account, Openid: t.fan.OpenID, Conversation: t.conv.ID, Owner: wire.Owner(next), Reason: reason, AtUnixMs: wire.Millis(t.now),
+	}
+	return t.q.AddItem(ctx, t.item(store.ItemOwner, strconv.FormatUint(next.Epoch, 10)), fact)
+}
+
+func (t *turn) item(kind store.ItemKind, key string) store.Item {
+	return store.Item{Account: t.fan.Account, OpenID: t.fan.OpenID, Kind: kind, Key: key, Created: t.now}
+}
+
+// changed tells a change of the conversation, whose number it takes.
+func (t *turn) changed(ctx context.Context, change domain.Change, before domain.Conversation, a *domain.Assignment, note string) error {
+	ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_ConversationChanged{ConversationChanged: &agentroutingv1.ConversationChanged{
+		From: agentroutingv1.ConversationState(before.State), To: agentroutingv1.ConversationState(t.conv.State), Change: string(change),
+		Reason: t.conv.Reason, FromAgent: before.Agent, FromGroup: before.Group, Assignment: wire.Assignment(a), Note: note,
+		Conversation: wire.Conversation(t.conv, t.fan, t.group, t.d.o.Limits),
+	}}}
+	return t.publish(ctx, ev, domain.Entry{What: string(change), FromAgent: before.Agent})
+}
+
+// tell numbers an event of the conversation that is no change of its state.
+func (t *turn) tell(ctx context.Context, ev *agentroutingv1.ConversationEvent, e domain.Entry) error {
+	if t.conv.ID == "" {
+		return nil // nobody looks at a fan who never had a conversation
+	}
+	t.conv.Number++
+	t.dirty = true
+	return t.publish(ctx, ev, e)
+}
+
+func (t *turn) publish(ctx context.Context, ev *agentroutingv1.ConversationEvent, e domain.Entry) error {
+	c := t.conv
+	ev.Account, ev.Conversation, ev.Openid, ev.Number = c.Account, c.ID, c.OpenID, c.Number
+	ev.AtUnixMs, ev.Actor, ev.TraceId, ev.Group, ev.Agent = wire.Millis(t.now), t.actor, t.trace, c.Group, c.Agent
+	e.Account, e.Conversation, e.Number, e.At, e.Group, e.Agent, e.Asked = c.Account, c.ID, c.Number, t.now, c.Group, c.Agent, c.Opened
+	body, err := marshal(ev)
+	if err != nil {
+		return err
+	}
+	if err := t.q.AddChange(ctx, e, body); err != nil {
+		return err
+	}
+	it := t.item(store.ItemEvent, c.ID+":"+strconv.FormatUint(c.Number, 10))
+	return t.q.AddItem(ctx, it, ev)
+}
+
+// add adds a message to the timeline and notes its files. It tells whether the message is new.
+func (t *turn) add(ctx context.Context, m *agentroutingv1.Message, files []wire.File) (bool, error) {
+	m.Account, m.Openid = t.fan.Account, t.fan.OpenID
+	if m.TraceId == "" {
+		m.TraceId = t.trace
+	}
+	if m.AtUnixMs == 0 {
+		m.AtUnixMs = wire.Millis(t.now)
+	}
+	added, err := t.q.AddMessage(ctx, &t.fan, m)
+	if err != nil || !added {
+		return false, err
+	}
+	for i, f := range files {
+		row := store.File{
+			ID: fileID(m, i), Account: m.GetAccount(), OpenID: m.GetOpenid(), Seq: m.GetSeq(), Role: f.Role, MediaID: f.MediaID,
+			State: agentroutingv1.MediaState_MEDIA_STATE_PENDING, Due: t.now, Until: wire.Time(m.GetAtUnixMs()).Add(mediaLife),
+		}
+		if err := t.q.AddFile(ctx, row); err != nil {
+			return false, err
+		}
+		m.Media = append(m.Media, row.Media())
+		t.after.files = true
+	}
+	return true, nil
+}
+
+// fileID names a file; it cannot be guessed from outside.
+func fileID(m *agentroutingv1.Message, i int) string {
+	h := domain.FanHash(m.GetAccount(), m.GetOpenid())
+	return fmt.Sprintf("%x-%d-%d-%s", h[:12], m.GetSeq(), i, rand.Text()[:10])
+}
+
+// send adds a message to the fan and puts it into the outbox under the owner's epoch. kf shows the fan the name of a native agent.
+func (t *turn) send(ctx context.Context, m *agentroutingv1.Message, key, kf string) (bool, error) {
+	var files []wire.File
+	m.MsgType, m.Text, files = wire.Sent(m.GetContent())
+	m.Text = domain.Cut(m.GetText(), domain.MaxTextBytes)
+	m.Conversation, m.State = t.conv.ID, agentroutingv1.MessageState_MESSAGE_STATE_QUEUED
+	added, err := t.add(ctx, m, files)
+	if err != nil || !added {
+		return false, err
+	}
+	it := t.item(store.ItemSend, key)
+	it.Seq = m.GetSeq()
+	return true, t.q.AddItem(ctx, it, &senderv1.SendRequest{
+		Account: t.fan.Account, Openid: t.fan.OpenID, Lane: senderv1.Lane_LANE_AGENT, Content: m.GetContent(), KfAccount: kf,
+		OwnerEpoch: t.fan.Owner.Epoch, IdempotencyKey: key,
+	})
+}
+
+// say sends an automatic text of the group, if it has one for the occasion.
+func (t *turn) say(ctx context.Context, kind domain.TextKind, values map[string]string) error {
+	text := t.group.Say(kind, t.conv.Language, values)
+	if text == "" {
+		return nil
+	}
+	return t.sayContent(ctx, kind, wire.Text(text))
+}
+
+func (t *turn) sayContent(ctx context.Context, kind domain.TextKind, content *eventv1.Content) error {
+	key := sendKey(t.fan.OpenID, "system", fmt.Sprintf("%s:%d:%s", t.conv.ID, t.conv.Number, kind))
+	m := &agentroutingv1.Message{AuthorKind: agentroutingv1.AuthorKind_AUTHOR_KIND_SYSTEM, Author: kind.String(), Content: content, ClientId: key}
+	added, err := t.send(ctx, m, key, "")
+	if err != nil || !added {
+		return err
+	}
+	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: "system_message"})
+}
+
+func messageAdded(m *agentroutingv1.Message, c domain.Conversation) *agentroutingv1.ConversationEvent {
+	return &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_MessageAdded{
+		MessageAdded: &agentroutingv1.MessageAdded{Message: m, Unanswered: int32(c.Unanswered)},
+	}}
+}
+
+func traceOf(ctx context.Context) string {
+	if id := trace.SpanContextFromContext(ctx).TraceID(); id.IsValid() {
+		return id.String()
+	}
+	return ""
+}
+
+// follow does what a committed turn asked for. The database has it all, so what fails here is made good by the caretaker.
+func (d *Desk) follow(ctx context.Context, a after) error {
+	for _, kind := range a.owner {
+		d.o.Changed(ctx, kind)
+	}
+	err := d.relay.flush(ctx, a.account, a.openID)
+	for agent := range a.agents {
+		groups, lookErr := d.groupsOf(ctx, agent)
+		if lookErr != nil {
+			return lookErr
+		}
+		for _, g := range groups {
+			a.groups[g] = true
+		}
+	}
+	for g := range a.groups {
+		if dispatchErr := d.Dispatch(ctx, g); dispatchErr != nil && err == nil {
+			err = dispatchErr
+		}
+	}
+	return err
+}
