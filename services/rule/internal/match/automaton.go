@@ -148,7 +148,7 @@ func (a *automaton) report(t uint32, end int, v *search) {
 			case o.mask&v.mask == 0:
 			case o.regex != 0:
 				v.candidate(o.regex)
-			case o.rank < v.best:
+			case o.rank < v.best && v.allows(o.rank):
 				v.best, v.end = o.rank, end
 			}
 		}

@@ -12,6 +12,7 @@ import (
 type pattern struct {
 	text string
 	out  out
+	sure bool // whether no condition can keep it from winning
 }
 
 // textsOf yields each text with its uses, best rank first. It sorts patterns by text.
@@ -44,7 +45,9 @@ func appendOuts(outs []out, uses []pattern) []out {
 		case use.out.mask&^covered == 0:
 			continue
 		default:
-			covered |= use.out.mask
+			if use.sure {
+				covered |= use.out.mask
+			}
 		}
 		outs = append(outs, use.out)
 	}

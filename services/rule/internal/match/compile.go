@@ -20,7 +20,9 @@ type compiler struct {
 // draft is a scope before its ranks are known: outs hold numbers of entries instead of ranks.
 type draft struct {
 	any    []trigger
+	near   []trigger
 	keys   []keyUse
+	scenes []keyUse // by how they begin
 	groups map[Fold]*groupDraft
 }
 
@@ -54,7 +56,7 @@ func Compile(rules []Rule) (*Set, error) {
 	}
 	ranks := c.rank()
 	for _, name := range c.order {
-		built := c.scopes[name].build(ranks)
+		built := c.build(c.scopes[name], ranks)
 		if name == "" {
 			c.set.every = built
 			continue
@@ -81,7 +83,7 @@ func (c *compiler) add(index uint32, r *Rule) error {
 	}
 	first := len(c.entries)
 	entryOf := func(class Class, length int) uint32 {
-		e := entry{priority: r.Priority, rule: index, class: class, length: uint32(length)}
+		e := entry{priority: r.Priority, rule: index, class: class, length: uint32(length), conditional: r.Conditional}
 		for i := first; i < len(c.entries); i++ {
 			if c.entries[i] == e {
 				return uint32(i)
@@ -97,18 +99,31 @@ func (c *compiler) add(index uint32, r *Rule) error {
 	for _, account := range accounts {
 		d := c.draft(account)
 		for _, name := range r.Triggers {
-			if r.Any {
-				d.any = append(d.any, trigger{name, entryOf(Any, 0)})
-			}
-			for _, key := range r.EventKeys {
-				d.keys = append(d.keys, keyUse{keyRef{name, key}, entryOf(Exact, 0)})
-			}
+			d.addKeys(r, name, entryOf)
 		}
 		if err := d.addTexts(r, mask, entryOf); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addKeys adds what the rule matches beside text, for one of its triggers.
+func (d *draft) addKeys(r *Rule, name string, entryOf func(Class, int) uint32) {
+	if r.Any {
+		d.any = append(d.any, trigger{name, entryOf(Any, 0)})
+	}
+	if r.Near {
+		d.near = append(d.near, trigger{name, entryOf(Near, 0)})
+	}
+	for of, keys := range [...][]string{eventKey: r.EventKeys, scene: r.Scenes, media: r.Media} {
+		for _, key := range keys {
+			d.keys = append(d.keys, keyUse{keyRef{keySpace(of), name, key}, entryOf(Exact, 0)})
+		}
+	}
+	for _, begin := range r.ScenePrefixes {
+		d.scenes = append(d.scenes, keyUse{keyRef{scene, name, begin}, entryOf(Prefix, utf8.RuneCountInString(begin))})
+	}
 }
 
 // mask returns the bits of the triggers of a rule that matches text.
@@ -152,7 +167,7 @@ func (d *draft) addTexts(r *Rule, mask uint32, entryOf func(Class, int) uint32) 
 			if class != Exact {
 				length = utf8.RuneCountInString(text)
 			}
-			g.texts[class] = append(g.texts[class], pattern{text, out{rank: entryOf(class, length), mask: mask}})
+			g.texts[class] = append(g.texts[class], pattern{text: text, out: out{rank: entryOf(class, length), mask: mask}, sure: !r.Conditional})
 		}
 	}
 	for _, re := range r.Regex {
@@ -190,22 +205,55 @@ func (c *compiler) rank() []uint32 {
 	return ranks
 }
 
-func (d *draft) build(ranks []uint32) *scope {
-	s := &scope{any: make(map[string]uint32, len(d.any)), keys: make(map[keyRef]uint32, len(d.keys))}
-	for _, use := range d.any {
-		if best, ok := s.any[use.name]; !ok || ranks[use.entry] < best {
-			s.any[use.name] = ranks[use.entry]
-		}
+func (c *compiler) build(d *draft, ranks []uint32) *scope {
+	s := &scope{
+		any: c.ranksOf(d.any, ranks), near: c.ranksOf(d.near, ranks),
+		keys: c.ranksOfKeys(d.keys, ranks), scenes: c.ranksOfKeys(d.scenes, ranks),
 	}
-	for _, use := range d.keys {
-		if best, ok := s.keys[use.ref]; !ok || ranks[use.entry] < best {
-			s.keys[use.ref] = ranks[use.entry]
+	for _, use := range d.scenes {
+		if !slices.Contains(s.sceneLengths, len(use.ref.key)) {
+			s.sceneLengths = append(s.sceneLengths, len(use.ref.key))
 		}
 	}
 	for fold, g := range d.groups {
 		s.groups = append(s.groups, g.build(fold, ranks))
 	}
 	return s
+}
+
+// ranksOf returns the ranks that may win for each trigger, best first: conditional ones, and the first
+// that no condition can keep from winning.
+func (c *compiler) ranksOf(uses []trigger, ranks []uint32) map[string][]uint32 {
+	byTrigger := make(map[string][]uint32, len(uses))
+	for _, use := range uses {
+		byTrigger[use.name] = append(byTrigger[use.name], ranks[use.entry])
+	}
+	for name, list := range byTrigger {
+		byTrigger[name] = c.winnable(list)
+	}
+	return byTrigger
+}
+
+// ranksOfKeys is ranksOf for keys.
+func (c *compiler) ranksOfKeys(uses []keyUse, ranks []uint32) map[keyRef][]uint32 {
+	byKey := make(map[keyRef][]uint32, len(uses))
+	for _, use := range uses {
+		byKey[use.ref] = append(byKey[use.ref], ranks[use.entry])
+	}
+	for ref, list := range byKey {
+		byKey[ref] = c.winnable(list)
+	}
+	return byKey
+}
+
+func (c *compiler) winnable(list []uint32) []uint32 {
+	slices.Sort(list)
+	list = slices.Compact(list)
+	sure := slices.IndexFunc(list, func(rank uint32) bool { return !c.set.entries[rank].conditional })
+	if sure >= 0 {
+		list = list[:sure+1]
+	}
+	return slices.Clip(list)
 }
 
 func (g *groupDraft) build(fold Fold, ranks []uint32) *group {
@@ -255,7 +303,7 @@ func (g *group) addRegexes(regexes []regexRule) []pattern {
 				list = uint32(len(g.lists))
 				lists[text] = list
 				g.lists = append(g.lists, nil)
-				patterns = append(patterns, pattern{text, out{rank: r.rank, mask: ^uint32(0), regex: list}})
+				patterns = append(patterns, pattern{text: text, out: out{rank: r.rank, mask: ^uint32(0), regex: list}})
 			}
 			g.lists[list] = append(g.lists[list], at)
 		}

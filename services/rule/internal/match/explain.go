@@ -13,12 +13,15 @@ type Candidate struct {
 	Hit     Hit
 	Won     bool
 	Outcome string
+	// Failed is the condition that the rule failed; empty when it failed none.
+	Failed string
 }
 
 // Explain lists the rules that match, the winner first and each with the reason why it lost, then
-// rules that would match for another account or another kind; at most limit. It looks at every
-// rule, so it is for people and not for the hot path.
-func (s *Set) Explain(in Input, limit int) []Candidate {
+// rules that would match for another account or another kind; at most limit. failed says which condition a
+// conditional rule fails, or ""; nil: none. Explain looks at every rule, so it is for people and not for the
+// hot path.
+func (s *Set) Explain(in Input, limit int, failed func(rule int) string) []Candidate {
 	var matching, others []Candidate
 	entries := map[int]entry{}
 	for i := range s.rules {
@@ -34,7 +37,7 @@ func (s *Set) Explain(in Input, limit int) []Candidate {
 		case account && kind:
 			entries[i] = e
 			matching = append(matching, Candidate{Hit: hit})
-		case len(others) >= limit || e.class == Any:
+		case len(others) >= limit || e.class.unspecific():
 		case !account:
 			others = append(others, Candidate{Hit: hit, Outcome: "only for account " + strings.Join(r.Accounts, ", ")})
 		default:
@@ -42,15 +45,34 @@ func (s *Set) Explain(in Input, limit int) []Candidate {
 		}
 	}
 	slices.SortFunc(matching, func(x, y Candidate) int { return entries[x.Hit.Rule].compare(entries[y.Hit.Rule]) })
-	for i := range matching {
-		if i == 0 {
-			matching[i].Won, matching[i].Outcome = true, "won"
-			continue
-		}
-		matching[i].Outcome = s.reason(entries[matching[0].Hit.Rule], entries[matching[i].Hit.Rule])
-	}
+	matching = s.judge(matching, entries, failed)
 	all := append(matching, others...)
 	return all[:min(len(all), limit)]
+}
+
+// judge says of matching rules, best first, which won and why the others did not. The winner comes first.
+func (s *Set) judge(matching []Candidate, entries map[int]entry, failed func(rule int) string) []Candidate {
+	winner := -1
+	for i := range matching {
+		c := &matching[i]
+		if s.rules[c.Hit.Rule].Conditional && failed != nil {
+			c.Failed = failed(c.Hit.Rule)
+		}
+		switch {
+		case c.Failed != "":
+			c.Outcome = "condition failed: " + c.Failed
+		case winner < 0:
+			winner = i
+			c.Won, c.Outcome = true, "won"
+		default:
+			c.Outcome = s.reason(entries[matching[winner].Hit.Rule], entries[c.Hit.Rule])
+		}
+	}
+	if winner > 0 {
+		won := matching[winner]
+		matching = slices.Insert(slices.Delete(matching, winner, winner+1), 0, won)
+	}
+	return matching
 }
 
 // reason says why loser lost to winner.
@@ -76,12 +98,37 @@ func (r *Rule) check(in Input) (Hit, entry, bool) {
 			return Hit{Class: Exact, Matched: key}, entry{priority: r.Priority, class: Exact}, true
 		}
 	}
+	if hit, length, ok := r.checkKeys(in); ok {
+		return hit, entry{priority: r.Priority, class: hit.Class, length: uint32(length)}, true
+	}
 	if in.HasText {
 		if hit, length, ok := r.checkText(in.Text); ok {
 			return hit, entry{priority: r.Priority, class: hit.Class, length: uint32(length)}, true
 		}
 	}
+	if r.Near && in.Position {
+		return Hit{Class: Near}, entry{priority: r.Priority, class: Near}, true
+	}
 	return Hit{Class: Any}, entry{priority: r.Priority, class: Any}, r.Any
+}
+
+// checkKeys finds a kind of media or the best scene, and the runes of the beginning of a scene.
+func (r *Rule) checkKeys(in Input) (hit Hit, length int, ok bool) {
+	for _, key := range in.Media {
+		if slices.Contains(r.Media, key) {
+			return Hit{Class: Exact, Matched: key}, 0, true
+		}
+	}
+	if in.Scene != "" && slices.Contains(r.Scenes, in.Scene) {
+		return Hit{Class: Exact, Matched: in.Scene}, 0, true
+	}
+	best := ""
+	for _, begin := range r.ScenePrefixes {
+		if strings.HasPrefix(in.Scene, begin) && len(begin) > len(best) {
+			best = begin
+		}
+	}
+	return Hit{Class: Prefix, Matched: best}, utf8.RuneCountInString(best), best != ""
 }
 
 func (r *Rule) checkText(text string) (hit Hit, length int, ok bool) {

@@ -1,6 +1,7 @@
 package match_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -212,7 +213,7 @@ func TestExplainSaysWhyEachCandidateLost(t *testing.T) {
 		rule("default", match.Rule{Any: true, Priority: -5}),
 	)
 	var got [][2]string
-	for _, c := range set.Explain(text("我要退货"), 20) {
+	for _, c := range set.Explain(text("我要退货"), 20, nil) {
 		got = append(got, [2]string{c.Hit.Matched, c.Outcome})
 	}
 	require.Equal(t, [][2]string{
@@ -224,7 +225,7 @@ func TestExplainSaysWhyEachCandidateLost(t *testing.T) {
 		{"退货", "only for account bank"},
 		{"退货", "only on voice"},
 	}, got)
-	require.Len(t, set.Explain(text("我要退货"), 3), 3)
+	require.Len(t, set.Explain(text("我要退货"), 3, nil), 3)
 }
 
 func TestAMatchWithoutExpressionsAllocatesNothing(t *testing.T) {
@@ -238,4 +239,69 @@ func TestAMatchWithoutExpressionsAllocatesNothing(t *testing.T) {
 	in := text("请问怎么退货")
 	allocations := testing.AllocsPerRun(100, func() { set.Match(in) })
 	require.Zero(t, allocations)
+}
+
+func TestKeysScenesMediaAndPositionsAreFound(t *testing.T) {
+	on := []string{"scan"}
+	rules := []match.Rule{
+		{Name: "poster", Triggers: on, Scenes: []string{"poster-7"}},
+		{Name: "posters", Triggers: on, ScenePrefixes: []string{"poster-", "p"}},
+		{Name: "short", Triggers: on, ScenePrefixes: []string{"po"}},
+		{Name: "key", Triggers: []string{"click"}, EventKeys: []string{"poster-7"}},
+		{Name: "pdf", Triggers: []string{"file"}, Media: []string{"file/pdf"}},
+		{Name: "file", Triggers: []string{"file"}, Media: []string{"file"}},
+		{Name: "near", Triggers: []string{"location"}, Near: true},
+		{Name: "anywhere", Triggers: []string{"location"}, Any: true},
+	}
+	set, err := match.Compile(rules)
+	require.NoError(t, err)
+	tests := []struct {
+		in   match.Input
+		want match.Hit
+	}{
+		{match.Input{Triggers: on, Scene: "poster-7"}, match.Hit{Rule: 0, Class: match.Exact, Matched: "poster-7"}},
+		{match.Input{Triggers: on, Scene: "poster-8"}, match.Hit{Rule: 1, Class: match.Prefix, Matched: "poster-"}},
+		{match.Input{Triggers: on, Scene: "pot"}, match.Hit{Rule: 2, Class: match.Prefix, Matched: "po"}},
+		{match.Input{Triggers: on, Scene: "p"}, match.Hit{Rule: 1, Class: match.Prefix, Matched: "p"}},
+		{match.Input{Triggers: []string{"click"}, Keys: []string{"poster-7"}}, match.Hit{Rule: 3, Class: match.Exact, Matched: "poster-7"}},
+		{match.Input{Triggers: []string{"file"}, Media: []string{"file", "file/pdf"}}, match.Hit{Rule: 4, Class: match.Exact, Matched: "file/pdf"}},
+		{match.Input{Triggers: []string{"file"}, Media: []string{"file", "file/doc"}}, match.Hit{Rule: 5, Class: match.Exact, Matched: "file"}},
+		{match.Input{Triggers: []string{"location"}, Position: true}, match.Hit{Rule: 6, Class: match.Near}},
+		{match.Input{Triggers: []string{"location"}}, match.Hit{Rule: 7, Class: match.Any}},
+	}
+	for _, tt := range tests {
+		hit, ok := set.Match(tt.in)
+		require.True(t, ok, "%+v", tt.in)
+		require.Equal(t, tt.want, hit, "%+v", tt.in)
+		candidates := set.Explain(tt.in, 5, nil)
+		require.Equal(t, tt.want, candidates[0].Hit, "%+v", tt.in)
+	}
+	_, ok := set.Match(match.Input{Triggers: on, Keys: []string{"poster-7"}})
+	require.False(t, ok, "an event key is no scene")
+}
+
+func TestAConditionalRuleThatMayNotWinLeavesItToTheNextOne(t *testing.T) {
+	on := []string{"text"}
+	set, err := match.Compile([]match.Rule{
+		{Name: "night", Triggers: on, Contains: []string{"退货"}, Conditional: true},
+		{Name: "day", Triggers: on, Contains: []string{"退货"}},
+		{Name: "late", Triggers: on, Any: true, Priority: 9, Conditional: true},
+		{Name: "never", Triggers: on, Any: true},
+	})
+	require.NoError(t, err)
+	in := match.Input{Triggers: on, Text: "我要退货", HasText: true}
+	winner := func(allowed ...int) int {
+		hit, ok := set.MatchIf(in, func(rule int) bool { return slices.Contains(allowed, rule) })
+		require.True(t, ok)
+		return hit.Rule
+	}
+	require.Equal(t, 2, winner(0, 2))
+	require.Equal(t, 0, winner(0))
+	require.Equal(t, 1, winner())
+
+	candidates := set.Explain(in, 5, func(rule int) string { return map[int]string{2: "closed", 0: "by day"}[rule] })
+	require.Equal(t, 1, candidates[0].Hit.Rule)
+	require.True(t, candidates[0].Won)
+	require.Equal(t, "condition failed: closed", candidates[1].Outcome)
+	require.Equal(t, "by day", candidates[2].Failed)
 }

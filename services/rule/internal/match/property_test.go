@@ -25,10 +25,13 @@ type reference struct {
 }
 
 // naive returns the winner by trying every pattern of every rule.
-func naive(rules []match.Rule, expressions [][]string, in match.Input) (reference, bool) {
+func naive(rules []match.Rule, expressions [][]string, in match.Input, allows func(int) bool) (reference, bool) {
 	var all []reference
 	for i, r := range rules {
 		if len(r.Accounts) > 0 && !slices.Contains(r.Accounts, in.Account) {
+			continue
+		}
+		if r.Conditional && !allows(i) {
 			continue
 		}
 		if !slices.ContainsFunc(r.Triggers, func(t string) bool { return slices.Contains(in.Triggers, t) }) {
@@ -101,6 +104,8 @@ func genRules(t *rapid.T) ([]match.Rule, [][]string) {
 			Exact:    patterns().Draw(t, "exact"),
 			Prefix:   patterns().Draw(t, "prefix"),
 			Contains: patterns().Draw(t, "contains"),
+
+			Conditional: rapid.Bool().Draw(t, "conditional"),
 		}
 		expressions[i] = rapid.SliceOfN(rapid.SampledFrom([]string{
 			"a+b", "退.", "(?:aa|b1)", "[0-9]{2}", "^b", "货?1", "[ab]{3}", `\d退|a 1`,
@@ -129,12 +134,27 @@ func TestTheIndexAgreesWithTryingEveryRule(t *testing.T) {
 				Triggers: []string{rapid.SampledFrom([]string{"text", "voice"}).Draw(t, "kind"), "any_message"},
 				Text:     words(0, 12).Draw(t, "text"), HasText: true,
 			}
-			want, ok := naive(rules, expressions, in)
-			hit, found := set.Match(in)
+			denied := rapid.SliceOfN(rapid.IntRange(0, 11), 0, 6).Draw(t, "denied")
+			asked := map[int]int{}
+			want, ok := naive(rules, expressions, in, func(rule int) bool { return !slices.Contains(denied, rule) })
+			hit, found := set.MatchIf(in, func(rule int) bool {
+				asked[rule]++
+				return !slices.Contains(denied, rule)
+			})
+			for rule, times := range asked {
+				if times > 1 || !rules[rule].Conditional {
+					t.Fatalf("text %q: asked %d times about rule %d, conditional %v", in.Text, times, rule, rules[rule].Conditional)
+				}
+			}
 			if found != ok || found && (hit.Rule != want.rule || hit.Class != want.class) {
 				t.Fatalf("text %q: got %v %+v, want %v %+v", in.Text, found, hit, ok, want)
 			}
-			candidates := set.Explain(in, 20)
+			candidates := set.Explain(in, 20, func(rule int) string {
+				if slices.Contains(denied, rule) {
+					return "denied"
+				}
+				return ""
+			})
 			if found && (len(candidates) == 0 || !candidates[0].Won || candidates[0].Hit != hit) {
 				t.Fatalf("text %q: match says %+v, explanation %+v", in.Text, hit, candidates)
 			}

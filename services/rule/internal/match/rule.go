@@ -5,7 +5,10 @@
 // expression is tried only when a text that it requires was seen in that pass.
 //
 // The order of rules is total: higher priority, then exact before prefix before contains before
-// regex before any, then the longer prefix or contained text, then the order of the file.
+// regex before near before any, then the longer prefix or contained text, then the order of the file.
+//
+// A rule may be conditional: then it wins only if the caller allows it, who is asked when a rule
+// matches and would win, and at most once for each rule of a match.
 package match
 
 import "cmp"
@@ -13,18 +16,19 @@ import "cmp"
 // Class is a way to match, strongest first.
 type Class uint8
 
-// The classes in the order in which they win. An event key counts as Exact.
+// The classes in the order in which they win. An event key, a scene and a kind of media count as Exact.
 const (
 	Exact Class = iota
 	Prefix
 	Contains
 	RegexClass
+	Near
 	Any
 )
 
 // String returns the name of the class in the rule file.
 func (c Class) String() string {
-	return [...]string{"exact", "prefix", "contains", "regex", "any"}[c]
+	return [...]string{"exact", "prefix", "contains", "regex", "near", "any"}[c]
 }
 
 // Rule is what Compile needs to know of a rule. Rules are given in the order of the file.
@@ -41,6 +45,14 @@ type Rule struct {
 	Contains  []string
 	Regex     []Regex
 	EventKeys []string
+	Scenes    []string // of QR codes
+	// ScenePrefixes are how scenes of QR codes may begin.
+	ScenePrefixes []string
+	Media         []string // kinds of media, see Input.Media
+	Near          bool     // every input with a position; the caller knows the distance
+
+	// Conditional rules win only if the caller of Match allows it.
+	Conditional bool
 }
 
 // Input is a message or an event to match.
@@ -50,15 +62,21 @@ type Input struct {
 	Text     string   // leading and trailing white space is ignored
 	HasText  bool     // an event without text matches no text rule
 	Keys     []string // the event key, and other spellings of it
+	Scene    string   // of a QR code; empty for none
+	Media    []string // kind of media, alone and with its format
+	Position bool     // whether it has a position
 }
 
 // Hit tells which rule won and why.
 type Hit struct {
 	Rule    int // index in the rules given to Compile
 	Class   Class
-	Matched string // part of Input.Text as the fan wrote it, or the event key; empty for Any
+	Matched string // part of Input.Text as the fan wrote it, or the key, scene or kind of media; empty for Near and Any
 	Start   int    // byte offset of Matched in Input.Text; zero for keys
 }
+
+// An unspecific class says nothing about the text.
+func (c Class) unspecific() bool { return c == Near || c == Any }
 
 // entry is one way in which one rule can win. Entries are sorted, so that the rank of an entry is
 // its index: the lower rank wins.
@@ -67,6 +85,8 @@ type entry struct {
 	rule     uint32
 	class    Class
 	length   uint32 // runes of a prefix or contained text, otherwise zero
+	// conditional is true when the caller has the last word.
+	conditional bool
 }
 
 const noRank = ^uint32(0)

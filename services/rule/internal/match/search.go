@@ -9,6 +9,7 @@ import (
 // search is the state of one match: the best rank so far and the space to work in. Searches are
 // pooled, so a match without regular expressions allocates nothing.
 type search struct {
+	set   *Set
 	mask  uint32
 	best  uint32
 	found foundBy
@@ -22,6 +23,15 @@ type search struct {
 	tried []uint32
 	seen  []uint32 // by list: the epoch in which it was noted
 	epoch uint32
+
+	ask      func(rule int) bool // nil allows everything
+	verdicts []verdict           // what was asked already
+}
+
+// verdict is the answer about a conditional rule.
+type verdict struct {
+	rule uint32
+	ok   bool
 }
 
 type foundBy uint8
@@ -32,15 +42,44 @@ const (
 	byText
 )
 
-func (v *search) reset(mask uint32) {
-	v.mask, v.best, v.found, v.start, v.end, v.key = mask, noRank, byNothing, 0, 0, ""
+func (v *search) reset(s *Set, mask uint32, allows func(rule int) bool) {
+	v.set, v.mask, v.ask = s, mask, allows
+	v.best, v.found, v.start, v.end, v.key = noRank, byNothing, 0, 0, ""
 }
 
-// offer keeps a rank that does not come from the text.
-func (v *search) offer(rank uint32, by foundBy, key string) {
-	if rank < v.best {
-		v.best, v.found, v.key = rank, by, key
+// forget drops what belongs to the caller, so that the pool does not keep it alive.
+func (v *search) forget() {
+	v.ask, v.key = nil, ""
+	v.verdicts = v.verdicts[:0]
+}
+
+// offer keeps the best of ranks that do not come from the text.
+func (v *search) offer(ranks []uint32, by foundBy, key string) {
+	for _, rank := range ranks {
+		if rank >= v.best {
+			return
+		}
+		if v.allows(rank) {
+			v.best, v.found, v.key = rank, by, key
+			return
+		}
 	}
+}
+
+// allows tells whether the rule of a rank may win. Nobody is asked about rules without conditions.
+func (v *search) allows(rank uint32) bool {
+	e := &v.set.entries[rank]
+	if !e.conditional || v.ask == nil {
+		return true
+	}
+	for _, known := range v.verdicts {
+		if known.rule == e.rule {
+			return known.ok
+		}
+	}
+	ok := v.ask(int(e.rule))
+	v.verdicts = append(v.verdicts, verdict{e.rule, ok})
+	return ok
 }
 
 // fold puts the folded and trimmed text into v.runes.
@@ -112,7 +151,7 @@ func (g *group) search(text string, v *search) {
 	if encoded {
 		at := g.exact[string(v.encode(runes))]
 		for _, o := range g.outs[at.first:at.end] {
-			if o.mask&v.mask != 0 && o.rank < v.best {
+			if o.mask&v.mask != 0 && o.rank < v.best && v.allows(o.rank) {
 				v.best, v.found, v.start, v.end = o.rank, byText, 0, len(runes)
 			}
 		}
@@ -159,6 +198,9 @@ func (g *group) searchRegex(v *search) {
 			return
 		}
 		if r.mask&v.mask == 0 || !r.re.re.Match(v.bytes) {
+			continue
+		}
+		if !v.allows(r.rank) {
 			continue
 		}
 		at := r.re.re.FindIndex(v.bytes)

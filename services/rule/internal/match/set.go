@@ -17,24 +17,45 @@ type Set struct {
 
 // scope holds the rules of one account, or of every account.
 type scope struct {
-	any    map[string]uint32 // trigger to rank
-	keys   map[keyRef]uint32
-	groups []*group
+	any    map[string][]uint32 // trigger to ranks, see ranksOf
+	near   map[string][]uint32
+	keys   map[keyRef][]uint32
+	scenes map[keyRef][]uint32 // by how they begin
+	// sceneLengths are the lengths in bytes of the keys of scenes.
+	sceneLengths []int
+	groups       []*group
 }
 
-type keyRef struct{ trigger, key string }
+// keyRef names what an event may carry beside text.
+type keyRef struct {
+	of           keySpace
+	trigger, key string
+}
+
+type keySpace uint8
+
+const (
+	eventKey keySpace = iota
+	scene
+	media
+)
 
 // Len returns the number of rules.
 func (s *Set) Len() int { return len(s.rules) }
 
-// Match returns the rule that wins, or false when no rule matches.
-func (s *Set) Match(in Input) (Hit, bool) {
+// Match returns the rule that wins, or false when no rule matches. Every conditional rule is allowed.
+func (s *Set) Match(in Input) (Hit, bool) { return s.MatchIf(in, nil) }
+
+// MatchIf is Match for rules of which some are conditional: allows tells whether the rule with an index may
+// win; nil allows every rule.
+func (s *Set) MatchIf(in Input, allows func(rule int) bool) (Hit, bool) {
 	v, _ := s.pool.Get().(*search)
 	if v == nil {
 		v = &search{}
 	}
 	defer s.pool.Put(v)
-	v.reset(s.mask(in.Triggers))
+	v.reset(s, s.mask(in.Triggers), allows)
+	defer v.forget()
 	s.every.search(in, v)
 	if own := s.accounts[in.Account]; own != nil {
 		own.search(in, v)
@@ -55,23 +76,38 @@ func (s *Set) mask(triggers []string) uint32 {
 
 func (s *scope) search(in Input, v *search) {
 	for _, trigger := range in.Triggers {
-		if rank, ok := s.any[trigger]; ok {
-			v.offer(rank, byNothing, "")
+		v.offer(s.any[trigger], byNothing, "")
+		if in.Position {
+			v.offer(s.near[trigger], byNothing, "")
 		}
-		if len(s.keys) == 0 {
-			continue
-		}
-		for _, key := range in.Keys {
-			if rank, ok := s.keys[keyRef{trigger, key}]; ok {
-				v.offer(rank, byKey, key)
-			}
-		}
+		s.searchKeys(in, trigger, v)
 	}
 	if !in.HasText || v.mask == 0 {
 		return
 	}
 	for _, g := range s.groups {
 		g.search(in.Text, v)
+	}
+}
+
+func (s *scope) searchKeys(in Input, trigger string, v *search) {
+	for _, length := range s.sceneLengths {
+		if length <= len(in.Scene) {
+			begin := in.Scene[:length]
+			v.offer(s.scenes[keyRef{scene, trigger, begin}], byKey, begin)
+		}
+	}
+	if len(s.keys) == 0 {
+		return
+	}
+	for _, key := range in.Keys {
+		v.offer(s.keys[keyRef{eventKey, trigger, key}], byKey, key)
+	}
+	if in.Scene != "" {
+		v.offer(s.keys[keyRef{scene, trigger, in.Scene}], byKey, in.Scene)
+	}
+	for _, key := range in.Media {
+		v.offer(s.keys[keyRef{media, trigger, key}], byKey, key)
 	}
 }
 
