@@ -3,6 +3,7 @@ module github.com/wxbus/wxbus/services/rule
 go 1.26.0
 
 require (
+	github.com/expr-lang/expr v1.17.8
 	github.com/nats-io/nats.go v1.55.0
 	github.com/stretchr/testify v1.12.1
 	github.com/wxbus/wxbus/pkg v0.0.0

@@ -60,7 +60,9 @@ func (s *Set) MatchEvent(ev *eventv1.InboundEvent) (*Rule, match.Hit) {
 }
 
 // Explain lists the rules that were considered for an input; see match.Set.Explain.
-func (s *Set) Explain(in match.Input, limit int) []match.Candidate { return s.index.Explain(in, limit, nil) }
+func (s *Set) Explain(in match.Input, limit int) []match.Candidate {
+	return s.index.Explain(in, limit, nil)
+}
 
 // Rule returns the rule of a hit.
 func (s *Set) Rule(hit match.Hit) *Rule { return &s.file.Rules[hit.Rule] }
