@@ -65,6 +65,8 @@ type Input struct {
 	Scene    string   // of a QR code; empty for none
 	Media    []string // kind of media, alone and with its format
 	Position bool     // whether it has a position
+
+	Latitude, Longitude float64 // of the position; the caller's business
 }
 
 // Hit tells which rule won and why.

@@ -40,7 +40,7 @@ func ParseReplies(answer []byte) ([]*eventv1.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fileReader{}
+	f := &fileReader{scope: scope{literal: true}}
 	var replies []*eventv1.Content
 	f.items(at{node, "replies"}, MaxReplies, func(item at) {
 		content, err := f.reply(item).Content()

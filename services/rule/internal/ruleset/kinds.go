@@ -6,6 +6,7 @@ import (
 
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/match"
+	"github.com/wxbus/wxbus/services/rule/internal/place"
 )
 
 // anyMessage is the kind that every message has beside its own.
@@ -69,6 +70,23 @@ func isKind(kind string) bool {
 	return isEvent || IsMessage(kind)
 }
 
+// hasScene tells whether pushes of a kind carry the scene of a QR code.
+func hasScene(kind string) bool { return kind == "subscribe" || kind == "scan" }
+
+// hasPosition tells whether pushes of a kind carry a position.
+func hasPosition(kind string) bool {
+	return kind == "location" || kind == "location_report" || kind == "location_select"
+}
+
+// mediaKinds are the kinds of messages with media, and whether they have a format.
+var mediaKinds = map[string]bool{"image": false, "voice": true, "video": false, "shortvideo": false, "file": true}
+
+// hasMedia tells whether messages of a kind may carry media.
+func hasMedia(kind string) bool {
+	_, ok := mediaKinds[kind]
+	return ok || kind == anyMessage
+}
+
 // hasText tells whether messages of a kind carry text to match.
 func hasText(kind string) bool { return messageKinds[kind] }
 
@@ -101,9 +119,16 @@ func InputFor(account, kind, text, key string) (match.Input, bool) {
 	in := match.Input{Account: account, Triggers: triggersOf(kind), Text: text, HasText: hasText(kind)}
 	if key != "" {
 		in.Keys = []string{key}
-		if scene, ok := strings.CutPrefix(key, scenePrefix); ok && kind == "subscribe" {
+		scene, ok := strings.CutPrefix(key, scenePrefix)
+		if ok && kind == "subscribe" {
 			in.Keys = append(in.Keys, scene)
 		}
+		if hasScene(kind) {
+			in.Scene = scene
+		}
+	}
+	if _, ok := mediaKinds[kind]; ok {
+		in.Media = mediaOf(kind, "")
 	}
 	return in, true
 }
@@ -151,7 +176,55 @@ func InputOf(ev *eventv1.InboundEvent) match.Input {
 	in := match.Input{Account: ev.GetAccount(), Triggers: triggers(ev)}
 	in.Text, in.HasText = textOf(ev)
 	in.Keys = keysOf(ev)
+	in.Scene = sceneOf(ev)
+	if m := ev.GetMedia(); m != nil {
+		in.Media = mediaOf(ev.GetMsgType(), formatOf(m))
+	}
+	if l := ev.GetLocation(); l != nil && place.Valid(l.GetLatitude(), l.GetLongitude()) {
+		in.Position, in.Latitude, in.Longitude = true, l.GetLatitude(), l.GetLongitude()
+	}
 	return in
+}
+
+// mediaOf returns the names of a kind of media: alone, and with its format.
+func mediaOf(kind, format string) []string {
+	if format == "" || !mediaKinds[kind] {
+		return plainMedia[kind]
+	}
+	return []string{kind, kind + "/" + format}
+}
+
+// plainMedia holds the lists that need no allocation.
+var plainMedia = func() map[string][]string {
+	lists := map[string][]string{}
+	for kind := range mediaKinds {
+		lists[kind] = []string{kind}
+	}
+	return lists
+}()
+
+// formatOf returns the format of a voice or the ending of the name of a file, in lower case.
+func formatOf(m *eventv1.MediaMessage) string {
+	if m.GetFormat() != "" {
+		return strings.ToLower(m.GetFormat())
+	}
+	if dot := strings.LastIndexByte(m.GetTitle(), '.'); dot >= 0 {
+		return strings.ToLower(m.GetTitle()[dot+1:])
+	}
+	return ""
+}
+
+// sceneOf returns the scene of the QR code that a fan scanned, also with the follow.
+func sceneOf(ev *eventv1.InboundEvent) string {
+	switch ev.GetEvent() {
+	case "scan":
+		return ev.GetEventKey()
+	case "subscribe":
+		scene, _ := strings.CutPrefix(ev.GetEventKey(), scenePrefix)
+		return scene
+	default:
+		return ""
+	}
 }
 
 func textOf(ev *eventv1.InboundEvent) (string, bool) {

@@ -16,6 +16,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/match"
+	"github.com/wxbus/wxbus/services/rule/internal/worktime"
 )
 
 // Options say what a file may contain.
@@ -24,6 +25,8 @@ type Options struct {
 	Account func(name string) (eventv1.AccountKind, bool)
 	// CheckURL returns why the address of a webhook is refused; nil accepts every http and https one.
 	CheckURL func(url string) error
+	// CheckChat returns why there is no chat provider of a name ("" for the only one); nil accepts every name.
+	CheckChat func(provider string) error
 }
 
 // Parse reads a rule file. Its error is Invalid and names every mistake, up to 25, by path and line.
@@ -35,7 +38,7 @@ func Parse(file []byte, o Options) (*File, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	f := &fileReader{options: o, fold: match.DefaultFold, names: map[string]int{}}
+	f := &fileReader{options: o, fold: match.DefaultFold, names: map[string]int{}, clocks: map[string]*worktime.Clock{}}
 	f.file(at{node: root})
 	if err := f.err(); err != nil {
 		return nil, err
@@ -69,14 +72,23 @@ type fileReader struct {
 	fold    match.Fold
 	result  File
 	names   map[string]int
+	clocks  map[string]*worktime.Clock
+	scope   scope // of the rule in hand
 }
 
 func (f *fileReader) file(a at) {
-	var rules *at
+	var rules, places, calendars *at
+	keep := func(where **at) func(at) { return func(a at) { *where = &a } }
 	f.fields(a, map[string]func(at){
-		"rules": func(a at) { rules = &a },
-		"fold":  func(a at) { f.fold = f.readFold(a, f.fold) },
+		"rules": keep(&rules), "places": keep(&places), "calendars": keep(&calendars),
+		"fold": func(a at) { f.fold = f.readFold(a, f.fold) },
 	})
+	if places != nil {
+		f.places(*places)
+	}
+	if calendars != nil {
+		f.calendars(*calendars)
+	}
 	switch {
 	case rules == nil && a.node.Kind == yaml.MappingNode:
 		f.refuse(at{a.node, "rules"}, "is required")
@@ -103,14 +115,14 @@ func (f *fileReader) readFold(a at, fold match.Fold) match.Fold {
 }
 
 func (f *fileReader) rule(a at) {
-	rule := Rule{On: []string{"text"}, Match: Match{Fold: f.fold}}
-	var on, matching, do *at
+	rule := Rule{Match: Match{Fold: f.fold}}
+	var on, matching, when, do *at
 	keep := func(where **at) func(at) { return func(a at) { *where = &a } }
 	f.fields(a, map[string]func(at){
 		"name":     f.into(&rule.Name, 4*MaxNameRunes),
 		"account":  func(a at) { rule.Accounts = f.accounts(a) },
 		"priority": func(a at) { rule.Priority = f.priority(a) },
-		"on":       keep(&on), "match": keep(&matching), "do": keep(&do),
+		"on":       keep(&on), "match": keep(&matching), "when": keep(&when), "do": keep(&do),
 	})
 	if a.node.Kind != yaml.MappingNode {
 		return
@@ -118,6 +130,11 @@ func (f *fileReader) rule(a at) {
 	f.name(a, &rule)
 	if on != nil {
 		rule.On = f.kinds(*on)
+	} else {
+		rule.On = defaultKinds(matching)
+	}
+	if when != nil {
+		rule.When = f.when(*when)
 	}
 	switch {
 	case matching != nil:
@@ -130,6 +147,7 @@ func (f *fileReader) rule(a at) {
 	if do == nil {
 		f.refuse(a.child("do", a.node), "is required: a list of actions")
 	} else {
+		f.scope = f.scopeOf(&rule)
 		f.suitsAccounts(&rule, f.actions(*do, &rule))
 	}
 	f.result.Rules = append(f.result.Rules, rule)
@@ -189,6 +207,9 @@ func (f *fileReader) suitsAccounts(rule *Rule, nodes []at) {
 		}
 		for i, action := range rule.Actions {
 			if c, err := action.Content(); err == nil && c != nil && c.GetNativeTransfer() == nil {
+				if action.Templated {
+					c = Fill(c, sampleValue, 1)[0]
+				}
 				f.sendable(nodes[i].child("reply", nodes[i].node), c, kind)
 			}
 		}

@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -21,30 +22,57 @@ func (f *fileReader) actions(a at, rule *Rule) (nodes []at) {
 	if a.node.Kind == yaml.SequenceNode && len(a.node.Content) == 0 {
 		f.refuse(a, "must have at least one action; none says nothing")
 	}
+	rule.Actions, nodes = f.list(a)
+	counts := f.counted(rule.Actions, nodes, rule)
+	if counts["none"] > 0 && len(rule.Actions) > counts["none"]+counts["tag"]+counts["untag"] {
+		f.refuse(a, "none says nothing, so it goes with tag and untag only")
+	}
+	return nodes
+}
+
+// list reads the items of a list of actions and where each stands.
+func (f *fileReader) list(a at) (actions []Action, nodes []at) {
 	f.items(a, MaxActions, func(item at) {
-		if action, ok := f.action(item); ok {
-			rule.Actions = append(rule.Actions, action)
-			nodes = append(nodes, item)
+		action, ok := f.action(item)
+		if !ok {
+			return
 		}
+		f.scope.webhook = f.scope.webhook || action.Webhook != nil
+		actions, nodes = append(actions, action), append(nodes, item)
 	})
+	return actions, nodes
+}
+
+// once are the actions of which a list has at most one.
+var once = []string{"webhook", "none", "chat", "form"}
+
+// counted refuses actions that do not go together or not with the kinds of the rule, and counts them by kind.
+func (f *fileReader) counted(actions []Action, nodes []at, rule *Rule) map[string]int {
 	counts := map[string]int{}
-	for i, action := range rule.Actions {
+	var delays time.Duration
+	for i, action := range actions {
 		kind := kindOfAction(action)
 		counts[kind]++
 		f.suits(nodes[i], kind, rule)
+		if delays += action.After; delays > MaxDelays && delays-action.After <= MaxDelays {
+			f.refuse(nodes[i].child("after", nodes[i].node), "makes the replies of the rule wait for more than %s together", MaxDelays)
+		}
 		switch {
 		case kind == "reply" && counts[kind] == MaxReplies+1:
 			f.refuse(nodes[i], "is reply %d: WeChat allows %d messages at most", counts[kind], MaxReplies)
-		case (kind == "webhook" || kind == "none") && counts[kind] == 2:
+		case slices.Contains(once, kind) && counts[kind] == 2:
 			f.refuse(nodes[i], "is the second %s of the rule", kind)
 		case (kind == "native" || kind == "queue") && counts["native"]+counts["queue"] == 2:
 			f.refuse(nodes[i], "is the second transfer of the rule")
+		case action.After > 0 && i == 0:
+			f.refuse(nodes[i].child("after", nodes[i].node), "is of the first reply, which does not wait; use it for the replies that follow")
+		case kind == "form" && i < len(actions)-1:
+			f.refuse(nodes[i], "form is the last action of a list: what follows the answers is under done")
+		case kind == "form" && counts["native"]+counts["queue"] > 0:
+			f.refuse(nodes[i], "a fan who is handed over is asked nothing")
 		}
 	}
-	if counts["none"] > 0 && len(rule.Actions) > counts["none"]+counts["tag"] {
-		f.refuse(a, "none says nothing, so it goes with tag only")
-	}
-	return nodes
+	return counts
 }
 
 func kindOfAction(a Action) string {
@@ -53,8 +81,14 @@ func kindOfAction(a Action) string {
 		return "queue"
 	case a.Webhook != nil:
 		return "webhook"
+	case a.Chat != nil:
+		return "chat"
+	case a.Form != nil:
+		return "form"
 	case len(a.Tags) > 0:
 		return "tag"
+	case len(a.Untag) > 0:
+		return "untag"
 	case a.None:
 		return "none"
 	}
@@ -70,8 +104,10 @@ func (f *fileReader) suits(a at, action string, rule *Rule) {
 		switch {
 		case action == "native" && isKind(kind) && !IsMessage(kind):
 			f.refuse(a.child("transfer", a.node), "native works for messages only, not on %s", kind)
-		case kind == "unsubscribe" && slices.Contains([]string{"reply", "queue"}, action):
+		case kind == "unsubscribe" && slices.Contains([]string{"reply", "queue", "chat", "form"}, action):
 			f.refuse(a, "nothing can be sent to a fan on unsubscribe")
+		case action == "chat" && isKind(kind) && !hasText(kind):
+			f.refuse(a, "a chat model answers texts; %s has none", kind)
 		}
 	}
 }
@@ -82,24 +118,35 @@ func (f *fileReader) action(a at) (Action, bool) {
 		return Action{None: true}, true
 	}
 	var action Action
-	read, mistakes := 0, len(f.problems)+f.more
+	var after *at
+	read, mistakes := 0, f.mistakes()
 	one := func(set func(at)) func(at) {
 		return func(a at) { read++; set(a) }
 	}
 	f.fields(a, map[string]func(at){
+		"after":    func(a at) { after = &a },
+		"chat":     one(func(a at) { action = f.chat(a) }),
+		"form":     one(func(a at) { action = f.form(a) }),
+		"untag":    one(func(a at) { action = Action{Untag: f.words(a)} }),
 		"reply":    one(func(a at) { action = f.reply(a) }),
 		"transfer": one(func(a at) { action = f.transfer(a) }),
 		"webhook":  one(func(a at) { action = f.webhook(a) }),
-		"tag":      one(func(a at) { action = f.tag(a) }),
+		"tag":      one(func(a at) { action = Action{Tags: f.words(a)} }),
 		"none":     one(func(at) { action = Action{None: true} }),
 	})
 	if read > 1 {
 		f.refuse(a, "does %d things; make each its own item of the list", read)
 	}
-	if read == 0 && a.node.Kind == yaml.MappingNode && len(a.node.Content) == 0 {
-		f.refuse(a, "must be reply, transfer, webhook, tag or none")
+	if read == 0 && a.node.Kind == yaml.MappingNode && (len(a.node.Content) == 0 || after != nil) {
+		f.refuse(a, "must be reply, transfer, webhook, chat, form, tag, untag or none")
 	}
-	return action, len(f.problems)+f.more == mistakes
+	if after != nil {
+		if action.Reply == nil {
+			f.refuse(*after, "belongs to a reply")
+		}
+		action.After = f.span(*after, MaxDelay)
+	}
+	return action, f.mistakes() == mistakes
 }
 
 func (f *fileReader) transfer(a at) Action {
@@ -144,24 +191,13 @@ func (f *fileReader) word(a at) string {
 	return text
 }
 
-func (f *fileReader) tag(a at) Action {
-	var action Action
-	if a.node.Kind == yaml.ScalarNode {
-		action.Tags = []string{f.word(a)}
-		return action
-	}
-	f.items(a, 20, func(item at) { action.Tags = append(action.Tags, f.word(item)) })
-	if len(action.Tags) == 0 {
-		f.refuse(a, "must name a tag")
-	}
-	return action
-}
-
 func (f *fileReader) webhook(a at) Action {
 	hook := &Webhook{}
 	f.fields(a, map[string]func(at){
-		"url":     f.into(&hook.URL, 2048),
-		"timeout": func(a at) { hook.Timeout = f.duration(a) },
+		"url":      f.into(&hook.URL, 2048),
+		"timeout":  func(a at) { hook.Timeout = f.duration(a) },
+		"retries":  func(a at) { hook.Retries = f.number(a, 0, 3) },
+		"fallback": f.said(&hook.Fallback),
 	})
 	if a.node.Kind == yaml.MappingNode {
 		if err := checkURL(hook.URL); err != nil {
@@ -182,4 +218,14 @@ func (f *fileReader) duration(a at) time.Duration {
 		f.refuse(a, "must be a time above zero and at most %s, for example 3s", MaxWebhookTime)
 	}
 	return d
+}
+
+func (f *fileReader) number(a at, least, most int) int {
+	text, ok := f.text(a)
+	n, err := strconv.Atoi(text)
+	if ok && (err != nil || n < least || n > most) {
+		f.refuse(a, "must be a whole number from %d to %d", least, most)
+		return least
+	}
+	return n
 }

@@ -12,7 +12,7 @@ import (
 // maxPatterns bounds each list of patterns of a rule.
 const maxPatterns = 100_000
 
-var matchKeys = []string{"exact", "prefix", "contains", "regex", "event_key"}
+var matchKeys = []string{"exact", "prefix", "contains", "regex", "event_key", "scene", "media", "near"}
 
 // match reads what a rule wants.
 func (f *fileReader) match(a at, rule *Rule) {
@@ -24,7 +24,7 @@ func (f *fileReader) match(a at, rule *Rule) {
 		return
 	}
 	m := &rule.Match
-	var texts, keys []at
+	var texts, keys, others []at
 	list := func(into *[]string, of *[]at, check func(text string) error) func(at) {
 		return func(a at) {
 			*into = f.texts(a, maxPatterns)
@@ -39,12 +39,15 @@ func (f *fileReader) match(a at, rule *Rule) {
 		"contains":  list(&m.Contains, &texts, checkPattern),
 		"regex":     list(&m.Regex, &texts, checkRegex),
 		"event_key": list(&m.EventKeys, &keys, checkPattern),
+		"scene":     func(a at) { others = append(others, a); f.scenes(a, rule) },
+		"media":     func(a at) { others = append(others, a); f.mediaKinds(a, rule) },
+		"near":      func(a at) { others = append(others, a); f.near(a, rule) },
 		"fold":      func(a at) { m.Fold = f.readFold(a, m.Fold) },
 	})
 	if a.node.Kind != yaml.MappingNode {
 		return
 	}
-	if !m.Any && len(texts)+len(keys) == 0 {
+	if !m.Any && len(texts)+len(keys)+len(others) == 0 {
 		f.refuse(a, "matches nothing: want any, or lists under %s", strings.Join(matchKeys, ", "))
 	}
 	f.carried(rule, texts, hasText, "text")

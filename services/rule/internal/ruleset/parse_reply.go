@@ -9,6 +9,7 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/content"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/template"
 )
 
 // Bounds of the smaller fields of replies, in bytes.
@@ -16,6 +17,8 @@ const (
 	maxTitle = 512
 	maxURL   = 2048
 	maxID    = 256
+	// maxTemplate bounds a text with its variables as they are written.
+	maxTemplate = 16 << 10
 )
 
 // reply reads the content of a reply; a text may stand alone.
@@ -40,13 +43,15 @@ func (f *fileReader) reply(a at) Action {
 	if c.GetBody() == nil {
 		return Action{}
 	}
+	sample, templated := f.templated(a, c)
 	if len(f.problems)+f.more == before {
-		f.sendable(a, c, eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED)
+		f.sendable(a, sample, eventv1.AccountKind_ACCOUNT_KIND_UNSPECIFIED)
 	}
 	action, err := reply(c)
 	if err != nil {
 		f.refuse(a, "must be valid UTF-8")
 	}
+	action.Templated = templated
 	return action
 }
 
@@ -77,9 +82,12 @@ func (f *fileReader) textReply(a at, c *eventv1.Content) {
 	switch {
 	case !ok:
 		return
+	case len(text) > maxTemplate:
+		f.refuse(a, "is %d bytes long, at most %d are allowed", len(text), maxTemplate)
+		return
 	case strings.TrimSpace(text) == "":
 		f.refuse(a, "must not be blank: none says nothing")
-	case len(text) > MaxTextBytes:
+	case len(text) > MaxTextBytes && (f.scope.literal || !template.Is(text)):
 		f.refuse(a, "is %d bytes long, WeChat shows at most %d; split it into several replies", len(text), MaxTextBytes)
 	}
 	c.Body = &eventv1.Content_Text{Text: &eventv1.TextContent{Content: text}}
@@ -198,9 +206,20 @@ func (f *fileReader) link(a at, c *eventv1.Content) {
 func (f *fileReader) address(field *string) func(at) {
 	return func(a at) {
 		f.into(field, maxURL)(a)
-		if err := checkURL(*field); *field != "" && err != nil {
+		if !f.scope.literal && template.Is(*field) {
+			f.addressTemplate(a, *field)
+		} else if err := checkURL(*field); *field != "" && err != nil {
 			f.refuse(a, "%v", err)
 		}
+	}
+}
+
+// addressTemplate refuses an address that is none whatever its variables are. One that begins with a variable is
+// whatever that is.
+func (f *fileReader) addressTemplate(a at, text string) {
+	filled := template.Expand(text, template.Address, sampleValue)
+	if err := checkURL(filled); !strings.HasPrefix(text, template.Open) && !template.Is(filled) && err != nil {
+		f.refuse(a, "%v", err)
 	}
 }
 

@@ -118,7 +118,7 @@ func TestEveryMistakeIsNamedWithItsPathAndLine(t *testing.T) {
 		{"two documents", "rules: []\n---\nrules: []", []string{"rules: a file holds one YAML document"}},
 		{"no rules", "fold: {ignore_case: true}", []string{"rules: is required (line 1)"}},
 		{"an unknown key at the top", "rule: []", []string{
-			"rule: unknown key, want one of fold, rules (line 1)", "rules: is required (line 1)",
+			"rule: unknown key, want one of calendars, fold, places, rules (line 1)", "rules: is required (line 1)",
 		}},
 		{"many mistakes at once", `
 rules:
@@ -133,9 +133,9 @@ rules:
       - {reply: a, tag: b}
       - reply: {image: M, text: x}
 `, []string{
-			"rules[0].prio: unknown key, want one of account, do, match, name, on, priority (line 5)",
-			"rules[0].match.contain: unknown key, want one of any, contains, event_key, exact, fold, prefix, regex (line 4)",
-			"rules[0].match: matches nothing: want any, or lists under exact, prefix, contains, regex, event_key (line 4)",
+			"rules[0].prio: unknown key, want one of account, do, match, name, on, priority, when (line 5)",
+			"rules[0].match.contain: unknown key, want one of any, contains, event_key, exact, fold, media, near, prefix, regex, scene (line 4)",
+			"rules[0].match: matches nothing: want any, or lists under exact, prefix, contains, regex, event_key, scene, media, near (line 4)",
 			"rules[0].do[0].reply.text: must not be blank: none says nothing (line 6)",
 			`rules[1].name: "one" is the name of the rule in line 3 too (line 7)`,
 			`rules[1].on: "imgae" is not a kind; the kinds are any_message, click, enter_session, file, image, link, location, location_report, location_select, miniprogrampage, pic_photo_or_album, pic_sysphoto, pic_weixin, scan, scancode_push, scancode_waitmsg, shortvideo, subscribe, text, unsubscribe, video, view, voice and event:<name of the event in lower case> (line 8)`,
@@ -145,7 +145,7 @@ rules:
 			"rules[1].do[1].reply: must hold one message, not 2; make each reply its own item of the list (line 12)",
 		}},
 		{"a text without match", "rules:\n  - do: [none]", []string{
-			"rules[0].match: is required: any, or lists under exact, prefix, contains, regex, event_key (line 2)",
+			"rules[0].match: is required: any, or lists under exact, prefix, contains, regex, event_key, scene, media, near (line 2)",
 		}},
 		{"nothing to do", "rules:\n  - match: any\n  - match: any\n    do: []", []string{
 			"rules[0].do: is required: a list of actions (line 2)", "rules[1].do: must have at least one action; none says nothing (line 4)",
@@ -171,7 +171,7 @@ rules:
 			"rules[0].do[5]: is reply 6: WeChat allows 5 messages at most (line 3)",
 		}},
 		{"contradictions", "rules:\n  - match: any\n    do: [none, reply: a]\n  - match: any\n    do: [transfer: native, transfer: {queue: q}]\n  - match: any\n    do: [{webhook: {url: 'https://a'}}, {webhook: {url: 'https://b'}}]", []string{
-			"rules[0].do: none says nothing, so it goes with tag only (line 3)",
+			"rules[0].do: none says nothing, so it goes with tag and untag only (line 3)",
 			"rules[1].do[1]: is the second transfer of the rule (line 5)",
 			"rules[2].do[1]: is the second webhook of the rule (line 7)",
 		}},
@@ -192,10 +192,10 @@ rules:
 		}},
 		{"aliases", "rules:\n  - &a {match: any, do: [none]}\n  - *a", []string{"rules[1]: aliases are not supported (line 3)"}},
 		{"the wrong shape", "rules:\n  - text\n  - {match: [any], do: none, priority: high, name: [x]}", []string{
-			"rules[0]: must be a mapping with the keys account, do, match, name, on, priority (line 2)",
+			"rules[0]: must be a mapping with the keys account, do, match, name, on, priority, when (line 2)",
 			"rules[1].priority: must be a whole number; the higher one wins (line 3)",
 			"rules[1].name: must be a text (line 3)",
-			"rules[1].match: must be a mapping with the keys any, contains, event_key, exact, fold, prefix, regex (line 3)",
+			"rules[1].match: must be a mapping with the keys any, contains, event_key, exact, fold, media, near, prefix, regex, scene (line 3)",
 			"rules[1].do: must be a list (line 3)",
 		}},
 	}
@@ -236,6 +236,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("rules:\n  - {name: a, match: {contains: [b], regex: ['c\\d']}, do: [{reply: {text: d}}, {tag: e}]}\n"))
 	f.Add([]byte("fold: {ignore_case: no}\nrules:\n  - on: [click]\n    match: {event_key: [K]}\n    do: [{webhook: {url: 'https://h', timeout: 3s}}]\n"))
 	f.Add([]byte("rules: &a [*a]"))
+	f.Add([]byte(everything))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		rules, err := ruleset.Parse(file, ruleset.Options{})
 		if err != nil {

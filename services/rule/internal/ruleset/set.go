@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/gob"
 	"fmt"
+	"time"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/condition"
 	"github.com/wxbus/wxbus/services/rule/internal/match"
+	"github.com/wxbus/wxbus/services/rule/internal/place"
+	"github.com/wxbus/wxbus/services/rule/internal/worktime"
 )
 
 // Set is a compiled version of the rules. It is immutable and safe for concurrent use.
@@ -15,17 +20,35 @@ type Set struct {
 	Version string
 	file    *File
 	index   *match.Set
+	places  map[string]*place.Table
+	// conditions by rule; nil for a rule without. It is nil when no rule has any.
+	conditions []*condition.Condition
+	// conditional is true when some rule has the last word about itself.
+	conditional bool
+	forms       map[string]int // rules with a form, by name
 }
 
 // Compile makes a set of a parsed file. Its error is Invalid.
 func Compile(version string, file *File) (*Set, error) {
-	rules := file.Rules
-	compiled := make([]match.Rule, len(rules))
-	for i := range rules {
-		r := &rules[i]
+	s := &Set{Version: version, file: file, places: map[string]*place.Table{}, forms: map[string]int{}}
+	for name, table := range file.Places {
+		s.places[name] = place.NewTable(table)
+	}
+	if err := s.compileConditions(); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	compiled := make([]match.Rule, len(file.Rules))
+	for i := range file.Rules {
+		r := &file.Rules[i]
 		compiled[i] = match.Rule{
 			Name: r.Name, Accounts: r.Accounts, Priority: r.Priority, Triggers: r.On, Fold: r.Match.Fold, Any: r.Match.Any,
 			Exact: r.Match.Exact, Prefix: r.Match.Prefix, Contains: r.Match.Contains, EventKeys: r.Match.EventKeys,
+			Scenes: r.Match.Scenes, ScenePrefixes: r.Match.ScenePrefixes, Media: r.Match.Media, Near: r.Match.Near != nil,
+			Conditional: s.condition(i) != nil || r.Match.Near != nil,
+		}
+		s.conditional = s.conditional || compiled[i].Conditional
+		if r.Form() != nil {
+			s.forms[r.Name] = i
 		}
 		for j, expression := range r.Match.Regex {
 			re, err := match.ParseRegex(expression, r.Match.Fold)
@@ -39,33 +62,165 @@ func Compile(version string, file *File) (*Set, error) {
 	if err != nil {
 		return nil, fault.Errorf(fault.Invalid, "compile rules: %w", err)
 	}
-	return &Set{Version: version, file: file, index: index}, nil
+	s.index = index
+	return s, nil
+}
+
+// compileConditions compiles the conditions of the rules that have some.
+func (s *Set) compileConditions() error {
+	clocks := make(map[string]*worktime.Clock, len(s.file.Calendars))
+	for name, calendar := range s.file.Calendars {
+		clock, err := worktime.NewClock(calendar)
+		if err != nil {
+			return fmt.Errorf("calendars.%s.timezone: %w", name, err)
+		}
+		clocks[name] = clock
+	}
+	for i := range s.file.Rules {
+		r := &s.file.Rules[i]
+		if near := r.Match.Near; near != nil && s.places[near.Places] == nil {
+			return fmt.Errorf("rules[%d].match.near.places: there is no table %q", i, near.Places)
+		}
+		if r.When.IsZero() {
+			continue
+		}
+		c, err := condition.Compile(r.When, clocks)
+		if err != nil {
+			return fmt.Errorf("rules[%d].when: %w", i, err)
+		}
+		if s.conditions == nil {
+			s.conditions = make([]*condition.Condition, len(s.file.Rules))
+		}
+		s.conditions[i] = c
+	}
+	return nil
+}
+
+// condition returns the conditions of a rule, or nil.
+func (s *Set) condition(rule int) *condition.Condition {
+	if s.conditions == nil {
+		return nil
+	}
+	return s.conditions[rule]
 }
 
 // Len returns the number of rules.
 func (s *Set) Len() int { return s.file.Len() }
 
-// Match returns the rule that wins for an input and what it matched, or nil.
-func (s *Set) Match(in match.Input) (*Rule, match.Hit) {
-	hit, ok := s.index.Match(in)
-	if !ok {
-		return nil, match.Hit{}
-	}
-	return &s.file.Rules[hit.Rule], hit
+// Facts are what conditions look at beside the message itself.
+type Facts struct {
+	Now time.Time
+	// Fan returns what is known about the fan, or nil when that cannot be known now: every condition about the
+	// fan fails then. It is asked only when a rule that would win needs it. A nil Fan is one about whom nothing is known.
+	Fan func() *rulev1.FanRecord
 }
 
-// MatchEvent returns the rule that wins for an event and what it matched, or nil.
-func (s *Set) MatchEvent(ev *eventv1.InboundEvent) (*Rule, match.Hit) {
-	return s.Match(InputOf(ev))
+// Found is the rule that wins, and why.
+type Found struct {
+	Rule *Rule
+	match.Hit
+	// Place is the nearest one of the table of the rule, or nil for a rule without match.near.
+	Place *place.Place
+	// Distance to Place in metres.
+	Distance float64
+	// SilentUntil is until when the rule is silent towards the fan from now on; zero for no limit.
+	SilentUntil time.Time
+}
+
+// Find returns the rule that wins for an input, or false when no rule does.
+func (s *Set) Find(in match.Input, facts Facts) (Found, bool) {
+	var allows func(int) bool
+	if s.conditional {
+		allows = func(rule int) bool { return s.failed(in, rule, facts) == "" }
+	}
+	hit, ok := s.index.MatchIf(in, allows)
+	if !ok {
+		return Found{}, false
+	}
+	found := Found{Rule: &s.file.Rules[hit.Rule], Hit: hit}
+	if near := found.Rule.Match.Near; near != nil && in.Position {
+		found.Place, found.Distance = s.places[near.Places].Nearest(in.Latitude, in.Longitude)
+	}
+	if c := s.condition(hit.Rule); c != nil && c.Paced() {
+		found.SilentUntil = c.SilentUntil(facts.Now)
+	}
+	return found, true
+}
+
+// FindEvent is Find for an event at the time of its arrival.
+func (s *Set) FindEvent(ev *eventv1.InboundEvent, fan func() *rulev1.FanRecord) (Found, bool) {
+	return s.Find(InputOf(ev), Facts{Now: time.UnixMilli(ev.GetReceivedUnixMs()), Fan: fan})
+}
+
+// failed returns which condition of a rule does not hold and why, or "".
+func (s *Set) failed(in match.Input, rule int, facts Facts) string {
+	if failed := s.tooFar(in, rule); failed != "" {
+		return failed
+	}
+	c := s.condition(rule)
+	if c == nil {
+		return ""
+	}
+	fan := facts.Fan
+	if fan == nil {
+		fan = func() *rulev1.FanRecord { return &rulev1.FanRecord{} }
+	}
+	return c.Failed(condition.Facts{Rule: s.file.Rules[rule].Name, Now: facts.Now, Message: messageOf(in), Fan: fan})
+}
+
+// tooFar tells why a rule that wants a position does not get it.
+func (s *Set) tooFar(in match.Input, rule int) string {
+	near := s.file.Rules[rule].Match.Near
+	if near == nil || !in.Position || near.Within == 0 {
+		return ""
+	}
+	nearest, distance := s.places[near.Places].Nearest(in.Latitude, in.Longitude)
+	if distance <= near.Within {
+		return ""
+	}
+	return fmt.Sprintf("near: the nearest place, %s, is %s away", nearest.Name, Metres(distance))
+}
+
+// Metres writes a distance for people.
+func Metres(distance float64) string {
+	if distance < 1000 {
+		return fmt.Sprintf("%.0f m", distance)
+	}
+	return fmt.Sprintf("%.1f km", distance/1000)
+}
+
+// messageOf returns what expressions see of an input.
+func messageOf(in match.Input) condition.Message {
+	m := condition.Message{
+		Account: in.Account, Text: in.Text, Scene: in.Scene, HasPosition: in.Position, Latitude: in.Latitude, Longitude: in.Longitude,
+	}
+	if len(in.Triggers) > 0 {
+		m.Kind = in.Triggers[0]
+	}
+	if len(in.Keys) > 0 {
+		m.Key = in.Keys[0]
+	}
+	return m
 }
 
 // Explain lists the rules that were considered for an input; see match.Set.Explain.
-func (s *Set) Explain(in match.Input, limit int) []match.Candidate {
-	return s.index.Explain(in, limit, nil)
+func (s *Set) Explain(in match.Input, facts Facts, limit int) []match.Candidate {
+	return s.index.Explain(in, limit, func(rule int) string { return s.failed(in, rule, facts) })
 }
 
 // Rule returns the rule of a hit.
 func (s *Set) Rule(hit match.Hit) *Rule { return &s.file.Rules[hit.Rule] }
+
+// HasForms tells whether a fan can be in the middle of a form of these rules.
+func (s *Set) HasForms() bool { return len(s.forms) > 0 }
+
+// RuleWithForm returns the rule of a name that has a form, or nil.
+func (s *Set) RuleWithForm(name string) *Rule {
+	if i, ok := s.forms[name]; ok {
+		return &s.file.Rules[i]
+	}
+	return nil
+}
 
 // stored is the form of a set that loads fast.
 type stored struct {
@@ -74,7 +229,7 @@ type stored struct {
 }
 
 // format grows with every change of File; another format is read from the rule file instead.
-const format = 2
+const format = 3
 
 // Encode returns a file in a form that Decode reads about twenty times faster than Parse reads YAML.
 func Encode(file *File) ([]byte, error) {

@@ -69,7 +69,8 @@ rules:
 	}
 	for _, tt := range tests {
 		t.Run(tt.want+" "+tt.ev.GetMsgType()+tt.ev.GetEvent(), func(t *testing.T) {
-			rule, _ := set.MatchEvent(tt.ev)
+			found, _ := set.FindEvent(tt.ev, nil)
+			rule := found.Rule
 			if tt.want == "" {
 				require.Nil(t, rule)
 				return
