@@ -34,7 +34,13 @@ type Delivery struct {
 	// attempt counts the tries of this message as far as we know, from 1: NumDelivered without the
 	// deliveries that were given back unseen.
 	attempt uint64
+	// behind is closed when a later message of the lane waits.
+	behind chan struct{}
 }
+
+// Behind is closed when a later message of the lane is here and waits for this one. A handler that does nothing but
+// let time pass should stop then. It is nil, and blocks for ever, for a Delivery that no Consumer made.
+func (d *Delivery) Behind() <-chan struct{} { return d.behind }
 
 // Handler handles one message. Its error decides: nil acknowledges; a kind that a retry cannot help
 // (Invalid, NotFound, Permanent, Refused) dead-letters at once; every other error is tried again

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -203,6 +204,30 @@ func TestABusyFanLeavesRoomForOthers(t *testing.T) {
 	bustest.Run(t, c)
 	done.eventually(t, "calm")
 	close(release)
+}
+
+func TestAHandlerHearsThatTheNextMessageOfItsFanWaits(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1}))
+	r := &record{}
+	bustest.Run(t, e.Conn.NewConsumer(ruleConsumer(nil), func(ctx context.Context, d *bus.Delivery) error {
+		if strings.HasPrefix(string(d.Data), "quick") {
+			r.add(string(d.Data))
+			return nil
+		}
+		select {
+		case <-d.Behind():
+			r.add("heard by " + string(d.Data))
+		case <-ctx.Done():
+		}
+		return nil
+	}))
+	publish(t, e.Conn, "o_fan", "first")
+	publish(t, e.Conn, "o_other", "quick 1")
+	r.eventually(t, "quick 1")
+	publish(t, e.Conn, "o_fan", "second")
+	r.eventually(t, "quick 1", "heard by first")
+	publish(t, e.Conn, "o_fan", "quick 2")
+	r.eventually(t, "quick 1", "heard by first", "heard by second", "quick 2")
 }
 
 func TestFansThatWaitDoNotKeepTheirOwnMessagesAway(t *testing.T) {

@@ -31,6 +31,7 @@ type holding struct {
 type lane struct {
 	key     string
 	running *holding
+	told    bool       // whether running knows that others wait
 	waiting []*holding // by sequence
 	// parked are earlier messages that the server has, by sequence: they go first when they come again.
 	parked map[uint64]parking
@@ -71,6 +72,16 @@ func (p *partition) enter(h *holding) {
 	}
 	l.insert(h)
 	p.advance(l)
+	l.tell()
+}
+
+// tell lets the running message know that another one waits. The partition's mu is held.
+func (l *lane) tell() {
+	if l.running == nil || len(l.waiting) == 0 || l.told {
+		return
+	}
+	l.told = true
+	close(l.running.delivery.behind)
 }
 
 func (l *lane) has(seq uint64) bool {
@@ -148,7 +159,8 @@ func (p *partition) takeNext(l *lane) *holding {
 	}
 	l.waiting[0] = nil
 	l.waiting = l.waiting[1:]
-	l.running = first
+	l.running, l.told = first, false
+	l.tell()
 	return first
 }
 

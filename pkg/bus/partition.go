@@ -173,6 +173,7 @@ func (p *partition) accept(msg jetstream.Msg) {
 	d := &Delivery{
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Stream: meta.Stream, Durable: p.durable,
 		Seq: meta.Sequence.Stream, NumDelivered: meta.NumDelivered, Stored: meta.Timestamp, attempt: meta.NumDelivered,
+		behind: make(chan struct{}),
 	}
 	p.notePin(d)
 	h := &holding{msg: msg, delivery: d, key: p.c.laneOf(d), touched: time.Now()}

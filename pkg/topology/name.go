@@ -80,7 +80,7 @@ func plainOpenID(openid string) bool {
 	return true
 }
 
-// FanKey returns the key of a fan in the buckets grants and owners: "<account>.<openid token>".
+// FanKey returns the key of a fan in the buckets grants, owners and fans: "<account>.<openid token>".
 func FanKey(account, openid string) (string, error) {
 	if err := CheckToken("account", account); err != nil {
 		return "", err

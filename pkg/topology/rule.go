@@ -1,11 +1,17 @@
 package topology
 
-import "github.com/nats-io/nats.go/jetstream"
+import (
+	"time"
 
-// The stream, bucket and object store of the rule service.
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The stream, buckets and object store of the rule service.
 const (
 	StreamDecisions = "DECISIONS"
 	BucketRules     = "rules"
+	BucketFans      = "fans"
+	BucketDialogs   = "dialogs"
 	StoreRuleSets   = "rule_sets"
 )
 
@@ -29,6 +35,15 @@ func ruleBuckets() []bucketSpec {
 		writer: ServiceRule, readers: "rule", types: "pointer to a published rule set", key: "name of the pointer", share: 1,
 		note:   "Every replica watches it and swaps the compiled set.",
 		config: jetstream.KeyValueConfig{Bucket: BucketRules, Description: "which rule set is published", History: 1},
+	}, {
+		writer: ServiceRule, readers: "rule", types: "wxbus.rule.v1.FanRecord", key: "`<account>.<openid>`", share: 10,
+		note:   "Read only for rules with conditions about the fan.",
+		config: jetstream.KeyValueConfig{Bucket: BucketFans, Description: "what rules know about a fan", History: 1},
+	}, {
+		writer: ServiceRule, readers: "rule", types: "wxbus.rule.v1.FormState, wxbus.rule.v1.ChatHistory, tokens of chat models",
+		key: "`form.<account>.<openid>`, `chat.<account>.<openid>`, `tokens.<provider>.<day>`", share: 4,
+		config: jetstream.KeyValueConfig{Bucket: BucketDialogs, Description: "conversations of fans with rules", History: 1,
+			TTL: 25 * time.Hour, LimitMarkerTTL: time.Minute},
 	}}
 }
 

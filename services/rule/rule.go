@@ -27,8 +27,11 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/chat"
 	"github.com/wxbus/wxbus/services/rule/internal/coverage"
 	"github.com/wxbus/wxbus/services/rule/internal/decide"
+	"github.com/wxbus/wxbus/services/rule/internal/egress"
+	"github.com/wxbus/wxbus/services/rule/internal/fan"
 	"github.com/wxbus/wxbus/services/rule/internal/grpcapi"
 	"github.com/wxbus/wxbus/services/rule/internal/owner"
 	"github.com/wxbus/wxbus/services/rule/internal/publish"
@@ -65,6 +68,8 @@ type Service struct {
 	deps Deps
 	api  *grpcapi.Server
 	hook *webhook.Client
+	chat *chat.Client
+	fans *fan.Store
 
 	mu    sync.Mutex // guards parts
 	parts *parts
@@ -76,6 +81,7 @@ var _ lifecycle.Component = (*Service)(nil)
 type parts struct {
 	live     *publish.Live
 	owners   *owner.Registry
+	fans     *fan.Store
 	consumer *bus.Consumer
 	tables   *tables.Late
 	counter  *coverage.Counter
@@ -96,13 +102,17 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	hook := webhook.New(webhook.Options{
-		Secret: cfg.Webhook.Secret, Timeout: cfg.Webhook.Timeout, AllowHTTP: cfg.Webhook.AllowHTTP, AllowPrivate: cfg.Webhook.AllowPrivate,
+	s := &Service{cfg: cfg, deps: deps, fans: fan.New(deps.Log)}
+	s.hook = webhook.New(webhook.Options{
+		Secret: cfg.Webhook.Secret, Timeout: cfg.Webhook.Timeout,
+		Policy: egress.Policy{AllowHTTP: cfg.Webhook.AllowHTTP, AllowPrivate: cfg.Webhook.AllowPrivate, Setting: "rule.webhook"},
 		Tracer: deps.Tel.TracerProvider.Tracer(scope), Now: deps.Now,
 	})
-	return &Service{
-		cfg: cfg, deps: deps, hook: hook, api: grpcapi.New(deps.Accounts, hook.CheckURL, deps.Log, deps.Now),
-	}, nil
+	s.chat = chat.New(chat.Options{
+		Providers: cfg.Chat.providers(), Ledger: fan.NewTokens(s.fans, deps.Now), Tracer: deps.Tel.TracerProvider.Tracer(scope),
+	})
+	s.api = grpcapi.New(deps.Accounts, s.hook.CheckURL, s.chat.Check, deps.Log, deps.Now)
+	return s, nil
 }
 
 // RegisterGRPC registers RuleService. Its methods are Unavailable until Start.
@@ -126,7 +136,7 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		return err
 	}
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
-	p := &parts{quit: quit, owners: owner.New(s.deps.Log)}
+	p := &parts{quit: quit, owners: owner.New(s.deps.Log), fans: s.fans}
 	if p.live, err = publish.NewLive(store, s.deps.Log, s.deps.Tel.MeterProvider.Meter(scope)); err != nil {
 		quit()
 		return err
@@ -156,6 +166,9 @@ func (p *parts) start(ctx context.Context, conn *bus.Conn) error {
 	if err := p.owners.Start(ctx, conn.JS()); err != nil {
 		return err
 	}
+	if err := p.fans.Start(ctx, conn.JS()); err != nil {
+		return err
+	}
 	return p.consumer.Start(ctx)
 }
 
@@ -164,6 +177,7 @@ func (p *parts) stop(ctx context.Context) error {
 	p.quit()
 	err := p.consumer.Stop(ctx)
 	p.owners.Stop()
+	p.fans.Stop()
 	p.live.Stop()
 	if p.tables != nil {
 		p.counter.Stop()
@@ -177,7 +191,8 @@ func (s *Service) consumer(life context.Context, p *parts) (*bus.Consumer, error
 	decider, err := decide.New(decide.Options{
 		AttemptTimeout: s.cfg.AttemptTimeout, MinTimeLeft: s.cfg.MinTimeLeft, SendPatience: s.cfg.SendPatience, OrderPatience: s.cfg.OrderPatience,
 		Accounts: s.deps.Accounts, Bus: s.deps.Bus, Records: s.deps.Decisions, Sender: s.deps.Sender,
-		Rules: p.live, Owners: p.owners, Webhooks: s.hook,
+		SlowActions: s.cfg.SlowActions, MaxDelayed: s.cfg.MaxInFlight / 4,
+		Rules: p.live, Owners: p.owners, Webhooks: s.hook, Models: s.chat, Fans: s.fans,
 		Tracer: s.deps.Tel.TracerProvider.Tracer(scope), Meter: s.deps.Tel.MeterProvider.Meter(scope),
 		Log: s.deps.Log, Now: s.deps.Now, Life: life,
 	})
@@ -201,6 +216,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	err := s.parts.stop(ctx)
 	s.parts = nil
 	s.hook.Close()
+	s.chat.Close()
 	return err
 }
 

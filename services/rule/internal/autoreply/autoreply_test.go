@@ -39,7 +39,8 @@ func TestTheSampleOfWeChatIsCarriedOver(t *testing.T) {
 	decide := func(kind, text string) (string, []string) {
 		in, ok := ruleset.InputFor("shop", kind, text, "")
 		require.True(t, ok)
-		rule, _ := set.Match(in)
+		found, _ := set.Find(in, ruleset.Facts{})
+		rule := found.Rule
 		if rule == nil {
 			return "", nil
 		}

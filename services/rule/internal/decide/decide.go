@@ -24,7 +24,9 @@ import (
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/chat"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
+	"github.com/wxbus/wxbus/services/rule/internal/webhook"
 )
 
 // Rules is where the live set comes from.
@@ -40,7 +42,23 @@ type Owners interface {
 
 // Webhooks asks business systems.
 type Webhooks interface {
-	Call(ctx context.Context, hook *ruleset.Webhook, ev *eventv1.InboundEvent) ([]*eventv1.Content, error)
+	Call(ctx context.Context, q webhook.Question) (webhook.Answer, error)
+}
+
+// Models asks chat models.
+type Models interface {
+	Ask(ctx context.Context, q chat.Question) (string, error)
+}
+
+// Fans keeps what rules know about fans.
+type Fans interface {
+	Get(ctx context.Context, account, openid string) (*rulev1.FanRecord, error)
+	// Form returns the open form of a fan, or nil.
+	Form(ctx context.Context, account, openid string) (*rulev1.FormState, error)
+	// History returns the newest turns of a fan with the model of a rule.
+	History(ctx context.Context, account, openid, rule string, since time.Time, most int) ([]*rulev1.ChatTurn, error)
+	// Apply makes the changes of a decision, once however often it is called.
+	Apply(ctx context.Context, rec *rulev1.DecisionMade, now time.Time) error
 }
 
 // Options of a Decider. All fields are required.
@@ -53,6 +71,11 @@ type Options struct {
 	SendPatience time.Duration
 	// OrderPatience is how long a fan's next push waits for the replies to this one to leave.
 	OrderPatience time.Duration
+	// SlowActions bounds the webhooks and chat models that are asked at the same time. Beyond it they are not asked,
+	// so that what they hold up stays bounded.
+	SlowActions int
+	// MaxDelayed bounds the events that wait for the time of a delayed reply; beyond it replies are not delayed.
+	MaxDelayed int
 
 	Accounts *account.Directory
 	Bus      *bus.Conn
@@ -61,6 +84,8 @@ type Options struct {
 	Rules    Rules
 	Owners   Owners
 	Webhooks Webhooks
+	Models   Models
+	Fans     Fans
 	Tracer   trace.Tracer
 	Meter    metric.Meter
 	Log      *slog.Logger
@@ -73,6 +98,8 @@ type Options struct {
 type Decider struct {
 	Options
 	metrics *metrics
+	slow    chan struct{} // a place for each slow action
+	delayed chan struct{} // a place for each event that waits for a delayed reply
 }
 
 // New returns a decider.
@@ -81,7 +108,7 @@ func New(o Options) (*Decider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Decider{Options: o, metrics: m}, nil
+	return &Decider{Options: o, metrics: m, slow: make(chan struct{}, o.SlowActions), delayed: make(chan struct{}, o.MaxDelayed)}, nil
 }
 
 // Handle decides about one event and sees its replies through. It is a bus.Handler for INBOUND.
@@ -101,6 +128,7 @@ func (d *Decider) Handle(ctx context.Context, delivery *bus.Delivery) error {
 	if err != nil || w == nil {
 		return err
 	}
+	w.behind = delivery.Behind()
 	return w.run(ctx)
 }
 
@@ -150,8 +178,11 @@ type work struct {
 	// creator is true for the handler that created the record: nobody can have offered before it.
 	creator bool
 	offered int
-	// sent is the id of the last message that the sender took.
-	sent string
+	// sent is the id of the last message that the sender took, and sentAt when it took it just now.
+	sent   string
+	sentAt time.Time
+	// behind is closed when the fan's next push waits.
+	behind <-chan struct{}
 }
 
 // read takes the record as it is.

@@ -29,7 +29,9 @@ import (
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/decide"
+	"github.com/wxbus/wxbus/services/rule/internal/fan"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
+	"github.com/wxbus/wxbus/services/rule/internal/webhook"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -71,10 +73,13 @@ func decider(t *testing.T, env *bustest.Env, s *sender, name string) *decide.Dec
 	}})
 	require.NoError(t, err)
 	conn := env.NewConn(t, name)
+	fans := fan.New(slog.New(slog.DiscardHandler))
+	require.NoError(t, fans.Start(t.Context(), conn.JS()))
+	t.Cleanup(fans.Stop)
 	d, err := decide.New(decide.Options{
 		AttemptTimeout: time.Second, MinTimeLeft: 10 * time.Millisecond, SendPatience: time.Second,
 		Accounts: accounts, Bus: conn, Records: decision.NewStore(conn, env.Topology), Sender: s,
-		Rules: fixedRules{set}, Owners: nobody{},
+		Rules: fixedRules{set}, Owners: nobody{}, Fans: fans, SlowActions: 8, MaxDelayed: 8,
 		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""),
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Life: t.Context(),
 	})
@@ -194,9 +199,9 @@ func TestAHandlerThatDiesAtAnyMomentIsTakenOver(t *testing.T) {
 
 type countedWebhook struct{ calls int }
 
-func (c *countedWebhook) Call(context.Context, *ruleset.Webhook, *eventv1.InboundEvent) ([]*eventv1.Content, error) {
+func (c *countedWebhook) Call(context.Context, webhook.Question) (webhook.Answer, error) {
 	c.calls++
-	return []*eventv1.Content{{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{Content: fmt.Sprint("answer ", c.calls)}}}}, nil
+	return webhook.Answer{Replies: []*eventv1.Content{{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{Content: fmt.Sprint("answer ", c.calls)}}}}}, nil
 }
 
 func TestABusinessSystemIsNotAskedAgainOnceItIsDecided(t *testing.T) {

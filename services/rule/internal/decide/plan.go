@@ -43,6 +43,7 @@ func plan(ev *eventv1.InboundEvent, acct account.Account, v verdict, now time.Ti
 		DecidedUnixMs:      now.UnixMilli(),
 		PassiveUntilUnixMs: decision.PassiveUntil(received, o.AttemptTimeout).UnixMilli(),
 		KfAllowed:          acct.AllowsKf(),
+		ClearTags:          v.untag, DelaysMs: v.delaysMs(), OwnerEpoch: v.epoch, Fan: v.fan,
 	}
 	switch {
 	case v.queue != "":
@@ -124,29 +125,4 @@ func servable(rec *rulev1.DecisionMade, ev *eventv1.InboundEvent, acct account.A
 // holdsAttempts tells whether attempts 1 and 2 are left to time out, so that nothing is offered.
 func holdsAttempts(ev *eventv1.InboundEvent, acct account.Account) bool {
 	return ev.GetReplyMode() == eventv1.ReplyMode_REPLY_MODE_STRETCH && (!acct.StretchAnswerEarly || !isHeld(ev))
-}
-
-// Preview returns the record that a rule would make for an imagined event when nobody is in a hurry. Nothing
-// is called: the reply of a webhook counts as a text for the route and is left out.
-func Preview(rule *ruleset.Rule, ev *eventv1.InboundEvent, acct account.Account) (*rulev1.DecisionMade, error) {
-	v := verdict{}
-	asked := false
-	if rule != nil {
-		v.rule = rule.Name
-		for _, action := range rule.Actions {
-			asked = asked || action.Webhook != nil
-			if err := v.take(action); err != nil {
-				return nil, err
-			}
-		}
-	}
-	imagined := asked && len(v.replies) == 0
-	if imagined {
-		v.replies = []*eventv1.Content{{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{}}}}
-	}
-	rec := plan(ev, acct, v, time.UnixMilli(ev.GetReceivedUnixMs()), Options{AttemptTimeout: time.Second})
-	if imagined {
-		rec.Replies = nil
-	}
-	return rec, nil
 }

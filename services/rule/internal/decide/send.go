@@ -26,6 +26,9 @@ const (
 
 // finish sends what the sender owns of a settled record, in order.
 func (w *work) finish(ctx context.Context) error {
+	if err := w.apply(ctx); err != nil {
+		return err
+	}
 	first := 1
 	switch w.rec.GetRoute() {
 	case rulev1.Route_ROUTE_ASYNC, rulev1.Route_ROUTE_QUEUE:
@@ -35,6 +38,9 @@ func (w *work) finish(ctx context.Context) error {
 	default: // the gateway, or nobody, has the first one
 	}
 	for i := first; i < len(w.rec.GetReplies()); i++ {
+		if err := w.delay(ctx, i); err != nil {
+			return err
+		}
 		goOn, err := w.send(ctx, i)
 		if err != nil {
 			return err
@@ -55,10 +61,10 @@ func (w *work) send(ctx context.Context, i int) (bool, error) {
 	}
 	request := w.request(i)
 	if w.rec.GetQueue() == "" {
-		// Somebody may have taken the fan while the rule was thinking. The welcome of a queue is said
-		// although the queue owns the fan.
+		// Somebody may have taken the fan while the rule was thinking, and given it back since. The welcome of
+		// a queue is said although the queue owns the fan.
 		silent, epoch := w.Owners.Of(w.ev.GetAccount(), w.ev.GetOpenid())
-		if silent != "" {
+		if silent != "" || epoch != w.rec.GetOwnerEpoch() {
 			w.metrics.sent(ctx, "silent")
 			return false, nil
 		}
@@ -121,6 +127,10 @@ func (w *work) sendOnce(ctx context.Context, request *senderv1.SendRequest) erro
 	resp, err := w.Sender.Send(ctx, request)
 	if err == nil {
 		w.sent = resp.GetId()
+		w.sentAt = time.Time{}
+		if !resp.GetReplayed() {
+			w.sentAt = time.Now()
+		}
 	}
 	return fault.FromStatus(err)
 }

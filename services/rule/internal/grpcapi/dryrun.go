@@ -41,15 +41,18 @@ func (s *Server) DryRun(_ context.Context, req *rulev1.DryRunRequest) (*rulev1.D
 	if err != nil {
 		return nil, err
 	}
-	rule, hit := set.Match(in)
-	rec, err := decide.Preview(rule, imagined(acct, kind, s.now()), acct)
+	facts := ruleset.Facts{Now: s.now()}
+	found, _ := set.Find(in, facts)
+	seen, err := decide.Preview(decide.Imagined{Event: imagined(acct, kind, s.now()), Input: in, Account: acct, Found: found})
 	if err != nil {
 		return nil, err
 	}
+	rec := seen.Record
 	response := &rulev1.DryRunResponse{
-		Route: rec.GetRoute(), Rule: rec.GetRule(), Matched: hit.Matched, Replies: rec.GetReplies(), Queue: rec.GetQueue(), Version: set.Version,
+		Route: rec.GetRoute(), Rule: rec.GetRule(), Matched: found.Matched, Replies: rec.GetReplies(), Queue: rec.GetQueue(), Version: set.Version,
+		Tags: rec.GetTags(), ClearTags: rec.GetClearTags(), DelaysMs: rec.GetDelaysMs(), Asks: seen.Asks,
 	}
-	for _, c := range set.Explain(in, maxCandidates) {
+	for _, c := range set.Explain(in, facts, maxCandidates) {
 		candidate := set.Rule(c.Hit)
 		outcome := c.Outcome
 		if c.Won && slices.ContainsFunc(candidate.Actions, func(a ruleset.Action) bool { return a.Webhook != nil }) {
@@ -57,6 +60,7 @@ func (s *Server) DryRun(_ context.Context, req *rulev1.DryRunRequest) (*rulev1.D
 		}
 		response.Candidates = append(response.Candidates, &rulev1.Candidate{
 			Rule: candidate.Name, Priority: candidate.Priority, Outcome: outcome, Matched: c.Hit.Matched,
+			Trigger: c.Hit.Class.String(), Start: int32(c.Hit.Start), Failed: c.Failed,
 		})
 	}
 	return response, nil

@@ -34,12 +34,13 @@ const (
 type Server struct {
 	rulev1.UnimplementedRuleServiceServer
 
-	accounts *account.Directory
-	checkURL func(string) error
-	log      *slog.Logger
-	now      func() time.Time
-	backend  atomic.Pointer[backend]
-	shadows  chan struct{} // one token for each shadow run
+	accounts  *account.Directory
+	checkURL  func(string) error
+	checkChat func(string) error
+	log       *slog.Logger
+	now       func() time.Time
+	backend   atomic.Pointer[backend]
+	shadows   chan struct{} // one token for each shadow run
 }
 
 type backend struct {
@@ -49,9 +50,10 @@ type backend struct {
 	tables *tables.Late
 }
 
-// New returns a server. checkURL says why the address of a webhook is refused.
-func New(accounts *account.Directory, checkURL func(string) error, log *slog.Logger, now func() time.Time) *Server {
-	return &Server{accounts: accounts, checkURL: checkURL, log: log, now: now, shadows: make(chan struct{}, maxShadows)}
+// New returns a server. checkURL says why the address of a webhook is refused, checkChat why there is no chat provider
+// of a name.
+func New(accounts *account.Directory, checkURL, checkChat func(string) error, log *slog.Logger, now func() time.Time) *Server {
+	return &Server{accounts: accounts, checkURL: checkURL, checkChat: checkChat, log: log, now: now, shadows: make(chan struct{}, maxShadows)}
 }
 
 // Serve gives the server what it works on.
@@ -85,7 +87,7 @@ func (s *Server) options() ruleset.Options {
 			a, ok := s.accounts.Get(name)
 			return a.ProtoKind(), ok
 		},
-		CheckURL: s.checkURL,
+		CheckURL: s.checkURL, CheckChat: s.checkChat,
 	}
 }
 

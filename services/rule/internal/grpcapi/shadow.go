@@ -137,11 +137,12 @@ func (j *judge) judge(ev *eventv1.InboundEvent) (before, after shadow.Outcome, s
 // outcome tells what a set would have done with an event when it arrived. Nothing is called, and nothing is known
 // about the fan.
 func (j *judge) outcome(set *ruleset.Set, ev *eventv1.InboundEvent, acct account.Account) (shadow.Outcome, error) {
-	rule, hit := set.MatchEvent(ev)
-	rec, err := decide.Preview(rule, ev, acct)
+	found, _ := set.FindEvent(ev, nil)
+	seen, err := decide.Preview(decide.Imagined{Event: ev, Input: ruleset.InputOf(ev), Account: acct, Found: found})
 	if err != nil {
 		return shadow.Outcome{}, err
 	}
+	rule, hit, rec := found.Rule, found.Hit, seen.Record
 	o := shadow.Outcome{Rule: rec.GetRule(), Matched: phrase.Masked(hit.Matched, maxReplySummary), Route: rec.GetRoute(), Queue: rec.GetQueue()}
 	if len(rec.GetReplies()) > 0 {
 		o.Reply = describe(rec.GetReplies()[0])

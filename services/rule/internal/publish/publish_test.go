@@ -54,8 +54,8 @@ func publication(t *testing.T, keyword string) publish.Publication {
 }
 
 func matches(live *publish.Live, text string) bool {
-	rule, _ := live.Set().Match(match.Input{Account: "shop", Triggers: []string{"text"}, Text: text, HasText: true})
-	return rule != nil
+	_, ok := live.Set().Find(match.Input{Account: "shop", Triggers: []string{"text"}, Text: text, HasText: true}, ruleset.Facts{})
+	return ok
 }
 
 func TestEveryReplicaSwapsToWhatIsPublished(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 const maxDepth = 16
 
 // ParseReplies reads the answer of a webhook, {"replies": [{"text": "…"}]}. Each reply is as in a
-// rule file; other keys beside replies are ignored.
+// rule file, without variables; other keys are ignored, and without replies there are none.
 func ParseReplies(answer []byte) ([]*eventv1.Content, error) {
 	decoder := json.NewDecoder(bytes.NewReader(answer))
 	decoder.UseNumber()
@@ -34,7 +34,7 @@ func ParseReplies(answer []byte) ([]*eventv1.Content, error) {
 	}
 	list, ok := object["replies"]
 	if !ok {
-		return nil, errors.New("replies: is required")
+		return nil, nil
 	}
 	node, err := nodeOf(list, 0)
 	if err != nil {

@@ -7,10 +7,10 @@
 //	Wxbus-Timestamp: <Unix seconds>
 //	Wxbus-Signature: v1=<hex HMAC-SHA256 of "<timestamp>.<body>">
 //
-// The answer is 200 with {"replies": [{"text": "…"}, …]}, each reply as in the rule file, at most
-// five and 64 KiB, or 204 for none. Anything else is a failure: no reply.
+// The answer is 200 with JSON, see ParseAnswer, of at most 64 KiB, or 204 for nothing. Anything else is a failure.
 //
-// An event may be asked about more than once: after a crash, the service that takes over asks again.
+// An event may be asked about more than once: after a failure, when the rule says so, and after a crash, by the
+// service that takes over.
 package webhook
 
 import (
@@ -18,13 +18,12 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -38,6 +37,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/secret"
 	"github.com/wxbus/wxbus/pkg/telemetry"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/egress"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
@@ -50,72 +50,84 @@ type Options struct {
 	Secret secret.Value
 	// Timeout of a call whose rule has none.
 	Timeout time.Duration
-	// AllowHTTP also calls http addresses.
-	AllowHTTP bool
-	// AllowPrivate also calls loopback and private addresses.
-	AllowPrivate bool
-	Tracer       trace.Tracer
-	Now          func() time.Time
+	// Policy says which addresses may be called.
+	Policy egress.Policy
+	Tracer trace.Tracer
+	Now    func() time.Time
 }
 
 // Client calls webhooks. It is safe for concurrent use. Close it.
 type Client struct {
 	options    Options
 	http       *http.Client
+	budget     *egress.Budget
 	propagator propagation.TextMapPropagator
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	transport := &http.Transport{
-		// A proxy would make the connection and with it the check of the address.
-		Proxy:                  nil,
-		DialContext:            dialer(o.AllowPrivate).DialContext,
-		ForceAttemptHTTP2:      true,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxIdleConns:           128,
-		MaxIdleConnsPerHost:    16,
-		MaxConnsPerHost:        256,
-		IdleConnTimeout:        30 * time.Second,
-		TLSHandshakeTimeout:    5 * time.Second,
-		MaxResponseHeaderBytes: 16 << 10,
-	}
-	return &Client{
-		options: o, propagator: telemetry.Propagator(),
-		http: &http.Client{
-			Transport: transport,
-			// A redirect would lead away from what the rule names.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}
+	return &Client{options: o, propagator: telemetry.Propagator(), http: o.Policy.Client(), budget: egress.NewBudget()}
 }
 
 // Close ends idle connections. Calls must have ended.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // CheckURL returns why the client would never call an address.
-func (c *Client) CheckURL(address string) error {
-	u, err := url.Parse(address)
-	if err != nil {
-		return errors.New("must be an address")
-	}
-	if u.Scheme == "http" && !c.options.AllowHTTP {
-		return errors.New("must be https, or set rule.webhook.allow_http")
-	}
-	if !c.options.AllowPrivate && literalPrivate(u.Hostname()) {
-		return errors.New("is a private address; set rule.webhook.allow_private to allow it")
-	}
-	return nil
+func (c *Client) CheckURL(address string) error { return c.options.Policy.CheckURL(address) }
+
+// Question is what a business system is asked.
+type Question struct {
+	Hook  *ruleset.Webhook
+	Event *eventv1.InboundEvent
+	// Rule that asks, and the part of the text that it matched.
+	Rule, Matched string
+	// Form holds the answers of a form by the names of its questions; nil outside of one.
+	Form map[string]string
 }
 
-// Call asks about an event. The error says in a few words what went wrong, without the address.
-func (c *Client) Call(ctx context.Context, hook *ruleset.Webhook, ev *eventv1.InboundEvent) (replies []*eventv1.Content, err error) {
-	timeout := hook.Timeout
+// pauseBefore the second try; every further one waits twice as long.
+const pauseBefore = 200 * time.Millisecond
+
+// Call asks about an event, again when another try may help, while the time and the budget last. The error says in
+// a few words what went wrong, without the address.
+func (c *Client) Call(ctx context.Context, q Question) (answer Answer, err error) {
+	timeout := q.Hook.Timeout
 	if timeout <= 0 {
 		timeout = c.options.Timeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if err := c.CheckURL(q.Hook.URL); err != nil {
+		return Answer{}, err
+	}
+	body, err := Body(q)
+	if err != nil {
+		return Answer{}, err
+	}
+	c.budget.Called()
+	for try := 0; ; try++ {
+		var again bool
+		answer, again, err = c.try(ctx, q, body)
+		if err == nil || !again || try == q.Hook.Retries || !c.budget.Repeat() || !pause(ctx, pauseBefore<<try) {
+			return answer, err
+		}
+	}
+}
+
+// pause waits; it returns false when the time is over before.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// try makes one call and tells whether another one may help.
+func (c *Client) try(ctx context.Context, q Question, body []byte) (answer Answer, again bool, err error) {
 	ctx, span := c.options.Tracer.Start(ctx, "POST webhook", trace.WithSpanKind(trace.SpanKindClient))
 	defer func() {
 		if err != nil {
@@ -123,35 +135,29 @@ func (c *Client) Call(ctx context.Context, hook *ruleset.Webhook, ev *eventv1.In
 		}
 		span.End()
 	}()
-	if err := c.CheckURL(hook.URL); err != nil {
-		return nil, err
-	}
-	request, err := c.request(ctx, hook.URL, ev)
+	request, err := c.request(ctx, q, body)
 	if err != nil {
-		return nil, err
+		return Answer{}, false, err
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, plain(err)
+		return Answer{}, ctx.Err() == nil && !egress.Forbidden(err), egress.Plain(err)
 	}
 	defer func() { _ = response.Body.Close() }() // read to its end or given up
 	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
-	return read(response)
+	answer, err = read(response)
+	return answer, response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests, err
 }
 
-func (c *Client) request(ctx context.Context, address string, ev *eventv1.InboundEvent) (*http.Request, error) {
-	body, err := Body(ev)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+func (c *Client) request(ctx context.Context, q Question, body []byte) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, q.Hook.URL, bytes.NewReader(body))
 	if err != nil {
 		return nil, errors.New("the address cannot be used")
 	}
 	timestamp := strconv.FormatInt(c.options.Now().Unix(), 10)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "wxbus-rule/1")
-	request.Header.Set("Wxbus-Event-Id", ev.GetId())
+	request.Header.Set("Wxbus-Event-Id", q.Event.GetId())
 	request.Header.Set("Wxbus-Timestamp", timestamp)
 	if !c.options.Secret.IsZero() {
 		request.Header.Set("Wxbus-Signature", Sign(c.options.Secret, timestamp, body))
@@ -160,12 +166,28 @@ func (c *Client) request(ctx context.Context, address string, ev *eventv1.Inboun
 	return request, nil
 }
 
-// Body returns an event as a webhook sees it.
-func Body(ev *eventv1.InboundEvent) ([]byte, error) {
+// Body returns a question as a webhook sees it: the event, and beside its fields rule, matched and form.
+func Body(q Question) ([]byte, error) {
 	// The clone shares nothing that is changed; raw is what business systems have no use for.
-	public := proto.CloneOf(ev)
+	public := proto.CloneOf(q.Event)
 	public.Raw, public.GatewayInstance = nil, ""
-	body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(public)
+	event, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(public)
+	if err != nil {
+		return nil, errors.New("the event cannot be encoded")
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(event, &fields); err != nil {
+		return nil, errors.New("the event cannot be encoded")
+	}
+	for name, value := range map[string]any{"rule": q.Rule, "matched": q.Matched, "form": q.Form} {
+		if form, ok := value.(map[string]string); ok && form == nil {
+			continue
+		}
+		if fields[name], err = json.Marshal(value); err != nil {
+			return nil, errors.New("the event cannot be encoded")
+		}
+	}
+	body, err := json.Marshal(fields)
 	if err != nil {
 		return nil, errors.New("the event cannot be encoded")
 	}
@@ -181,40 +203,26 @@ func Sign(key secret.Value, timestamp string, body []byte) string {
 	return "v1=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-func read(response *http.Response) ([]*eventv1.Content, error) {
+func read(response *http.Response) (Answer, error) {
 	switch response.StatusCode {
 	case http.StatusNoContent:
-		return nil, nil
+		return Answer{}, nil
 	case http.StatusOK:
 	default:
-		return nil, fmt.Errorf("status %d", response.StatusCode)
+		return Answer{}, fmt.Errorf("status %d", response.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, plain(err)
+		return Answer{}, egress.Plain(err)
 	case len(body) > maxAnswer:
-		return nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+		return Answer{}, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	case len(bytes.TrimSpace(body)) == 0:
-		return nil, nil
+		return Answer{}, nil
 	}
-	replies, err := ruleset.ParseReplies(body)
+	answer, err := ParseAnswer(body)
 	if err != nil {
-		return nil, fmt.Errorf("the answer is wrong: %w", err)
+		return Answer{}, fmt.Errorf("the answer is wrong: %w", err)
 	}
-	return replies, nil
-}
-
-// plain takes the address out of an error: it may hold a secret.
-func plain(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("no answer in time")
-	}
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
-	}
-	if forbidden, ok := errors.AsType[*forbiddenError](err); ok {
-		return forbidden
-	}
-	return err
+	return answer, nil
 }

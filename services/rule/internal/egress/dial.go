@@ -1,4 +1,4 @@
-package webhook
+package egress
 
 import (
 	"net"
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// dialer refuses addresses that a rule must not reach. The check runs on the resolved address of
+// dialer refuses addresses that must not be reached. The check runs on the resolved address of
 // each connection, so a name that resolves differently the second time does not get around it.
 func dialer(allowPrivate bool) *net.Dialer {
 	return &net.Dialer{
@@ -26,7 +26,7 @@ func dialer(allowPrivate bool) *net.Dialer {
 
 type forbiddenError struct{}
 
-func (*forbiddenError) Error() string { return "the address is not one that a webhook may have" }
+func (*forbiddenError) Error() string { return "the address is not one that may be called" }
 
 // special are networks that are not private by name and still no business system.
 var special = []netip.Prefix{
@@ -42,7 +42,7 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("::/96"),
 }
 
-// reachable tells whether a webhook may connect to an address. Link-local addresses, where clouds
+// reachable tells whether a call may connect to an address. Link-local addresses, where clouds
 // keep their credentials, are never reachable.
 func reachable(a netip.Addr, allowPrivate bool) bool {
 	a = a.Unmap()
