@@ -3,6 +3,7 @@ module github.com/wxbus/wxbus/tests
 go 1.26.0
 
 require (
+	github.com/expr-lang/expr v1.17.8 // indirect
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/stretchr/testify v1.12.1
