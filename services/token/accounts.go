@@ -7,6 +7,8 @@ import (
 
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 
+	"github.com/wxbus/wxbus/pkg/fault"
+
 	"github.com/wxbus/wxbus/services/token/internal/accounts"
 )
 
@@ -136,4 +138,17 @@ func (a *accountServer) ResealAccounts(ctx context.Context, _ *tokenv1.ResealAcc
 	return change(ctx, a, func(s *accounts.Store, who string) (*tokenv1.ResealAccountsResponse, error) {
 		return s.Reseal(ctx, who)
 	})
+}
+
+// DoctorAccount implements AccountService.
+func (a *accountServer) DoctorAccount(ctx context.Context, req *tokenv1.DoctorAccountRequest) (*tokenv1.DoctorAccountResponse, error) {
+	p, err := a.s.running()
+	if err != nil {
+		return nil, err
+	}
+	account, ok := a.s.deps.Accounts.Get(req.GetAccount())
+	if !ok {
+		return nil, fault.Errorf(fault.NotFound, "account %q is not known", req.GetAccount())
+	}
+	return &tokenv1.DoctorAccountResponse{Checks: p.doctor.Examine(ctx, account)}, nil
 }

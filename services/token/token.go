@@ -31,6 +31,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/services/token/internal/accounts"
+	"github.com/wxbus/wxbus/services/token/internal/doctor"
 	"github.com/wxbus/wxbus/services/token/internal/origins"
 	"github.com/wxbus/wxbus/services/token/internal/refresh"
 	"github.com/wxbus/wxbus/services/token/internal/store"
@@ -79,6 +80,7 @@ type parts struct {
 	accounts  *accounts.Store
 	origins   *origins.List
 	witness   *witness.Witness
+	doctor    *doctor.Doctor
 }
 
 var (
@@ -190,6 +192,11 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 		KV: buckets[topology.BucketCallbackIPs], Dir: d.Accounts, Log: d.Log, Now: d.Now,
 		InUse: func(name string) bool { return p.store.Seen(name).Rec.GetToken().GetValue() != "" },
 		Fetch: func(ctx context.Context, name string) ([]netip.Prefix, error) { return s.callbackIPs(ctx, p, name) },
+	})
+	p.doctor = doctor.New(doctor.Deps{
+		Tokens: p.refresher, Client: s.up.Client, Witness: p.witness.Ask, HTTP: d.HTTP, Now: d.Now,
+		Record:        func(name string) *tokenv1.TokenRecord { return p.store.Seen(name).Rec },
+		PreviousUntil: p.accounts.PreviousUntil,
 	})
 	return p, nil
 }

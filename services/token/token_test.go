@@ -45,6 +45,7 @@ func setUp(t testing.TB) *fixture {
 		tel: telemetrytest.New(t), wechat: newFakeWeChat(t),
 		clock: testkit.NewClock(time.UnixMilli(1_700_000_000_000)), cfg: token.DefaultConfig(), api: account.TokenAPIStable,
 	}
+	f.wechat.now = f.clock.Now
 	f.env = bustest.Start(t, bustest.WithTracer(f.tel.TracerProvider))
 	var err error
 	f.sealer, err = secret.NewSealer(bytes.Repeat([]byte{9}, secret.KeySize))

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fakeWeChat is WeChat's token API for one account. The normal mode gives the same value until somebody
@@ -18,6 +19,7 @@ type fakeWeChat struct {
 	value   string
 	serial  int
 	life    int
+	now     func() time.Time
 	normal  int // calls of stable_token without force
 	forced  int
 	plain   int // calls of token
@@ -30,16 +32,32 @@ type fakeWeChat struct {
 	ticketCode int // errcode of getticket
 	ips        []string
 	ipCalls    int
+	codes      map[string]int // errcodes by path
+	remain     int            // of the quota
+	skew       time.Duration  // of WeChat's clock
+	loss       string         // of pings
 }
 
 func newFakeWeChat(t testing.TB) *fakeWeChat {
-	w := &fakeWeChat{life: 7200, ticket: 1, ips: []string{"203.0.113.0/24", "198.51.100.7"}}
+	w := &fakeWeChat{life: 7200, now: time.Now, ticket: 1, ips: []string{"203.0.113.0/24", "198.51.100.7"}, codes: map[string]int{}, remain: 400_000, loss: "0%"}
 	w.replace()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /cgi-bin/stable_token", w.stable)
 	mux.HandleFunc("GET /cgi-bin/token", w.token)
 	mux.HandleFunc("GET /cgi-bin/ticket/getticket", w.getTicket)
 	mux.HandleFunc("GET /cgi-bin/getcallbackip", w.callbackIPs)
+	mux.HandleFunc("POST /cgi-bin/openapi/quota/get", w.checked(func() string {
+		return fmt.Sprintf(`{"errcode":0,"quota":{"daily_limit":500000,"used":%d,"remain":%d}}`, 500_000-w.remain, w.remain)
+	}))
+	mux.HandleFunc("GET /cgi-bin/customservice/getkflist", w.checked(func() string { return `{"kf_list":[]}` }))
+	mux.HandleFunc("POST /cgi-bin/callback/check", w.checked(func() string {
+		return fmt.Sprintf(`{"dns":[{"ip":"203.0.113.80"}],"ping":[{"ip":"203.0.113.80","package_loss":%q}]}`, w.loss)
+	}))
+	mux.HandleFunc("/", func(rw http.ResponseWriter, _ *http.Request) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		rw.Header().Set("Date", w.now().Add(w.skew).UTC().Format(http.TimeFormat))
+	})
 	w.Server = httptest.NewServer(mux)
 	t.Cleanup(w.Close)
 	return w
@@ -110,6 +128,22 @@ func (w *fakeWeChat) answer(rw http.ResponseWriter, r *http.Request, hang chan s
 		_, _ = fmt.Fprint(rw, `{"errcode":40125,"errmsg":"invalid appsecret rid: 5f3ded7d-22929d02-4ba1f5f6"}`)
 	default:
 		_, _ = fmt.Fprintf(rw, `{"access_token":%q,"expires_in":%d}`, w.value, w.life)
+	}
+}
+
+// checked serves an API with a token that answers a code when the test asks for one.
+func (w *fakeWeChat) checked(body func() string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.authorised(rw, r) {
+			return
+		}
+		if code := w.codes[r.URL.Path]; code != 0 {
+			_, _ = fmt.Fprintf(rw, `{"errcode":%d,"errmsg":"no"}`, code)
+			return
+		}
+		_, _ = fmt.Fprint(rw, body())
 	}
 }
 

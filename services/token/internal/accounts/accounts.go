@@ -36,7 +36,7 @@ const overlapEnded = "wxbus: the overlap ended"
 type Deps struct {
 	// KV is the bucket accounts.
 	KV jetstream.KeyValue
-	// Buckets hold what belongs to an account and is deleted with it, by name of the key.
+	// Belongings are what an account has beside its record; they are deleted with it.
 	Belongings []Belonging
 	Sealer     *secret.Sealer
 	Dir        *account.Directory
@@ -153,7 +153,7 @@ func notFound(name string) error {
 	return fault.Errorf(fault.NotFound, "account %q is not known", name)
 }
 
-// Change is one change of a record. It may be called more than once, and returns bus.ErrUnchanged when there
+// change is one change of a record. It may be called more than once, and returns bus.ErrUnchanged when there
 // is nothing to do.
 type change func(rec *tokenv1.AccountRecord) error
 
@@ -263,6 +263,12 @@ func (s *Store) overdue() []string {
 		}
 	}
 	return names
+}
+
+// PreviousUntil returns when the previous keys of an account are removed; false when nobody removes them.
+func (s *Store) PreviousUntil(name string) (time.Time, bool) {
+	k, _ := s.seen(name)
+	return vault.PreviousUntil(k.rec)
 }
 
 func dropPrevious(rec *tokenv1.AccountRecord) {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -85,6 +86,8 @@ type DeniedError struct {
 	Err     error // with a fault kind and text for operators, without secrets
 	Errcode int32
 	Backoff time.Duration
+	// Seen is the address of ours that WeChat refused (40164); invalid when it named none.
+	Seen netip.Addr
 	// Token tells that WeChat refused the access token that a ticket was asked with.
 	Token bool
 }

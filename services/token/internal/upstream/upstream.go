@@ -112,7 +112,7 @@ func (u *Upstream) deny(a account.Account, what string, err error) *refresh.Deni
 			Backoff: u.cfg.FailedBackoff,
 		}
 	}
-	d := &refresh.DeniedError{Errcode: int32(api.Code), Token: api.Class == wechat.ClassToken}
+	d := &refresh.DeniedError{Errcode: int32(api.Code), Seen: SeenAddress(api.Msg), Token: api.Class == wechat.ClassToken}
 	text := fmt.Errorf("WeChat refuses a %s for account %s: errcode %d (%s)%s", what, a.Name, api.Code, meaning(api), Hint(api))
 	switch api.Class {
 	case wechat.ClassTransient:
