@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
+
+	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
 
 	"github.com/wxbus/wxbus/pkg/config"
 
@@ -28,6 +31,7 @@ type Config struct {
 	TrustedProxies []string        `yaml:"trusted_proxies" desc:"Networks of proxies that may say in X-Forwarded-For where a request comes from, for example 10.0.0.0/8."`
 	Session        SessionConfig   `yaml:"session"`
 	FirstAdmin     FirstUserConfig `yaml:"first_admin"`
+	OIDC           OIDCConfig      `yaml:"oidc"`
 	Audit          AuditConfig     `yaml:"audit"`
 	Demo           bool            `yaml:"demo" desc:"Make users with well-known passwords and show them on the log-in page; only with a listen address of this machine."`
 }
@@ -52,6 +56,22 @@ type FirstUserConfig struct {
 	Password config.Secret `yaml:"password" desc:"Password of that administrator; when empty one is made and written to console-first-password below data, and must be changed at the first log-in."`
 }
 
+// OIDCConfig lets people log in with an OpenID provider, beside or instead of passwords.
+type OIDCConfig struct {
+	Issuer       string            `yaml:"issuer" desc:"Address of the OpenID provider; empty for none."`
+	ClientID     string            `yaml:"client_id" desc:"Client id at the provider."`
+	ClientSecret config.Secret     `yaml:"client_secret" desc:"Client secret at the provider."`
+	PublicURL    string            `yaml:"public_url" desc:"Address of the page as browsers see it; the provider must allow PUBLIC_URL/api/auth/oidc/callback."`
+	Label        string            `yaml:"label" desc:"Text on the button of the log-in page."`
+	Scopes       []string          `yaml:"scopes" desc:"Scopes to ask for besides openid."`
+	RoleClaim    string            `yaml:"role_claim" desc:"Claim of the ID token that gives roles: a text or a list."`
+	Roles        map[string]string `yaml:"roles" desc:"Role (agent, supervisor, operator, admin) for each value of the claim."`
+	NameClaim    string            `yaml:"name_claim" desc:"Claim that gives the name of a new user."`
+	Accounts     []string          `yaml:"accounts" desc:"Accounts of everybody who logs in this way; \"*\" for all."`
+	AccountClaim string            `yaml:"account_claim" desc:"Claim that lists the accounts instead."`
+	Only         bool              `yaml:"only" desc:"Hide the log-in by password from the page; passwords work still, for emergencies."`
+}
+
 // AuditConfig says how long it is kept who did what.
 type AuditConfig struct {
 	Retention time.Duration `yaml:"retention" desc:"Time that audit entries are kept, at least 4320h (180 days)."`
@@ -63,7 +83,10 @@ func DefaultConfig() Config {
 		Listen: ":8081", RateLimit: 50, RateBurst: 100, Timeout: 5 * time.Second,
 		Session:    SessionConfig{Idle: 2 * time.Hour, Max: 12 * time.Hour},
 		FirstAdmin: FirstUserConfig{Name: "admin"},
-		Audit:      AuditConfig{Retention: 400 * 24 * time.Hour},
+		OIDC: OIDCConfig{
+			Label: "SSO", Scopes: []string{"profile", "email"}, RoleClaim: "groups", NameClaim: "preferred_username", Accounts: []string{"*"},
+		},
+		Audit: AuditConfig{Retention: 400 * 24 * time.Hour},
 	}
 }
 
@@ -106,6 +129,7 @@ func (c Config) Validate() error {
 		fail("demo", "needs a listen address of this machine, for example 127.0.0.1:8081")
 	}
 	c.validateKeys(fail)
+	c.OIDC.validate(fail)
 	return errors.Join(errs...)
 }
 
@@ -136,6 +160,35 @@ func (c Config) validateKeys(fail func(path, format string, a ...any)) {
 			if !policy.IsScope(scope) {
 				fail(path+".scopes", "there is no scope %q", scope)
 			}
+		}
+	}
+}
+
+// roleNames are the roles as the file spells them.
+var roleNames = map[string]consolev1.Role{
+	"agent": consolev1.Role_ROLE_AGENT, "supervisor": consolev1.Role_ROLE_SUPERVISOR,
+	"operator": consolev1.Role_ROLE_OPERATOR, "admin": consolev1.Role_ROLE_ADMIN,
+}
+
+func (c OIDCConfig) validate(fail func(path, format string, a ...any)) {
+	if c.Issuer == "" {
+		return
+	}
+	for path, address := range map[string]string{"oidc.issuer": c.Issuer, "oidc.public_url": c.PublicURL} {
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(net.JoinHostPort(u.Hostname(), "0"))) {
+			fail(path, "must be an https address")
+		}
+	}
+	if c.ClientID == "" {
+		fail("oidc.client_id", "must be set")
+	}
+	if len(c.Roles) == 0 {
+		fail("oidc.roles", "must give at least one role, or nobody can log in")
+	}
+	for value, name := range c.Roles {
+		if _, ok := roleNames[name]; !ok {
+			fail("oidc.roles."+value, "must be one of agent, supervisor, operator, admin")
 		}
 	}
 }

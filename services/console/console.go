@@ -28,6 +28,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/bus"
 	"github.com/wxbus/wxbus/pkg/httpx"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
+	"github.com/wxbus/wxbus/pkg/secret"
 	"github.com/wxbus/wxbus/pkg/sqldb"
 	"github.com/wxbus/wxbus/pkg/telemetry"
 	"github.com/wxbus/wxbus/pkg/topology"
@@ -39,6 +40,7 @@ import (
 	"github.com/wxbus/wxbus/services/console/internal/door"
 	"github.com/wxbus/wxbus/services/console/internal/feed"
 	"github.com/wxbus/wxbus/services/console/internal/login"
+	"github.com/wxbus/wxbus/services/console/internal/oidc"
 	"github.com/wxbus/wxbus/services/console/internal/password"
 	"github.com/wxbus/wxbus/services/console/internal/people"
 	"github.com/wxbus/wxbus/services/console/internal/policy"
@@ -70,6 +72,8 @@ type Deps struct {
 	Services map[string]grpc.ClientConnInterface
 	// SQL says where the tables are; Migrations need not be set.
 	SQL sqldb.Options
+	// Sealer seals what is stored or carried and must be read again.
+	Sealer *secret.Sealer
 	// Data is the folder for the password of the first administrator.
 	Data string
 	// Health holds a check for each service that the page shows; it must honour its context. The
@@ -109,7 +113,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure console: %w", err)
 	}
-	if deps.Accounts == nil || deps.Bus == nil || deps.Topology == nil {
+	if deps.Accounts == nil || deps.Bus == nil || deps.Topology == nil || deps.Sealer == nil {
 		return nil, errors.New("configure console: a dependency is missing")
 	}
 	for name := range backends {
@@ -167,6 +171,10 @@ func (s *Service) routes(deps Deps) (http.Handler, error) {
 	for _, service := range policy.Services() {
 		mux.Handle("/api/"+service+"/", http.StripPrefix("/api", methods))
 	}
+	if flow := s.newOIDC(deps, logins); flow != nil {
+		mux.HandleFunc("GET "+oidc.StartPath, flow.Start)
+		mux.HandleFunc("GET "+oidc.CallbackPath, flow.Callback)
+	}
 	mux.Handle("/", page)
 	return mux, nil
 }
@@ -192,10 +200,9 @@ func (s *Service) newDoor(deps Deps, logins *login.Service, collector *status.Co
 	if err != nil {
 		return nil, err
 	}
-	methods := []*consolev1.LogInMethod{{Kind: consolev1.LogInKind_LOG_IN_KIND_PASSWORD}}
 	opts := connect.WithHandlerOptions(d.HandlerOptions()...)
 	d.Own(consolev1connect.NewSessionServiceHandler(&rpc.Sessions{
-		Login: logins, Store: s.store, Now: deps.Now, Methods: methods, DemoUsers: shownUsers(s.cfg.Demo),
+		Login: logins, Store: s.store, Now: deps.Now, Methods: s.cfg.logInMethods(), DemoUsers: shownUsers(s.cfg.Demo),
 	}, opts))
 	d.Own(consolev1connect.NewUserServiceHandler(&rpc.Users{People: s.people, Store: s.store, Login: logins}, opts))
 	d.Own(consolev1connect.NewApiKeyServiceHandler(&rpc.Keys{Keys: apikeys.New(s.store, deps.Now), Store: s.store, File: s.keysOfFile()}, opts))
@@ -209,6 +216,35 @@ func (s *Service) newDoor(deps Deps, logins *login.Service, collector *status.Co
 	}}, opts))
 	d.Own(consolev1connect.NewFeedServiceHandler(&rpc.Feed{Hub: s.hub, Login: logins}, opts))
 	return d, nil
+}
+
+// newOIDC returns the log-in by a provider, or nil when none is configured.
+func (s *Service) newOIDC(deps Deps, logins *login.Service) *oidc.Flow {
+	c := s.cfg.OIDC
+	if c.Issuer == "" {
+		return nil
+	}
+	roles := map[string]consolev1.Role{}
+	for value, name := range c.Roles {
+		roles[value] = roleNames[name]
+	}
+	return oidc.New(oidc.Options{
+		Issuer: c.Issuer, ClientID: c.ClientID, ClientSecret: c.ClientSecret, PublicURL: c.PublicURL, Scopes: c.Scopes,
+		RoleClaim: c.RoleClaim, Roles: roles, NameClaim: c.NameClaim, Accounts: c.Accounts, AccountClaim: c.AccountClaim,
+		Login: logins, People: s.people, Browser: s.guard.Browser, Record: s.audit.Record, Sealer: deps.Sealer, Log: deps.Log, Now: deps.Now,
+	})
+}
+
+// logInMethods are what the page offers.
+func (c Config) logInMethods() []*consolev1.LogInMethod {
+	var out []*consolev1.LogInMethod
+	if c.OIDC.Issuer == "" || !c.OIDC.Only {
+		out = append(out, &consolev1.LogInMethod{Kind: consolev1.LogInKind_LOG_IN_KIND_PASSWORD})
+	}
+	if c.OIDC.Issuer != "" {
+		out = append(out, &consolev1.LogInMethod{Kind: consolev1.LogInKind_LOG_IN_KIND_OIDC, Label: c.OIDC.Label, StartPath: oidc.StartPath})
+	}
+	return out
 }
 
 func (s *Service) keysOfFile() []*consolev1.ApiKey {

@@ -210,6 +210,13 @@ type site struct {
 	healthy atomic.Pointer[error]
 }
 
+func sealer(t testing.TB) *secret.Sealer {
+	t.Helper()
+	s, err := secret.NewSealer(bytes.Repeat([]byte{7}, 32))
+	require.NoError(t, err)
+	return s
+}
+
 func mustURL(t testing.TB, text string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(text)
@@ -242,6 +249,11 @@ func newSite(t testing.TB, change ...func(*console.Config)) *site {
 
 func newSiteIn(t testing.TB, data string, change ...func(*console.Config)) *site {
 	t.Helper()
+	return newSiteOn(t, httptest.NewUnstartedServer(nil), data, change...)
+}
+
+func newSiteOn(t testing.TB, web *httptest.Server, data string, change ...func(*console.Config)) *site {
+	t.Helper()
 	s := &site{Env: bustest.Start(t), t: t, backend: &backend{}, clock: testkit.NewClock(time.Unix(1_800_000_000, 0)), log: &logBuffer{}}
 	server, conn, err := grpcx.InProcess(t.Context(), grpcx.Options{}, grpcx.DialOptions{}, func(r grpc.ServiceRegistrar) {
 		senderv1.RegisterSenderServiceServer(r, s.backend)
@@ -260,13 +272,14 @@ func newSiteIn(t testing.TB, data string, change ...func(*console.Config)) *site
 	service, err := console.New(cfg, console.ForTests(console.Deps{
 		Accounts: accounts(t), Bus: s.Conn, Topology: s.Topology, Version: "v0.1.0", Now: s.clock.Now,
 		Services: map[string]grpc.ClientConnInterface{"rule": conn, "token": conn, "sender": conn, "agent-routing": conn},
-		SQL:      sqldb.Options{Service: "console", Dir: data}, Data: data,
+		SQL:      sqldb.Options{Service: "console", Dir: data}, Data: data, Sealer: sealer(t),
 		Health: map[string]func(context.Context) error{"sender": s.health},
 		Log:    slog.New(slog.NewTextHandler(s.log, nil)),
 	}))
 	require.NoError(t, err)
 	require.NoError(t, service.Start(t.Context()))
-	web := httptest.NewServer(service.Handler())
+	web.Config.Handler = service.Handler()
+	web.Start()
 	t.Cleanup(func() {
 		web.Close()
 		require.NoError(t, service.Stop(context.Background()))
