@@ -59,6 +59,8 @@ type rig struct {
 	conn   *grpc.ClientConn // of the sender
 	sql    sqldb.Options
 	next   int
+	// config changes the configuration of replicas; nil leaves it.
+	config func(*rule.Config)
 }
 
 func newRig(t testing.TB) *rig {
@@ -109,7 +111,11 @@ func testConfig() rule.Config {
 func (r *rig) replica(name, file string) *rule.Service {
 	r.t.Helper()
 	conn := r.env.NewConn(r.t, name)
-	service, err := rule.New(testConfig(), rule.Deps{
+	cfg := testConfig()
+	if r.config != nil {
+		r.config(&cfg)
+	}
+	service, err := rule.New(cfg, rule.Deps{
 		Accounts: r.accts, Bus: conn, Topology: r.env.Topology, Decisions: decision.NewStore(conn, r.env.Topology),
 		Sender: senderv1.NewSenderServiceClient(r.conn), SQL: r.sql, RulesFile: file, Tel: r.tel.Telemetry, Log: r.tel.Logger,
 	})
