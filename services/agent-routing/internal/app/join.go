@@ -85,6 +85,10 @@ func (t *turn) open(ctx context.Context, j Join, g domain.Group) error {
 	if err := t.changed(ctx, domain.Opened, domain.Conversation{}, nil, ""); err != nil {
 		return err
 	}
+	// Also for a fan who is only to leave a message: the bucket then knows them, so what they say is kept.
+	if err := t.own(ctx, domain.Queue, g.ID, j.Reason); err != nil {
+		return err
+	}
 	if !g.Hours.Open(t.now) {
 		next := g.Hours.NextOpen(t.now)
 		if err := t.step(ctx, domain.Step{Change: domain.MessageLeft, Reason: "outside working hours", Until: next}); err != nil {
@@ -93,9 +97,6 @@ func (t *turn) open(ctx context.Context, j Join, g domain.Group) error {
 		return t.say(ctx, domain.TextOffHours, map[string]string{"next_open": next.In(g.Hours.Location()).Format("01-02 15:04")})
 	}
 	t.after.groups[g.ID] = true
-	if err := t.own(ctx, domain.Queue, g.ID, j.Reason); err != nil {
-		return err
-	}
 	return t.say(ctx, domain.TextWelcome, nil)
 }
 

@@ -154,7 +154,7 @@ func (t *turn) goodbye(ctx context.Context) error {
 	if err := t.step(ctx, domain.Step{Change: domain.SaidGoodbye}); err != nil {
 		return err
 	}
-	if open := t.fan.Conversation; open != "" && open != t.conv.ID {
+	if open := t.fan.Conversation; (open != "" && open != t.conv.ID) || t.fan.Owner.Kind == domain.Native {
 		return nil
 	}
 	head := t.group.Say(domain.TextSurvey, t.conv.Language, nil)

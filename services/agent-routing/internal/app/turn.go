@@ -175,13 +175,15 @@ func (t *turn) stepTo(ctx context.Context, s domain.Step, kind domain.Kind, name
 	if t.conv.State == domain.Waiting {
 		t.after.groups[t.conv.Group] = true
 	}
-	if kind == 0 {
-		kind, name = t.conv.Owner()
+	if t.current(before) {
+		if kind == 0 {
+			kind, name = t.conv.Owner()
+		}
+		if err := t.own(ctx, kind, name, s.Reason); err != nil {
+			return err
+		}
+		t.remember()
 	}
-	if err := t.own(ctx, kind, name, s.Reason); err != nil {
-		return err
-	}
-	t.remember()
 	return t.changed(ctx, s.Change, before, s.Assignment, "")
 }
 
@@ -190,6 +192,14 @@ func (t *turn) freed(before domain.Conversation) {
 	if before.Counts() && (!t.conv.Counts() || t.conv.Agent != before.Agent) {
 		t.after.agents[before.Agent] = true
 	}
+}
+
+// current tells whether the conversation decides who talks to the fan: not when it was over before, and not beside a newer one.
+func (t *turn) current(before domain.Conversation) bool {
+	if open := t.fan.Conversation; open != "" && open != t.conv.ID {
+		return false
+	}
+	return before.State != domain.Closed || t.conv.State != domain.Closed
 }
 
 // remember keeps the fan's view of the conversation.

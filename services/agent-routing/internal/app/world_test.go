@@ -1,0 +1,352 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/sqldb"
+	"github.com/wxbus/wxbus/pkg/sqldb/sqldbtest"
+	"github.com/wxbus/wxbus/pkg/testkit"
+
+	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
+)
+
+func TestMain(m *testing.M) { sqldbtest.Main(m) }
+
+const shop = "shop"
+
+var morning = time.Date(2026, 11, 20, 2, 0, 0, 0, time.UTC) // 10:00 in Shanghai, a Friday
+
+// tester is what *testing.T and *rapid.T have in common.
+type tester interface {
+	require.TestingT
+	Helper()
+}
+
+// world is a desk with everything around it in memory, and a real database.
+type world struct {
+	t     tester
+	ctx   context.Context
+	clock *testkit.Clock
+	store *store.Store
+	*around
+	desk *app.Desk
+}
+
+func newWorld(t testing.TB, db *sqldb.DB) *world {
+	s := store.New()
+	s.Use(db)
+	w := &world{t: t, ctx: t.Context(), clock: testkit.NewClock(morning), store: s, around: newAround()}
+	w.desk = w.replica()
+	return w
+}
+
+// replica returns a further desk on the same database and bus.
+func (w *world) replica() *app.Desk {
+	return app.New(app.Options{
+		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Sender: w.around, Platform: w.around, Files: w.around,
+		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
+		Changed: func(context.Context, domain.Kind) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+	})
+}
+
+// around plays bus, sender and WeChat.
+type around struct {
+	mu     sync.Mutex // guards the fields below
+	dead   bool       // nothing outside answers
+	owners map[string]*agentroutingv1.OwnerRecord
+	epochs map[string]string // fan and epoch: owner
+	ids    map[string]bool
+	events []*agentroutingv1.ConversationEvent
+	facts  []*agentroutingv1.OwnerChanged
+	sent   []*senderv1.SendRequest
+	keys   map[string]int
+	refuse error
+	said   map[string][]*eventv1.InboundEvent
+	purged []string
+	next   int
+}
+
+func newAround() *around {
+	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}}
+}
+
+var errDead = fault.New(fault.Unavailable, "nobody answers")
+
+// enter locks and fails while everything is dead.
+func (a *around) enter() (func(), error) {
+	a.mu.Lock()
+	if a.dead {
+		a.mu.Unlock()
+		return nil, errDead
+	}
+	return a.mu.Unlock, nil
+}
+
+func (a *around) setDead(dead bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dead = dead
+}
+
+func (a *around) Owner(_ context.Context, account, openID string) (domain.Owner, bool, error) {
+	leave, err := a.enter()
+	if err != nil {
+		return domain.Owner{}, false, err
+	}
+	defer leave()
+	rec, ok := a.owners[account+"/"+openID]
+	if !ok {
+		return domain.Owner{Kind: domain.Bot}, false, nil
+	}
+	return wire.OwnerOf(rec.GetOwner()), true, nil
+}
+
+func (a *around) Project(_ context.Context, rec *agentroutingv1.OwnerRecord) error {
+	leave, err := a.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	key := rec.GetAccount() + "/" + rec.GetOpenid()
+	named := fmt.Sprintf("%s@%d", key, rec.GetOwner().GetEpoch())
+	owner := rec.GetOwner().GetKind().String() + rec.GetOwner().GetName()
+	if known, ok := a.epochs[named]; ok && known != owner {
+		panic("one epoch names two owners: " + named + " " + known + " " + owner)
+	}
+	a.epochs[named] = owner
+	if cur := a.owners[key]; cur.GetOwner().GetEpoch() < rec.GetOwner().GetEpoch() {
+		a.owners[key] = rec
+	}
+	return nil
+}
+
+func (a *around) Forget(_ context.Context, account, openID string) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.owners[account+"/"+openID]
+	delete(a.owners, account+"/"+openID)
+	return ok, nil
+}
+
+func (a *around) publish(id string) (bool, func(), error) {
+	leave, err := a.enter()
+	if err != nil {
+		return false, nil, err
+	}
+	fresh := !a.ids[id]
+	a.ids[id] = true
+	return fresh, leave, nil
+}
+
+func (a *around) Event(_ context.Context, _, _, id string, event []byte) error {
+	fresh, leave, err := a.publish(id)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if fresh {
+		ev := new(agentroutingv1.ConversationEvent)
+		if err := proto.Unmarshal(event, ev); err != nil {
+			return err
+		}
+		a.events = append(a.events, ev)
+	}
+	return nil
+}
+
+// facts is around as the stream: its Owner publishes.
+type facts struct{ *around }
+
+func (a facts) Owner(_ context.Context, f *agentroutingv1.OwnerChanged) error {
+	fresh, leave, err := a.publish(fmt.Sprintf("%s/%s@%d", f.GetAccount(), f.GetOpenid(), f.GetOwner().GetEpoch()))
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if fresh {
+		a.around.facts = append(a.around.facts, f)
+	}
+	return nil
+}
+
+func (a *around) Purge(_ context.Context, account, conversation string) (int64, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.purged = append(a.purged, account+"/"+conversation)
+	return 1, nil
+}
+
+func (a *around) Signal(context.Context, *agentroutingv1.DeskSignal) error { return nil }
+
+func (a *around) Around(_ context.Context, account, openID, event string, _ time.Time) (before, since []*eventv1.InboundEvent, err error) {
+	leave, err := a.enter()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer leave()
+	all := a.said[account+"/"+openID]
+	for i, ev := range all {
+		if ev.GetId() == event {
+			return all[:i:i], all[i:len(all):len(all)], nil
+		}
+	}
+	return all, nil, nil
+}
+
+func (a *around) Send(_ context.Context, in *senderv1.SendRequest) (*senderv1.SendResponse, error) {
+	leave, err := a.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if a.refuse != nil {
+		return nil, a.refuse
+	}
+	n, known := a.keys[in.GetIdempotencyKey()]
+	if !known {
+		n = len(a.sent)
+		a.keys[in.GetIdempotencyKey()] = n
+		a.sent = append(a.sent, in)
+	}
+	return &senderv1.SendResponse{Id: fmt.Sprint("send-", n), Replayed: known}, nil
+}
+
+func (a *around) Profile(context.Context, string, string) (app.Profile, error) {
+	return app.Profile{UnionID: "union", Language: "en"}, nil
+}
+func (a *around) Typing(context.Context, string, string) error { return nil }
+func (a *around) Delete(context.Context, string) (bool, error) { return false, nil }
+func (a *around) texts() (out []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.sent {
+		switch b := s.GetContent().GetBody().(type) {
+		case *eventv1.Content_Text:
+			out = append(out, b.Text.GetContent())
+		case *eventv1.Content_Menu:
+			out = append(out, "menu: "+b.Menu.GetHead())
+		}
+	}
+	return out
+}
+
+// event is something a fan says; it is on the stream before anybody hears of it.
+func (w *world) event(openID, text string) *eventv1.InboundEvent {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next++
+	ev := &eventv1.InboundEvent{
+		Id: fmt.Sprintf("ev-%d", w.next), Account: shop, Openid: openID, Kind: eventv1.EventKind_EVENT_KIND_MESSAGE, MsgType: "text",
+		ReceivedUnixMs: w.clock.Now().UnixMilli(), Payload: &eventv1.InboundEvent_Text{Text: &eventv1.TextMessage{Content: text}},
+	}
+	w.said[shop+"/"+openID] = append(w.said[shop+"/"+openID], ev)
+	return ev
+}
+
+func (w *world) says(openID, text string) error { return w.desk.Said(w.ctx, w.event(openID, text)) }
+
+// asks makes a fan ask for an agent and returns the conversation.
+func (w *world) asks(openID, queue string) (string, error) {
+	ev := w.event(openID, "转人工")
+	return ev.GetId(), w.join(ev, queue)
+}
+
+func (w *world) join(ev *eventv1.InboundEvent, queue string) error {
+	return w.desk.Join(w.ctx, app.Join{Account: shop, OpenID: ev.GetOpenid(), Event: ev.GetId(), Queue: queue, Reason: "rule human", Asked: w.clock.Now(), Made: w.clock.Now()})
+}
+
+func (w *world) group(g domain.Group) {
+	w.t.Helper()
+	if g.Name == "" {
+		g.Name = g.ID
+	}
+	_, err := w.desk.PutGroup(w.ctx, g)
+	require.NoError(w.t, err)
+}
+
+func (w *world) agent(m domain.Member) {
+	w.t.Helper()
+	if m.Name == "" {
+		m.Name = m.ID
+	}
+	_, err := w.desk.PutAgent(w.ctx, m)
+	require.NoError(w.t, err)
+}
+
+func (w *world) online(ids ...string) {
+	w.t.Helper()
+	for _, id := range ids {
+		_, err := w.desk.SetPresence(w.ctx, id, domain.Online)
+		require.NoError(w.t, err)
+	}
+}
+
+func (w *world) conversation(id string) domain.Conversation {
+	w.t.Helper()
+	q, err := w.store.Query()
+	require.NoError(w.t, err)
+	c, ok, err := q.Conversation(w.ctx, shop, id)
+	require.NoError(w.t, err)
+	require.True(w.t, ok)
+	return c
+}
+
+func (w *world) care() {
+	w.t.Helper()
+	require.NoError(w.t, w.desk.Care(w.ctx))
+}
+
+// later lets time pass while everybody who is online stays so.
+func (w *world) later(d time.Duration, alive ...string) {
+	w.t.Helper()
+	w.clock.Advance(d)
+	for _, id := range alive {
+		_, err := w.desk.SetPresence(w.ctx, id, domain.Online)
+		require.NoError(w.t, err)
+	}
+	w.care()
+}
+
+func act(id, agent string) app.Act { return app.Act{Account: shop, Conversation: id, Agent: agent} }
+
+func text(s string) *eventv1.Content { return wire.Text(s) }
+
+// changes returns what happened to a conversation, as published.
+func (w *world) changes(id string) (out []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ev := range w.events {
+		if c := ev.GetConversationChanged(); c != nil && ev.GetConversation() == id {
+			out = append(out, c.GetChange())
+		}
+	}
+	return out
+}
+
+// requireNumbered checks that every change was published once, in order, without a gap.
+func (w *world) requireNumbered() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := map[string]uint64{}
+	for _, ev := range w.events {
+		require.Equal(w.t, last[ev.GetConversation()]+1, ev.GetNumber(), "numbers of %s", ev.GetConversation())
+		last[ev.GetConversation()] = ev.GetNumber()
+	}
+}
