@@ -96,6 +96,7 @@ func diffStream(want, have jetstream.StreamConfig) []difference {
 	compare(&c, "deny delete", want.DenyDelete, have.DenyDelete)
 	compare(&c, "allow message ttl", want.AllowMsgTTL, have.AllowMsgTTL)
 	compare(&c, "delete marker ttl", want.SubjectDeleteMarkerTTL, have.SubjectDeleteMarkerTTL)
+	compare(&c, "allow schedules", want.AllowMsgSchedules, have.AllowMsgSchedules)
 	compare(&c, "allow atomic publish", want.AllowAtomicPublish, have.AllowAtomicPublish)
 	return c
 }

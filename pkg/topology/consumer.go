@@ -49,6 +49,10 @@ func DurableCampaign(partition uint32) string { return numbered("sender-bulk", p
 // DurableSpillMover is the durable with which gateways bring spilled pushes home; it has no partitions.
 const DurableSpillMover = "spill-mover"
 
+// DurableLater is the durable with which the sender brings messages whose time has come to OUTBOUND; it has no
+// partitions.
+const DurableLater = "sender-later"
+
 func numbered(stem string, partition uint32) string { return fmt.Sprintf("%s-%02d", stem, partition) }
 
 // partitioned returns one durable for each partition. filters gives the filter subjects of a partition.

@@ -88,6 +88,15 @@ func FanKey(account, openid string) (string, error) {
 	return account + "." + OpenIDToken(openid), nil
 }
 
+// JobKey returns the key "<account>.<family>.<msg_id>" of the bucket jobs. An id that cannot be a token is hashed, as an
+// openid is.
+func JobKey(account, family, msgID string) (string, error) {
+	if err := CheckToken("account", account); err != nil {
+		return "", err
+	}
+	return account + "." + family + "." + OpenIDToken(msgID), CheckToken("family", family)
+}
+
 // RecordKey returns the key "<account>.<id>", as used by the bucket sends.
 func RecordKey(account, id string) (string, error) {
 	if err := CheckToken("account", account); err != nil {

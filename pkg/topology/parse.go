@@ -143,6 +143,8 @@ var routes = [...]route{
 	{prefix: prefixSpill, stream: StreamSpill, template: "wx.spill.{account}.{partition}.{kind}.{openid}", keyTokens: 2},
 	{prefix: prefixDecision, stream: StreamDecisions, template: "wx.decision.{account}.{partition}.{id}", keyTokens: 2},
 	{prefix: prefixOutbound, stream: StreamOutbound, template: "wx.out.{lane}.{account}.{partition}.{openid}", skip: 1, keyTokens: 2},
+	{prefix: prefixParked, stream: StreamParked, template: "wx.parked.{line}.{account}.{endpoint}.{partition}.{openid}"},
+	{prefix: prefixLater, stream: StreamLater, template: "wx.later.{at|due}.{account}.{id}", skip: 1, keyTokens: 2},
 	{prefix: prefixDelivery, stream: StreamDelivery, template: "wx.delivery.{account}.{partition}.{openid}", keyTokens: 2},
 	{prefix: prefixAudience, stream: StreamAudience, template: "wx.audience.{account}.{campaign}.{revision}.{chunk}"},
 	{prefix: prefixCampaign, stream: StreamCampaignLedger, template: "wx.campaign.{account}.{campaign}.{chunk}"},

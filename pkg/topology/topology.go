@@ -103,7 +103,7 @@ func New(o Options) (*Topology, error) {
 	t := &Topology{opts: o}
 	t.streams = slices.Concat(gatewayStreams(), ruleStreams(), senderStreams(), agentRoutingStreams(), sharedStreams())
 	t.buckets = slices.Concat(ruleBuckets(), tokenBuckets(), senderBuckets(), agentRoutingBuckets())
-	t.objects = ruleObjects()
+	t.objects = slices.Concat(ruleObjects(), senderObjects())
 	t.complete()
 	t.consumers = slices.Concat(gatewayConsumers(t), ruleConsumers(t), senderConsumers(t), agentRoutingConsumers(t))
 	return t, t.checkOverrides()

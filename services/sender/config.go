@@ -11,16 +11,18 @@ import (
 
 // Config is the section sender of the configuration file.
 type Config struct {
-	CallTimeout time.Duration   `yaml:"call_timeout" desc:"how long one call to WeChat may take; after that the outcome is ambiguous"`
-	MaxAge      time.Duration   `yaml:"max_age" desc:"a message that could not be sent for so long is given up"`
-	BusyPauses  []time.Duration `yaml:"busy_pauses" desc:"pauses before a message is tried again after errcode -1 (system busy); at most 2, because the fan may get it twice"`
-	RatePause   time.Duration   `yaml:"rate_pause" desc:"pause of an account after errcode 45011, the quota of a minute"`
-	NoAPIPause  time.Duration   `yaml:"no_api_pause" desc:"how long messages of an account are refused after errcode 48001: it has no customer-service API"`
-	HandTime    time.Duration   `yaml:"hand_time" desc:"how long a worker keeps one message in memory before it lets the bus deliver it again"`
-	MaxInFlight int             `yaml:"max_in_flight" desc:"messages of a partition that a process holds, waiting ones included"`
-	WindowGrace time.Duration   `yaml:"window_grace" desc:"how long after the end of a window WeChat is still asked, so that a clock that is ahead refuses nobody"`
-	Pace        pace.Config     `yaml:"pace" desc:"pace of each account at each endpoint of WeChat"`
-	Grants      grants.Numbers  `yaml:"grants" desc:"what an action of a fan allows to be sent"`
+	CallTimeout    time.Duration   `yaml:"call_timeout" desc:"how long one call to WeChat may take; after that the outcome is ambiguous"`
+	MaxAge         time.Duration   `yaml:"max_age" desc:"a message that could not be sent for so long is given up"`
+	BusyPauses     []time.Duration `yaml:"busy_pauses" desc:"pauses before a message is tried again after errcode -1 (system busy); at most 2, because the fan may get it twice"`
+	RatePause      time.Duration   `yaml:"rate_pause" desc:"pause of an account after errcode 45011, the quota of a minute"`
+	NoAPIPause     time.Duration   `yaml:"no_api_pause" desc:"how long messages of an account are refused after errcode 48001: it has no customer-service API"`
+	HandTime       time.Duration   `yaml:"hand_time" desc:"how long a worker keeps one message in memory before it lets the bus deliver it again"`
+	ResultWait     time.Duration   `yaml:"result_wait" desc:"how long the event with the result of a template or subscription message may take; then the message counts as sent"`
+	MassResultWait time.Duration   `yaml:"mass_result_wait" desc:"how long the event with the result of a mass message may take before WeChat is asked; an administrator has 30 minutes to confirm"`
+	MaxInFlight    int             `yaml:"max_in_flight" desc:"messages of a partition that a process holds, waiting ones included"`
+	WindowGrace    time.Duration   `yaml:"window_grace" desc:"how long after the end of a window WeChat is still asked, so that a clock that is ahead refuses nobody"`
+	Pace           pace.Config     `yaml:"pace" desc:"pace of each account at each endpoint of WeChat"`
+	Grants         grants.Numbers  `yaml:"grants" desc:"what an action of a fan allows to be sent"`
 }
 
 // DefaultConfig returns the values that fit WeChat's documented limits.
@@ -29,6 +31,7 @@ func DefaultConfig() Config {
 		CallTimeout: 8 * time.Second, MaxAge: 48 * time.Hour,
 		BusyPauses: []time.Duration{2 * time.Second, 30 * time.Second},
 		RatePause:  time.Minute, NoAPIPause: 10 * time.Minute, HandTime: 3 * time.Minute,
+		ResultWait: 15 * time.Minute, MassResultWait: 40 * time.Minute,
 		MaxInFlight: 512, WindowGrace: 2 * time.Second,
 		Pace: pace.DefaultConfig(), Grants: grants.DefaultNumbers(),
 	}
@@ -51,6 +54,8 @@ func (c Config) Validate() error {
 	check(c.RatePause > 0 && c.RatePause <= 10*time.Minute, "rate_pause: must be more than 0 and at most 10m")
 	check(c.NoAPIPause > 0 && c.NoAPIPause <= 24*time.Hour, "no_api_pause: must be more than 0 and at most 24h")
 	check(c.HandTime > 0 && c.HandTime <= 30*time.Minute, "hand_time: must be more than 0 and at most 30m")
+	check(c.ResultWait > 0 && c.ResultWait <= 24*time.Hour, "result_wait: must be more than 0 and at most 24h")
+	check(c.MassResultWait > 0 && c.MassResultWait <= 24*time.Hour, "mass_result_wait: must be more than 0 and at most 24h")
 	check(c.MaxInFlight >= 1 && c.MaxInFlight <= 2048, "max_in_flight: must be 1 to 2048")
 	check(c.WindowGrace >= 0 && c.WindowGrace <= time.Minute, "window_grace: must be 0 to 1m")
 	errs = append(errs, below("pace", c.Pace.Validate()), below("grants", c.Grants.Validate()))

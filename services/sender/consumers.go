@@ -14,6 +14,8 @@ import (
 
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
 	"github.com/wxbus/wxbus/services/sender/internal/grants"
+	"github.com/wxbus/wxbus/services/sender/internal/later"
+	"github.com/wxbus/wxbus/services/sender/internal/results"
 	"github.com/wxbus/wxbus/services/sender/internal/windows"
 )
 
@@ -22,7 +24,7 @@ const deliveries = topology.MaxDeliver - 1
 
 // consumers returns the readers: pushes for the ledger, messages, and campaigns. Campaigns have
 // durables of their own, so that what waits of them never stands before an agent's message.
-func (s *Service) consumers(ledger *windows.Ledger, worker *deliver.Worker) []*bus.Consumer {
+func (s *Service) consumers(ledger *windows.Ledger, worker *deliver.Worker, own *later.Later) []*bus.Consumer {
 	d := s.deps
 	partitions := d.Topology.Partitions()
 	bulk := make([]string, partitions)
@@ -39,7 +41,10 @@ func (s *Service) consumers(ledger *windows.Ledger, worker *deliver.Worker) []*b
 	return []*bus.Consumer{
 		d.Bus.NewConsumer(bus.ConsumerConfig{
 			Service: topology.ServiceSender, Stream: topology.StreamInbound, Partitions: partitions,
-		}, s.fold(ledger)),
+		}, s.fold(ledger, worker)),
+		d.Bus.NewConsumer(bus.ConsumerConfig{
+			Service: topology.ServiceSender, Stream: topology.StreamLater, Durables: []string{topology.DurableLater},
+		}, own.Move),
 		d.Bus.NewConsumer(outbound, worker.Handle),
 		d.Bus.NewConsumer(campaigns, worker.Handle),
 	}
@@ -63,12 +68,18 @@ func backoff(n uint64) time.Duration {
 	return min(d, 5*time.Minute)
 }
 
-// fold returns the handler that keeps the ledger up to date with the pushes.
-func (s *Service) fold(ledger *windows.Ledger) bus.Handler {
+// fold returns the handler that keeps the ledger up to date with the pushes, and brings messages to their end whose
+// result a push tells.
+func (s *Service) fold(ledger *windows.Ledger, worker *deliver.Worker) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
 		ev := &eventv1.InboundEvent{}
 		if err := proto.Unmarshal(d.Data, ev); err != nil {
 			return fault.Errorf(fault.Invalid, "decode event: %w", err)
+		}
+		for _, told := range results.Of(ev, s.deps.Now()) {
+			if err := worker.Told(ctx, told.Job, told.Result); err != nil {
+				return err
+			}
 		}
 		if ev.GetOpenid() == "" {
 			return nil // events of the account itself
@@ -82,6 +93,6 @@ func (s *Service) deliverConfig() deliver.Config {
 	return deliver.Config{
 		Instance: s.deps.Instance, CallTimeout: s.cfg.CallTimeout, MaxAge: s.cfg.MaxAge,
 		RatePause: s.cfg.RatePause, NoAPIPause: s.cfg.NoAPIPause, BusyPauses: s.cfg.BusyPauses,
-		HandTime: s.cfg.HandTime, Deliveries: deliveries,
+		HandTime: s.cfg.HandTime, ResultWait: s.cfg.ResultWait, MassResultWait: s.cfg.MassResultWait, Deliveries: deliveries,
 	}
 }

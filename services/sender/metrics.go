@@ -14,7 +14,7 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 )
 
-// metrics are counted by account, class of error code, lane and state: all of them are bounded by
+// metrics are counted by account, endpoint, class of error code, lane and state: all of them are bounded by
 // configuration and code.
 type metrics struct {
 	calls     metric.Float64Histogram
@@ -26,7 +26,7 @@ type metrics struct {
 func newMetrics(p metric.MeterProvider) (*metrics, error) {
 	meter := p.Meter(scope)
 	calls, err1 := meter.Float64Histogram("wxbus.sender.call.duration", metric.WithUnit("s"),
-		metric.WithDescription("calls of message/custom/send by account and class of the answer"),
+		metric.WithDescription("calls to WeChat that send, by account, endpoint and class of the answer"),
 		metric.WithExplicitBucketBoundaries(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
 	settled, err2 := meter.Int64Counter("wxbus.sender.settled",
 		metric.WithDescription("messages that came to an end by account, lane and state"))
@@ -38,8 +38,9 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 }
 
 // Called implements deliver.Observer.
-func (m *metrics) Called(ctx context.Context, account, class string, took time.Duration) {
-	m.calls.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String("account", account), attribute.String("class", class)))
+func (m *metrics) Called(ctx context.Context, account, endpoint, class string, took time.Duration) {
+	m.calls.Record(ctx, took.Seconds(), metric.WithAttributes(
+		attribute.String("account", account), attribute.String("endpoint", endpoint), attribute.String("class", class)))
 }
 
 // Settled implements deliver.Observer.

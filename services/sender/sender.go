@@ -1,5 +1,5 @@
 // Package sender is the sender: it accepts messages for fans, keeps WeChat's windows and quotas, calls
-// message/custom/send and tells what became of every message.
+// WeChat's APIs and tells what became of every message.
 //
 // Any number of replicas may run. What they share is in NATS: the queue OUTBOUND, the state of every send
 // (bucket sends), the windows (bucket grants) and the pauses. See README.md.
@@ -28,13 +28,19 @@ import (
 	"github.com/wxbus/wxbus/pkg/tokens"
 	"github.com/wxbus/wxbus/pkg/topology"
 
+	"github.com/wxbus/wxbus/services/sender/internal/api"
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
 	"github.com/wxbus/wxbus/services/sender/internal/intake"
+	"github.com/wxbus/wxbus/services/sender/internal/jobs"
+	"github.com/wxbus/wxbus/services/sender/internal/later"
+	"github.com/wxbus/wxbus/services/sender/internal/mass"
+	"github.com/wxbus/wxbus/services/sender/internal/media"
 	"github.com/wxbus/wxbus/services/sender/internal/owners"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 	"github.com/wxbus/wxbus/services/sender/internal/pauses"
 	"github.com/wxbus/wxbus/services/sender/internal/sends"
+	"github.com/wxbus/wxbus/services/sender/internal/templates"
 	"github.com/wxbus/wxbus/services/sender/internal/windows"
 )
 
@@ -76,6 +82,9 @@ type Service struct {
 type parts struct {
 	sends     *sends.Store
 	intake    *intake.Intake
+	media     *media.Media
+	templates *templates.Templates
+	mass      *mass.Mass
 	gates     *pace.Gates
 	pauses    *pauses.Pauses
 	consumers []*bus.Consumer
@@ -158,12 +167,18 @@ func (s *Service) Start(ctx context.Context) error {
 
 func (s *Service) build(ctx context.Context) (*parts, error) {
 	buckets := map[string]jetstream.KeyValue{}
-	for _, name := range []string{topology.BucketSends, topology.BucketGrants, topology.BucketOwners} {
+	for _, name := range []string{
+		topology.BucketSends, topology.BucketGrants, topology.BucketOwners, topology.BucketJobs, topology.BucketMedia,
+	} {
 		kv, err := s.deps.Bus.JS().KeyValue(ctx, name)
 		if err != nil {
 			return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("open bucket %s: %w", name, err))
 		}
 		buckets[name] = kv
+	}
+	files, err := s.deps.Bus.JS().ObjectStore(ctx, topology.StoreMedia)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("open object store %s: %w", topology.StoreMedia, err))
 	}
 	d := s.deps
 	records := sends.New(buckets[topology.BucketSends], d.Now)
@@ -172,18 +187,22 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	shared := pauses.New(buckets[topology.BucketSends], gates, d.Log)
 	owner := owners.New(buckets[topology.BucketOwners])
 	told := facts.New(d.Bus, d.Now)
+	calls := api.New(d.Accounts, d.Tokens, d.HTTP, s.cfg.CallTimeout, d.Now)
+	own := later.New(d.Bus)
+	uploads := media.New(buckets[topology.BucketMedia], files, d.Accounts, calls, d.Now)
 	worker := deliver.New(s.deliverConfig(), deliver.Deps{
 		Accounts: d.Accounts, Sends: records, Windows: ledger, Owners: owner, Facts: told, Gates: gates, Pauses: shared,
-		Tokens: d.Tokens, HTTP: d.HTTP, Tracer: d.Tel.TracerProvider.Tracer(scope), Observer: s.metrics,
-		Log: d.Log, Now: d.Now, Rand: d.Rand,
+		Jobs: jobs.New(buckets[topology.BucketJobs]), Later: own, Media: uploads, API: calls,
+		Tracer: d.Tel.TracerProvider.Tracer(scope), Observer: s.metrics, Log: d.Log, Now: d.Now, Rand: d.Rand,
 	})
 	return &parts{
-		sends: records, gates: gates, pauses: shared,
+		sends: records, gates: gates, pauses: shared, media: uploads,
+		templates: templates.New(calls, d.Now), mass: mass.New(calls, records),
 		intake: intake.New(intake.Deps{
 			Accounts: d.Accounts, Topology: d.Topology, Bus: d.Bus, Sends: records, Windows: ledger, Owners: owner,
-			Facts: told, Gates: gates, Observer: s.metrics, Now: d.Now,
+			Facts: told, Later: own, Gates: gates, Observer: s.metrics, Now: d.Now,
 		}),
-		consumers: s.consumers(ledger, worker),
+		consumers: s.consumers(ledger, worker, own),
 	}, nil
 }
 

@@ -1,8 +1,12 @@
 package sender_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -13,8 +17,9 @@ import (
 
 // call is one request that the fake WeChat saw.
 type call struct {
-	OpenID, Text, Token string
-	At                  time.Time
+	Path, OpenID, Text, Token string
+	Body                      string // of JSON; the file of an upload
+	At                        time.Time
 }
 
 // answer is what the fake WeChat does with a call. The zero answer accepts it.
@@ -23,11 +28,12 @@ type answer struct {
 	errmsg  string
 	status  int    // other than 200
 	raw     string // body instead of JSON
+	more    string // members after errcode and errmsg
 	reset   bool   // cuts the connection in the middle of the answer
 	hang    bool   // never answers
 }
 
-// fakeWeChat is message/custom/send.
+// fakeWeChat is the APIs of WeChat that the sender calls.
 type fakeWeChat struct {
 	*httptest.Server
 	stop chan struct{}
@@ -40,7 +46,7 @@ type fakeWeChat struct {
 func newFakeWeChat(t testing.TB) *fakeWeChat {
 	w := &fakeWeChat{stop: make(chan struct{})}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /cgi-bin/message/custom/send", w.send)
+	mux.HandleFunc("/", w.serve)
 	w.Server = httptest.NewServer(mux)
 	t.Cleanup(func() {
 		close(w.stop)
@@ -86,23 +92,58 @@ func (w *fakeWeChat) texts(openid string) []string {
 	return out
 }
 
-func (w *fakeWeChat) send(rw http.ResponseWriter, r *http.Request) {
+// of returns the calls to a path.
+func (w *fakeWeChat) of(path string) []call {
+	return slices.DeleteFunc(w.seen(), func(c call) bool { return c.Path != path })
+}
+
+func (w *fakeWeChat) serve(rw http.ResponseWriter, r *http.Request) {
 	var body struct {
-		ToUser string `json:"touser"`
+		ToUser any `json:"touser"`
 		Text   struct {
 			Content string `json:"content"`
 		} `json:"text"`
 	}
-	_ = json.NewDecoder(r.Body).Decode(&body)
-	c := call{body.ToUser, body.Text.Content, r.URL.Query().Get("access_token"), time.Now()}
+	data, _ := io.ReadAll(r.Body)
+	if _, params, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && params["boundary"] != "" {
+		part, err := multipart.NewReader(bytes.NewReader(data), params["boundary"]).NextPart()
+		if err == nil {
+			data, _ = io.ReadAll(part)
+		}
+	} else {
+		_ = json.Unmarshal(data, &body)
+	}
+	openid, _ := body.ToUser.(string)
+	c := call{
+		Path: r.URL.Path, OpenID: openid, Text: body.Text.Content, Token: r.URL.Query().Get("access_token"),
+		Body: string(data), At: time.Now(),
+	}
 	w.mu.Lock()
 	w.calls = append(w.calls, c)
 	var a answer
 	if w.answers != nil {
 		a = w.answers(c, len(w.calls))
 	}
+	if a.more == "" {
+		a.more = usual(c.Path, len(w.calls))
+	}
 	w.mu.Unlock()
 	w.write(rw, r, a)
+}
+
+// usual is what an API answers beside errcode.
+func usual(path string, nth int) string {
+	switch path {
+	case "/cgi-bin/message/template/send", "/cgi-bin/message/subscribe/bizsend", "/cgi-bin/message/subscribe/send":
+		return fmt.Sprintf(`,"msgid":%d`, 1000+nth)
+	case "/cgi-bin/message/mass/send", "/cgi-bin/message/mass/sendall", "/cgi-bin/message/mass/preview":
+		return fmt.Sprintf(`,"msg_id":%d`, 1000+nth)
+	case "/cgi-bin/message/mass/get":
+		return `,"msg_status":"SENDING"`
+	case "/cgi-bin/media/upload":
+		return fmt.Sprintf(`,"type":"image","media_id":"M%d","created_at":1`, nth)
+	}
+	return ""
 }
 
 func (w *fakeWeChat) write(rw http.ResponseWriter, r *http.Request, a answer) {
@@ -126,6 +167,6 @@ func (w *fakeWeChat) write(rw http.ResponseWriter, r *http.Request, a answer) {
 		if a.errmsg == "" {
 			a.errmsg = "ok"
 		}
-		_, _ = fmt.Fprintf(rw, `{"errcode":%d,"errmsg":%q}`, a.errcode, a.errmsg)
+		_, _ = fmt.Fprintf(rw, `{"errcode":%d,"errmsg":%q%s}`, a.errcode, a.errmsg, a.more)
 	}
 }

@@ -10,19 +10,21 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/wxbus/wxbus/pkg/content"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	"github.com/wxbus/wxbus/pkg/tokens"
 	"github.com/wxbus/wxbus/pkg/wechat"
 
-	"github.com/wxbus/wxbus/services/sender/internal/facts"
+	"github.com/wxbus/wxbus/services/sender/internal/api"
+	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
+	"github.com/wxbus/wxbus/services/sender/internal/grants"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 	"github.com/wxbus/wxbus/services/sender/internal/sendstate"
 )
 
 const (
-	spanName = "POST /cgi-bin/message/custom/send"
 	// noTokenPause holds an account back while nobody can tell its token, refusedPause one whose
 	// credentials WeChat refuses.
 	noTokenPause = 3 * time.Second
@@ -51,20 +53,23 @@ func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
 	if time.Since(j.began) > w.cfg.HandTime {
 		return fault.New(fault.Retryable, "the message waited long enough in memory")
 	}
+	if err := w.admit(ctx, j); err != nil {
+		return err
+	}
 	pass, err := w.Gates.Enter(ctx, w.key(j), j.m.GetLane())
 	if err != nil {
 		return w.held(ctx, j, err)
 	}
 	defer pass.Leave(pace.Unknown)
-	token, err := w.token(ctx, j.account.Name)
+	token, err := w.API.Token(ctx, j.account.Name)
 	if err != nil {
 		return w.noToken(ctx, j, err)
 	}
-	body, err := content.KfMessage(j.m.GetContent(), j.m.GetOpenid(), j.m.GetKfAccount())
+	body, err := endpoint.Body(j.m, j.rec.Rec.GetStep(), j.rec.Rec.GetPartsSent())
 	if err != nil {
-		return w.change(ctx, j, sendstate.Reject{Reason: "content cannot be sent: " + fault.KindOf(err).String()})
+		return w.refuse(ctx, j, 0, "content cannot be sent: "+fault.KindOf(err).String())
 	}
-	client, err := w.clients.Get(j.account.Name)
+	client, err := w.API.Client(j.account.Name)
 	if err != nil {
 		return err
 	}
@@ -73,22 +78,113 @@ func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
 	}
 	o := w.call(ctx, j, client, token, body)
 	pass.Leave(o.health)
+	if o.action == newMedia {
+		o = w.forgotten(ctx, j, o)
+	}
 	j.called, j.recipient = o.began, o.recipient
 	if err := w.conclude(ctx, j, o); err != nil || sendstate.Final(j.rec.Rec.GetState()) {
 		return err
 	}
+	if j.rec.Rec.GetState() == sendstate.Accepted {
+		return errAgain
+	}
 	return w.before(ctx, j, token, o)
 }
 
-func (w *Worker) key(j *job) pace.Key { return pace.Key{Account: j.account.Name, Endpoint: Endpoint} }
+func (w *Worker) key(j *job) pace.Key {
+	return pace.Key{Account: j.account.Name, Endpoint: j.endpoint().Token}
+}
+
+// admit holds a message of the window for a step whose turn came after Send had returned: one that waited for its own
+// time, or a fallback.
+func (w *Worker) admit(ctx context.Context, j *job) error {
+	rec := j.rec.Rec
+	if !j.takesWindow() || (rec.GetStep() == 0 && j.m.GetNotBeforeUnixMs() == 0) {
+		return nil
+	}
+	if !j.account.AllowsKf() {
+		return w.refuse(ctx, j, 0, ReasonNoAPI)
+	}
+	verdict, err := w.Windows.Reserve(ctx, j.fan(), nil, Reservations(j.m, rec)...)
+	if err != nil || verdict == grants.Open {
+		return err
+	}
+	return w.refuse(ctx, j, 0, verdict.String())
+}
+
+// ReasonNoAPI is why an account without the customer-service API sends nothing by it.
+const ReasonNoAPI = "the account has no customer-service API"
+
+// Reservations names what the step of a message holds of the window.
+func Reservations(m *senderv1.OutboundMessage, rec *senderv1.SendRecord) []string {
+	parts := 1
+	if rec.GetStep() == 0 {
+		parts = max(1, len(m.GetTextParts()))
+	}
+	ids := make([]string, parts)
+	for part := range ids {
+		ids[part] = sendstate.ReservationID(m.GetId(), rec.GetStep(), uint32(part))
+	}
+	return ids
+}
+
+// refuse ends a step that WeChat was not asked about: the next one follows, or the end. It asks for another look
+// at the record when it succeeded.
+func (w *Worker) refuse(ctx context.Context, j *job, errcode int32, reason string) error {
+	c := w.ended(j, errcode, reason, true)
+	if err := w.change(ctx, j, c); err != nil {
+		return err
+	}
+	if err := w.fell(ctx, j, c, false); err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// ended returns the change for a step that came to nothing.
+func (w *Worker) ended(j *job, errcode int32, reason string, refused bool) sendstate.Change {
+	rec := j.rec.Rec
+	if next := endpoint.Content(j.m, rec.GetStep()+1); next != nil && rec.GetPartsSent() == 0 && j.m.GetMass() == nil {
+		return sendstate.Fall{Errcode: errcode, Reason: reason, Refused: refused, To: endpoint.Of(next, j.account.Kind).ID}
+	}
+	if rec.GetPartsSent() > 0 {
+		reason = fmt.Sprintf("%s; the fan has %d of %d parts", reason, rec.GetPartsSent(), rec.GetParts())
+	}
+	if refused && rec.GetState() != sendstate.Calling && rec.GetAttempts() == 0 {
+		return sendstate.Refuse{Reason: reason}
+	}
+	return sendstate.Reject{Errcode: errcode, Reason: reason}
+}
+
+// fell gives back what the step before held of the window.
+func (w *Worker) fell(ctx context.Context, j *job, c sendstate.Change, recipient bool) error {
+	if _, ok := c.(sendstate.Fall); !ok {
+		return nil
+	}
+	j.busy, j.held, j.tokenRetried, j.mediaRetried = 0, 0, false, false
+	steps := j.rec.Rec.GetSteps()
+	if len(steps) == 0 || steps[len(steps)-1].GetEndpoint() != endpoint.CustomSend.ID {
+		return nil
+	}
+	return w.Windows.Fall(ctx, j.fan(), j.rec.Rec, recipient, j.called)
+}
 
 // obsolete returns the change that ends a message which must not be sent any more, or nil.
 func (w *Worker) obsolete(ctx context.Context, j *job, resend bool) (sendstate.Change, error) {
-	if w.Now().Sub(time.UnixMilli(j.m.GetAcceptedUnixMs())) > w.cfg.MaxAge {
-		if resend {
-			return sendstate.Lose{Reason: "waited too long after a call whose outcome nobody knows"}, nil
+	if a, ok := w.Accounts.Get(j.account.Name); ok {
+		j.account = a // it may have changed while the message waited
+	}
+	if end := w.late(j); end != "" {
+		if resend || j.rec.Rec.GetUncertain() {
+			return sendstate.Lose{Reason: end + ", after a call whose outcome nobody knows"}, nil
 		}
-		return sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: "waited too long: " + j.rec.Rec.GetReason()}, nil
+		if why := j.rec.Rec.GetReason(); why != "" {
+			end += ": " + why
+		}
+		return sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: end}, nil
+	}
+	if j.rec.Rec.GetUncertain() && j.endpoint().RepeatFor > 0 && !w.repeatable(j) {
+		return sendstate.Lose{Reason: "no usable answer until a repetition would be another message"}, nil
 	}
 	if j.account.Disabled {
 		return w.disabled(j, resend), nil
@@ -107,13 +203,32 @@ func (w *Worker) obsolete(ctx context.Context, j *job, resend bool) (sendstate.C
 func (w *Worker) disabled(j *job, resend bool) sendstate.Change {
 	reason := j.account.WhyDisabled()
 	switch {
-	case resend:
+	case resend || j.rec.Rec.GetUncertain():
 		return sendstate.Lose{Reason: reason + ", after a call whose outcome nobody knows"}
 	case j.rec.Rec.GetAttempts() > 0:
 		return sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: reason}
 	default:
 		return sendstate.Refuse{Reason: reason}
 	}
+}
+
+// late says why a message is worth nothing any more, or "".
+func (w *Worker) late(j *job) string {
+	now, accepted := w.Now(), time.UnixMilli(j.m.GetAcceptedUnixMs())
+	from := accepted
+	if own := time.UnixMilli(j.m.GetNotBeforeUnixMs()); own.After(from) {
+		from = own
+	}
+	worth := j.endpoint().Worth
+	switch {
+	case j.m.GetExpiresUnixMs() != 0 && now.UnixMilli() > j.m.GetExpiresUnixMs():
+		return "expired"
+	case now.Sub(from) > w.cfg.MaxAge:
+		return "waited too long"
+	case worth > 0 && now.Sub(from) > worth:
+		return "too late to be shown"
+	}
+	return ""
 }
 
 // held handles a gate that does not open: a long pause parks the message, one without an end for this
@@ -125,7 +240,7 @@ func (w *Worker) held(ctx context.Context, j *job, err error) error {
 	}
 	p := paused.Pause
 	if p.Refuse {
-		return w.change(ctx, j, sendstate.Reject{Errcode: p.Errcode, Reason: p.Reason})
+		return w.refuse(ctx, j, p.Errcode, p.Reason)
 	}
 	if j.rec.Rec.GetState() != sendstate.Parked || j.rec.Rec.GetNotBeforeUnixMs() != p.Until.UnixMilli() {
 		if err := w.change(ctx, j, sendstate.Park{Errcode: p.Errcode, Reason: p.Reason, Until: p.Until}); err != nil {
@@ -133,22 +248,6 @@ func (w *Worker) held(ctx context.Context, j *job, err error) error {
 		}
 	}
 	return fault.After(p.Until.Sub(w.Now()), err)
-}
-
-// token returns a token that WeChat is not known to refuse. One that it does is reported, as often as it
-// takes to get another.
-func (w *Worker) token(ctx context.Context, account string) (tokens.Token, error) {
-	token, err := w.Tokens.Current(ctx, account)
-	if err != nil {
-		return token, err
-	}
-	w.badMu.Lock()
-	bad := w.bad[account]
-	w.badMu.Unlock()
-	if token.Generation != bad.generation {
-		return token, nil
-	}
-	return w.Tokens.Bad(ctx, account, bad.generation, bad.errcode)
 }
 
 // noToken handles an account without a usable token: the message stays as it is, and the account's
@@ -168,9 +267,10 @@ func (w *Worker) noToken(ctx context.Context, j *job, err error) error {
 
 // call asks WeChat once.
 func (w *Worker) call(ctx context.Context, j *job, client *wechat.Client, token tokens.Token, body []byte) outcome {
-	ctx, span := w.Tracer.Start(ctx, spanName, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+	e := j.endpoint()
+	ctx, span := w.Tracer.Start(ctx, "POST "+e.Path, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String("http.request.method", "POST"),
-		attribute.String("url.template", "/cgi-bin/message/custom/send"),
+		attribute.String("url.template", e.Path),
 		attribute.String("wxbus.account", j.account.Name),
 		attribute.Int("wxbus.attempt", int(j.rec.Rec.GetAttempts())),
 	))
@@ -179,14 +279,18 @@ func (w *Worker) call(ctx context.Context, j *job, client *wechat.Client, token 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.CallTimeout)
 	defer cancel()
 	began, start := w.Now(), time.Now()
-	err := client.CustomSend(ctx, token.Value.Reveal(), body)
+	msgID, err := api.Send(ctx, client, e, token, body)
 	o := judge(err)
+	o.msgID = msgID
+	if o.recipient && e.ID != endpoint.CustomSend.ID {
+		o.recipient = false // it says nothing about the window
+	}
 	o.began, o.took = began, time.Since(start)
 	span.SetAttributes(attribute.String("wxbus.outcome", o.word), attribute.Int("wxbus.errcode", int(o.errcode)))
 	if o.action != accept {
 		span.SetStatus(codes.Error, o.class)
 	}
-	w.Observer.Called(ctx, j.account.Name, o.class, o.took)
+	w.Observer.Called(ctx, j.account.Name, e.Token, o.class, o.took)
 	return o
 }
 
@@ -196,18 +300,24 @@ func (w *Worker) conclude(ctx context.Context, j *job, o outcome) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
 	defer cancel()
 	pause, paused := w.pauseFor(o)
+	key, attempted := w.key(j), j.attempted(o.word, o.errcode)
+	attempted.Took = o.took
 	if paused {
-		w.Gates.Pause(w.key(j), pause)
+		w.Gates.Pause(key, pause)
 	}
-	if err := w.change(ctx, j, w.next(j, o, pause)); err != nil {
+	c := w.next(j, o, pause)
+	if c != nil {
+		if err := w.change(ctx, j, c); err != nil {
+			return err
+		}
+	}
+	if paused {
+		w.Pauses.Set(ctx, key, pause)
+	}
+	if err := w.report(ctx, j, attempted); err != nil {
 		return err
 	}
-	if paused {
-		w.Pauses.Set(ctx, w.key(j), pause)
-	}
-	return w.report(ctx, j, facts.Attempt{
-		Number: j.rec.Rec.GetAttempts(), Errcode: o.errcode, Outcome: o.word, Took: o.took,
-	})
+	return w.fell(ctx, j, c, o.recipient)
 }
 
 // pauseFor returns how long the account must leave the endpoint alone.
@@ -229,25 +339,32 @@ func (w *Worker) pauseFor(o outcome) (pace.Pause, bool) {
 	return p, true
 }
 
-// next returns the change of state that follows from the outcome.
+// next returns the change of state that follows from the outcome; nil leaves the message in CALLING, to be called
+// again under its id.
 func (w *Worker) next(j *job, o outcome, p pace.Pause) sendstate.Change {
 	switch o.action {
 	case accept:
-		return sendstate.Accept{}
+		if rec := j.rec.Rec; rec.GetStep() == 0 && rec.GetPartsSent()+1 < rec.GetParts() {
+			return sendstate.Part{}
+		}
+		return sendstate.Accept{MsgID: o.msgID, Await: o.msgID != "" && j.endpoint().Family != ""}
 	case lose:
+		if w.repeatable(j) {
+			return nil
+		}
 		return sendstate.Lose{Reason: o.reason}
 	case waitQuota:
 		return sendstate.Park{Errcode: o.errcode, Reason: o.reason, Until: p.Until}
 	case busy:
 		if j.busy >= len(w.cfg.BusyPauses) {
-			return sendstate.Reject{Errcode: o.errcode, Reason: fmt.Sprintf("%s, %d times", o.reason, j.busy+1)}
+			return w.ended(j, o.errcode, fmt.Sprintf("%s, %d times", o.reason, j.busy+1), false)
 		}
 	case newToken:
 		if j.tokenRetried {
 			return sendstate.Reject{Errcode: o.errcode, Reason: "WeChat refuses a new access token too: another system may refresh with this AppSecret"}
 		}
 	case reject, noAPI:
-		return sendstate.Reject{Errcode: o.errcode, Reason: o.reason}
+		return w.ended(j, o.errcode, o.reason, false)
 	default:
 	}
 	return sendstate.Hold{Errcode: o.errcode, Reason: o.reason}
@@ -258,16 +375,14 @@ func (w *Worker) before(ctx context.Context, j *job, token tokens.Token, o outco
 	switch o.action {
 	case newToken:
 		j.tokenRetried = true
-		w.badMu.Lock()
-		w.bad[j.account.Name] = refused{token.Generation, o.errcode}
-		w.badMu.Unlock()
+		w.API.Refused(j.account.Name, token, o.errcode)
 	case busy:
 		pause := w.cfg.BusyPauses[j.busy]
 		j.busy++
 		if err := sleep(ctx, pause+w.jitter(pause/5)); err != nil {
 			return err
 		}
-	case again:
+	case again, lose:
 		pause := min(firstPause<<min(j.held, 10), maxPause)
 		j.held++
 		if err := sleep(ctx, pause/2+w.jitter(pause/2)); err != nil {

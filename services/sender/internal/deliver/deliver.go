@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"time"
 
@@ -27,10 +26,13 @@ import (
 	"github.com/wxbus/wxbus/pkg/bus"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
-	"github.com/wxbus/wxbus/pkg/tokens"
 	"github.com/wxbus/wxbus/pkg/wechat"
 
+	"github.com/wxbus/wxbus/services/sender/internal/api"
+	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
+	"github.com/wxbus/wxbus/services/sender/internal/jobs"
+	"github.com/wxbus/wxbus/services/sender/internal/later"
 	"github.com/wxbus/wxbus/services/sender/internal/owners"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 	"github.com/wxbus/wxbus/services/sender/internal/pauses"
@@ -38,9 +40,6 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/sendstate"
 	"github.com/wxbus/wxbus/services/sender/internal/windows"
 )
-
-// Endpoint is the one endpoint that this worker calls, as gates and pauses name it.
-const Endpoint = "custom_send"
 
 // Config of a Worker; the service's Config documents and checks the values.
 type Config struct {
@@ -51,13 +50,23 @@ type Config struct {
 	NoAPIPause  time.Duration
 	BusyPauses  []time.Duration
 	HandTime    time.Duration
-	Deliveries  uint64
+	// ResultWait and MassResultWait are how long WeChat's event with the result may take.
+	ResultWait     time.Duration
+	MassResultWait time.Duration
+	Deliveries     uint64
 }
 
 // Observer is told what happens, for metrics. It must not block.
 type Observer interface {
-	Called(ctx context.Context, account, class string, took time.Duration)
+	Called(ctx context.Context, account, endpoint, class string, took time.Duration)
 	Settled(ctx context.Context, account string, lane senderv1.Lane, state senderv1.SendState)
+}
+
+// Renewer knows media that were uploaded through this system.
+type Renewer interface {
+	// Renew returns another media id for the same file, uploading it again if need be. It reports false when the file is
+	// not known.
+	Renew(ctx context.Context, account, mediaID string) (string, bool, error)
 }
 
 // Deps of a Worker.
@@ -69,8 +78,10 @@ type Deps struct {
 	Facts    *facts.Facts
 	Gates    *pace.Gates
 	Pauses   *pauses.Pauses
-	Tokens   *tokens.Client
-	HTTP     *http.Client
+	Jobs     *jobs.Jobs
+	Later    *later.Later
+	Media    Renewer
+	API      *api.API
 	Tracer   trace.Tracer
 	Observer Observer
 	Log      *slog.Logger
@@ -82,25 +93,11 @@ type Deps struct {
 type Worker struct {
 	cfg Config
 	Deps
-	clients *account.Derived[*wechat.Client]
-	random  sync.Mutex // guards Rand
-
-	badMu sync.Mutex         // guards bad
-	bad   map[string]refused // by account, one for each that ever had a refused token
+	random sync.Mutex // guards Rand
 }
 
-// refused is a token that WeChat refused.
-type refused struct {
-	generation uint64
-	errcode    int32
-}
-
-// New returns a worker for the accounts of the directory as they are at each delivery.
-func New(cfg Config, d Deps) *Worker {
-	return &Worker{cfg: cfg, Deps: d, bad: map[string]refused{}, clients: account.NewDerived(d.Accounts, func(a account.Account) (*wechat.Client, error) {
-		return wechat.NewClient(wechat.ClientConfig{HTTP: d.HTTP, BaseURL: a.APIBase, Now: d.Now})
-	})}
-}
+// New returns a worker.
+func New(cfg Config, d Deps) *Worker { return &Worker{cfg: cfg, Deps: d} }
 
 // job is one delivery of one message.
 type job struct {
@@ -110,6 +107,7 @@ type job struct {
 	began   time.Time // of this delivery, by the monotonic clock
 
 	tokenRetried bool
+	mediaRetried bool
 	busy         int       // answers "system busy" in this delivery
 	held         int       // pauses after calls that were not sent
 	reported     uint32    // newest attempt whose fact is published
@@ -126,8 +124,8 @@ func (w *Worker) Handle(ctx context.Context, d *bus.Delivery) error {
 	if err := proto.Unmarshal(d.Data, m); err != nil {
 		return fault.Errorf(fault.Invalid, "decode outbound message: %w", err)
 	}
-	if m.GetContent() == nil || m.GetId() == "" || m.GetOpenid() == "" {
-		return fault.New(fault.Invalid, "outbound message without id, openid or content")
+	if err := complete(m); err != nil {
+		return err
 	}
 	a, ok := w.Accounts.Get(m.GetAccount())
 	if !ok {
@@ -141,14 +139,34 @@ func (w *Worker) Handle(ctx context.Context, d *bus.Delivery) error {
 	return err
 }
 
+// complete checks that a message has what every message has.
+func complete(m *senderv1.OutboundMessage) error {
+	whom := m.GetOpenid() != "" || m.GetMass() != nil || m.GetResultDue()
+	what := m.GetContent() != nil || m.GetMass() != nil || m.GetResultDue()
+	if m.GetId() == "" || !whom || !what {
+		return fault.New(fault.Invalid, "outbound message without id, openid or content")
+	}
+	return nil
+}
+
+// endpoint returns the API of the step that the message is at.
+func (j *job) endpoint() endpoint.Endpoint {
+	return endpoint.OfStep(j.m, j.rec.Rec.GetStep(), j.account.Kind)
+}
+
 // run works until the message is settled or has to wait outside of memory.
 func (w *Worker) run(ctx context.Context, j *job) error {
 	if err := w.load(ctx, j); err != nil {
 		return err
 	}
+	if j.m.GetResultDue() {
+		return w.overdue(ctx, j)
+	}
 	for {
 		var err error
 		switch {
+		case j.rec.Rec.GetState() == sendstate.Accepted:
+			return w.await(ctx, j)
 		case sendstate.Final(j.rec.Rec.GetState()):
 			return w.settle(ctx, j)
 		case j.rec.Rec.GetState() == sendstate.Calling:
@@ -225,13 +243,36 @@ func (w *Worker) orphan(ctx context.Context, j *job) error {
 			return errAgain
 		}
 	}
-	if err := w.report(ctx, j, facts.Attempt{Number: j.rec.Rec.GetAttempts(), Outcome: "unknown"}); err != nil {
-		return err
+	if j.reported < j.rec.Rec.GetAttempts() {
+		if err := w.report(ctx, j, j.attempted("unknown", 0)); err != nil {
+			return err
+		}
 	}
-	if j.account.Ambiguous == account.AmbiguousResend {
+	switch {
+	case w.repeatable(j):
+		return w.attempt(ctx, j, true)
+	case j.endpoint().RepeatFor > 0:
+		return w.change(ctx, j, sendstate.Lose{Reason: "no usable answer until a repetition would be another message"})
+	case j.account.Ambiguous == account.AmbiguousResend:
 		return w.attempt(ctx, j, true)
 	}
 	return w.change(ctx, j, sendstate.Lose{Reason: "the sender stopped during the call: the fan may have the message"})
+}
+
+// repeatable tells whether WeChat still knows the message by its id, so that calling again sends it once.
+func (w *Worker) repeatable(j *job) bool {
+	first := time.UnixMilli(j.rec.Rec.GetFirstCallUnixMs())
+	return w.Now().Sub(first) < j.endpoint().RepeatFor
+}
+
+// attempted describes the newest attempt.
+func (j *job) attempted(outcome string, errcode int32) facts.Attempt {
+	rec := j.rec.Rec
+	a := facts.Attempt{Number: rec.GetAttempts(), Endpoint: rec.GetEndpoint(), Step: rec.GetStep(), Outcome: outcome, Errcode: errcode}
+	if rec.GetParts() > 1 && rec.GetStep() == 0 {
+		a.Part = min(rec.GetPartsSent()+1, rec.GetParts())
+	}
+	return a
 }
 
 // report publishes the fact of an attempt.
@@ -248,26 +289,34 @@ func (w *Worker) settle(ctx context.Context, j *job) error {
 	rec := j.rec.Rec
 	if rec.GetAttempts() > j.reported {
 		// A worker died between storing the outcome and publishing it.
-		a := facts.Attempt{Number: rec.GetAttempts(), Errcode: rec.GetErrcode(), Outcome: wordOf(rec.GetState())}
-		if err := w.report(ctx, j, a); err != nil {
+		if err := w.report(ctx, j, j.attempted(wordOf(rec.GetState()), rec.GetErrcode())); err != nil {
 			return err
 		}
-		j.recipient = wechat.Classify(int(rec.GetErrcode())) == wechat.ClassRecipient
+		j.recipient = j.takesWindow() && wechat.Classify(int(rec.GetErrcode())) == wechat.ClassRecipient
 		j.called = time.UnixMilli(rec.GetUpdatedUnixMs()).Add(-w.cfg.CallTimeout)
 	}
 	if err := w.Facts.Settled(ctx, j.m, rec); err != nil {
 		return fmt.Errorf("publish end: %w", err)
 	}
-	fan := windows.Fan{Account: j.account.Name, Kind: j.account.ProtoKind(), OpenID: j.m.GetOpenid()}
-	if err := w.Windows.Settle(ctx, fan, rec, j.recipient, j.called); err != nil {
-		return err
+	if len(sendstate.Reservations(rec)) > 0 {
+		if err := w.Windows.Settle(ctx, j.fan(), rec, j.recipient, j.called); err != nil {
+			return err
+		}
 	}
 	w.Observer.Settled(ctx, j.account.Name, j.m.GetLane(), rec.GetState())
 	w.Log.InfoContext(ctx, "message settled",
 		logkey.Account, j.account.Name, logkey.EventID, j.m.GetCause(), logkey.Lane, j.m.GetLane().String(),
 		logkey.Outcome, rec.GetState().String(), logkey.Errcode, rec.GetErrcode(), logkey.Reason, rec.GetReason(),
-		logkey.Attempt, rec.GetAttempts(), "waited", w.Now().Sub(time.UnixMilli(j.m.GetAcceptedUnixMs())))
+		logkey.Attempt, rec.GetAttempts(), logkey.Endpoint, j.rec.Rec.GetEndpoint().String(), "waited", w.Now().Sub(time.UnixMilli(j.m.GetAcceptedUnixMs())))
 	return nil
+}
+
+func (j *job) fan() windows.Fan {
+	return windows.Fan{Account: j.account.Name, Kind: j.account.ProtoKind(), OpenID: j.m.GetOpenid()}
+}
+
+func (j *job) takesWindow() bool {
+	return j.rec.Rec.GetEndpoint() == endpoint.CustomSend.ID || j.rec.Rec.GetEndpoint() == senderv1.SendEndpoint_SEND_ENDPOINT_UNSPECIFIED
 }
 
 func wordOf(s senderv1.SendState) string {
@@ -283,14 +332,19 @@ func wordOf(s senderv1.SendState) string {
 
 // giveUp ends a message that came too often, so that it has an end that its sender can see.
 func (w *Worker) giveUp(ctx context.Context, j *job, cause error) error {
-	if j.rec.Rec == nil || sendstate.Final(j.rec.Rec.GetState()) || j.rec.Rec.GetState() == sendstate.Calling {
+	if j.rec.Rec == nil || sendstate.Final(j.rec.Rec.GetState()) || j.rec.Rec.GetState() == sendstate.Accepted ||
+		(j.rec.Rec.GetState() == sendstate.Calling && j.endpoint().RepeatFor == 0) {
 		return cause
 	}
 	reason := fmt.Sprintf("gave up after %d deliveries: %s", w.cfg.Deliveries, fault.KindOf(cause))
 	if j.rec.Rec.GetReason() != "" {
 		reason += ", " + j.rec.Rec.GetReason()
 	}
-	if err := w.change(ctx, j, sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: reason}); err != nil {
+	var end sendstate.Change = sendstate.Reject{Errcode: j.rec.Rec.GetErrcode(), Reason: reason}
+	if j.rec.Rec.GetUncertain() || j.rec.Rec.GetState() == sendstate.Calling {
+		end = sendstate.Lose{Reason: reason}
+	}
+	if err := w.change(ctx, j, end); err != nil {
 		return errors.Join(cause, err)
 	}
 	w.Log.WarnContext(ctx, "message given up", logkey.Account, j.account.Name, logkey.Error, cause)

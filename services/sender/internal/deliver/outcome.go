@@ -24,6 +24,7 @@ const (
 	waitQuota               // the quota of a day is used up
 	waitAdmin               // WeChat's administrator must confirm first
 	noAPI                   // the account may not use the API at all
+	newMedia                // WeChat has forgotten the media
 )
 
 // outcome is what one call to WeChat brought.
@@ -38,6 +39,7 @@ type outcome struct {
 	health    pace.Health
 	began     time.Time
 	took      time.Duration
+	msgID     string // of WeChat, for those that have one
 }
 
 // judge reads the error of a call (protocol i, reliability 2.3).
@@ -51,7 +53,9 @@ func judge(err error) outcome {
 	}
 	o := outcome{errcode: int32(api.Code), class: api.Class.String(), reason: reasonOf(api), health: pace.Well}
 	switch api.Class {
-	case wechat.ClassSuccess:
+	case wechat.ClassMedia:
+		o.action, o.word = newMedia, "refused"
+	case wechat.ClassSuccess, wechat.ClassIgnore:
 		o.action, o.word, o.errcode, o.reason = accept, "ok", 0, ""
 	case wechat.ClassToken:
 		o.action, o.word = newToken, "token"

@@ -35,10 +35,13 @@ func New(conn *bus.Conn, now func() time.Time) *Facts { return &Facts{conn, now}
 
 // Attempt is the outcome of one call to WeChat.
 type Attempt struct {
-	Number  uint32
-	Errcode int32
-	Outcome string
-	Took    time.Duration // zero when it is not known any more
+	Number   uint32
+	Endpoint senderv1.SendEndpoint
+	Step     uint32
+	Part     uint32 // from 1; zero when there is one only
+	Errcode  int32
+	Outcome  string
+	Took     time.Duration // zero when it is not known any more
 }
 
 // Attempted publishes DeliveryAttempted. A repeat is the same fact.
@@ -46,6 +49,7 @@ func (f *Facts) Attempted(ctx context.Context, m *senderv1.OutboundMessage, a At
 	return f.publish(ctx, m, fmt.Sprintf("%s:%d:attempted", m.GetId(), a.Number), &senderv1.DeliveryAttempted{
 		Id: m.GetId(), Account: m.GetAccount(), Openid: m.GetOpenid(), Attempt: a.Number,
 		Errcode: a.Errcode, Outcome: a.Outcome, TookUs: a.Took.Microseconds(), AtUnixMs: f.now().UnixMilli(),
+		Endpoint: a.Endpoint, Step: a.Step, Part: a.Part,
 	})
 }
 
@@ -55,6 +59,8 @@ func (f *Facts) Settled(ctx context.Context, m *senderv1.OutboundMessage, rec *s
 		Id: m.GetId(), Account: m.GetAccount(), Openid: m.GetOpenid(), State: rec.GetState(),
 		Errcode: rec.GetErrcode(), Reason: rec.GetReason(), Attempts: rec.GetAttempts(),
 		Cause: m.GetCause(), Lane: m.GetLane(), AtUnixMs: rec.GetUpdatedUnixMs(), Campaign: m.GetCampaign(),
+		Endpoint: rec.GetEndpoint(), Step: rec.GetStep(), Steps: rec.GetSteps(), MsgId: rec.GetMsgId(), Result: rec.GetResult(),
+		Parts: rec.GetParts(), PartsSent: rec.GetPartsSent(),
 	})
 }
 

@@ -147,18 +147,27 @@ func push[T any](list []T, v T, keep int) []T {
 	return list
 }
 
-// Reserve holds one message of the window for the send id. A second call with the same id holds
-// nothing more, also after the send was settled. grace is how long after the deadline a message is still let through, so that a clock
-// that runs ahead of WeChat's refuses nobody.
-func Reserve(rec *senderv1.GrantRecord, id string, now time.Time, grace time.Duration) (*senderv1.GrantRecord, Verdict) {
-	if slices.Contains(rec.GetReserved(), id) || slices.Contains(rec.GetSettled(), id) {
+// Reserve holds one message of the window for each of the ids, or none at all. A second call with the same ids holds
+// nothing more, also after they were settled. grace is how long after the deadline a message is still let through, so
+// that a clock that runs ahead of WeChat's refuses nobody.
+func Reserve(rec *senderv1.GrantRecord, ids []string, now time.Time, grace time.Duration) (*senderv1.GrantRecord, Verdict) {
+	var fresh []string
+	for _, id := range ids {
+		if !slices.Contains(rec.GetReserved(), id) && !slices.Contains(rec.GetSettled(), id) {
+			fresh = append(fresh, id)
+		}
+	}
+	if len(fresh) == 0 {
 		return rec, Open
 	}
 	if v := Judge(rec, now, grace); v != Open {
 		return rec, v
 	}
+	if int(Available(rec)) < len(fresh) {
+		return rec, Exhausted
+	}
 	next := clone(rec)
-	next.Reserved = append(next.Reserved, id)
+	next.Reserved = append(next.Reserved, fresh...)
 	return next, Open
 }
 

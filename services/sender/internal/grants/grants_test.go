@@ -36,7 +36,7 @@ func fold(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence) *senderv1.Grant
 
 func send(rec *senderv1.GrantRecord, now time.Time, ids ...string) (*senderv1.GrantRecord, grants.Verdict) {
 	for _, id := range ids {
-		next, v := grants.Reserve(rec, id, now, 0)
+		next, v := grants.Reserve(rec, []string{id}, now, 0)
 		if v != grants.Open {
 			return next, v
 		}
@@ -87,24 +87,24 @@ func TestTheWindowIsExhaustedByReservationsAndByMessages(t *testing.T) {
 	rec, v := send(rec, start, "a", "b")
 	require.Equal(t, grants.Open, v)
 	for _, id := range []string{"c", "d", "e"} {
-		rec, v = grants.Reserve(rec, id, start, 0)
+		rec, v = grants.Reserve(rec, []string{id}, start, 0)
 		require.Equal(t, grants.Open, v)
 	}
-	_, v = grants.Reserve(rec, "f", start, 0)
+	_, v = grants.Reserve(rec, []string{"f"}, start, 0)
 	require.Equal(t, grants.Exhausted, v)
-	again, v := grants.Reserve(rec, "c", start, 0)
+	again, v := grants.Reserve(rec, []string{"c"}, start, 0)
 	require.Equal(t, grants.Open, v)
 	require.Same(t, rec, again)
 
 	rec = grants.Release(rec, "c")
-	rec, v = grants.Reserve(rec, "f", start, 0)
+	rec, v = grants.Reserve(rec, []string{"f"}, start, 0)
 	require.Equal(t, grants.Open, v)
 	require.Zero(t, grants.Available(rec))
 }
 
 func TestConsumingTwiceTakesOne(t *testing.T) {
 	rec := fold(nil, message("e1", start))
-	rec, _ = grants.Reserve(rec, "a", start, 0)
+	rec, _ = grants.Reserve(rec, []string{"a"}, start, 0)
 	rec = grants.Consume(rec, "a", start)
 	require.Same(t, rec, grants.Consume(rec, "a", start))
 	require.EqualValues(t, 4, rec.GetRemaining())
@@ -113,7 +113,7 @@ func TestConsumingTwiceTakesOne(t *testing.T) {
 func TestASettledSendHoldsNothingAgain(t *testing.T) {
 	rec := fold(nil, message("e1", start))
 	rec, _ = send(rec, start, "a")
-	again, v := grants.Reserve(rec, "a", start, 0)
+	again, v := grants.Reserve(rec, []string{"a"}, start, 0)
 	require.Equal(t, grants.Open, v, "the caller that repeats is not refused")
 	require.Same(t, rec, again)
 	for i := range 40 {
@@ -284,7 +284,7 @@ func TestTheLedgerAgreesWithWeChat(t *testing.T) {
 			"a message is reserved": func(t *rapid.T) {
 				serial++
 				id := fmt.Sprintf("m%d", serial)
-				next, verdict := grants.Reserve(rec, id, now, 0)
+				next, verdict := grants.Reserve(rec, []string{id}, now, 0)
 				remaining, _ := wechat.state(now)
 				want := remaining-len(pending) > 0
 				require.Equal(t, want, verdict == grants.Open, "verdict %q, WeChat has %d left, %d on their way", verdict, remaining, len(pending))
@@ -348,10 +348,10 @@ func TestEventsInAnyOrderNeverCloseAnOpenWindow(t *testing.T) {
 
 func TestNoFunctionChangesItsArgument(t *testing.T) {
 	rec := fold(nil, message("e1", start))
-	rec, _ = grants.Reserve(rec, "a", start, 0)
+	rec, _ = grants.Reserve(rec, []string{"a"}, start, 0)
 	before := proto.CloneOf(rec)
 	fold(rec, message("e2", start.Add(time.Second)))
-	grants.Reserve(rec, "b", start, 0)
+	grants.Reserve(rec, []string{"b"}, start, 0)
 	grants.Consume(rec, "a", start)
 	grants.Release(rec, "a")
 	grants.Close(rec, 45015, start.Add(time.Minute))
@@ -379,7 +379,7 @@ func TestALateActionGrantsOnlyWhatTheMessagesSinceLeftOfIt(t *testing.T) {
 				late = append(late, ev)
 				wechat.log = append(wechat.log, entry{at: now, grants: 5, window: 48 * time.Hour})
 			case 1:
-				next, verdict := grants.Reserve(rec, id, now, 0)
+				next, verdict := grants.Reserve(rec, []string{id}, now, 0)
 				remaining, _ := wechat.state(now)
 				if verdict != grants.Open {
 					continue

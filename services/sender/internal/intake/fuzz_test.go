@@ -2,6 +2,7 @@ package intake
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -10,10 +11,11 @@ import (
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/account"
-	"github.com/wxbus/wxbus/pkg/content"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/secret"
 	"github.com/wxbus/wxbus/pkg/topology"
+
+	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 )
 
 // FuzzRequest: a request is refused with Invalid or NotFound, or becomes a message that can be stored
@@ -22,6 +24,7 @@ func FuzzRequest(f *testing.F) {
 	for _, seed := range []string{
 		`{"account":"shop","openid":"o1","idempotencyKey":"k","content":{"text":{"content":"hello"}}}`,
 		`{"account":"shop","openid":"o.*> ","idempotencyKey":"k","lane":"LANE_AGENT","content":{"raw":{"msgType":"wxcard","json":"{\"wxcard\":{\"card_id\":\"1\"}}"}}}`,
+		`{"account":"shop","openid":"o1","idempotencyKey":"k","content":{"typing":{}},"fallback":[{"template":{"templateId":"T","data":{"thing1":{"value":"x"}}}}],"notBeforeUnixMs":1}`,
 		`{"account":"nobody"}`, `{"account":"shop","lane":77}`,
 	} {
 		req := &senderv1.SendRequest{}
@@ -37,7 +40,7 @@ func FuzzRequest(f *testing.F) {
 	require.NoError(f, err)
 	topo, err := topology.New(topology.Options{})
 	require.NoError(f, err)
-	in := New(Deps{Accounts: accounts, Topology: topo})
+	in := New(Deps{Accounts: accounts, Topology: topo, Now: time.Now})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		req := &senderv1.SendRequest{}
 		if proto.Unmarshal(data, req) != nil {
@@ -52,8 +55,10 @@ func FuzzRequest(f *testing.F) {
 		require.NoError(t, err)
 		_, err = topology.RecordKey(m.GetAccount(), m.GetId())
 		require.NoError(t, err)
-		_, err = content.KfMessage(m.GetContent(), m.GetOpenid(), m.GetKfAccount())
-		require.NoError(t, err)
+		for step := range uint32(len(m.GetFallback()) + 1) {
+			_, err = endpoint.Body(m, step, 0)
+			require.NoError(t, err)
+		}
 		one, err := requestHash(m)
 		require.NoError(t, err)
 		two, err := requestHash(proto.CloneOf(m))

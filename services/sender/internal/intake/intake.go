@@ -28,8 +28,10 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
+	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
 	"github.com/wxbus/wxbus/services/sender/internal/grants"
+	"github.com/wxbus/wxbus/services/sender/internal/later"
 	"github.com/wxbus/wxbus/services/sender/internal/owners"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 	"github.com/wxbus/wxbus/services/sender/internal/sends"
@@ -37,11 +39,8 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/windows"
 )
 
-// Reasons for which a message is refused beside those of the window.
-const (
-	reasonNoAPI = "the account has no customer-service API"
-	reasonOwner = "somebody else talks to the fan by now"
-)
+// reasonOwner is why a message is refused that was composed under an older owner.
+const reasonOwner = "somebody else talks to the fan by now"
 
 // Deps of an Intake.
 type Deps struct {
@@ -52,6 +51,7 @@ type Deps struct {
 	Windows  *windows.Ledger
 	Owners   *owners.Owners
 	Facts    *facts.Facts
+	Later    *later.Later
 	Gates    *pace.Gates
 	Observer deliver.Observer
 	Now      func() time.Time
@@ -77,16 +77,21 @@ func (i *Intake) Send(ctx context.Context, req *senderv1.SendRequest) (*senderv1
 	if err != nil {
 		return nil, err
 	}
+	return i.accept(ctx, a, m, req.GetEvidence())
+}
+
+// accept stores a message durably, once for each id.
+func (i *Intake) accept(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence) (*senderv1.SendResponse, error) {
 	hash, err := requestHash(m)
 	if err != nil {
 		return nil, err
 	}
-	rec, replayed, err := i.record(ctx, m, hash)
+	rec, replayed, err := i.record(ctx, a, m, hash)
 	if err != nil {
 		return nil, err
 	}
-	if rec.Rec.GetState() == sendstate.Queued {
-		if rec, err = i.queue(ctx, a, m, req.GetEvidence(), rec); err != nil {
+	if unfinished(rec.Rec) {
+		if rec, err = i.queue(ctx, a, m, ev, rec); err != nil {
 			return nil, err
 		}
 	}
@@ -100,12 +105,16 @@ func (i *Intake) Send(ctx context.Context, req *senderv1.SendRequest) (*senderv1
 }
 
 // record stores the record of a new send or finds that of an earlier call with the same key.
-func (i *Intake) record(ctx context.Context, m *senderv1.OutboundMessage, hash []byte) (rec sends.Record, replayed bool, err error) {
+func (i *Intake) record(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, hash []byte) (rec sends.Record, replayed bool, err error) {
 	now := i.Now().UnixMilli()
-	rec, err = i.Sends.Create(ctx, m.GetAccount(), &senderv1.SendRecord{
+	fresh := &senderv1.SendRecord{
 		Id: m.GetId(), State: sendstate.Queued, RequestHash: hash, Openid: m.GetOpenid(),
-		AcceptedUnixMs: now, UpdatedUnixMs: now,
-	})
+		AcceptedUnixMs: now, UpdatedUnixMs: now, Endpoint: endpoint.OfStep(m, 0, a.Kind).ID, Parts: uint32(len(m.GetTextParts())),
+	}
+	if m.GetNotBeforeUnixMs() > now {
+		fresh.State, fresh.NotBeforeUnixMs = sendstate.Parked, m.GetNotBeforeUnixMs()
+	}
+	rec, err = i.Sends.Create(ctx, m.GetAccount(), fresh)
 	if err == nil {
 		m.AcceptedUnixMs = now
 		return rec, false, nil
@@ -127,21 +136,41 @@ func (i *Intake) record(ctx context.Context, m *senderv1.OutboundMessage, hash [
 	return rec, true, nil
 }
 
-// queue does what is left to do for a record in state QUEUED. All of it may be repeated.
-func (i *Intake) queue(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence, rec sends.Record) (sends.Record, error) {
-	reason, err := i.refusal(ctx, a, m, ev)
-	if err != nil {
-		return rec, err
+// unfinished tells whether an earlier call may have died before it queued the message.
+func unfinished(rec *senderv1.SendRecord) bool {
+	if rec.GetAttempts() > 0 {
+		return false
 	}
-	if reason != "" {
-		refused, err := i.Sends.Change(ctx, a.Name, rec, sendstate.Refuse{Reason: reason})
+	return rec.GetState() == sendstate.Queued || (rec.GetState() == sendstate.Parked && rec.GetErrcode() == 0)
+}
+
+// queue does what is left to do for a message that was not called yet. All of it may be repeated.
+func (i *Intake) queue(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence, rec sends.Record) (sends.Record, error) {
+	if own := time.UnixMilli(m.GetNotBeforeUnixMs()); own.After(i.Now()) {
+		if err := i.Later.Put(ctx, m.GetId(), own, m); err != nil {
+			return rec, fmt.Errorf("keep message until its time: %w", err)
+		}
+		return rec, nil
+	}
+	for {
+		r, err := i.refusal(ctx, a, m, ev, rec.Rec)
+		if err != nil {
+			return rec, err
+		}
+		if r.reason == "" {
+			break
+		}
+		changed, err := i.Sends.Change(ctx, a.Name, rec, refused(a, m, rec.Rec, r))
 		if errors.Is(err, sendstate.ErrNotAllowed) {
 			return i.Sends.Get(ctx, a.Name, m.GetId()) // an earlier call had queued it, and it moved on
 		}
-		if err == nil {
-			i.Observer.Settled(ctx, a.Name, m.GetLane(), sendstate.Refused)
+		if err != nil {
+			return rec, err
 		}
-		return refused, err
+		if rec = changed; rec.Rec.GetState() == sendstate.Refused {
+			i.Observer.Settled(ctx, a.Name, m.GetLane(), sendstate.Refused)
+			return rec, nil
+		}
 	}
 	subject, err := topology.SubjectOutbound(m.GetLane(), a.Name, m.GetPartition(), m.GetOpenid())
 	if err != nil {
@@ -157,30 +186,59 @@ func (i *Intake) queue(ctx context.Context, a account.Account, m *senderv1.Outbo
 	return rec, nil
 }
 
-// refusal returns why the message cannot be sent now, or "" after holding a message of the window.
-func (i *Intake) refusal(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence) (string, error) {
-	switch {
-	case a.Disabled:
-		return a.WhyDisabled(), nil
-	case !a.AllowsKf():
-		return reasonNoAPI, nil
+// refusal is why a step cannot be sent now; final means that no other step can be either.
+type refusal struct {
+	reason string
+	final  bool
+}
+
+// refused returns the change for a step that cannot be sent: the next one follows, or the end.
+func refused(a account.Account, m *senderv1.OutboundMessage, rec *senderv1.SendRecord, r refusal) sendstate.Change {
+	if next := endpoint.Content(m, rec.GetStep()+1); next != nil && !r.final {
+		return sendstate.Fall{Reason: r.reason, Refused: true, To: endpoint.Of(next, a.Kind).ID}
 	}
-	if p, ok := i.Gates.Paused(pace.Key{Account: a.Name, Endpoint: deliver.Endpoint}); ok && p.Refuse {
-		return p.Reason, nil
+	return sendstate.Refuse{Reason: r.reason}
+}
+
+// refusal returns why the step that the message is at cannot be sent now, or nothing after holding what it needs of the
+// window.
+func (i *Intake) refusal(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence, rec *senderv1.SendRecord) (refusal, error) {
+	if a.Disabled {
+		return refusal{reason: a.WhyDisabled(), final: true}, nil
+	}
+	e := endpoint.OfStep(m, rec.GetStep(), a.Kind)
+	custom := e.ID == endpoint.CustomSend.ID
+	if (custom || e.ID == endpoint.Typing.ID) && !a.AllowsKf() {
+		return refusal{reason: deliver.ReasonNoAPI}, nil
+	}
+	if p, ok := i.Gates.Paused(pace.Key{Account: a.Name, Endpoint: e.Token}); ok && p.Refuse {
+		return refusal{reason: p.Reason}, nil
 	}
 	newer, err := i.Owners.Newer(ctx, a.Name, m.GetOpenid(), m.GetOwnerEpoch())
 	if err != nil {
-		return "", err
+		return refusal{}, err
 	}
 	if newer {
-		return reasonOwner, nil
+		return refusal{reason: reasonOwner, final: true}, nil
+	}
+	if !custom {
+		return refusal{}, nil
 	}
 	fan := windows.Fan{Account: a.Name, Kind: a.ProtoKind(), OpenID: m.GetOpenid()}
-	verdict, err := i.Windows.Reserve(ctx, fan, ev, m.GetId())
+	needed := deliver.Reservations(m, rec)
+	verdict, err := i.Windows.Reserve(ctx, fan, ev, needed...)
 	if err != nil || verdict == grants.Open {
-		return "", err
+		return refusal{}, err
 	}
-	return verdict.String(), nil
+	reason := verdict.String()
+	if len(needed) > 1 && verdict == grants.Exhausted {
+		q, err := i.Windows.Quota(ctx, fan)
+		if err != nil {
+			return refusal{}, err
+		}
+		reason = fmt.Sprintf("the text needs %d messages, the window has %d left", len(needed), q.Remaining)
+	}
+	return refusal{reason: reason}, nil
 }
 
 // Quota implements the RPC GetQuota.
@@ -196,20 +254,29 @@ func (i *Intake) Quota(ctx context.Context, req *senderv1.GetQuotaRequest) (*sen
 	if err != nil {
 		return nil, err
 	}
-	resp := &senderv1.GetQuotaResponse{Remaining: q.Remaining, Reason: q.Verdict.String()}
+	resp := &senderv1.GetQuotaResponse{Remaining: q.Remaining, Reason: q.Verdict.String(), Reserved: q.Reserved, Class: classes[q.Verdict]}
 	if !q.Deadline.IsZero() {
 		resp.DeadlineUnixMs = q.Deadline.UnixMilli()
 	}
-	p, paused := i.Gates.Paused(pace.Key{Account: a.Name, Endpoint: deliver.Endpoint})
+	p, paused := i.Gates.Paused(pace.Key{Account: a.Name, Endpoint: endpoint.CustomSend.Token})
 	switch {
 	case a.Disabled:
-		resp.Remaining, resp.Reason = 0, a.WhyDisabled()
+		resp.Remaining, resp.Reason, resp.Class = 0, a.WhyDisabled(), senderv1.QuotaClass_QUOTA_CLASS_NO_API
 	case !a.AllowsKf():
-		resp.Remaining, resp.Reason = 0, reasonNoAPI
+		resp.Remaining, resp.Reason, resp.Class = 0, deliver.ReasonNoAPI, senderv1.QuotaClass_QUOTA_CLASS_NO_API
 	case paused && p.Refuse:
-		resp.Remaining, resp.Reason = 0, p.Reason
+		resp.Remaining, resp.Reason, resp.Class = 0, p.Reason, senderv1.QuotaClass_QUOTA_CLASS_NO_API
 	}
 	return resp, nil
+}
+
+var classes = map[grants.Verdict]senderv1.QuotaClass{
+	grants.Open:           senderv1.QuotaClass_QUOTA_CLASS_OPEN,
+	grants.NeverOpened:    senderv1.QuotaClass_QUOTA_CLASS_NEVER_OPENED,
+	grants.Expired:        senderv1.QuotaClass_QUOTA_CLASS_EXPIRED,
+	grants.Exhausted:      senderv1.QuotaClass_QUOTA_CLASS_EXHAUSTED,
+	grants.ClosedByWeChat: senderv1.QuotaClass_QUOTA_CLASS_CLOSED_BY_WECHAT,
+	grants.Unsubscribed:   senderv1.QuotaClass_QUOTA_CLASS_UNSUBSCRIBED,
 }
 
 func (i *Intake) account(name string) (account.Account, error) {

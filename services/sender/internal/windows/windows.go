@@ -59,10 +59,10 @@ func (l *Ledger) Fold(ctx context.Context, fan Fan, ev *senderv1.GrantEvidence) 
 	})
 }
 
-// Reserve holds one message of the window for the send, after folding the evidence that the caller
-// brought along, if any. A reservation that was made before is found again.
-func (l *Ledger) Reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidence, id string) (grants.Verdict, error) {
-	verdict, held, err := l.reserve(ctx, fan, ev, id, nil)
+// Reserve holds one message of the window for each of the ids, or none at all, after folding the evidence that the
+// caller brought along, if any. A reservation that was made before is found again.
+func (l *Ledger) Reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidence, ids ...string) (grants.Verdict, error) {
+	verdict, held, err := l.reserve(ctx, fan, ev, ids, nil)
 	if err != nil || verdict != grants.Exhausted || len(held) == 0 {
 		return verdict, err
 	}
@@ -70,12 +70,12 @@ func (l *Ledger) Reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidenc
 	if err != nil || len(gone) == 0 {
 		return verdict, err
 	}
-	verdict, _, err = l.reserve(ctx, fan, nil, id, gone)
+	verdict, _, err = l.reserve(ctx, fan, nil, ids, gone)
 	return verdict, err
 }
 
 // reserve also returns who holds reservations. gone are sends whose reservations to drop first.
-func (l *Ledger) reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidence, id string, gone []*senderv1.SendRecord) (verdict grants.Verdict, held []string, err error) {
+func (l *Ledger) reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidence, ids []string, gone []*senderv1.SendRecord) (verdict grants.Verdict, held []string, err error) {
 	err = l.update(ctx, fan, func(rec *senderv1.GrantRecord) *senderv1.GrantRecord {
 		for _, send := range gone {
 			rec = drop(rec, send)
@@ -83,7 +83,7 @@ func (l *Ledger) reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidenc
 		if ev != nil {
 			rec = grants.Fold(rec, l.numbers, fan.Kind, ev, l.now())
 		}
-		rec, verdict = grants.Reserve(rec, id, l.now(), l.grace)
+		rec, verdict = grants.Reserve(rec, ids, l.now(), l.grace)
 		held = slices.Clone(rec.GetReserved())
 		return rec
 	})
@@ -94,11 +94,17 @@ func (l *Ledger) reserve(ctx context.Context, fan Fan, ev *senderv1.GrantEvidenc
 // in between.
 func (l *Ledger) finished(ctx context.Context, account string, ids []string) ([]*senderv1.SendRecord, error) {
 	var gone []*senderv1.SendRecord
-	for _, id := range ids {
+	seen := map[string]bool{}
+	for _, held := range ids {
+		id := sendstate.SendOf(held)
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
 		send, err := l.sends.Get(ctx, account, id)
 		switch {
 		case errors.Is(err, sends.ErrNotFound):
-			gone = append(gone, &senderv1.SendRecord{Id: id})
+			gone = append(gone, forgotten(id, ids))
 		case err != nil:
 			return nil, err
 		case sendstate.Final(send.Rec.GetState()), isAbandoned(send.Rec, l.now()):
@@ -106,6 +112,20 @@ func (l *Ledger) finished(ctx context.Context, account string, ids []string) ([]
 		}
 	}
 	return gone, nil
+}
+
+// forgotten stands for a send whose record is gone: everything that it holds was not counted.
+func forgotten(id string, held []string) *senderv1.SendRecord {
+	rec := &senderv1.SendRecord{Id: id}
+	for _, h := range held {
+		if h != id && sendstate.SendOf(h) == id {
+			rec.Parts++
+		}
+	}
+	if rec.GetParts() > 0 {
+		rec.Parts++
+	}
+	return rec
 }
 
 func isAbandoned(rec *senderv1.SendRecord, now time.Time) bool {
@@ -124,17 +144,38 @@ func (l *Ledger) Settle(ctx context.Context, fan Fan, rec *senderv1.SendRecord, 
 	})
 }
 
-// drop ends the reservation of a send: its message is used up when WeChat counted it.
+// Fall gives back what a step of a send holds that was not sent, and corrects the window when WeChat refused the step
+// because of the fan. called is when the call began.
+func (l *Ledger) Fall(ctx context.Context, fan Fan, rec *senderv1.SendRecord, recipient bool, called time.Time) error {
+	return l.update(ctx, fan, func(window *senderv1.GrantRecord) *senderv1.GrantRecord {
+		for _, r := range sendstate.Reservations(rec) {
+			if r.ID != sendstate.ReservationID(rec.GetId(), rec.GetStep(), 0) {
+				window = grants.Release(window, r.ID)
+			}
+		}
+		if ended := rec.GetSteps(); recipient && len(ended) > 0 {
+			window = grants.Close(window, ended[len(ended)-1].GetErrcode(), called)
+		}
+		return window
+	})
+}
+
+// drop ends the reservations of a send: those that WeChat counted are used up.
 func drop(window *senderv1.GrantRecord, send *senderv1.SendRecord) *senderv1.GrantRecord {
-	if sendstate.Counted(send.GetState()) {
-		return grants.Consume(window, send.GetId(), time.UnixMilli(send.GetUpdatedUnixMs()))
+	for _, r := range sendstate.Reservations(send) {
+		if r.Counted {
+			window = grants.Consume(window, r.ID, time.UnixMilli(send.GetUpdatedUnixMs()))
+		} else {
+			window = grants.Release(window, r.ID)
+		}
 	}
-	return grants.Release(window, send.GetId())
+	return window
 }
 
 // Quota is what may be sent to a fan now.
 type Quota struct {
 	Remaining int32
+	Reserved  int32     // messages on their way
 	Deadline  time.Time // zero when no window is open
 	Verdict   grants.Verdict
 }
@@ -156,7 +197,7 @@ func (l *Ledger) Quota(ctx context.Context, fan Fan) (Quota, error) {
 	if err := proto.Unmarshal(entry.Value(), rec); err != nil {
 		return Quota{}, fault.Errorf(fault.Permanent, "decode window: %w", err)
 	}
-	q := Quota{Verdict: grants.Judge(rec, l.now(), l.grace)}
+	q := Quota{Verdict: grants.Judge(rec, l.now(), l.grace), Reserved: int32(len(rec.GetReserved()))}
 	if q.Verdict == grants.Open || q.Verdict == grants.Exhausted {
 		q.Deadline = time.UnixMilli(rec.GetDeadlineUnixMs())
 	}

@@ -103,7 +103,7 @@ const (
 	SendState_SEND_STATE_AMBIGUOUS SendState = 5
 	// SEND_STATE_REFUSED means that we refused it before WeChat was asked. Final.
 	SendState_SEND_STATE_REFUSED SendState = 6
-	// SEND_STATE_PARKED means that it waits for a quota to reset.
+	// SEND_STATE_PARKED means that it waits for a quota to reset, or for its own time.
 	SendState_SEND_STATE_PARKED SendState = 7
 	// SEND_STATE_ACCEPTED means that WeChat took it and will tell the result by an event (template,
 	// subscription and mass messages). It ends as SENT or FAILED.
@@ -276,6 +276,8 @@ type OutboundMessage struct {
 	// parked_seq is the sequence in the stream PARKED from where the message came back; zero when it was
 	// not parked.
 	ParkedSeq uint64 `protobuf:"varint,16,opt,name=parked_seq,json=parkedSeq,proto3" json:"parked_seq,omitempty"`
+	// result_due is true for the copy that comes back when WeChat's event with the result is overdue.
+	ResultDue bool `protobuf:"varint,17,opt,name=result_due,json=resultDue,proto3" json:"result_due,omitempty"`
 	// campaign that it belongs to; unset for single messages.
 	Campaign      *CampaignRef `protobuf:"bytes,20,opt,name=campaign,proto3" json:"campaign,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -422,6 +424,13 @@ func (x *OutboundMessage) GetParkedSeq() uint64 {
 		return x.ParkedSeq
 	}
 	return 0
+}
+
+func (x *OutboundMessage) GetResultDue() bool {
+	if x != nil {
+		return x.ResultDue
+	}
+	return false
 }
 
 func (x *OutboundMessage) GetCampaign() *CampaignRef {
@@ -1050,7 +1059,8 @@ type SendRecord struct {
 	Openid string `protobuf:"bytes,9,opt,name=openid,proto3" json:"openid,omitempty"`
 	// accepted_unix_ms is when Send accepted it, Unix milliseconds.
 	AcceptedUnixMs int64 `protobuf:"varint,10,opt,name=accepted_unix_ms,json=acceptedUnixMs,proto3" json:"accepted_unix_ms,omitempty"`
-	// not_before_unix_ms is the end of the wait of a parked message, Unix milliseconds.
+	// not_before_unix_ms is the end of the wait of a parked message, Unix milliseconds: when the quota is
+	// renewed, or its own time.
 	NotBeforeUnixMs int64 `protobuf:"varint,11,opt,name=not_before_unix_ms,json=notBeforeUnixMs,proto3" json:"not_before_unix_ms,omitempty"`
 	// step of the chain that is being sent: 0 for the content, n for the n-th fallback.
 	Step uint32 `protobuf:"varint,12,opt,name=step,proto3" json:"step,omitempty"`
@@ -1069,8 +1079,10 @@ type SendRecord struct {
 	// first_call_unix_ms is the first call of the step, Unix milliseconds: a repetition with the same id
 	// is harmless for a while only.
 	FirstCallUnixMs int64 `protobuf:"varint,19,opt,name=first_call_unix_ms,json=firstCallUnixMs,proto3" json:"first_call_unix_ms,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// uncertain is true when a call of the step may have reached WeChat and was repeated with the same id.
+	Uncertain     bool `protobuf:"varint,20,opt,name=uncertain,proto3" json:"uncertain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SendRecord) Reset() {
@@ -1234,6 +1246,13 @@ func (x *SendRecord) GetFirstCallUnixMs() int64 {
 		return x.FirstCallUnixMs
 	}
 	return 0
+}
+
+func (x *SendRecord) GetUncertain() bool {
+	if x != nil {
+		return x.Uncertain
+	}
+	return false
 }
 
 // DeliveryAttempted is the outcome of one call to WeChat.
@@ -1812,7 +1831,8 @@ func (x *PauseRecord) GetRefuse() bool {
 }
 
 // JobRecord is the value of a key in the bucket jobs, where a message that WeChat took and the event
-// with its result meet, whichever is first. Key: <account>.<endpoint>.<msg_id>.
+// with its result meet, whichever is first. Key: <account>.<family>.<msg_id>; the family is template,
+// subscribe or mass.
 type JobRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// send_id of the message; empty until the sender has stored it.
@@ -2118,7 +2138,7 @@ var File_wxbus_sender_v1_sender_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\n" +
-	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\x83\x05\n" +
+	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\xa2\x05\n" +
 	"\x0fOutboundMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -2140,7 +2160,9 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"text_parts\x18\x0e \x03(\tR\ttextParts\x120\n" +
 	"\x04mass\x18\x0f \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\x04mass\x12\x1d\n" +
 	"\n" +
-	"parked_seq\x18\x10 \x01(\x04R\tparkedSeq\x128\n" +
+	"parked_seq\x18\x10 \x01(\x04R\tparkedSeq\x12\x1d\n" +
+	"\n" +
+	"result_due\x18\x11 \x01(\bR\tresultDue\x128\n" +
 	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\"Q\n" +
 	"\vCampaignRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
@@ -2187,7 +2209,7 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\verror_count\x18\x05 \x01(\x03R\n" +
 	"errorCount\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x06 \x01(\x03R\batUnixMs\"\x9b\x05\n" +
+	"at_unix_ms\x18\x06 \x01(\x03R\batUnixMs\"\xb9\x05\n" +
 	"\n" +
 	"SendRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
@@ -2210,7 +2232,8 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"parts_sent\x18\x10 \x01(\rR\tpartsSent\x12\x15\n" +
 	"\x06msg_id\x18\x11 \x01(\tR\x05msgId\x123\n" +
 	"\x06result\x18\x12 \x01(\v2\x1b.wxbus.sender.v1.SendResultR\x06result\x12+\n" +
-	"\x12first_call_unix_ms\x18\x13 \x01(\x03R\x0ffirstCallUnixMs\"\xbd\x02\n" +
+	"\x12first_call_unix_ms\x18\x13 \x01(\x03R\x0ffirstCallUnixMs\x12\x1c\n" +
+	"\tuncertain\x18\x14 \x01(\bR\tuncertain\"\xbd\x02\n" +
 	"\x11DeliveryAttempted\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
