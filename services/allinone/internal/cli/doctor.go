@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/config"
 	"github.com/wxbus/wxbus/pkg/process"
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
@@ -21,7 +20,11 @@ const (
 	findOK   = "ok"
 	findWarn = "warn"
 	findFail = "fail"
+	findSkip = "skip"
 )
+
+// maxExamined bounds the accounts that are examined when none is named: each costs calls to WeChat.
+const maxExamined = 20
 
 // finding is the outcome of one check and, when it is not ok, what to do.
 type finding struct {
@@ -32,18 +35,42 @@ type finding struct {
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var account, lang string
+	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look for what is wrong, and say what to do", Args: noArgs,
-		Long: `Checks the configuration, NATS and its streams, every service that should run, the clock, and each account's credentials.
+		Long: `Checks the configuration, NATS and its streams, every service that should run, and each account: credentials, the IP list, the clock,
+what is left of quotas, permissions, the way from WeChat to the gateway, and what refused pushes show about Token, key and mode.
 Changes nothing. Exit code 3 when something failed.`,
 		Example: `  wxbus doctor --config wxbus.yaml
+  wxbus doctor --account shop --lang zh
   wxbus doctor --json | jq '.[] | select(.result != "ok")'`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if lang != "zh" && lang != "en" {
+				return usagef("--lang must be zh or en, got %q", lang)
+			}
+			return a.doctor(cmd.Context(), account, lang)
+		},
 	}
+	cmd.Flags().StringVar(&account, "account", "", "examine only this account")
+	cmd.Flags().StringVar(&lang, "lang", a.language(), "language of what is said about accounts, zh or en")
+	return cmd
 }
 
-func (a *app) doctor(ctx context.Context) error {
-	findings := a.examine(ctx)
+// language is that of the terminal.
+func (a *app) language() string {
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if v, ok := a.lookup(name); ok && v != "" {
+			if strings.HasPrefix(v, "zh") {
+				return "zh"
+			}
+			return "en"
+		}
+	}
+	return "en"
+}
+
+func (a *app) doctor(ctx context.Context, account, lang string) error {
+	findings := a.examine(ctx, account, lang)
 	failed := false
 	for _, f := range findings {
 		failed = failed || f.Result == findFail
@@ -66,21 +93,18 @@ func (a *app) doctor(ctx context.Context) error {
 	return nil
 }
 
-func (a *app) examine(ctx context.Context) []finding {
+func (a *app) examine(ctx context.Context, account, lang string) []finding {
 	shared, err := a.loadShared(ctx)
 	if err != nil {
 		return []finding{{"configuration", findFail, err.Error(), "fix the named paths; wxbus config check shows them all"}}
 	}
-	out := []finding{{"configuration", findOK, fmt.Sprintf("%d accounts", len(shared.Accounts)), ""}}
-	if len(shared.Accounts) == 0 {
-		out = append(out, finding{"accounts", findWarn, "none configured", "add accounts to the file"})
+	if account != "" {
+		return a.examineAccounts(ctx, lang, account)
 	}
+	out := []finding{{"configuration", findOK, fmt.Sprintf("%d accounts in the file", len(shared.Accounts)), ""}}
 	out = append(out, examineBus(ctx, shared)...)
 	out = append(out, examineServices(ctx, shared)...)
-	for _, acc := range shared.Accounts {
-		out = append(out, examineAccount(ctx, shared, acc)...)
-	}
-	return out
+	return append(out, a.examineAccounts(ctx, lang, "")...)
 }
 
 func examineBus(ctx context.Context, shared config.Shared) []finding {
@@ -140,52 +164,69 @@ func probe(ctx context.Context, client *http.Client, name, url string) finding {
 	return finding{check, findOK, "ready", ""}
 }
 
-func examineAccount(ctx context.Context, shared config.Shared, acc account.Account) []finding {
-	check := "account " + acc.Name
+// examineAccounts lets the token service examine one account, or the first ones of all.
+func (a *app) examineAccounts(ctx context.Context, lang, account string) []finding {
 	var out []finding
-	if acc.Mode != account.ModeSecure {
-		out = append(out, finding{check + " mode", findWarn, string(acc.Mode) + ": anybody who saw one signed URL can forge messages",
-			"switch WeChat's console and mode to secure"})
-	}
-	out = append(out, examineClock(ctx, check, acc))
-	if acc.AppSecret.IsZero() {
-		return append(out, finding{check + " token", findWarn, "no app_secret: nothing can be sent by API", "set app_secret"})
-	}
-	conn, err := process.DialPlain(ctx, process.GRPCAddress(shared, "token"))
+	err := a.withAccounts(ctx, "", func(ctx context.Context, c tokenv1.AccountServiceClient) error {
+		names := []string{account}
+		if account == "" {
+			var err error
+			if names, err = accountNames(ctx, c); err != nil {
+				return err
+			}
+		}
+		if len(names) == 0 {
+			out = append(out, finding{"accounts", findWarn, "there are none", "add accounts to the file, or with wxbus accounts create"})
+		}
+		for _, name := range names[:min(len(names), maxExamined)] {
+			resp, err := c.DoctorAccount(ctx, &tokenv1.DoctorAccountRequest{Account: name})
+			if err != nil {
+				out = append(out, finding{"account " + name, findFail, err.Error(), "is the token service healthy?"})
+				continue
+			}
+			out = append(out, accountFindings(name, lang, resp.GetChecks())...)
+		}
+		if more := len(names) - maxExamined; more > 0 {
+			out = append(out, finding{"accounts", findSkip, fmt.Sprintf("%d more were not examined", more), "examine them one by one: --account NAME"})
+		}
+		return nil
+	})
 	if err != nil {
-		return append(out, finding{check + " token", findFail, err.Error(), "fix grpc.addresses.token"})
+		out = append(out, finding{"accounts", findFail, err.Error(), "is the token service running, and is grpc.addresses.token right?"})
 	}
-	defer conn.Close() //nolint:errcheck // nothing is left to lose
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	resp, err := tokenv1.NewTokenServiceClient(conn).GetToken(ctx, &tokenv1.GetTokenRequest{Account: acc.Name})
-	if err != nil {
-		return append(out, finding{check + " token", findFail, err.Error(), "40013: appid; 40125: app_secret; 40164: add this machine's address to WeChat's IP list"})
-	}
-	left := time.Until(time.UnixMilli(resp.GetToken().GetExpiresUnixMs())).Round(time.Second)
-	return append(out, finding{check + " token", findOK, fmt.Sprintf("generation %d, valid for %s", resp.GetToken().GetGeneration(), left), ""})
+	return out
 }
 
-// examineClock compares our clock with the Date header of WeChat's API server.
-func examineClock(ctx context.Context, check string, acc account.Account) finding {
-	check += " clock"
-	client := &http.Client{Timeout: 5 * time.Second}
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, acc.APIBase, nil)
+// accountNames returns the names of the accounts that are served.
+func accountNames(ctx context.Context, c tokenv1.AccountServiceClient) ([]string, error) {
+	resp, err := c.ListAccounts(ctx, &tokenv1.ListAccountsRequest{PageSize: 1000})
 	if err != nil {
-		return finding{check, findFail, err.Error(), "fix api_base"}
+		return nil, err
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return finding{check, findFail, "no answer from api_base", "is the network open to " + acc.APIBase + "?"}
+	var names []string
+	for _, x := range resp.GetAccounts() {
+		if !x.GetDisabled() {
+			names = append(names, x.GetSettings().GetName())
+		}
 	}
-	defer resp.Body.Close()
-	date, err := http.ParseTime(resp.Header.Get("Date"))
-	if err != nil {
-		return finding{check, findWarn, "the server sent no date", ""}
+	return names, nil
+}
+
+var doctorResults = map[tokenv1.DoctorStatus]string{
+	tokenv1.DoctorStatus_DOCTOR_STATUS_OK: findOK, tokenv1.DoctorStatus_DOCTOR_STATUS_WARN: findWarn,
+	tokenv1.DoctorStatus_DOCTOR_STATUS_FAIL: findFail, tokenv1.DoctorStatus_DOCTOR_STATUS_SKIPPED: findSkip,
+}
+
+func accountFindings(name, lang string, checks []*tokenv1.DoctorCheck) []finding {
+	say := func(t *tokenv1.LocalText) string {
+		if lang == "zh" {
+			return t.GetZh()
+		}
+		return t.GetEn()
 	}
-	skew := time.Since(date).Round(time.Second)
-	if skew > 3*time.Second || skew < -3*time.Second {
-		return finding{check, findFail, fmt.Sprintf("off by %s", skew), "run NTP: reply windows and attempts are counted in seconds"}
+	out := make([]finding, 0, len(checks))
+	for _, c := range checks {
+		out = append(out, finding{name + " " + c.GetName(), doctorResults[c.GetStatus()], say(c.GetEvidence()), say(c.GetAdvice())})
 	}
-	return finding{check, findOK, fmt.Sprintf("within %s", max(skew, -skew)+time.Second), ""}
+	return out
 }
