@@ -23,10 +23,15 @@ const ruleTimeout = 2 * time.Minute
 func (a *app) rulesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
-		Short: "Publish, try out and roll back rules",
+		Short: "Edit, try out, publish and roll back rules",
+		Long: `Rules are published as a file (apply), or edited one by one in a working copy that the console shows too
+(import, delete, diff, shadow) and published from there (publish).
+
+What is live is one version; every version can be compared, exported and made live again (list, diff, rollback).`,
 		Example: `  wxbus rules apply -f rules.yaml --note "spring sale"
   wxbus rules test --account shop --text 我要退货
-  wxbus rules test --account shop --text 我要退货 -f draft.yaml
+  wxbus rules import -f new.yaml && wxbus rules diff && wxbus rules shadow && wxbus rules publish --note "new"
+  wxbus rules coverage --account shop
   wxbus rules list
   wxbus rules rollback VERSION`,
 	}
@@ -37,7 +42,9 @@ func (a *app) rulesCommand() *cobra.Command {
 			return a.withRules(cmd.Context(), address, func(ctx context.Context, c rulev1.RuleServiceClient) error { return run(ctx, c, args) })
 		}
 	}
-	cmd.AddCommand(a.rulesApply(with), a.rulesTest(with), a.rulesShow(with), a.rulesList(with), a.rulesRollback(with))
+	cmd.AddCommand(a.rulesApply(with), a.rulesTest(with), a.rulesShow(with), a.rulesList(with), a.rulesRollback(with),
+		a.rulesSearch(with), a.rulesDiff(with), a.rulesImport(with), a.rulesExport(with), a.rulesDelete(with), a.rulesDiscard(with),
+		a.rulesPublish(with), a.rulesShadow(with), a.rulesCoverage(with), a.rulesAudit(with))
 	return cmd
 }
 
@@ -45,34 +52,56 @@ type withRules func(run func(context.Context, rulev1.RuleServiceClient, []string
 
 func (a *app) rulesApply(with withRules) *cobra.Command {
 	var file, note, expect string
+	var prune bool
 	cmd := &cobra.Command{
 		Use: "apply", Short: "Validate a rule file and make it live everywhere at once", Args: noArgs,
+		Long: `Makes a rule file live as it is. Applying the same file again changes nothing.
+
+What is not in the file:
+  (plain)         stops being live; drafts and disabled rules of the working copy stay there
+  --prune         stops being live, and goes from the working copy too: afterwards there is what the file says
+  --prune=false   stays: the file's rules and sections are added to the live ones or change them, by name`,
 		Example: `  wxbus rules apply -f rules.yaml
+  wxbus rules apply -f rules.yaml --prune           # from a repository that is the only source
+  wxbus rules apply -f extra.yaml --prune=false     # add and change only
   cat rules.yaml | wxbus rules apply -f -`,
-		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, _ []string) error {
-			yaml, err := readFile(file)
-			if err != nil {
-				return err
-			}
-			resp, err := c.PublishRuleSet(ctx, &rulev1.PublishRuleSetRequest{Yaml: yaml, Note: note, ExpectedVersion: expect})
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printProto(resp)
-			}
-			state := "is live now"
-			if resp.GetUnchanged() {
-				state = "was live already"
-			}
-			fmt.Fprintf(a.stdout, "version %s with %d rules %s\n", resp.GetRuleSet().GetVersion(), resp.GetRuleSet().GetRules(), state)
-			return nil
-		}),
 	}
+	cmd.RunE = with(func(ctx context.Context, c rulev1.RuleServiceClient, _ []string) error {
+		yaml, err := readFile(file)
+		if err != nil {
+			return err
+		}
+		mode := rulev1.PublishMode_PUBLISH_MODE_UNSPECIFIED
+		switch {
+		case prune:
+			mode = rulev1.PublishMode_PUBLISH_MODE_PRUNE
+		case cmd.Flags().Changed("prune"):
+			mode = rulev1.PublishMode_PUBLISH_MODE_MERGE
+		}
+		resp, err := c.PublishRuleSet(ctx, &rulev1.PublishRuleSetRequest{Yaml: yaml, Note: note, ExpectedVersion: expect, Mode: mode})
+		if err != nil {
+			return err
+		}
+		return a.printPublished(resp, resp.GetRuleSet(), resp.GetUnchanged())
+	})
+	cmd.Flags().BoolVar(&prune, "prune", false, "also remove what the file lacks from the working copy; --prune=false: leave what the file lacks live")
 	cmd.Flags().StringVarP(&file, "file", "f", "rules.yaml", "rule file, - for standard input")
 	cmd.Flags().StringVar(&note, "note", "", "why, for the history")
 	cmd.Flags().StringVar(&expect, "expect", "", "fail unless this version is live now")
 	return cmd
+}
+
+// printPublished says which version is live now.
+func (a *app) printPublished(resp proto.Message, set *rulev1.RuleSetInfo, unchanged bool) error {
+	if a.json {
+		return a.printProto(resp)
+	}
+	state := "is live now"
+	if unchanged {
+		state = "was live already"
+	}
+	fmt.Fprintf(a.stdout, "version %s with %d rules %s\n", set.GetVersion(), set.GetRules(), state)
+	return nil
 }
 
 func (a *app) rulesTest(with withRules) *cobra.Command {
@@ -197,14 +226,13 @@ func (a *app) rulesList(with withRules) *cobra.Command {
 				return a.printProto(resp)
 			}
 			tw := tabwriter.NewWriter(a.stdout, 2, 4, 2, ' ', 0)
-			fmt.Fprintln(tw, "VERSION\tRULES\tPUBLISHED\tLIVE\tNOTE")
+			fmt.Fprintln(tw, "VERSION\tRULES\tPUBLISHED\tBY\tLIVE\tNOTE")
 			for _, s := range resp.GetRuleSets() {
 				live := ""
 				if s.GetLive() {
 					live = "live"
 				}
-				fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\n", s.GetVersion(), s.GetRules(),
-					time.UnixMilli(s.GetPublishedUnixMs()).UTC().Format(time.RFC3339), live, s.GetNote())
+				fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\n", s.GetVersion(), s.GetRules(), timeOf(s.GetPublishedUnixMs()), s.GetPublishedBy(), live, s.GetNote())
 			}
 			return tw.Flush()
 		}),
@@ -227,6 +255,14 @@ func (a *app) rulesRollback(with withRules) *cobra.Command {
 			return nil
 		}),
 	}
+}
+
+// timeOf writes a time in Unix milliseconds; empty for none.
+func timeOf(ms int64) string {
+	if ms == 0 {
+		return ""
+	}
+	return time.UnixMilli(ms).UTC().Format(time.RFC3339)
 }
 
 func (a *app) withRules(ctx context.Context, address string, run func(context.Context, rulev1.RuleServiceClient) error) error {
