@@ -178,9 +178,10 @@ func (s *Stack) startAll(t testing.TB) {
 
 // grpcListen makes the all-in-one listen where the file says that its services are: one address can
 // be set, the others are reached in process.
-func (s *Stack) grpcListen() string { return "WXBUS_GRPC_LISTEN=" + s.address("rule") }
+func (s *Stack) grpcListen() string { return "WXBUS_GRPC_LISTEN=" + s.Address("rule") }
 
-func (s *Stack) address(service string) string {
+// Address returns where a service listens for gRPC.
+func (s *Stack) Address(service string) string {
 	var c struct {
 		GRPC struct{ Addresses map[string]string }
 	}
@@ -259,7 +260,7 @@ func (l *lazy) String() string { return string(*l.b) }
 func (s *Stack) startService(t testing.TB, service string, replicas int) {
 	t.Helper()
 	for i := range replicas {
-		grpc := s.address(service)
+		grpc := s.Address(service)
 		if i > 0 || grpc == "" {
 			grpc = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 		}
