@@ -40,7 +40,7 @@ func operatorEdits(t *testing.T, w *world) {
 	require.Contains(t, cli("import", "-f", tea), "+ tea")
 	require.Contains(t, cli("diff"), "+ tea")
 	require.Equal(t, before, live(), "a draft is not live")
-	early.sees(t)
+	require.Empty(t, early.saw(t))
 
 	out := cli("shadow", "--account", secureXML, "--hours", "1")
 	require.Regexp(t, `嘘\s+silence: none\s+tea: 茶来了`, out, "what fans wrote is answered otherwise")
