@@ -1,10 +1,9 @@
 package grpcapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
-	"encoding/hex"
+	"crypto/sha256"
+	"encoding/json"
 	"time"
 
 	"google.golang.org/grpc"
@@ -159,11 +158,12 @@ func (j *judge) identity(rule *ruleset.Rule) (string, error) {
 	if known, ok := j.does[rule]; ok {
 		return known, nil
 	}
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(rule.Actions); err != nil {
+	b, err := json.Marshal(rule.Actions) // not gob, which writes maps in any order
+	if err != nil {
 		return "", fault.Errorf(fault.Internal, "encode actions: %w", err)
 	}
-	id := hex.EncodeToString(b.Bytes())
+	digest := sha256.Sum256(b)
+	id := string(digest[:])
 	j.does[rule] = id
 	return id, nil
 }
