@@ -24,6 +24,9 @@ const (
 	defaultPriority = -100
 )
 
+// onceAnHour is how often WeChat sends a fan the default reply.
+var onceAnHour = map[string]string{"cooldown": "1h"}
+
 // LeftOut is a part that is not carried over, or not exactly.
 type LeftOut struct {
 	Path   string // in the answer of WeChat
@@ -171,9 +174,7 @@ func (c *converter) fallback(in answerOf) {
 		if len(do) == 0 {
 			return
 		}
-		if c.add(path, "", rule{"name": c.name("default", path), "priority": defaultPriority, "on": []string{"any_message"}, "match": "any", "do": do}) {
-			c.differs(path, "", "WeChat sends it to a fan once an hour, the rule answers every message that no other rule wants")
-		}
+		c.add(path, "", rule{"name": c.name("default", path), "priority": defaultPriority, "on": []string{"any_message"}, "match": "any", "when": onceAnHour, "do": do})
 	}
 }
 
@@ -257,7 +258,7 @@ func (c *converter) reply(r reply, path, name string) rule {
 	case strings.TrimSpace(r.Content) == "":
 		c.lost(path, name, "the reply is empty")
 	case r.Type == "text":
-		return rule{"text": r.Content}
+		return rule{"text": literal(r.Content)}
 	case r.Type == "video":
 		c.lost(path, name, "WeChat gives a link to the video and not its media id: upload it and add it to the rule")
 	case r.Type == "img", r.Type == "image", r.Type == "voice":
@@ -268,6 +269,9 @@ func (c *converter) reply(r reply, path, name string) rule {
 	}
 	return nil
 }
+
+// literal keeps a text that happens to look like a variable as it is.
+func literal(text string) string { return strings.ReplaceAll(text, "{{", `{{"{{"}}`) }
 
 // news makes a reply of the first article: WeChat shows no more than one.
 func (c *converter) news(r reply, path, name string) rule {
@@ -284,9 +288,9 @@ func (c *converter) news(r reply, path, name string) rule {
 		}
 	}
 	first := r.News.List[0]
-	body := rule{"title": first.Title, "description": first.Digest, "url": first.URL}
+	body := rule{"title": literal(first.Title), "description": literal(first.Digest), "url": literal(first.URL)}
 	if first.Cover {
-		body["pic_url"] = first.PicURL
+		body["pic_url"] = literal(first.PicURL)
 	}
 	for key, value := range body {
 		if value == "" {
@@ -296,8 +300,8 @@ func (c *converter) news(r reply, path, name string) rule {
 	return rule{"news": body}
 }
 
-// add keeps a rule when a publication would take it, and tells whether it did.
-func (c *converter) add(path, name string, r rule) bool {
+// add keeps a rule when a publication would take it.
+func (c *converter) add(path, name string, r rule) {
 	r["account"] = c.account
 	body, err := json.Marshal(r)
 	if err == nil {
@@ -305,10 +309,9 @@ func (c *converter) add(path, name string, r rule) bool {
 	}
 	if err != nil {
 		c.lost(path, name, "rules refuse it: "+strings.ReplaceAll(err.Error(), "\n", "; "))
-		return false
+		return
 	}
 	c.rules = append(c.rules, r)
-	return true
 }
 
 // name makes a name that no other rule of the import has.

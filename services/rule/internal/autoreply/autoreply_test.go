@@ -4,10 +4,12 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxbus/wxbus/pkg/fault"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/autoreply"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
@@ -25,6 +27,9 @@ func convert(t *testing.T, answer string) (*autoreply.Converted, map[string]stri
 	return got, lost
 }
 
+// unknown is a fan about whom nothing is known.
+func unknown() *rulev1.FanRecord { return &rulev1.FanRecord{} }
+
 func TestTheSampleOfWeChatIsCarriedOver(t *testing.T) {
 	t.Parallel()
 	sample, err := os.ReadFile("testdata/wechatpy_get_current_autoreply_info.json")
@@ -39,7 +44,7 @@ func TestTheSampleOfWeChatIsCarriedOver(t *testing.T) {
 	decide := func(kind, text string) (string, []string) {
 		in, ok := ruleset.InputFor("shop", kind, text, "")
 		require.True(t, ok)
-		found, _ := set.Find(in, ruleset.Facts{})
+		found, _ := set.Find(in, ruleset.Facts{Now: time.Now(), Fan: unknown})
 		rule := found.Rule
 		if rule == nil {
 			return "", nil
@@ -81,7 +86,8 @@ func TestTheSampleOfWeChatIsCarriedOver(t *testing.T) {
 	require.Contains(t, lost[list+"[1].reply_list_info[0]"], "three days")
 	require.Contains(t, lost[list+"[3].reply_list_info[0]"], "link to the video")
 	require.Contains(t, lost[list+"[3]"], "no reply is left")
-	require.Contains(t, lost["message_default_autoreply_info"], "once an hour")
+	require.NotContains(t, lost, "message_default_autoreply_info")
+	require.Contains(t, string(got.File), `"cooldown":"1h"`, "WeChat sends the default reply once an hour")
 }
 
 func TestWhatCannotBeCarriedOverIsListed(t *testing.T) {
@@ -112,6 +118,21 @@ func TestWhatCannotBeCarriedOverIsListed(t *testing.T) {
 			require.Contains(t, lost[tt.path], tt.reason)
 		})
 	}
+}
+
+func TestTextsStayAsTheyAre(t *testing.T) {
+	t.Parallel()
+	got, _ := convert(t, `{"is_autoreply_open":1,"message_default_autoreply_info":{"type":"text","content":"{{fan.name}} {{ x"}}`)
+	file, err := ruleset.Parse(got.File, ruleset.Options{})
+	require.NoError(t, err)
+	set, err := ruleset.Compile("", file)
+	require.NoError(t, err)
+	in, ok := ruleset.InputFor("shop", "text", "?", "")
+	require.True(t, ok)
+	found, ok := set.Find(in, ruleset.Facts{Now: time.Now(), Fan: unknown})
+	require.True(t, ok)
+	require.Len(t, found.Rule.Actions, 1)
+	require.Contains(t, string(got.File), `{{\"{{\"}}fan.name}} {{\"{{\"}} x`)
 }
 
 func TestNamesAreUnique(t *testing.T) {

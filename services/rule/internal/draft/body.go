@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
 // maxFlow is the longest list of texts in bytes that is written in one line.
@@ -230,7 +231,7 @@ func rulePart(node *yaml.Node, fallback string) (part, error) {
 	}
 	p := part{name: name, body: body, digest: digestOf(node), accounts: texts(field(node, "account")), kinds: texts(field(node, "on"))}
 	if len(p.kinds) == 0 {
-		p.kinds = []string{"text"}
+		p.kinds = ruleset.DefaultKinds(field(node, "match"))
 	}
 	if n := field(node, "priority"); n != nil {
 		if value, err := strconv.ParseInt(n.Value, 0, 32); err == nil {

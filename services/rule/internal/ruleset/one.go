@@ -46,3 +46,11 @@ func CheckRule(body, sections []byte, o Options) error {
 	_, err = Compile("", &f.result)
 	return err
 }
+
+// DefaultKinds returns the kinds of a rule that names none and has this match, or none of it when it is nil.
+func DefaultKinds(matching *yaml.Node) []string {
+	if matching == nil {
+		return defaultKinds(nil)
+	}
+	return defaultKinds(&at{node: matching})
+}
