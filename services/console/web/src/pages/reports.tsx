@@ -1,1 +1,84 @@
-export default function Page() { return null; }
+import { useQuery } from "@tanstack/react-query";
+import { Button, Segmented, Select } from "antd";
+import { useMemo, useState } from "react";
+import { ReportBy, ReportService, type Distribution, type ReportRow } from "../gen/wxbus/agentrouting/v1/report_service_pb";
+import { useColleagueNames } from "../desk/thread-pane";
+import { useI18n } from "../i18n";
+import { useClients } from "../rpc/clients";
+import { useMe } from "../session/session";
+import { useAccounts } from "../shell/accounts";
+import { clockText } from "../ui/duration";
+import { Empty } from "../ui/parts";
+import { BarChart } from "./chart";
+import { Data, save, useFailure } from "./data";
+
+const spans = [1, 7, 30, 90];
+const day = 86_400_000;
+const shanghai = 8 * 3_600_000;
+
+// Reports counts what the desk did. The numbers come from the numbered changes, so yesterday's stay what they were.
+export default function Reports() {
+  const { t, number, locale } = useI18n();
+  const { reports } = useClients();
+  const { can } = useMe();
+  const fail = useFailure();
+  const accounts = useAccounts();
+  const nameOf = useColleagueNames();
+  const [days, setDays] = useState(7);
+  const [by, setBy] = useState<ReportBy>(ReportBy.DAY);
+  const [account, setAccount] = useState("");
+  const filter = useMemo(() => {
+    const end = (Math.floor((Date.now() + shanghai) / day) + 1) * day - shanghai; // the end of today
+    return { fromUnixMs: BigInt(end - days * day), toUnixMs: BigInt(end), account };
+  }, [days, account]);
+  const report = useQuery({ queryKey: ["report", days, by, account], queryFn: () => reports.getReport({ filter, by }) });
+  const definitions = useQuery({ queryKey: ["definitions"], queryFn: () => reports.listDefinitions({}), staleTime: Infinity });
+  const meaning = (measure: string) => {
+    const d = definitions.data?.definitions.find((x) => x.measure === measure);
+    return d ? (locale === "en" ? d.en : d.zh) : undefined;
+  };
+  const keyOf = (r: ReportRow) => (by === ReportBy.AGENT ? nameOf(r.key) : r.key);
+  const csv = async (rows: boolean) => {
+    const res = rows ? await reports.exportConversations({ filter }) : await reports.exportReport({ filter, by });
+    save(rows ? "conversations.csv" : "report.csv", "text/csv;charset=utf-8", [res.csv as Uint8Array<ArrayBuffer>]);
+  };
+  const columns: [string, (r: ReportRow) => string][] = [
+    ["opened", (r) => number(r.opened)], ["served", (r) => number(r.served)], ["abandoned", (r) => number(r.abandoned)], ["closed", (r) => number(r.closed)], ["transferred", (r) => number(r.transferred)],
+    ["waiting_ms", (r) => span(r.waitingMs)], ["first_response_ms", (r) => span(r.firstResponseMs)], ["handling_ms", (r) => span(r.handlingMs)], ["offers_missed", (r) => number(r.offersMissed)],
+    ["survey_average", (r) => (r.surveysAnswered > 0n ? `${r.surveyAverage.toFixed(2)} (${number(r.surveysAnswered)})` : "—")],
+  ];
+  return (
+    <main className="page">
+      <header className="page-head">
+        <h1>{t("nav.reports")}</h1>
+        <Segmented size="small" value={days} onChange={setDays} aria-label={t("time")} options={spans.map((value) => ({ value, label: t("reports.days", { days: value }) }))} />
+        <Segmented size="small" value={by} onChange={setBy} aria-label={t("reports.by")} options={([[ReportBy.DAY, "day"], [ReportBy.GROUP, "group"], [ReportBy.AGENT, "agent"]] as const).map(([value, name]) => ({ value, label: t(`reports.by.${name}`) }))} />
+        <Select size="small" style={{ minWidth: 140 }} value={account} onChange={setAccount} aria-label={t("account")} options={[{ value: "", label: t("nav.allAccounts") }, ...accounts.map((a) => ({ value: a, label: a }))]} />
+        <span className="grow" />
+        {can(ReportService.method.exportReport) && <Button size="small" onClick={() => void csv(false).catch(fail)}>{t("act.download")}</Button>}
+        {can(ReportService.method.exportConversations) && <Button size="small" onClick={() => void csv(true).catch(fail)}>{t("reports.rows")}</Button>}
+      </header>
+      <div className="page-body" data-zone tabIndex={-1}>
+        <Data query={report}>{(d) => (
+          <>
+            <div className="kpis card">{columns.slice(0, 3).concat(columns.slice(5, 8), columns.slice(9)).map(([m, f]) => <div key={m} title={meaning(m)}><div className="t12 t3">{t(`measure.${m}` as never)}</div><div className="figure">{d.total ? f(d.total) : "—"}</div></div>)}</div>
+            {d.rows.length === 0 ? <Empty title={t("reports.none")} /> : (
+              <>
+                <div className="card"><header><h3>{t("reports.chart")}</h3></header><div className="body"><BarChart label={t("reports.chart")} labels={d.rows.map(keyOf)} series={[
+                  { name: t("measure.opened"), color: "var(--chart-2)", values: d.rows.map((r) => Number(r.opened)) }, { name: t("measure.served"), color: "var(--brand)", values: d.rows.map((r) => Number(r.served)) }, { name: t("measure.abandoned"), color: "var(--amber)", values: d.rows.map((r) => Number(r.abandoned)) },
+                ]} /></div></div>
+                <div className="card" style={{ overflow: "auto" }}><table className="table"><thead><tr><th>{t(`reports.by.${by === ReportBy.AGENT ? "agent" : by === ReportBy.GROUP ? "group" : "day"}`)}</th>{columns.map(([m]) => <th key={m} className="num" title={meaning(m)}>{t(`measure.${m}` as never)}</th>)}</tr></thead>
+                  <tbody>{d.rows.map((r) => <tr key={r.key}><td>{keyOf(r)}</td>{columns.map(([m, f]) => <td key={m} className="num">{f(r)}</td>)}</tr>)}</tbody></table></div>
+              </>
+            )}
+          </>
+        )}</Data>
+      </div>
+    </main>
+  );
+}
+
+// span writes the median and, after it, what nine of ten were below.
+function span(d: Distribution | undefined): string {
+  return d && d.count > 0n ? `${clockText(Number(d.median))} / ${clockText(Number(d.p90))}` : "—";
+}

@@ -1,0 +1,50 @@
+// Small charts of our own: a line, bars side by side. The numbers stand in the table beside them.
+
+export function Sparkline({ values, width = 120, height = 24 }: { values: readonly number[]; width?: number; height?: number }) {
+  const most = Math.max(1, ...values);
+  const step = width / Math.max(1, values.length - 1);
+  const points = values.map((v, i) => `${(i * step).toFixed(1)},${(height - 2 - (v / most) * (height - 4)).toFixed(1)}`).join(" ");
+  return <svg width={width} height={height} aria-hidden="true"><polyline points={points} fill="none" stroke="var(--chart)" strokeWidth="1.5" /></svg>;
+}
+
+interface Series {
+  name: string;
+  color: string;
+  values: readonly number[];
+}
+
+// BarChart draws groups of bars with an axis that begins at zero.
+export function BarChart({ labels, series, label }: { labels: readonly string[]; series: readonly Series[]; label: string }) {
+  const width = 720;
+  const height = 200;
+  const left = 40;
+  const bottom = 24;
+  const most = nice(Math.max(1, ...series.flatMap((s) => s.values)));
+  const y = (v: number) => height - bottom - (v / most) * (height - bottom - 8);
+  const slot = (width - left) / Math.max(1, labels.length);
+  const bar = Math.min(28, (slot * 0.7) / series.length);
+  const every = Math.ceil(labels.length / 12);
+  return (
+    <figure>
+      <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label} className="chart">
+        {[0, 0.25, 0.5, 0.75, 1].map((share) => <g key={share}><line x1={left} x2={width} y1={y(most * share)} y2={y(most * share)} stroke="var(--line)" /><text x={left - 6} y={y(most * share) + 4} textAnchor="end">{Math.round(most * share)}</text></g>)}
+        {labels.map((l, i) => (
+          <g key={l}>
+            {series.map((s, k) => {
+              const v = s.values[i] ?? 0;
+              return <rect key={s.name} x={left + i * slot + (slot - bar * series.length) / 2 + k * bar} y={y(v)} width={Math.max(1, bar - 2)} height={Math.max(0, height - bottom - y(v))} rx="2" fill={s.color}><title>{`${l} ${s.name} ${v}`}</title></rect>;
+            })}
+            {i % every === 0 && <text x={left + i * slot + slot / 2} y={height - 8} textAnchor="middle">{l.length > 10 ? `${l.slice(0, 9)}…` : l.replace(/^\d{4}-/, "")}</text>}
+          </g>
+        ))}
+      </svg>
+      <figcaption className="row g16 t12 t2">{series.map((s) => <span key={s.name} className="row g4"><i className="swatch" style={{ background: s.color }} />{s.name}</span>)}</figcaption>
+    </figure>
+  );
+}
+
+// nice rounds up to 1, 2, 4, 5 or 8 times a power of ten, so that the quarter lines are readable.
+export function nice(n: number): number {
+  const power = 10 ** Math.floor(Math.log10(n));
+  return ([1, 2, 4, 8, 10].find((m) => m * power >= n) ?? 10) * power;
+}
