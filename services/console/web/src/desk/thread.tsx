@@ -52,6 +52,8 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     if (el.scrollTop < 200) onTop();
   }, [offsets, rows, onTop]);
 
+  // Runs after every drawing and settles: what it sets is what it measured, and the second time nothing differs.
+  // oxlint-disable-next-line react-hooks/exhaustive-deps
   useLayoutEffect(() => {
     const el = box.current;
     if (!el) return;

@@ -854,7 +854,8 @@ export const WebhookService: GenService<{
     output: typeof TestWebhookResponseSchema;
   },
   /**
-   * ListWebhookDeliveries returns deliveries that are not done, or that ended lately, newest first.
+   * ListWebhookDeliveries returns the deliveries that were not done at the first try, newest first: those that
+   * wait, those that were given up, and for a week those that were done later.
    *
    * @generated from rpc wxbus.console.v1.WebhookService.ListWebhookDeliveries
    */

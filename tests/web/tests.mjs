@@ -1,0 +1,379 @@
+import assert from "node:assert/strict";
+import { API, call, Fan, until } from "./world.mjs";
+import { hostile } from "./hostile.mjs";
+
+const group = "aftersales";
+const say = "我要退货"; // the demo's rule that hands over to the group
+
+// desk makes sure that the group exists and that the given people work in it.
+async function desk({ admin, users }, ...people) {
+  const { groups = [] } = await admin.call("wxbus.agentrouting.v1.AgentService/ListGroups");
+  const g = groups.find((x) => x.id === group) ?? { id: group, name: "售后" };
+  await admin.call("wxbus.agentrouting.v1.AgentService/PutGroup", { group: { ...g, offerTimeoutS: 120, survey: true, surveyMax: 5, method: "ROUTING_METHOD_LEAST_LOAD", hours: undefined } });
+  const { agents = [] } = await admin.call("wxbus.agentrouting.v1.AgentService/ListAgents");
+  for (const u of users.all) {
+    const works = people.some((p) => p.name === u.name);
+    const known = agents.find((a) => a.id === u.name);
+    if (works) await admin.call("wxbus.agentrouting.v1.AgentService/PutAgent", { agent: { ...known, id: u.name, name: known?.name || u.name, groups: [group], capacity: 5, autoAccept: false } });
+    if (known || works) await admin.call("wxbus.agentrouting.v1.AgentService/SetPresence", { agent: u.name, presence: works ? "PRESENCE_ONLINE" : "PRESENCE_OFFLINE" });
+  }
+}
+
+const rowOf = (page, text) => page.locator(".queue-row", { hasText: text });
+const composer = (page) => page.locator(".composer textarea");
+const bubble = (page, text) => page.locator(".msg", { hasText: text });
+
+async function write(page, text) {
+  await composer(page).fill(text);
+  await page.keyboard.press("Enter");
+}
+
+async function acceptOffer(page) {
+  await page.getByTestId("offer").waitFor();
+  await page.locator("body").press("a");
+  await composer(page).waitFor();
+}
+
+export const tests = [
+  {
+    name: "log-in refuses a wrong password, lets the right one in, and passes axe",
+    short: true,
+    async run({ open, users }) {
+      const page = await open();
+      await page.waitForSelector("#login-name");
+      await page.a11y("log-in");
+      await page.shot("login.zh-CN.light");
+      await page.fill("#login-name", users.agent.name);
+      await page.fill("#login-password", "certainly wrong");
+      await page.keyboard.press("Enter");
+      await page.getByRole("alert").waitFor();
+      await page.fill("#login-password", users.agent.password);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(".app");
+    },
+  },
+  {
+    name: "a fan asks, an agent accepts, both talk, the conversation ends and is scored",
+    short: true,
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Ask");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await page.getByTestId("offer").waitFor();
+      await page.shot("desk.offer.zh-CN.light");
+      await acceptOffer(page);
+      await bubble(page, say).first().waitFor();
+      await write(page, "您好，我来帮您退货");
+      await fan.sees("the reply", (c) => c.text === "您好，我来帮您退货");
+      await bubble(page, "您好，我来帮您退货").getByText("微信已接收").waitFor();
+      await fan.says("订单号是 9912");
+      await bubble(page, "订单号是 9912").waitFor();
+      await page.a11y("desk");
+      await page.shot("desk.zh-CN.light");
+      await composer(page).press("Escape");
+      await page.locator("body").press("e");
+      await page.getByText("会话已结束").first().waitFor();
+      const survey = await fan.sees("the survey", (c) => c.type === "msgmenu", 30_000);
+      assert.ok(survey);
+    },
+  },
+  {
+    name: "hostile texts of fans stay texts",
+    short: true,
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Xss");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(page);
+      const texts = t.all ? hostile : hostile.slice(0, 8);
+      for (const text of texts) await fan.says(text);
+      await page.waitForFunction((n) => document.querySelectorAll(".msg.fan").length >= n || document.querySelector(".thread .visually-hidden"), 1);
+      await until("every text to arrive", async () => (await page.locator(".msg.fan", { hasText: texts.at(-1).trim().slice(0, 40) }).count()) > 0);
+      assert.equal(await page.evaluate(() => globalThis.pwned), undefined);
+      const hrefs = await page.evaluate(() => [...document.querySelectorAll(".thread a")].map((a) => a.href));
+      assert.ok(hrefs.every((h) => /^https?:/.test(h)), hrefs.join(" "));
+      assert.equal(await page.locator(".thread script, .thread iframe, .thread img[src^=x], .thread svg[onload]").count(), 0);
+    },
+  },
+  {
+    name: "two agents race for one fan and one of them gets it",
+    async run(t) {
+      await desk(t, t.users.agent, t.users.supervisor);
+      await t.admin.call("wxbus.agentrouting.v1.AgentService/PutGroup", { group: { id: group, name: "售后", method: "ROUTING_METHOD_MANUAL", survey: true } });
+      const [a, b] = [await t.open({ user: t.users.agent }), await t.open({ user: t.users.supervisor })];
+      const fan = await Fan.follow(t.world, "shop", "Race");
+      await fan.says(say);
+      for (const p of [a, b]) {
+        await p.getByRole("tab", { name: /排队/ }).click();
+        await p.locator(".queue-row").first().click();
+        await p.getByTestId("take").waitFor();
+      }
+      await Promise.all([a.getByTestId("take").click(), b.getByTestId("take").click()]);
+      await until("one of them to have it", async () => (await composer(a).count()) + (await composer(b).count()) >= 1);
+      const won = (await a.getByTestId("send").count()) + (await b.getByTestId("send").count());
+      assert.equal(won, 1, "exactly one agent may write");
+    },
+  },
+  {
+    name: "images go both ways",
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Img");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(page);
+      await fan.sendsImage();
+      await page.locator(".msg.fan img.picture, .msg.fan .picture img").first().waitFor();
+      await page.locator('input[type=file][accept^="image"]').setInputFiles({ name: "receipt.png", mimeType: "image/png", buffer: Buffer.from("iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGNkYPjPQApgIkn1qIZRDUNKAwBM9gEf2s3xVwAAAABJRU5ErkJggg==", "base64") });
+      await page.locator(".staged-block").waitFor();
+      await page.getByTestId("send").click();
+      await fan.sees("the image", (c) => c.type === "image");
+      await page.shot("desk.images.zh-CN.light");
+    },
+  },
+  {
+    name: "a canned reply is found with a slash and filled in",
+    async run(t) {
+      await desk(t, t.users.agent);
+      await t.admin.call("wxbus.agentrouting.v1.AgentService/PutCannedReply", { reply: { title: "退货说明", shortcut: "th", scope: "CANNED_SCOPE_ALL", blocks: [{ content: { text: { content: "您好 {fan.name}，请在 {日期} 前寄回。" } } }] } });
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Canned");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(page);
+      await composer(page).fill("/th");
+      await page.getByTestId("canned").getByText("退货说明").waitFor();
+      await page.shot("desk.canned.zh-CN.light");
+      await page.locator(".canned-preview").waitFor();
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => document.querySelector(".composer textarea").value.includes("{日期}"));
+      await page.keyboard.type("12 月 1 日"); // the variable is selected
+      const text = await composer(page).inputValue();
+      assert.match(text, /^您好 .+，请在 12 月 1 日 前寄回。$/);
+      await page.keyboard.press("Enter");
+      await fan.sees("the canned reply", (c) => c.text === text);
+    },
+  },
+  {
+    name: "a conversation is transferred with a note, and held back from talking twice",
+    async run(t) {
+      await desk(t, t.users.agent, t.users.supervisor);
+      const [a, b] = [await t.open({ user: t.users.agent }), await t.open({ user: t.users.supervisor })];
+      const fan = await Fan.follow(t.world, "shop", "Move");
+      await a.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      const first = await until("an offer", async () => ((await a.getByTestId("offer").count()) ? a : (await b.getByTestId("offer").count()) ? b : undefined));
+      const second = first === a ? b : a;
+      await acceptOffer(first);
+      await write(first, "我请同事来看");
+      await fan.sees("the reply", (c) => c.text === "我请同事来看");
+      await composer(first).press("Escape");
+      await first.locator("body").press("t");
+      await first.getByRole("dialog").getByPlaceholder("给下一位的备注").fill("熟客，请优先");
+      await first.getByRole("dialog").getByRole("option").first().click();
+      await first.getByRole("dialog").getByRole("button", { name: "转接" }).click();
+      await second.getByRole("tab", { name: /我的/ }).click();
+      await until("the colleague to have it", async () => (await second.getByTestId("offer").count()) > 0 || (await second.locator(".queue-row").count()) > 0);
+      if (await second.getByTestId("offer").count()) await acceptOffer(second);
+      else await second.locator(".queue-row").first().click();
+      await bubble(second, "我请同事来看").first().waitFor();
+      await second.locator(".note", { hasText: "熟客" }).or(second.getByText("熟客，请优先")).first().waitFor();
+    },
+  },
+  {
+    name: "a cut connection resumes without a gap",
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Cut");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(page);
+      await composer(page).fill("草稿不能丢");
+      await page.context().setOffline(true);
+      await page.evaluate(() => globalThis.dispatchEvent(new Event("offline")));
+      await until("the page to notice", async () => (await page.locator(".conn.tone-red").count()) > 0, 60_000);
+      for (let i = 1; i <= 5; i++) await fan.says(`断线期间第 ${i} 条`);
+      await page.shot("desk.offline.zh-CN.light");
+      await page.context().setOffline(false);
+      await bubble(page, "断线期间第 5 条").waitFor({ timeout: 60_000 });
+      for (let i = 1; i <= 5; i++) assert.equal(await page.locator(".msg.fan", { hasText: `断线期间第 ${i} 条` }).count(), 1, `message ${i} exactly once`);
+      const order = await page.locator(".msg.fan", { hasText: "断线期间第" }).allInnerTexts();
+      assert.deepEqual(order.map((x) => /第 (\d)/.exec(x)[1]), ["1", "2", "3", "4", "5"]);
+      assert.equal(await composer(page).inputValue(), "草稿不能丢");
+      await page.reload();
+      await composer(page).waitFor();
+      assert.equal(await composer(page).inputValue(), "草稿不能丢", "the draft survives a reload");
+    },
+  },
+  {
+    name: "the quota runs out while somebody types, and the composer says what still works",
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Quota");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(page);
+      await page.getByTestId("quota").waitFor();
+      for (let i = 1; i <= 6 && (await page.getByTestId("window-closed").count()) === 0; i++) {
+        const left = Number((await page.getByTestId("quota").innerText()).split("/")[0]);
+        if (left === 0) break;
+        await write(page, `第 ${i} 条`);
+        await until("the quota to go down", async () => (await page.getByTestId("window-closed").count()) > 0 || Number((await page.getByTestId("quota").innerText()).split("/")[0]) < left);
+      }
+      await page.getByTestId("window-closed").waitFor();
+      await page.shot("desk.closed.zh-CN.light");
+      await fan.says("还在吗"); // any message opens it again
+      await composer(page).waitFor();
+    },
+  },
+  {
+    name: "everything by keyboard",
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open();
+      await page.waitForSelector("#login-name");
+      await page.keyboard.type(t.users.agent.name);
+      await page.keyboard.press("Tab");
+      await page.keyboard.type(t.users.agent.password);
+      await page.keyboard.press("Enter");
+      await page.waitForSelector(".app");
+      const fan = await Fan.follow(t.world, "shop", "Keys");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await page.getByTestId("offer").waitFor();
+      await page.keyboard.press("a");
+      await composer(page).waitFor();
+      await page.keyboard.press("r");
+      await page.waitForFunction(() => document.activeElement?.tagName === "TEXTAREA");
+      await page.keyboard.type("键盘回复");
+      await page.keyboard.press("Enter");
+      await fan.sees("the reply", (c) => c.text === "键盘回复");
+      await page.keyboard.press("Escape");
+      await page.keyboard.press("n");
+      await page.waitForFunction(() => document.activeElement?.classList.contains("is-note"));
+      await page.keyboard.type("键盘备注");
+      await page.keyboard.press("Enter");
+      await page.locator(".note", { hasText: "键盘备注" }).waitFor();
+      await page.keyboard.press("Escape");
+      await page.keyboard.press("ArrowUp");
+      await page.keyboard.press("ArrowUp");
+      await page.keyboard.press("g");
+      await page.getByTestId("trace").waitFor();
+      await page.shot("trace.zh-CN.light");
+      await page.keyboard.press("Escape");
+      await page.getByTestId("trace").waitFor({ state: "hidden" });
+      await page.keyboard.press("?");
+      await page.getByText("快捷键", { exact: true }).first().waitFor();
+      await page.keyboard.press("Escape");
+      await page.locator(".cheat").waitFor({ state: "hidden" });
+      await page.keyboard.press("Control+k");
+      await page.keyboard.type("键盘");
+      await page.locator(".palette-list [role=option]").first().waitFor();
+      await page.keyboard.press("Escape");
+      await page.locator(".palette-list").waitFor({ state: "hidden" });
+      await page.keyboard.press("e");
+      await page.getByText("会话已结束").first().waitFor();
+    },
+  },
+  {
+    name: "an operator edits a rule, tries it, publishes and rolls back",
+    async run(t) {
+      const page = await t.open({ user: t.users.admin });
+      await page.goto(`${t.world.url}/rules`);
+      await page.locator(".rule-row").first().waitFor();
+      await page.locator("body").press("c");
+      await page.locator("#rule-name").fill("改签");
+      await page.locator(".fields .ant-select-selector, .fields .ant-select").nth(2).click();
+      await page.keyboard.type("改签");
+      await page.keyboard.press("Enter");
+      await page.locator(".action-card textarea").fill("国内航班起飞前 2 小时可改签。");
+      await page.getByRole("button", { name: "存入草稿" }).click();
+      await page.locator(".rule-row", { hasText: "改签" }).waitFor();
+      await page.getByTestId("try").fill("我想改签");
+      await page.getByTestId("try-result").getByText("命中 改签").waitFor();
+      await page.shot("rules.zh-CN.light");
+      await page.getByTestId("publish").click();
+      await page.getByTestId("publish-confirm").click();
+      const fan = await Fan.follow(t.world, "shop", "Rule");
+      await until("the rule to be live", async () => {
+        await fan.says("改签吗");
+        return (await fan.screen().then((s) => JSON.stringify(s))).includes("可改签");
+      });
+      await page.getByRole("button", { name: "版本" }).click();
+      await page.getByRole("button", { name: "回滚" }).first().click();
+      await page.locator(".ant-modal-confirm .ant-btn-primary").click();
+      await page.locator(".table .label.green").first().waitFor();
+    },
+  },
+  {
+    name: "every page passes axe in both themes and languages",
+    async run(t) {
+      await desk(t, t.users.agent, t.users.supervisor);
+      const fan = await Fan.follow(t.world, "shop", "Axe");
+      await fan.says(say);
+      for (const [theme, locale] of [["light", "zh-CN"], ["dark", "en"]]) {
+        const page = await t.open({ user: t.users.admin, theme, locale });
+        for (const path of ["desk", "wall", "rules", "sends", "sends/one", "sends/dead", "accounts", "reports", "settings/groups", "settings/agents", "settings/canned", "settings/users", "settings/keys", "settings/webhooks", "settings/audit"]) {
+          await page.goto(`${t.world.url}/${path}`);
+          await page.locator("main h1, .desk").first().waitFor();
+          await page.waitForLoadState("networkidle", { timeout: 2_000 }).catch(() => undefined); // the feed never rests
+          if (path === "accounts") await page.getByTestId("doctor").click().then(() => page.getByTestId("doctor-result").waitFor());
+          await page.a11y(path);
+          await page.shot(`${path.replace("/", "-")}.${locale}.${theme}`);
+        }
+        await page.setViewportSize({ width: 1280, height: 720 });
+        await page.goto(`${t.world.url}/desk`);
+        await page.locator(".desk").waitFor();
+        await page.shot(`desk-1280.${locale}.${theme}`);
+        await page.setViewportSize({ width: 390, height: 844 });
+        await page.a11y("phone view");
+        await page.shot(`desk-phone.${locale}.${theme}`);
+      }
+    },
+  },
+  {
+    name: "the supervisor watches, whispers and takes over",
+    async run(t) {
+      await desk(t, t.users.agent);
+      const agent = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Wall");
+      await agent.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(agent);
+      const boss = await t.open({ user: t.users.supervisor });
+      await boss.goto(`${t.world.url}/wall`);
+      await boss.locator(".tile .rings button").first().click();
+      await boss.locator(".watch .msg").first().waitFor();
+      await boss.locator(".watch textarea").fill("先道歉");
+      await boss.getByRole("button", { name: "耳语" }).click();
+      await agent.locator(".note", { hasText: "先道歉" }).waitFor();
+      await boss.shot("wall.zh-CN.light");
+      await boss.locator(".watch textarea").press("Escape");
+      await boss.locator("body").press("Shift+T");
+      await agent.getByTestId("send").waitFor({ state: "hidden" });
+    },
+  },
+  {
+    name: "the phone page shows what the fan gets",
+    async run(t) {
+      const page = await t.open();
+      await page.goto(`${t.world.sim}/phone`);
+      await page.locator(".phone").first().waitFor();
+      const input = page.locator(".phone form input").first();
+      await input.fill("你好");
+      await input.press("Enter");
+      await page.locator(".phone .bub", { hasText: "我是演示账号" }).waitFor();
+      await page.a11y("phone");
+      await page.shot("phone.zh-CN.light");
+    },
+  },
+];
+
+export { API, call };

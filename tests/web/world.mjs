@@ -1,0 +1,141 @@
+// One running wxbus: everything in one process on free ports, with the demo's accounts and rules, and a
+// simulated WeChat. The tests are fans through the simulator's API and people through the browser.
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+async function freePorts(count) {
+  const servers = await Promise.all(Array.from({ length: count }, () => new Promise((done) => { const s = createServer().listen(0, "127.0.0.1", () => done(s)); })));
+  const ports = servers.map((s) => s.address().port);
+  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
+  return ports;
+}
+
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// until asks again until the answer is true; tests wait for what they mean and never for a time.
+export async function until(what, f, timeout = 20_000) {
+  const end = Date.now() + timeout;
+  for (;;) {
+    const got = await f();
+    if (got) return got;
+    if (Date.now() > end) throw new Error(`waited for ${what} in vain`);
+    await sleep(100);
+  }
+}
+
+export async function startWorld({ verbose = false } = {}) {
+  const dir = await mkdtemp(join(tmpdir(), "wxbus-web-"));
+  const [gateway, consolePort, sim, admin] = await freePorts(4);
+  const demo = await readFile(join(root, "services/allinone/demo/wxbus.yaml"), "utf8");
+  const config = demo.replaceAll("127.0.0.1:8080", `127.0.0.1:${gateway}`).replaceAll("127.0.0.1:8081", `127.0.0.1:${consolePort}`).replaceAll("127.0.0.1:8082", `127.0.0.1:${sim}`)
+    + `\nadmin: {listen: "127.0.0.1:${admin}"}\nnats: {listen: "-1"}\nrules_file: ${join(root, "services/allinone/demo/rules.yaml")}\n`;
+  const file = join(dir, "wxbus.yaml");
+  await writeFile(file, config);
+  const child = spawn(join(root, "bin/wxbus"), ["up", "--config", file, "--data", join(dir, "data")], { stdio: ["ignore", "pipe", "pipe"] });
+  let log = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (b) => { log += b; if (verbose) process.stderr.write(b); });
+  let exited = false;
+  child.once("exit", () => { exited = true; });
+  const world = {
+    dir, child, url: `http://127.0.0.1:${consolePort}`, sim: `http://127.0.0.1:${sim}`, log: () => log,
+    async stop() {
+      if (!exited) {
+        child.kill("SIGTERM");
+        await Promise.race([new Promise((done) => child.once("exit", done)), sleep(20_000).then(() => child.kill("SIGKILL"))]);
+      }
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+  try {
+    await until("wxbus to be ready", async () => {
+      if (exited) throw new Error(`wxbus ended:\n${log.slice(-4000)}`);
+      return fetch(`http://127.0.0.1:${admin}/readyz`).then((r) => r.ok, () => false);
+    }, 90_000);
+  } catch (err) {
+    await world.stop();
+    throw err;
+  }
+  return world;
+}
+
+// Fan is somebody with a phone.
+export class Fan {
+  constructor(world, account, openid) {
+    Object.assign(this, { world, account, openid });
+  }
+
+  static async follow(world, account, name) {
+    const openid = `oWeb${name}${Math.random().toString(36).slice(2, 10)}`.padEnd(28, "x");
+    await call(world, "POST", `accounts/${account}/fans`, { openid, following: true });
+    return new Fan(world, account, openid);
+  }
+
+  push(type, fields = {}) {
+    return call(this.world, "POST", "push", { account: this.account, openid: this.openid, type, fields });
+  }
+
+  says(text) {
+    return this.push("text", { Content: text });
+  }
+
+  async sendsImage() {
+    const png = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGNkYPjPQApgIkn1qIZRDUNKAwBM9gEf2s3xVwAAAABJRU5ErkJggg==", "base64");
+    const res = await fetch(`${this.world.sim}/sim/v1/accounts/${this.account}/media?type=image`, { method: "POST", body: png });
+    const media = await res.json();
+    return this.push("image", { MediaId: media.media_id, PicUrl: media.url });
+  }
+
+  // screen is what the fan's phone shows.
+  async screen() {
+    return call(this.world, "GET", `accounts/${this.account}/fans/${this.openid}`);
+  }
+
+  sees(what, f, timeout) {
+    return until(`the fan to see ${what}`, async () => {
+      const s = await this.screen();
+      return (s.screen ?? s.entries ?? []).find((e) => e.way !== "push" && f(e.content ?? {}, e));
+    }, timeout);
+  }
+}
+
+export async function call(world, method, path, body) {
+  const res = await fetch(`${world.sim}/sim/v1/${path}`, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
+  const text = await res.text();
+  if (!res.ok) throw new Error(`${method} ${path}: ${res.status} ${text}`);
+  return text ? JSON.parse(text) : undefined;
+}
+
+// API is a person who calls the console's methods without a page: to arrange what a test needs.
+export class API {
+  constructor(world) {
+    this.world = world;
+    this.cookie = "";
+  }
+
+  async call(method, body = {}) {
+    const res = await fetch(`${this.world.url}/api/${method}`, { method: "POST", headers: { "Content-Type": "application/json", "Connect-Protocol-Version": "1", Cookie: this.cookie }, body: JSON.stringify(body) });
+    const set = res.headers.getSetCookie?.() ?? [];
+    if (set.length > 0) this.cookie = set.map((c) => c.split(";")[0]).join("; ");
+    const text = await res.text();
+    if (!res.ok) throw new Error(`${method}: ${res.status} ${text}`);
+    return JSON.parse(text || "{}");
+  }
+
+  async logIn(name, password) {
+    await this.call("wxbus.console.v1.SessionService/LogIn", { name, password });
+    return this;
+  }
+}
+
+// demoUser is one of the demo's people with a role: 1 agent, 2 supervisor, 3 operator, 4 administrator.
+export async function demoUsers(world) {
+  const { demoUsers: users = [] } = await new API(world).call("wxbus.console.v1.SessionService/GetSession");
+  const by = (role) => users.find((u) => u.roles.includes(role));
+  return { all: users, agent: by("ROLE_AGENT"), supervisor: by("ROLE_SUPERVISOR"), operator: by("ROLE_OPERATOR"), admin: by("ROLE_ADMIN") };
+}
