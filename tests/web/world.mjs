@@ -99,7 +99,7 @@ export class Fan {
   sees(what, f, timeout) {
     return until(`the fan to see ${what}`, async () => {
       const s = await this.screen();
-      return (s.screen ?? s.entries ?? []).find((e) => e.way !== "push" && f(e.content ?? {}, e));
+      return (s.timeline ?? []).find((e) => e.way !== "push" && f(e.content ?? {}, e));
     }, timeout);
   }
 }
@@ -136,6 +136,6 @@ export class API {
 // demoUser is one of the demo's people with a role: 1 agent, 2 supervisor, 3 operator, 4 administrator.
 export async function demoUsers(world) {
   const { demoUsers: users = [] } = await new API(world).call("wxbus.console.v1.SessionService/GetSession");
-  const by = (role) => users.find((u) => u.roles.includes(role));
+  const by = (role) => users.filter((u) => u.roles.includes(role)).sort((a, b) => a.roles.length - b.roles.length)[0];
   return { all: users, agent: by("ROLE_AGENT"), supervisor: by("ROLE_SUPERVISOR"), operator: by("ROLE_OPERATOR"), admin: by("ROLE_ADMIN") };
 }

@@ -8,7 +8,6 @@ import { SessionService } from "../src/gen/wxbus/console/v1/session_service_pb";
 import { StatusService } from "../src/gen/wxbus/console/v1/status_service_pb";
 import { ColleagueSchema, Role, UserService } from "../src/gen/wxbus/console/v1/user_service_pb";
 import { QuotaClass, SenderService } from "../src/gen/wxbus/sender/v1/sender_service_pb";
-import { friendlyName } from "../src/fan/identity";
 import { textContent } from "../src/desk/content";
 
 const words = ["我订的 YL8213 明早虹桥到昆明，想改到下午，还能改吗？", "行李没到，已经等了两个小时了", "会员积分明天 0 点前到账", "停车券核销了但出口还是让我付 45 块，车牌没写错，麻烦看一下", "Can I add a lap infant to my booking?", "改到下午三点以后都行，最好靠窗，我带着孩子。", "好的，谢谢"];
@@ -24,7 +23,7 @@ function people(count: number, now: number): Conversation[] {
     return create(ConversationSchema, {
       id: `c${i}`, account, openid, state: mine ? ConversationState.ACTIVE : i % 2 ? ConversationState.WAITING : ConversationState.ACTIVE, group: "service", agent: mine ? me : i % 2 ? "" : "li", number: 3n,
       openedUnixMs: since, stateSinceUnixMs: since, waitingSinceUnixMs: i % 2 ? since : 0n, acceptedUnixMs: since, firstReplyUnixMs: i % 4 ? since : 0n, idleCloseUnixMs: since + 1_800_000n, lastFanUnixMs: since, lastAgentUnixMs: since,
-      lastSeq: 10n, unanswered: i % 4, preview: words[i % words.length] ?? "", fanName: friendlyName({ account, openid }, "zh-CN"), tags: i % 5 === 0 ? ["金卡"] : [],
+      lastSeq: 10n, unanswered: i % 4, preview: words[i % words.length] ?? "", fanName: `粉丝 ${i}`, tags: i % 5 === 0 ? ["金卡"] : [],
     });
   });
 }
@@ -77,7 +76,7 @@ export function fakeServer(size: { conversations: number; messages: number }): T
         return { messages: thread.slice(from, until), more: from > 0 };
       },
       getConversation: (req) => ({ conversation: list.find((c) => c.id === req.conversation) }),
-      getFan: (req) => ({ fan: create(FanSchema, { account: req.account, openid: req.openid, name: friendlyName(req, "zh-CN"), friendlyName: friendlyName(req, "zh-CN"), subscribed: true }) }),
+      getFan: (req) => ({ fan: create(FanSchema, { account: req.account, openid: req.openid, name: req.openid, friendlyName: req.openid, subscribed: true }) }),
       setTyping: () => ({}),
     });
     service(FeedService, {

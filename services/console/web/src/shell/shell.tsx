@@ -114,9 +114,9 @@ function AccountSwitch() {
     const count = unread(name);
     return (
       <Tooltip key={name} placement="right" title={name}>
-        <button type="button" className="acct" aria-pressed={account === name} aria-label={t("nav.onlyAccount", { name })} onClick={() => setAccount(account === name ? "" : name)}>
+        <button type="button" className="acct" aria-pressed={account === name} aria-label={`${t("nav.onlyAccount", { name })}${count > 0 ? ` ${count > 99 ? "99+" : count}` : ""}`} onClick={() => setAccount(account === name ? "" : name)}>
           <Monogram account={name} size={32} />
-          {count > 0 && <span className="count">{count}</span>}
+          {count > 0 && <span className="count">{count > 99 ? "99+" : count}</span>}
         </button>
       </Tooltip>
     );
