@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/wxbus/wxbus/pkg/account"
+
 	"github.com/wxbus/wxbus/services/simulator/internal/api"
 	"github.com/wxbus/wxbus/services/simulator/internal/ledger"
 )
@@ -43,8 +45,9 @@ type Config struct {
 	AskPattern     string        `yaml:"ask_pattern" desc:"Text of a numbered push, with one %d."`
 	ReplyPattern   string        `yaml:"reply_pattern" desc:"Text of the reply to it, with one %d."`
 
-	Windows  ledger.Windows         `yaml:"windows" desc:"What a fan's action allows to be sent."`
-	Accounts map[string]api.Options `yaml:"accounts" desc:"Settings that an account has in WeChat's console, by account name."`
+	Windows       ledger.Windows         `yaml:"windows" desc:"What a fan's action allows to be sent."`
+	ExtraAccounts []account.Account      `yaml:"extra_accounts" desc:"Accounts that exist at WeChat and that the configuration does not serve: to be added over the API while everything runs."`
+	Accounts      map[string]api.Options `yaml:"accounts" desc:"Settings that an account has in WeChat's console, by account name."`
 }
 
 // DefaultConfig returns what a laptop needs: WeChat's own times, one gateway on its usual port.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxbus/wxbus/pkg/account"
+	"github.com/wxbus/wxbus/pkg/secret"
 
 	"github.com/wxbus/wxbus/services/simulator"
 )
@@ -207,4 +209,33 @@ func FuzzControl(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestKeysChangeInTheConsole(t *testing.T) {
+	w := newWorld(t)
+	push := func() string {
+		_, out := w.do(http.MethodPost, "/sim/v1/push", map[string]any{"account": "shop", "openid": fan, "type": "text", "fields": map[string]any{"Content": "k0001"}})
+		return fmt.Sprint(out["push"].(map[string]any)["shown"])
+	}
+	before := push()
+	status, _ := w.do(http.MethodPut, "/sim/v1/accounts/shop/keys", map[string]any{"token": "anothertoken"})
+	require.Equal(t, http.StatusOK, status)
+	require.NotEqual(t, before, push(), "a gateway with the old token refuses")
+	status, _ = w.do(http.MethodPut, "/sim/v1/accounts/shop/keys", map[string]any{"encoding_aes_key": "short"})
+	require.Equal(t, http.StatusBadRequest, status)
+	status, _ = w.do(http.MethodPut, "/sim/v1/accounts/nobody/keys", map[string]any{"token": "x"})
+	require.Equal(t, http.StatusNotFound, status)
+}
+
+func TestExtraAccountsExistAtWeChatOnly(t *testing.T) {
+	extra := shop
+	extra.Name, extra.AppID, extra.OriginalID = "later", "wx00000000000000ee", "gh_later"
+	w := newWorld(t, func(c *simulator.Config) { c.ExtraAccounts = []account.Account{extra} })
+	_, list, _ := w.raw(http.MethodGet, "/sim/v1/accounts", nil)
+	require.Contains(t, list, `"name":"later"`)
+	cfg := simulator.DefaultConfig()
+	extra.Token = secret.Value{}
+	cfg.ExtraAccounts = []account.Account{extra}
+	_, err := simulator.New(cfg, simulator.Deps{})
+	require.ErrorContains(t, err, "extra_accounts[0].token")
 }

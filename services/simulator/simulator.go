@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,7 +83,14 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		}
 		s.clock = clock.Virtual(start)
 	}
-	if err := s.build(wireAccounts(deps.Accounts)); err != nil {
+	all := slices.Concat(deps.Accounts, cfg.ExtraAccounts)
+	for i := range all {
+		all[i].SetDefaults()
+	}
+	if err := account.ValidateAll(all[len(deps.Accounts):]); err != nil {
+		return nil, fmt.Errorf("extra_%w", err)
+	}
+	if err := s.build(wireAccounts(all)); err != nil {
 		return nil, err
 	}
 	if err := s.loadFaults(); err != nil {

@@ -133,3 +133,27 @@ func TestUnknownPathsAre404(t *testing.T) {
 	w.api.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/cgi-bin/nothing", nil))
 	require.Equal(t, http.StatusNotFound, rec.Code)
 }
+
+func TestTheConsoleOfAnAccountDecidesWhatItMayDo(t *testing.T) {
+	w := newWorld(t, map[string]api.Options{"shop": {
+		Denied: []string{"/cgi-bin/customservice/getkflist"}, CallbackIPs: []string{"203.0.113.0/24"}, NoCallback: true,
+	}})
+	token := w.token("wxshop")
+	require.Equal(t, 48001, w.get("/cgi-bin/customservice/getkflist", "access_token", token).code())
+	require.Equal(t, 76022, w.post("/cgi-bin/openapi/quota/get", token, `{"cgi_path":"/cgi-bin/customservice/getkflist"}`).code())
+	require.Equal(t, []any{"203.0.113.0/24"}, w.get("/cgi-bin/getcallbackip", "access_token", token)["ip_list"])
+	require.Equal(t, 40201, w.post("/cgi-bin/callback/check", token, `{"action":"all","check_operator":"DEFAULT"}`).code())
+
+	used := func() any {
+		q := w.post("/cgi-bin/openapi/quota/get", token, `{"cgi_path":"/cgi-bin/menu/get"}`)["quota"].(map[string]any)
+		return q["used"]
+	}
+	w.get("/cgi-bin/menu/get", "access_token", token)
+	require.EqualValues(t, 1, used())
+	for range 50 {
+		require.Zero(t, w.post("/cgi-bin/openapi/quota/clear", token, `{"cgi_path":"/cgi-bin/menu/get"}`).code())
+	}
+	require.EqualValues(t, 0, used())
+	require.Equal(t, 48006, w.post("/cgi-bin/openapi/quota/clear", token, `{"cgi_path":"/cgi-bin/menu/get"}`).code())
+	require.Equal(t, 76021, w.post("/cgi-bin/openapi/quota/clear", token, `{"cgi_path":"/none"}`).code())
+}

@@ -6,7 +6,15 @@ import (
 	"slices"
 )
 
-func callbackIPs(*call) (any, error) {
+// callbackIPs is GET /cgi-bin/getcallbackip: single addresses and ranges.
+func callbackIPs(c *call) (any, error) {
+	if own := c.st.opts.CallbackIPs; len(own) > 0 {
+		return object{"ip_list": own}, nil
+	}
+	return loopback(c)
+}
+
+func loopback(*call) (any, error) {
 	return object{"ip_list": []string{"127.0.0.1", "127.0.0.0/8", "::1"}}, nil
 }
 
@@ -24,6 +32,8 @@ func callbackCheck(c *call) (any, error) {
 		return nil, code(40202)
 	case !slices.Contains([]string{"CHINANET", "UNICOM", "CAP", "DEFAULT"}, b.Operator):
 		return nil, code(40203)
+	case c.st.opts.NoCallback:
+		return nil, code(40201)
 	}
 	out := object{"dns": []object{}, "ping": []object{}}
 	if b.Action != "ping" {
@@ -81,7 +91,7 @@ func createQR(c *call) (any, error) {
 
 func networkRoutes(m map[string]endpoint) {
 	m["/cgi-bin/getcallbackip"] = endpoint{method: http.MethodGet, run: callbackIPs}
-	m["/cgi-bin/get_api_domain_ip"] = endpoint{method: http.MethodGet, run: callbackIPs}
+	m["/cgi-bin/get_api_domain_ip"] = endpoint{method: http.MethodGet, run: loopback}
 	m["/cgi-bin/callback/check"] = endpoint{method: http.MethodPost, run: callbackCheck}
 	m["/cgi-bin/get_current_autoreply_info"] = endpoint{method: http.MethodGet, run: autoReply}
 	m["/cgi-bin/qrcode/create"] = endpoint{method: http.MethodPost, run: createQR}

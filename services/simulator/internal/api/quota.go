@@ -3,6 +3,7 @@ package api
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/wxbus/wxbus/services/simulator/internal/codec"
@@ -51,6 +52,9 @@ type quota struct {
 	minutes map[string]minute
 	month   string
 	clears  int
+
+	pathMonth  string // of openapi/quota/clear
+	pathClears int
 }
 
 type minute struct {
@@ -58,7 +62,7 @@ type minute struct {
 	calls int
 }
 
-const clearsPerMonth = 10
+const clearsPerMonth, pathClearsPerMonth = 10, 50
 
 func newQuota(own map[string]Limit) quota {
 	limits := defaultLimits()
@@ -125,6 +129,9 @@ func quotaGet(c *call) (any, error) {
 	if _, ok := c.routes[b.Path]; !ok {
 		return nil, code(76021)
 	}
+	if slices.Contains(c.st.opts.Denied, b.Path) {
+		return nil, code(76022)
+	}
 	q := &c.st.quota
 	limit, used := q.limits[b.Path], q.used[b.Path]
 	left := limit.Daily - used
@@ -133,6 +140,29 @@ func quotaGet(c *call) (any, error) {
 	}
 	return object{"errcode": 0, "errmsg": "ok", "quota": object{"daily_limit": limit.Daily, "used": used, "remain": left},
 		"rate_limit": object{"call_count": limit.Minute, "refresh_second": 60}}, nil
+}
+
+// quotaClear is POST /cgi-bin/openapi/quota/clear: one path, fifty times a month.
+func quotaClear(c *call) (any, error) {
+	var b struct {
+		Path string `json:"cgi_path"`
+	}
+	if err := c.decode(&b); err != nil {
+		return nil, err
+	}
+	if _, ok := c.routes[b.Path]; !ok {
+		return nil, code(76021)
+	}
+	q := &c.st.quota
+	if month := c.now.In(china).Format("2006-01"); month != q.pathMonth {
+		q.pathMonth, q.pathClears = month, 0
+	}
+	if q.pathClears >= pathClearsPerMonth {
+		return nil, code(48006)
+	}
+	q.pathClears++
+	delete(q.used, b.Path)
+	return done, nil
 }
 
 // SetLimit changes the limit of one path, for tests of quotas. It reports whether account and path exist.
@@ -150,5 +180,6 @@ func (s *Server) SetLimit(name, path string, l Limit) bool {
 func quotaRoutes(m map[string]endpoint) {
 	m["/cgi-bin/clear_quota"] = endpoint{method: http.MethodPost, run: clearQuota}
 	m["/cgi-bin/openapi/quota/get"] = endpoint{method: http.MethodPost, run: quotaGet}
+	m["/cgi-bin/openapi/quota/clear"] = endpoint{method: http.MethodPost, run: quotaClear}
 	m["/cgi-bin/openapi/rid/get"] = endpoint{method: http.MethodPost, run: func(*call) (any, error) { return nil, &codec.RefusedError{Code: 76001, Detail: "rid not found"} }}
 }

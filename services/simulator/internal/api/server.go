@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +33,9 @@ type Options struct {
 	KfAccounts  []string         `yaml:"kf_accounts" desc:"agents of WeChat's own customer service, all online; default: two"`
 	Templates   []string         `yaml:"templates" desc:"known template ids; empty means any"`
 	Limits      map[string]Limit `yaml:"limits" desc:"call limits by API path, replacing the usual ones"`
+	Denied      []string         `yaml:"denied" desc:"API paths that the account has no permission for; they answer 48001"`
+	CallbackIPs []string         `yaml:"callback_ips" desc:"what getcallbackip answers; default: loopback addresses"`
+	NoCallback  bool             `yaml:"no_callback" desc:"WeChat's console has no server address: callback/check answers 40201"`
 	NoMenu      bool             `yaml:"no_menu" desc:"start without the demo menu"`
 }
 
@@ -227,6 +231,9 @@ func (c *call) run(ep endpoint) (any, error) {
 	if !ep.open {
 		if err := c.authorise(); err != nil {
 			return nil, err
+		}
+		if slices.Contains(c.st.opts.Denied, c.path) {
+			return nil, code(48001)
 		}
 		if err := c.st.quota.take(c.path, c.now); err != nil {
 			return nil, err

@@ -65,6 +65,25 @@ func (s *Server) verify(r *http.Request) (any, error) {
 	return done{true}, nil
 }
 
+// keys plays the console in which somebody enters another Token or EncodingAESKey.
+func (s *Server) keys(r *http.Request) (any, error) {
+	name, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	var body struct {
+		Token          string `json:"token"`
+		EncodingAESKey string `json:"encoding_aes_key"`
+	}
+	if err := decode(r, maxBody, &body); err != nil {
+		return nil, err
+	}
+	if err := s.Pusher.SetKeys(name, body.Token, body.EncodingAESKey); err != nil {
+		return nil, badRequest(err)
+	}
+	return done{true}, nil
+}
+
 func (s *Server) limit(r *http.Request) (any, error) {
 	name, err := s.account(r)
 	if err != nil {

@@ -51,6 +51,7 @@ func New(d Deps) *Server {
 		"POST /sim/v1/accounts/{account}/invalidate":   s.invalidate,
 		"POST /sim/v1/accounts/{account}/verify":       s.verify,
 		"PUT /sim/v1/accounts/{account}/limit":         s.limit,
+		"PUT /sim/v1/accounts/{account}/keys":          s.keys,
 		"POST /sim/v1/accounts/{account}/media":        s.addMedia,
 		"POST /sim/v1/accounts/{account}/native":       s.native,
 		"GET /sim/v1/accounts/{account}/fans":          s.fans,

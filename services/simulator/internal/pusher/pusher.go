@@ -43,8 +43,10 @@ type Deps struct {
 type Pusher struct {
 	cfg    Config
 	deps   Deps
-	wires  map[string]*codec.Wire
 	client *http.Client
+
+	wireMu sync.RWMutex // guards wires
+	wires  map[string]*codec.Wire
 
 	targets atomic.Pointer[[]string]
 	slots   chan struct{} // events of After that wait or run
@@ -73,6 +75,36 @@ func New(cfg Config, deps Deps) (*Pusher, error) {
 	}
 	p.client = newClient(len(cfg.AllowRemote) == 0)
 	return p, nil
+}
+
+// SetKeys plays the console in which somebody enters another Token or EncodingAESKey: pushes that begin from
+// now on use them, also with an empty one, which keeps the present one. The keys before become the previous ones.
+func (p *Pusher) SetKeys(name, token, encodingAESKey string) error {
+	p.wireMu.Lock()
+	defer p.wireMu.Unlock()
+	w, ok := p.wires[name]
+	if !ok {
+		return fmt.Errorf("no account %q", name)
+	}
+	a := w.Account()
+	if token != "" {
+		a.PreviousToken, a.Token = a.Token, token
+	}
+	if encodingAESKey != "" {
+		a.PreviousEncodingAESKey, a.EncodingAESKey = a.EncodingAESKey, encodingAESKey
+	}
+	fresh, err := codec.NewWire(a)
+	if err != nil {
+		return err
+	}
+	p.wires[name] = fresh
+	return nil
+}
+
+func (p *Pusher) wire(name string) *codec.Wire {
+	p.wireMu.RLock()
+	defer p.wireMu.RUnlock()
+	return p.wires[name]
 }
 
 // SetTargets replaces the replicas for the attempts that begin from now on.
@@ -172,7 +204,7 @@ func (p *Pusher) After(delay time.Duration, f func(ctx context.Context)) bool {
 // Check tells why a push could not begin, as far as that is known before.
 func (p *Pusher) Check(push Push) error {
 	switch {
-	case p.wires[push.Account] == nil:
+	case p.wire(push.Account) == nil:
 		return fmt.Errorf("no account %q", push.Account)
 	case len(*p.targets.Load()) == 0:
 		return errors.New("simulator.targets: there is no gateway to push to")
@@ -184,7 +216,7 @@ func (p *Pusher) push(ctx context.Context, push Push, copies int) (Result, error
 	if err := p.Check(push); err != nil {
 		return Result{}, err
 	}
-	w := p.wires[push.Account]
+	w := p.wire(push.Account)
 	push = push.withMedia(p.deps.Media)
 	b := &build{push: push}
 	kind := push.kind()
