@@ -33,7 +33,7 @@ const campaignAge = 90 * day
 func senderStreams() []streamSpec {
 	return []streamSpec{
 		{
-			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "`id` of the send", share: 60,
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "`id` of the send", share: 54,
 			note: "Private work: a message is gone when it is acknowledged. The bucket sends makes a repeated id harmless.",
 			config: jetstream.StreamConfig{
 				Name: StreamOutbound, Description: "messages that wait to be sent",
@@ -45,7 +45,7 @@ func senderStreams() []streamSpec {
 		{
 			writer: ServiceSender, readers: "agent-routing, console",
 			types: "wxbus.sender.v1.DeliveryAttempted, wxbus.sender.v1.DeliverySettled",
-			key:   "`<id>:<attempt>:attempted`, `<id>:settled`", share: 93,
+			key:   "`<id>:<attempt>:attempted`, `<id>:settled`", share: 80,
 			config: jetstream.StreamConfig{
 				Name: StreamDelivery, Description: "what became of every send",
 				Subjects:  []string{prefixDelivery + ">"},
