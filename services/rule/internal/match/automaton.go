@@ -45,49 +45,95 @@ type out struct {
 	regex uint32 // list of regular expressions that the pattern makes worth trying, or 0
 }
 
+// blockRunes is how much of a text is looked up ahead of the walk.
+const blockRunes = 128
+
+// ahead is what is known about a block of text before the walk comes there.
+type ahead struct {
+	entered [blockRunes]uint32 // by position: the node that the pair which ends there begins, or 0
+	hits    [blockRunes]hit
+	touched uint32 // keeps the compiler from leaving out what only fills the cache
+}
+
+// hit is a pair that may begin a pattern.
+type hit struct {
+	hash uint64
+	at   uint32 // position in the block
+}
+
 // scan reports to v every pattern that occurs anywhere in text.
 func (a *automaton) scan(text []rune, v *search) {
 	var state uint32
-	var previous rune
-	for i, r := range text {
-		var next rune
-		if i+1 < len(text) {
-			next = text[i+1]
+	for from := 0; from < len(text); from += blockRunes {
+		to := min(from+blockRunes, len(text))
+		a.lookAhead(text, from, to, &v.ahead)
+		for i, r := range text[from:to] {
+			state = a.step(state, r, v.ahead.entered[i])
+			var t uint32
+			if state != 0 {
+				t = a.nodes[state].term
+			} else if a.single {
+				t = a.table.get(singleKey(r))
+			}
+			if t != 0 {
+				a.report(t, from+i+1, v)
+			}
 		}
-		if state != 0 {
-			state = a.step(state, previous, r, next)
-		} else {
-			state = a.enter(previous, r, next)
-		}
-		var t uint32
-		if state != 0 {
-			t = a.nodes[state].term
-		} else if a.single {
-			t = a.table.get(singleKey(r))
-		}
-		if t != 0 {
-			a.report(t, i+1, v)
-		}
-		previous = r
 	}
 }
 
-// step follows the edge r from a deep state, by way of its suffixes when it has none.
-func (a *automaton) step(state uint32, previous, r, next rune) uint32 {
+// lookAhead finds out where in text[from:to] patterns begin. A walk that asked at each step would wait for memory at
+// each step: with many patterns neither the table nor the nodes are in the processor's cache. Here no question
+// depends on the answer to another one, so the processor asks them at the same time; last it touches the nodes that
+// the walk is about to enter.
+func (a *automaton) lookAhead(text []rune, from, to int, w *ahead) {
+	n := 0
+	var previous rune
+	if from > 0 {
+		previous = text[from-1]
+	}
+	for i, r := range text[from:to] {
+		w.entered[i] = 0
+		h := hash(pairKey(previous, r))
+		w.hits[n] = hit{h, uint32(i)}
+		if a.table.mayHave(h) {
+			n++
+		}
+		previous = r
+	}
+	for _, found := range w.hits[:n] {
+		at := from + int(found.at)
+		var next rune
+		if at+1 < len(text) {
+			next = text[at+1]
+		}
+		if at > 0 {
+			w.entered[found.at] = a.enter(found.hash, pairKey(text[at-1], text[at]), next)
+		}
+	}
+	var sum uint32
+	for _, found := range w.hits[:n] {
+		sum += a.nodes[w.entered[found.at]].label
+	}
+	w.touched = sum
+}
+
+// step follows the edge r from a state, by way of its suffixes when it has none; entered is the node of the pair
+// that ends here.
+func (a *automaton) step(state uint32, r rune, entered uint32) uint32 {
 	for state != 0 {
 		if child := a.child(state, r); child != 0 {
 			return child
 		}
 		state = a.nodes[state].fail
 	}
-	return a.enter(previous, r, next)
+	return entered
 }
 
 // enter returns the node of a pair, or zero when there is none or nothing can come of it: neither does
-// a pattern end there nor does one go on with the next rune. That saves a look at the node, which
-// seldom is in the processor's cache.
-func (a *automaton) enter(previous, r, next rune) uint32 {
-	s := a.table.find(pairKey(previous, r))
+// a pattern end there nor does one go on with the next rune. That saves a look at the node.
+func (a *automaton) enter(h, key uint64, next rune) uint32 {
+	s := a.table.slot(h, key)
 	if s.hint&(hintBit(next)|hintEnd) == 0 {
 		return 0
 	}

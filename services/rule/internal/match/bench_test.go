@@ -46,6 +46,50 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
+// mixedRules are rules of 8 characters, a third each exact, prefix and contains.
+func mixedRules(n int) []match.Rule {
+	rules := containsRules(n)
+	for i := range rules {
+		switch words := rules[i].Contains; i % 3 {
+		case 0:
+			rules[i].Exact, rules[i].Contains = words, nil
+		case 1:
+			rules[i].Prefix, rules[i].Contains = words, nil
+		}
+	}
+	return rules
+}
+
+// BenchmarkMixed loads rules of three kinds, and matches texts of 100 characters of which every second one hits.
+func BenchmarkMixed(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		rules := mixedRules(n)
+		b.Run(fmt.Sprintf("load/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := match.Compile(rules); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		set, err := match.Compile(rules)
+		if err != nil {
+			b.Fatal(err)
+		}
+		texts := append(benchTexts("random", nil), benchTexts("hit", containsRules(n))...)
+		r := rand.New(rand.NewPCG(5, 6))
+		r.Shuffle(len(texts), func(i, j int) { texts[i], texts[j] = texts[j], texts[i] })
+		b.Run(fmt.Sprintf("match/%d", n), func(b *testing.B) {
+			in := match.Input{Account: "shop", Triggers: []string{"text", "any_message"}, HasText: true}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				in.Text = texts[i%len(texts)]
+				set.Match(in)
+			}
+		})
+	}
+}
+
 // BenchmarkMatch reads 1 024 different texts of 100 characters in turn, so that neither branch
 // predictor nor cache knows them by heart.
 func BenchmarkMatch(b *testing.B) {

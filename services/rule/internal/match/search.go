@@ -23,6 +23,7 @@ type search struct {
 	tried []uint32
 	seen  []uint32 // by list: the epoch in which it was noted
 	epoch uint32
+	ahead ahead
 
 	ask      func(rule int) bool // nil allows everything
 	verdicts []verdict           // what was asked already

@@ -64,10 +64,20 @@ var nothing slot
 // find returns the slot of a key, or an empty one.
 func (t *table) find(key uint64) *slot {
 	h := hash(key)
-	word, mask := t.filterBits(h)
-	if t.filter[word]&mask != mask {
+	if !t.mayHave(h) {
 		return &nothing
 	}
+	return t.slot(h, key)
+}
+
+// mayHave tells whether a key with a hash may be there; false is certain.
+func (t *table) mayHave(h uint64) bool {
+	word, mask := t.filterBits(h)
+	return t.filter[word]&mask == mask
+}
+
+// slot returns the slot of a key with its hash, or an empty one.
+func (t *table) slot(h, key uint64) *slot {
 	for i := h >> t.shift; ; i++ {
 		s := &t.slots[i&uint64(len(t.slots)-1)]
 		if s.key == key || s.key == 0 {
