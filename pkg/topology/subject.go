@@ -209,10 +209,13 @@ func SubjectLedger(account, campaign string, chunk uint32) (string, error) {
 	return prefix + strconv.FormatUint(uint64(chunk), 10), err
 }
 
-// SubjectReplay returns wx.campaign.<account>.<campaign>.replay-<round>, who is replayed.
-func SubjectReplay(account, campaign string, round uint32) (string, error) {
+// SubjectReplay returns wx.campaign.<account>.<campaign>.replay-<selection>, who is replayed.
+func SubjectReplay(account, campaign, selection string) (string, error) {
 	prefix, err := campaignSubject(prefixCampaign, account, campaign)
-	return prefix + "replay-" + strconv.FormatUint(uint64(round), 10), err
+	if err != nil {
+		return "", err
+	}
+	return prefix + "replay-" + selection, CheckToken("selection", selection)
 }
 
 func campaignSubject(prefix, account, campaign string) (string, error) {

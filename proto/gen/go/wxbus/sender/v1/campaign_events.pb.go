@@ -125,6 +125,8 @@ const (
 	RecipientState_RECIPIENT_STATE_AMBIGUOUS RecipientState = 7
 	// RECIPIENT_STATE_SKIPPED means that the campaign was cancelled before its turn.
 	RecipientState_RECIPIENT_STATE_SKIPPED RecipientState = 8
+	// RECIPIENT_STATE_ACCEPTED means that WeChat took it and its result event is awaited.
+	RecipientState_RECIPIENT_STATE_ACCEPTED RecipientState = 9
 )
 
 // Enum value maps for RecipientState.
@@ -139,6 +141,7 @@ var (
 		6: "RECIPIENT_STATE_REFUSED",
 		7: "RECIPIENT_STATE_AMBIGUOUS",
 		8: "RECIPIENT_STATE_SKIPPED",
+		9: "RECIPIENT_STATE_ACCEPTED",
 	}
 	RecipientState_value = map[string]int32{
 		"RECIPIENT_STATE_UNSPECIFIED": 0,
@@ -150,6 +153,7 @@ var (
 		"RECIPIENT_STATE_REFUSED":     6,
 		"RECIPIENT_STATE_AMBIGUOUS":   7,
 		"RECIPIENT_STATE_SKIPPED":     8,
+		"RECIPIENT_STATE_ACCEPTED":    9,
 	}
 )
 
@@ -253,7 +257,9 @@ type CampaignAudience struct {
 	// frozen_unix_ms is when it was frozen, Unix milliseconds.
 	FrozenUnixMs int64 `protobuf:"varint,7,opt,name=frozen_unix_ms,json=frozenUnixMs,proto3" json:"frozen_unix_ms,omitempty"`
 	// dropped lines: bad, repeated or incomplete ones.
-	Dropped       uint32 `protobuf:"varint,8,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	Dropped uint32 `protobuf:"varint,8,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	// chunk_size is how many recipients a chunk has; the last one may have fewer.
+	ChunkSize     uint32 `protobuf:"varint,9,opt,name=chunk_size,json=chunkSize,proto3" json:"chunk_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,6 +346,13 @@ func (x *CampaignAudience) GetFrozenUnixMs() int64 {
 func (x *CampaignAudience) GetDropped() uint32 {
 	if x != nil {
 		return x.Dropped
+	}
+	return 0
+}
+
+func (x *CampaignAudience) GetChunkSize() uint32 {
+	if x != nil {
+		return x.ChunkSize
 	}
 	return 0
 }
@@ -988,7 +1001,9 @@ type CampaignReplay struct {
 	// actor who asked for it.
 	Actor string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
 	// applied tells that the ledger holds it.
-	Applied       bool `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
+	Applied bool `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
+	// selection names the ReplaySelection with exactly these recipients.
+	Selection     string `protobuf:"bytes,7,opt,name=selection,proto3" json:"selection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1063,6 +1078,13 @@ func (x *CampaignReplay) GetApplied() bool {
 		return x.Applied
 	}
 	return false
+}
+
+func (x *CampaignReplay) GetSelection() string {
+	if x != nil {
+		return x.Selection
+	}
+	return ""
 }
 
 // CampaignRecord is the value of a key in the bucket campaigns. Key: <account>.<id>. Every change is a
@@ -1721,7 +1743,7 @@ func (x *LedgerEntry) GetConfirmed() bool {
 
 // ReplaySelection is exactly who is replayed.
 //
-// Subject: wx.campaign.<account>.<campaign>.replay-<round>, stream CAMPAIGN_LEDGER. Idempotency key: the subject;
+// Subject: wx.campaign.<account>.<campaign>.replay-<selection>, stream CAMPAIGN_LEDGER. Idempotency key: the subject;
 // every write expects the subject to be empty.
 type ReplaySelection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1831,7 +1853,7 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\x0fCampaignMessage\x121\n" +
 	"\acontent\x18\x01 \x01(\v2\x17.wxbus.event.v1.ContentR\acontent\x12\x1d\n" +
 	"\n" +
-	"kf_account\x18\x02 \x01(\tR\tkfAccount\"\xf4\x01\n" +
+	"kf_account\x18\x02 \x01(\tR\tkfAccount\"\x93\x02\n" +
 	"\x10CampaignAudience\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1e\n" +
@@ -1842,7 +1864,9 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\x06sha256\x18\x05 \x01(\fR\x06sha256\x12\x1c\n" +
 	"\tvariables\x18\x06 \x03(\tR\tvariables\x12$\n" +
 	"\x0efrozen_unix_ms\x18\a \x01(\x03R\ffrozenUnixMs\x12\x18\n" +
-	"\adropped\x18\b \x01(\rR\adropped\"\xe9\x01\n" +
+	"\adropped\x18\b \x01(\rR\adropped\x12\x1d\n" +
+	"\n" +
+	"chunk_size\x18\t \x01(\rR\tchunkSize\"\xe9\x01\n" +
 	"\fCampaignPlan\x12\"\n" +
 	"\rstart_unix_ms\x18\x01 \x01(\x03R\vstartUnixMs\x12\x1b\n" +
 	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x123\n" +
@@ -1909,7 +1933,7 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\x06advice\x18\x05 \x01(\tR\x06advice\x12\x1e\n" +
 	"\n" +
 	"replayable\x18\x06 \x01(\bR\n" +
-	"replayable\"\xbe\x01\n" +
+	"replayable\"\xdc\x01\n" +
 	"\x0eCampaignReplay\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\rR\x05round\x12\x1a\n" +
 	"\berrcodes\x18\x02 \x03(\x05R\berrcodes\x12\x1e\n" +
@@ -1918,7 +1942,8 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"recipients\x12*\n" +
 	"\x11requested_unix_ms\x18\x04 \x01(\x03R\x0frequestedUnixMs\x12\x14\n" +
 	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x18\n" +
-	"\aapplied\x18\x06 \x01(\bR\aapplied\"\xa5\a\n" +
+	"\aapplied\x18\x06 \x01(\bR\aapplied\x12\x1c\n" +
+	"\tselection\x18\a \x01(\tR\tselection\"\xa5\a\n" +
 	"\x0eCampaignRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x12\n" +
@@ -1994,7 +2019,7 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\x15CAMPAIGN_STATE_PAUSED\x10\x06\x12\x1b\n" +
 	"\x17CAMPAIGN_STATE_DRAINING\x10\a\x12\x1b\n" +
 	"\x17CAMPAIGN_STATE_FINISHED\x10\b\x12\x1c\n" +
-	"\x18CAMPAIGN_STATE_CANCELLED\x10\t*\x99\x02\n" +
+	"\x18CAMPAIGN_STATE_CANCELLED\x10\t*\xb7\x02\n" +
 	"\x0eRecipientState\x12\x1f\n" +
 	"\x1bRECIPIENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17RECIPIENT_STATE_PENDING\x10\x01\x12\x1e\n" +
@@ -2004,7 +2029,8 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\x16RECIPIENT_STATE_FAILED\x10\x05\x12\x1b\n" +
 	"\x17RECIPIENT_STATE_REFUSED\x10\x06\x12\x1d\n" +
 	"\x19RECIPIENT_STATE_AMBIGUOUS\x10\a\x12\x1b\n" +
-	"\x17RECIPIENT_STATE_SKIPPED\x10\bB\xc6\x01\n" +
+	"\x17RECIPIENT_STATE_SKIPPED\x10\b\x12\x1c\n" +
+	"\x18RECIPIENT_STATE_ACCEPTED\x10\tB\xc6\x01\n" +
 	"\x13com.wxbus.sender.v1B\x13CampaignEventsProtoP\x01Z<github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1;senderv1\xa2\x02\x03WSX\xaa\x02\x0fWxbus.Sender.V1\xca\x02\x0fWxbus\\Sender\\V1\xe2\x02\x1bWxbus\\Sender\\V1\\GPBMetadata\xea\x02\x11Wxbus::Sender::V1b\x06proto3"
 
 var (

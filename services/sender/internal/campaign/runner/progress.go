@@ -1,0 +1,98 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/services/sender/internal/campaign/campaignstate"
+	"github.com/wxbus/wxbus/services/sender/internal/campaign/failure"
+	"github.com/wxbus/wxbus/services/sender/internal/campaign/ledger"
+)
+
+// rateSpan is over how much time the rate of results is measured.
+const rateSpan = 10 * time.Second
+
+// progress is what the runner keeps to tell how far the campaign is.
+type progress struct {
+	reported time.Time
+	last     *senderv1.CampaignProgress
+	step     int64     // when everybody of the step had a result, Unix milliseconds; zero before
+	drained  time.Time // since when only result events are awaited
+
+	results uint32 // since the last sample
+	since   time.Time
+	rate    float64
+}
+
+// sample measures the rate of results: a moving average over about ten seconds.
+func (p *progress) sample(now time.Time) {
+	took := now.Sub(p.since)
+	if took < time.Second {
+		return
+	}
+	rate := float64(p.results) / took.Seconds()
+	weight := min(1, took.Seconds()/rateSpan.Seconds())
+	if p.rate == 0 {
+		weight = 1
+	}
+	p.rate += weight * (rate - p.rate)
+	p.results, p.since = 0, now
+}
+
+// report stores the progress and the checkpoint when there is something new.
+func (r *Runner) report(ctx context.Context, now time.Time) error {
+	r.progress.sample(now)
+	r.progress.reported = now
+	next := r.current(now)
+	if r.progress.last != nil && r.stored == r.rec.GetDeliverySeq() {
+		same := proto.CloneOf(next)
+		same.UpdatedUnixMs, same.EtaUnixMs = r.progress.last.GetUpdatedUnixMs(), r.progress.last.GetEtaUnixMs()
+		if proto.Equal(same, r.progress.last) {
+			return nil
+		}
+	}
+	r.progress.last = next
+	return r.change(ctx, campaignstate.Report{Epoch: r.epoch, Progress: next, DeliverySeq: r.stored})
+}
+
+func (r *Runner) current(now time.Time) *senderv1.CampaignProgress {
+	s := r.book.states
+	p := &senderv1.CampaignProgress{
+		Pending: s[ledger.Pending], InFlight: s[ledger.Submitting] + s[ledger.Queued],
+		Sent: s[ledger.Sent] + s[ledger.Accepted], Awaiting: s[ledger.Accepted], Confirmed: r.book.confirmed,
+		Failed: s[ledger.Failed], Refused: s[ledger.Refused], Ambiguous: s[ledger.Ambiguous], Skipped: s[ledger.Skipped],
+		Failures: failure.Groups(r.book.failures), Step: r.rec.GetProgress().GetStep(), JudgeFrom: r.rec.GetProgress().GetJudgeFrom(),
+		StepUnixMs: r.progress.step, Rate: r.progress.rate, Waiting: r.waiting(now), UpdatedUnixMs: now.UnixMilli(),
+	}
+	if left := p.GetPending() + p.GetInFlight(); left > 0 && p.GetRate() > 0 && campaignstate.Sends(r.rec.GetState()) {
+		p.EtaUnixMs = now.Add(time.Duration(float64(left) / p.GetRate() * float64(time.Second))).UnixMilli()
+	}
+	if r.rec.GetState() != campaignstate.Canary && r.rec.GetState() != campaignstate.Running && p.GetInFlight() == 0 {
+		p.Rate = 0
+	}
+	return p
+}
+
+// waiting says why nothing is sent although the campaign is under way.
+func (r *Runner) waiting(now time.Time) string {
+	if !campaignstate.Sends(r.rec.GetState()) {
+		return ""
+	}
+	if reason, until, held := r.Sender.Held(); held {
+		return fmt.Sprintf("%s, until %s", reason, until.UTC().Format(time.RFC3339))
+	}
+	steps, step := r.rec.GetPlan().GetSteps(), int(r.rec.GetProgress().GetStep())
+	if r.progress.step > 0 && step < len(steps) {
+		until := time.UnixMilli(r.progress.step + steps[step].GetHoldMs())
+		return fmt.Sprintf("step %d is watched until %s", step+1, until.UTC().Format(time.RFC3339))
+	}
+	if r.retry.After(now) {
+		return "the sender has no answer"
+	}
+	return ""
+}
