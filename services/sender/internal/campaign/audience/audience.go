@@ -107,7 +107,7 @@ func (s *Store) freeze(ctx context.Context, c Campaign, source string, report *R
 	if err == nil {
 		return &senderv1.CampaignAudience{
 			Revision: w.revision, Source: source, Recipients: report.accepted, Chunks: w.chunks, Sha256: w.hash.Sum(nil),
-			Variables: c.Variables, FrozenUnixMs: s.now().UnixMilli(), Dropped: report.dropped(), ChunkSize: chunkSize,
+			Variables: c.Variables, FrozenUnixMs: s.now().UnixMilli(), Dropped: report.dropped(), ChunkSize: chunkSize, Drops: report.drops(),
 		}, report, nil
 	}
 	if w.chunks > 0 {

@@ -1,8 +1,8 @@
 package audience
 
 import (
+	"maps"
 	"slices"
-	"strings"
 
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 )
@@ -39,12 +39,22 @@ func (r *Report) add(line uint32, kind, openid, text string) {
 // dropped is how many lines were left out. An unused column costs no line.
 func (r *Report) dropped() uint32 { return r.lines - r.accepted }
 
+// drops returns the dropped lines by kind.
+func (r *Report) drops() []*senderv1.AudienceDrop {
+	var out []*senderv1.AudienceDrop
+	for _, kind := range slices.Sorted(maps.Keys(r.counts)) {
+		if kind != UnknownVariable {
+			out = append(out, &senderv1.AudienceDrop{Kind: kind, Lines: r.counts[kind]})
+		}
+	}
+	return out
+}
+
 // Proto returns the report as it is told.
 func (r *Report) Proto(frozen bool) *senderv1.AudienceReport {
 	out := &senderv1.AudienceReport{Lines: r.lines, Accepted: r.accepted, Problems: r.problems, Frozen: frozen}
-	for kind, n := range r.counts {
-		out.Counts = append(out.Counts, &senderv1.ProblemCount{Kind: kind, Problems: n})
+	for _, kind := range slices.Sorted(maps.Keys(r.counts)) {
+		out.Counts = append(out.Counts, &senderv1.ProblemCount{Kind: kind, Problems: r.counts[kind]})
 	}
-	slices.SortFunc(out.Counts, func(a, b *senderv1.ProblemCount) int { return strings.Compare(a.GetKind(), b.GetKind()) })
 	return out
 }

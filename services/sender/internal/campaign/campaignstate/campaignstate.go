@@ -355,7 +355,7 @@ func Apply(rec *senderv1.CampaignRecord, c Change, now time.Time) (*senderv1.Cam
 	}
 	next.UpdatedUnixMs = now.UnixMilli()
 	if next.GetState() != rec.GetState() {
-		by := byOf(c)
+		by := ByOf(c)
 		reason := by.Reason
 		if reason == "" {
 			reason = next.GetReason()
@@ -370,7 +370,8 @@ func Apply(rec *senderv1.CampaignRecord, c Change, now time.Time) (*senderv1.Cam
 	return next, nil
 }
 
-func byOf(c Change) By {
+// ByOf returns who asked for a change and why.
+func ByOf(c Change) By {
 	switch c := c.(type) {
 	case Start:
 		return c.By

@@ -71,7 +71,7 @@ func newBook(l Ledger, a *senderv1.CampaignAudience, from, to uint32) *book {
 }
 
 // read goes through the whole ledger, as whoever takes over must. Only chunks with work on its way stay in memory.
-func (b *book) read(ctx context.Context, now time.Time) error {
+func (b *book) read(ctx context.Context, now time.Time, each func(number uint32, e *senderv1.LedgerEntry)) error {
 	for n := range uint32(len(b.chunks)) {
 		c, err := b.ledger.Load(ctx, n, audience.SizeOf(b.audience, n))
 		if err != nil {
@@ -79,6 +79,7 @@ func (b *book) read(ctx context.Context, now time.Time) error {
 		}
 		for i := range c.Len() {
 			b.count(b.number(n, i), c.Entry(i), 1)
+			each(b.number(n, i), c.Entry(i))
 		}
 		b.chunks[n].revision = c.Revision()
 		if b.chunks[n].queued > 0 || b.chunks[n].submitting > 0 {

@@ -14,10 +14,15 @@ import (
 // Fold takes results in, in the order of the stream. The same result twice changes nothing.
 func (r *Runner) Fold(ctx context.Context, results []Result) error {
 	for _, result := range results {
-		if result.Ref != nil && result.Ref.GetId() == r.rec.GetId() && result.Ref.GetRecipient() < r.rec.GetAudience().GetRecipients() {
-			if err := r.fold(ctx, result); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case result.ID != "":
+			err = r.accepted(ctx, result)
+		case result.Ref.GetId() == r.rec.GetId() && result.Ref.GetRecipient() < r.rec.GetAudience().GetRecipients():
+			err = r.fold(ctx, result)
+		}
+		if err != nil {
+			return err
 		}
 		r.folded = max(r.folded, result.Seq)
 	}
@@ -34,14 +39,6 @@ func (r *Runner) fold(ctx context.Context, result Result) error {
 	if e.GetRound() != result.Ref.GetRound() {
 		return nil
 	}
-	if result.Settled == nil {
-		if e.GetState() == ledger.Queued || e.GetState() == ledger.Submitting {
-			next := changed(e, ledger.Accepted, r.Now())
-			next.AtUnixMs = result.At
-			r.book.set(p, i, next, "")
-		}
-		return nil
-	}
 	// Somebody whose result event was given up may still get it.
 	late := e.GetState() == ledger.Sent && !e.GetConfirmed() && result.Settled.GetResult() != nil
 	if ledger.Final(e.GetState()) && !late {
@@ -50,6 +47,28 @@ func (r *Runner) fold(ctx context.Context, result Result) error {
 	next, reason := fromSettled(e, result.Settled)
 	r.book.set(p, i, next, reason)
 	r.progress.results++
+	return nil
+}
+
+// accepted notes that WeChat has taken a message and will tell its result by an event.
+func (r *Runner) accepted(ctx context.Context, result Result) error {
+	number, mine := r.ids[result.ID]
+	if !mine {
+		return nil
+	}
+	delete(r.ids, result.ID)
+	chunk, i := audience.Place(r.rec.GetAudience(), number)
+	p, err := r.book.page(ctx, chunk, r.Now())
+	if err != nil {
+		return err
+	}
+	e := p.Entry(i)
+	if e.GetState() != ledger.Queued && e.GetState() != ledger.Submitting {
+		return nil
+	}
+	next := changed(e, ledger.Accepted, r.Now())
+	next.AtUnixMs = result.At
+	r.book.set(p, i, next, "")
 	return nil
 }
 

@@ -14,12 +14,16 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/campaign/ledger"
 )
 
+// checkpointEvery is how often a checkpoint is stored when nothing else has changed.
+const checkpointEvery = 30 * time.Second
+
 // rateSpan is over how much time the rate of results is measured.
 const rateSpan = 10 * time.Second
 
 // progress is what the runner keeps to tell how far the campaign is.
 type progress struct {
-	reported time.Time
+	reported time.Time // last look
+	written  time.Time // last report
 	last     *senderv1.CampaignProgress
 	step     int64     // when everybody of the step had a result, Unix milliseconds; zero before
 	drained  time.Time // since when only result events are awaited
@@ -49,14 +53,15 @@ func (r *Runner) report(ctx context.Context, now time.Time) error {
 	r.progress.sample(now)
 	r.progress.reported = now
 	next := r.current(now)
-	if r.progress.last != nil && r.stored == r.rec.GetDeliverySeq() {
+	rested := now.Sub(r.progress.written) < checkpointEvery // only other people's messages moved the checkpoint
+	if r.progress.last != nil && (r.stored == r.rec.GetDeliverySeq() || rested) {
 		same := proto.CloneOf(next)
 		same.UpdatedUnixMs, same.EtaUnixMs = r.progress.last.GetUpdatedUnixMs(), r.progress.last.GetEtaUnixMs()
 		if proto.Equal(same, r.progress.last) {
 			return nil
 		}
 	}
-	r.progress.last = next
+	r.progress.last, r.progress.written = next, now
 	return r.change(ctx, campaignstate.Report{Epoch: r.epoch, Progress: next, DeliverySeq: r.stored})
 }
 

@@ -80,10 +80,12 @@ type Records interface {
 type Result struct {
 	// Seq is its sequence in the stream.
 	Seq uint64
-	// Ref is the recipient; nil for other messages, which only move the checkpoint.
+	// Ref is the recipient of a message that came to its end; nil for other facts.
 	Ref *senderv1.CampaignRef
-	// Settled is the end of the message; nil when WeChat has taken it and its result is awaited.
+	// Settled is the end of the message.
 	Settled *senderv1.DeliverySettled
+	// ID is the id of a message that WeChat has taken and whose result is awaited.
+	ID string
 	// At is when it happened, Unix milliseconds.
 	At int64
 }
@@ -108,6 +110,7 @@ type Runner struct {
 
 	rec      *senderv1.CampaignRecord
 	book     *book
+	ids      map[string]uint32 // recipients whose message is with the sender, by send id; only with result events
 	bucket   bucket
 	progress progress
 
@@ -133,8 +136,8 @@ func New(ctx context.Context, cfg Config, epoch uint64, d Deps) (*Runner, error)
 	r.rec = rec
 	now := d.Now()
 	from, to := r.span()
-	r.book = newBook(d.Ledger, rec.GetAudience(), from, to)
-	if err := r.book.read(ctx, now); err != nil {
+	r.book, r.ids = newBook(d.Ledger, rec.GetAudience(), from, to), map[string]uint32{}
+	if err := r.book.read(ctx, now, r.remember); err != nil {
 		return nil, fmt.Errorf("read ledger: %w", err)
 	}
 	r.folded, r.stored = rec.GetDeliverySeq(), rec.GetDeliverySeq()
@@ -151,6 +154,13 @@ func (r *Runner) Folded() uint64 { return r.folded }
 func (r *Runner) ResultEvents() bool {
 	c := r.rec.GetMessage().GetContent()
 	return c.GetTemplate() != nil || c.GetSubscribe() != nil || c.GetOneTime() != nil
+}
+
+// remember keeps the id of a message that the sender has, so that WeChat's answer to it is recognized.
+func (r *Runner) remember(number uint32, e *senderv1.LedgerEntry) {
+	if r.ResultEvents() && (e.GetState() == ledger.Queued || e.GetState() == ledger.Submitting) {
+		r.ids[r.Sender.ID(Key(r.rec.GetId(), number, e.GetRound()))] = number
+	}
 }
 
 // span is the range of recipients whose results are judged: those of the step.
@@ -201,11 +211,42 @@ func (r *Runner) work(ctx context.Context) (time.Duration, bool, error) {
 	case campaignstate.Draining:
 		return r.drain(ctx, now)
 	case campaignstate.Paused:
-		return idle, false, r.sweep(ctx, now)
+		return r.rest(ctx, now)
 	default:
 		return 0, true, nil
 	}
 }
+
+// rest takes in what is still on its way while the campaign is paused. After that a runner is not needed until
+// somebody resumes it.
+func (r *Runner) rest(ctx context.Context, now time.Time) (time.Duration, bool, error) {
+	if r.book.states[ledger.Queued]+r.book.states[ledger.Submitting] > 0 {
+		return idle, false, r.sweep(ctx, now)
+	}
+	if err := r.flush(ctx, now); err != nil {
+		return 0, false, err
+	}
+	return 0, true, r.report(ctx, now)
+}
+
+// Needed tells whether a campaign needs a runner now.
+func Needed(rec *senderv1.CampaignRecord, now time.Time) bool {
+	replay := false
+	for _, one := range rec.GetReplays() {
+		replay = replay || !one.GetApplied()
+	}
+	switch rec.GetState() {
+	case campaignstate.Scheduled:
+		return now.Add(early).UnixMilli() >= rec.GetPlan().GetStartUnixMs()
+	case campaignstate.Paused:
+		return replay || rec.GetProgress().GetInFlight() > 0
+	default:
+		return campaignstate.Active(rec.GetState())
+	}
+}
+
+// early is how long before its time a scheduled campaign gets a runner.
+const early = 10 * time.Second
 
 // idle is how long a runner sleeps when it waits for nothing in particular.
 const idle = time.Second

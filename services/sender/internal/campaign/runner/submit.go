@@ -212,6 +212,7 @@ func (r *Runner) answered(ctx context.Context, p *page, i int, a answer) {
 			return
 		}
 		r.book.set(p, i, changed(e, ledger.Queued, now), "")
+		r.remember(r.book.number(p.Number, i), p.Entry(i))
 	case status.Code(a.err) == codes.AlreadyExists:
 		r.book.set(p, i, changed(e, ledger.Ambiguous, now), "its key was used for another message")
 	case kind == fault.Refused:

@@ -259,7 +259,9 @@ type CampaignAudience struct {
 	// dropped lines: bad, repeated or incomplete ones.
 	Dropped uint32 `protobuf:"varint,8,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	// chunk_size is how many recipients a chunk has; the last one may have fewer.
-	ChunkSize     uint32 `protobuf:"varint,9,opt,name=chunk_size,json=chunkSize,proto3" json:"chunk_size,omitempty"`
+	ChunkSize uint32 `protobuf:"varint,9,opt,name=chunk_size,json=chunkSize,proto3" json:"chunk_size,omitempty"`
+	// drops are the dropped lines by kind.
+	Drops         []*AudienceDrop `protobuf:"bytes,10,rep,name=drops,proto3" json:"drops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +359,68 @@ func (x *CampaignAudience) GetChunkSize() uint32 {
 	return 0
 }
 
+func (x *CampaignAudience) GetDrops() []*AudienceDrop {
+	if x != nil {
+		return x.Drops
+	}
+	return nil
+}
+
+// AudienceDrop is how many lines were dropped for one reason.
+type AudienceDrop struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind as in AudienceProblem.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// lines that were dropped.
+	Lines         uint32 `protobuf:"varint,2,opt,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AudienceDrop) Reset() {
+	*x = AudienceDrop{}
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AudienceDrop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AudienceDrop) ProtoMessage() {}
+
+func (x *AudienceDrop) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AudienceDrop.ProtoReflect.Descriptor instead.
+func (*AudienceDrop) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AudienceDrop) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *AudienceDrop) GetLines() uint32 {
+	if x != nil {
+		return x.Lines
+	}
+	return 0
+}
+
 // CampaignPlan says when, how fast and in which steps a campaign goes out.
 type CampaignPlan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -379,7 +443,7 @@ type CampaignPlan struct {
 
 func (x *CampaignPlan) Reset() {
 	*x = CampaignPlan{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[2]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +455,7 @@ func (x *CampaignPlan) String() string {
 func (*CampaignPlan) ProtoMessage() {}
 
 func (x *CampaignPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[2]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +468,7 @@ func (x *CampaignPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignPlan.ProtoReflect.Descriptor instead.
 func (*CampaignPlan) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CampaignPlan) GetStartUnixMs() int64 {
@@ -464,7 +528,7 @@ type CampaignStep struct {
 
 func (x *CampaignStep) Reset() {
 	*x = CampaignStep{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +540,7 @@ func (x *CampaignStep) String() string {
 func (*CampaignStep) ProtoMessage() {}
 
 func (x *CampaignStep) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[3]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +553,7 @@ func (x *CampaignStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignStep.ProtoReflect.Descriptor instead.
 func (*CampaignStep) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CampaignStep) GetRecipients() uint32 {
@@ -540,7 +604,7 @@ type CampaignCount struct {
 
 func (x *CampaignCount) Reset() {
 	*x = CampaignCount{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +616,7 @@ func (x *CampaignCount) String() string {
 func (*CampaignCount) ProtoMessage() {}
 
 func (x *CampaignCount) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[4]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +629,7 @@ func (x *CampaignCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignCount.ProtoReflect.Descriptor instead.
 func (*CampaignCount) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CampaignCount) GetCountedUnixMs() int64 {
@@ -649,7 +713,7 @@ type CountedReason struct {
 
 func (x *CountedReason) Reset() {
 	*x = CountedReason{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +725,7 @@ func (x *CountedReason) String() string {
 func (*CountedReason) ProtoMessage() {}
 
 func (x *CountedReason) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[5]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +738,7 @@ func (x *CountedReason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountedReason.ProtoReflect.Descriptor instead.
 func (*CountedReason) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CountedReason) GetReason() string {
@@ -749,7 +813,7 @@ type CampaignProgress struct {
 
 func (x *CampaignProgress) Reset() {
 	*x = CampaignProgress{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[6]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +825,7 @@ func (x *CampaignProgress) String() string {
 func (*CampaignProgress) ProtoMessage() {}
 
 func (x *CampaignProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[6]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +838,7 @@ func (x *CampaignProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignProgress.ProtoReflect.Descriptor instead.
 func (*CampaignProgress) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{6}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CampaignProgress) GetPending() uint32 {
@@ -917,7 +981,7 @@ type CampaignFailure struct {
 
 func (x *CampaignFailure) Reset() {
 	*x = CampaignFailure{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[7]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +993,7 @@ func (x *CampaignFailure) String() string {
 func (*CampaignFailure) ProtoMessage() {}
 
 func (x *CampaignFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[7]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1006,7 @@ func (x *CampaignFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignFailure.ProtoReflect.Descriptor instead.
 func (*CampaignFailure) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{7}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CampaignFailure) GetErrcode() int32 {
@@ -1010,7 +1074,7 @@ type CampaignReplay struct {
 
 func (x *CampaignReplay) Reset() {
 	*x = CampaignReplay{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1086,7 @@ func (x *CampaignReplay) String() string {
 func (*CampaignReplay) ProtoMessage() {}
 
 func (x *CampaignReplay) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1099,7 @@ func (x *CampaignReplay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignReplay.ProtoReflect.Descriptor instead.
 func (*CampaignReplay) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{8}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CampaignReplay) GetRound() uint32 {
@@ -1141,7 +1205,7 @@ type CampaignRecord struct {
 
 func (x *CampaignRecord) Reset() {
 	*x = CampaignRecord{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1217,7 @@ func (x *CampaignRecord) String() string {
 func (*CampaignRecord) ProtoMessage() {}
 
 func (x *CampaignRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1230,7 @@ func (x *CampaignRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignRecord.ProtoReflect.Descriptor instead.
 func (*CampaignRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{9}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CampaignRecord) GetId() string {
@@ -1342,7 +1406,7 @@ type CampaignChange struct {
 
 func (x *CampaignChange) Reset() {
 	*x = CampaignChange{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1418,7 @@ func (x *CampaignChange) String() string {
 func (*CampaignChange) ProtoMessage() {}
 
 func (x *CampaignChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1431,7 @@ func (x *CampaignChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignChange.ProtoReflect.Descriptor instead.
 func (*CampaignChange) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{10}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CampaignChange) GetAtUnixMs() int64 {
@@ -1419,7 +1483,7 @@ type CampaignLease struct {
 
 func (x *CampaignLease) Reset() {
 	*x = CampaignLease{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1495,7 @@ func (x *CampaignLease) String() string {
 func (*CampaignLease) ProtoMessage() {}
 
 func (x *CampaignLease) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1508,7 @@ func (x *CampaignLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignLease.ProtoReflect.Descriptor instead.
 func (*CampaignLease) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{11}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CampaignLease) GetHolder() string {
@@ -1475,7 +1539,7 @@ type AudienceChunk struct {
 
 func (x *AudienceChunk) Reset() {
 	*x = AudienceChunk{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1551,7 @@ func (x *AudienceChunk) String() string {
 func (*AudienceChunk) ProtoMessage() {}
 
 func (x *AudienceChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1564,7 @@ func (x *AudienceChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AudienceChunk.ProtoReflect.Descriptor instead.
 func (*AudienceChunk) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{12}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AudienceChunk) GetRecipients() []*AudienceRecipient {
@@ -1523,7 +1587,7 @@ type AudienceRecipient struct {
 
 func (x *AudienceRecipient) Reset() {
 	*x = AudienceRecipient{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1599,7 @@ func (x *AudienceRecipient) String() string {
 func (*AudienceRecipient) ProtoMessage() {}
 
 func (x *AudienceRecipient) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1612,7 @@ func (x *AudienceRecipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AudienceRecipient.ProtoReflect.Descriptor instead.
 func (*AudienceRecipient) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{13}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AudienceRecipient) GetOpenid() string {
@@ -1583,7 +1647,7 @@ type LedgerChunk struct {
 
 func (x *LedgerChunk) Reset() {
 	*x = LedgerChunk{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1659,7 @@ func (x *LedgerChunk) String() string {
 func (*LedgerChunk) ProtoMessage() {}
 
 func (x *LedgerChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1672,7 @@ func (x *LedgerChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerChunk.ProtoReflect.Descriptor instead.
 func (*LedgerChunk) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{14}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LedgerChunk) GetEpoch() uint64 {
@@ -1657,7 +1721,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1733,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1746,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{15}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LedgerEntry) GetState() RecipientState {
@@ -1755,7 +1819,7 @@ type ReplaySelection struct {
 
 func (x *ReplaySelection) Reset() {
 	*x = ReplaySelection{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1831,7 @@ func (x *ReplaySelection) String() string {
 func (*ReplaySelection) ProtoMessage() {}
 
 func (x *ReplaySelection) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1844,7 @@ func (x *ReplaySelection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaySelection.ProtoReflect.Descriptor instead.
 func (*ReplaySelection) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{16}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReplaySelection) GetChunks() []*SelectedChunk {
@@ -1803,7 +1867,7 @@ type SelectedChunk struct {
 
 func (x *SelectedChunk) Reset() {
 	*x = SelectedChunk{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1879,7 @@ func (x *SelectedChunk) String() string {
 func (*SelectedChunk) ProtoMessage() {}
 
 func (x *SelectedChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1892,7 @@ func (x *SelectedChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectedChunk.ProtoReflect.Descriptor instead.
 func (*SelectedChunk) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{17}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SelectedChunk) GetChunk() uint32 {
@@ -1853,7 +1917,7 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\x0fCampaignMessage\x121\n" +
 	"\acontent\x18\x01 \x01(\v2\x17.wxbus.event.v1.ContentR\acontent\x12\x1d\n" +
 	"\n" +
-	"kf_account\x18\x02 \x01(\tR\tkfAccount\"\x93\x02\n" +
+	"kf_account\x18\x02 \x01(\tR\tkfAccount\"\xc8\x02\n" +
 	"\x10CampaignAudience\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1e\n" +
@@ -1866,7 +1930,12 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\x0efrozen_unix_ms\x18\a \x01(\x03R\ffrozenUnixMs\x12\x18\n" +
 	"\adropped\x18\b \x01(\rR\adropped\x12\x1d\n" +
 	"\n" +
-	"chunk_size\x18\t \x01(\rR\tchunkSize\"\xe9\x01\n" +
+	"chunk_size\x18\t \x01(\rR\tchunkSize\x123\n" +
+	"\x05drops\x18\n" +
+	" \x03(\v2\x1d.wxbus.sender.v1.AudienceDropR\x05drops\"8\n" +
+	"\fAudienceDrop\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05lines\x18\x02 \x01(\rR\x05lines\"\xe9\x01\n" +
 	"\fCampaignPlan\x12\"\n" +
 	"\rstart_unix_ms\x18\x01 \x01(\x03R\vstartUnixMs\x12\x1b\n" +
 	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x123\n" +
@@ -2046,56 +2115,58 @@ func file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_sender_v1_campaign_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wxbus_sender_v1_campaign_events_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_wxbus_sender_v1_campaign_events_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_wxbus_sender_v1_campaign_events_proto_goTypes = []any{
 	(CampaignState)(0),        // 0: wxbus.sender.v1.CampaignState
 	(RecipientState)(0),       // 1: wxbus.sender.v1.RecipientState
 	(*CampaignMessage)(nil),   // 2: wxbus.sender.v1.CampaignMessage
 	(*CampaignAudience)(nil),  // 3: wxbus.sender.v1.CampaignAudience
-	(*CampaignPlan)(nil),      // 4: wxbus.sender.v1.CampaignPlan
-	(*CampaignStep)(nil),      // 5: wxbus.sender.v1.CampaignStep
-	(*CampaignCount)(nil),     // 6: wxbus.sender.v1.CampaignCount
-	(*CountedReason)(nil),     // 7: wxbus.sender.v1.CountedReason
-	(*CampaignProgress)(nil),  // 8: wxbus.sender.v1.CampaignProgress
-	(*CampaignFailure)(nil),   // 9: wxbus.sender.v1.CampaignFailure
-	(*CampaignReplay)(nil),    // 10: wxbus.sender.v1.CampaignReplay
-	(*CampaignRecord)(nil),    // 11: wxbus.sender.v1.CampaignRecord
-	(*CampaignChange)(nil),    // 12: wxbus.sender.v1.CampaignChange
-	(*CampaignLease)(nil),     // 13: wxbus.sender.v1.CampaignLease
-	(*AudienceChunk)(nil),     // 14: wxbus.sender.v1.AudienceChunk
-	(*AudienceRecipient)(nil), // 15: wxbus.sender.v1.AudienceRecipient
-	(*LedgerChunk)(nil),       // 16: wxbus.sender.v1.LedgerChunk
-	(*LedgerEntry)(nil),       // 17: wxbus.sender.v1.LedgerEntry
-	(*ReplaySelection)(nil),   // 18: wxbus.sender.v1.ReplaySelection
-	(*SelectedChunk)(nil),     // 19: wxbus.sender.v1.SelectedChunk
-	(*v1.Content)(nil),        // 20: wxbus.event.v1.Content
+	(*AudienceDrop)(nil),      // 4: wxbus.sender.v1.AudienceDrop
+	(*CampaignPlan)(nil),      // 5: wxbus.sender.v1.CampaignPlan
+	(*CampaignStep)(nil),      // 6: wxbus.sender.v1.CampaignStep
+	(*CampaignCount)(nil),     // 7: wxbus.sender.v1.CampaignCount
+	(*CountedReason)(nil),     // 8: wxbus.sender.v1.CountedReason
+	(*CampaignProgress)(nil),  // 9: wxbus.sender.v1.CampaignProgress
+	(*CampaignFailure)(nil),   // 10: wxbus.sender.v1.CampaignFailure
+	(*CampaignReplay)(nil),    // 11: wxbus.sender.v1.CampaignReplay
+	(*CampaignRecord)(nil),    // 12: wxbus.sender.v1.CampaignRecord
+	(*CampaignChange)(nil),    // 13: wxbus.sender.v1.CampaignChange
+	(*CampaignLease)(nil),     // 14: wxbus.sender.v1.CampaignLease
+	(*AudienceChunk)(nil),     // 15: wxbus.sender.v1.AudienceChunk
+	(*AudienceRecipient)(nil), // 16: wxbus.sender.v1.AudienceRecipient
+	(*LedgerChunk)(nil),       // 17: wxbus.sender.v1.LedgerChunk
+	(*LedgerEntry)(nil),       // 18: wxbus.sender.v1.LedgerEntry
+	(*ReplaySelection)(nil),   // 19: wxbus.sender.v1.ReplaySelection
+	(*SelectedChunk)(nil),     // 20: wxbus.sender.v1.SelectedChunk
+	(*v1.Content)(nil),        // 21: wxbus.event.v1.Content
 }
 var file_wxbus_sender_v1_campaign_events_proto_depIdxs = []int32{
-	20, // 0: wxbus.sender.v1.CampaignMessage.content:type_name -> wxbus.event.v1.Content
-	5,  // 1: wxbus.sender.v1.CampaignPlan.steps:type_name -> wxbus.sender.v1.CampaignStep
-	7,  // 2: wxbus.sender.v1.CampaignCount.unreachable:type_name -> wxbus.sender.v1.CountedReason
-	9,  // 3: wxbus.sender.v1.CampaignProgress.failures:type_name -> wxbus.sender.v1.CampaignFailure
-	1,  // 4: wxbus.sender.v1.CampaignFailure.state:type_name -> wxbus.sender.v1.RecipientState
-	0,  // 5: wxbus.sender.v1.CampaignRecord.state:type_name -> wxbus.sender.v1.CampaignState
-	2,  // 6: wxbus.sender.v1.CampaignRecord.message:type_name -> wxbus.sender.v1.CampaignMessage
-	3,  // 7: wxbus.sender.v1.CampaignRecord.audience:type_name -> wxbus.sender.v1.CampaignAudience
-	4,  // 8: wxbus.sender.v1.CampaignRecord.plan:type_name -> wxbus.sender.v1.CampaignPlan
-	6,  // 9: wxbus.sender.v1.CampaignRecord.count:type_name -> wxbus.sender.v1.CampaignCount
-	8,  // 10: wxbus.sender.v1.CampaignRecord.progress:type_name -> wxbus.sender.v1.CampaignProgress
-	10, // 11: wxbus.sender.v1.CampaignRecord.replays:type_name -> wxbus.sender.v1.CampaignReplay
-	0,  // 12: wxbus.sender.v1.CampaignRecord.resume_to:type_name -> wxbus.sender.v1.CampaignState
-	12, // 13: wxbus.sender.v1.CampaignRecord.history:type_name -> wxbus.sender.v1.CampaignChange
-	0,  // 14: wxbus.sender.v1.CampaignChange.from:type_name -> wxbus.sender.v1.CampaignState
-	0,  // 15: wxbus.sender.v1.CampaignChange.to:type_name -> wxbus.sender.v1.CampaignState
-	15, // 16: wxbus.sender.v1.AudienceChunk.recipients:type_name -> wxbus.sender.v1.AudienceRecipient
-	17, // 17: wxbus.sender.v1.LedgerChunk.entries:type_name -> wxbus.sender.v1.LedgerEntry
-	1,  // 18: wxbus.sender.v1.LedgerEntry.state:type_name -> wxbus.sender.v1.RecipientState
-	19, // 19: wxbus.sender.v1.ReplaySelection.chunks:type_name -> wxbus.sender.v1.SelectedChunk
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	21, // 0: wxbus.sender.v1.CampaignMessage.content:type_name -> wxbus.event.v1.Content
+	4,  // 1: wxbus.sender.v1.CampaignAudience.drops:type_name -> wxbus.sender.v1.AudienceDrop
+	6,  // 2: wxbus.sender.v1.CampaignPlan.steps:type_name -> wxbus.sender.v1.CampaignStep
+	8,  // 3: wxbus.sender.v1.CampaignCount.unreachable:type_name -> wxbus.sender.v1.CountedReason
+	10, // 4: wxbus.sender.v1.CampaignProgress.failures:type_name -> wxbus.sender.v1.CampaignFailure
+	1,  // 5: wxbus.sender.v1.CampaignFailure.state:type_name -> wxbus.sender.v1.RecipientState
+	0,  // 6: wxbus.sender.v1.CampaignRecord.state:type_name -> wxbus.sender.v1.CampaignState
+	2,  // 7: wxbus.sender.v1.CampaignRecord.message:type_name -> wxbus.sender.v1.CampaignMessage
+	3,  // 8: wxbus.sender.v1.CampaignRecord.audience:type_name -> wxbus.sender.v1.CampaignAudience
+	5,  // 9: wxbus.sender.v1.CampaignRecord.plan:type_name -> wxbus.sender.v1.CampaignPlan
+	7,  // 10: wxbus.sender.v1.CampaignRecord.count:type_name -> wxbus.sender.v1.CampaignCount
+	9,  // 11: wxbus.sender.v1.CampaignRecord.progress:type_name -> wxbus.sender.v1.CampaignProgress
+	11, // 12: wxbus.sender.v1.CampaignRecord.replays:type_name -> wxbus.sender.v1.CampaignReplay
+	0,  // 13: wxbus.sender.v1.CampaignRecord.resume_to:type_name -> wxbus.sender.v1.CampaignState
+	13, // 14: wxbus.sender.v1.CampaignRecord.history:type_name -> wxbus.sender.v1.CampaignChange
+	0,  // 15: wxbus.sender.v1.CampaignChange.from:type_name -> wxbus.sender.v1.CampaignState
+	0,  // 16: wxbus.sender.v1.CampaignChange.to:type_name -> wxbus.sender.v1.CampaignState
+	16, // 17: wxbus.sender.v1.AudienceChunk.recipients:type_name -> wxbus.sender.v1.AudienceRecipient
+	18, // 18: wxbus.sender.v1.LedgerChunk.entries:type_name -> wxbus.sender.v1.LedgerEntry
+	1,  // 19: wxbus.sender.v1.LedgerEntry.state:type_name -> wxbus.sender.v1.RecipientState
+	20, // 20: wxbus.sender.v1.ReplaySelection.chunks:type_name -> wxbus.sender.v1.SelectedChunk
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_campaign_events_proto_init() }
@@ -2109,7 +2180,7 @@ func file_wxbus_sender_v1_campaign_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_campaign_events_proto_rawDesc), len(file_wxbus_sender_v1_campaign_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
