@@ -75,7 +75,7 @@ func senderStreams() []streamSpec {
 		},
 		{
 			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.AudienceChunk",
-			key: "the subject; every write expects it to be empty", share: 20,
+			key: "the subject; every write expects it to be empty", share: 16,
 			note: "Written once: an audience is frozen. Another one gets another revision.",
 			config: jetstream.StreamConfig{
 				Name: StreamAudience, Description: "recipients of campaigns",

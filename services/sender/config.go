@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wxbus/wxbus/services/sender/internal/campaign"
 	"github.com/wxbus/wxbus/services/sender/internal/grants"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 )
@@ -23,6 +24,7 @@ type Config struct {
 	WindowGrace    time.Duration   `yaml:"window_grace" desc:"how long after the end of a window WeChat is still asked, so that a clock that is ahead refuses nobody"`
 	Pace           pace.Config     `yaml:"pace" desc:"pace of each account at each endpoint of WeChat"`
 	Grants         grants.Numbers  `yaml:"grants" desc:"what an action of a fan allows to be sent"`
+	Campaign       campaign.Config `yaml:"campaign" desc:"campaigns: one message to many recipients"`
 }
 
 // DefaultConfig returns the values that fit WeChat's documented limits.
@@ -34,6 +36,7 @@ func DefaultConfig() Config {
 		ResultWait: 15 * time.Minute, MassResultWait: 40 * time.Minute,
 		MaxInFlight: 512, WindowGrace: 2 * time.Second,
 		Pace: pace.DefaultConfig(), Grants: grants.DefaultNumbers(),
+		Campaign: campaign.DefaultConfig(),
 	}
 }
 
@@ -58,7 +61,7 @@ func (c Config) Validate() error {
 	check(c.MassResultWait > 0 && c.MassResultWait <= 24*time.Hour, "mass_result_wait: must be more than 0 and at most 24h")
 	check(c.MaxInFlight >= 1 && c.MaxInFlight <= 2048, "max_in_flight: must be 1 to 2048")
 	check(c.WindowGrace >= 0 && c.WindowGrace <= time.Minute, "window_grace: must be 0 to 1m")
-	errs = append(errs, below("pace", c.Pace.Validate()), below("grants", c.Grants.Validate()))
+	errs = append(errs, below("pace", c.Pace.Validate()), below("grants", c.Grants.Validate()), below("campaign", c.Campaign.Validate()))
 	return errors.Join(errs...)
 }
 

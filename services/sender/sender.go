@@ -29,6 +29,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/services/sender/internal/api"
+	"github.com/wxbus/wxbus/services/sender/internal/campaign"
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
 	"github.com/wxbus/wxbus/services/sender/internal/intake"
@@ -73,6 +74,8 @@ type Service struct {
 	deps    Deps
 	metrics *metrics
 	own     *http.Transport // nil when Deps brought a client
+	// campaigns send through the service itself.
+	campaigns *campaign.Campaigns
 
 	mu    sync.RWMutex // guards parts
 	parts *parts
@@ -81,6 +84,8 @@ type Service struct {
 // parts exist from Start on.
 type parts struct {
 	sends     *sends.Store
+	windows   *windows.Ledger
+	calls     *api.API
 	intake    *intake.Intake
 	media     *media.Media
 	templates *templates.Templates
@@ -121,7 +126,9 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, deps: d, metrics: m, own: own}, nil
+	s := &Service{cfg: cfg, deps: d, metrics: m, own: own}
+	s.campaigns = newCampaigns(s)
+	return s, nil
 }
 
 // transport keeps as many connections to WeChat open as calls are usually under way.
@@ -139,8 +146,18 @@ func transport() *http.Transport {
 // Name implements lifecycle.Component.
 func (s *Service) Name() string { return "sender" }
 
-// Start opens the buckets, which must exist, and begins to read the streams.
+// Start opens the buckets, which must exist, and begins to read the streams and to run campaigns.
 func (s *Service) Start(ctx context.Context) error {
+	if err := s.startParts(ctx); err != nil {
+		return err
+	}
+	if err := s.campaigns.Start(ctx); err != nil {
+		return errors.Join(err, s.stopParts(ctx))
+	}
+	return nil
+}
+
+func (s *Service) startParts(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.parts != nil {
@@ -196,7 +213,7 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 		Tracer: d.Tel.TracerProvider.Tracer(scope), Observer: s.metrics, Log: d.Log, Now: d.Now, Rand: d.Rand,
 	})
 	return &parts{
-		sends: records, gates: gates, pauses: shared, media: uploads,
+		sends: records, windows: ledger, calls: calls, gates: gates, pauses: shared, media: uploads,
 		templates: templates.New(calls, d.Now), mass: mass.New(calls, records),
 		intake: intake.New(intake.Deps{
 			Accounts: d.Accounts, Topology: d.Topology, Bus: d.Bus, Sends: records, Windows: ledger, Owners: owner,
@@ -206,8 +223,12 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	}, nil
 }
 
-// Stop lets calls under way finish and waits for all goroutines.
+// Stop lets calls under way finish and waits for all goroutines. Campaigns stop first: they hand messages over.
 func (s *Service) Stop(ctx context.Context) error {
+	return errors.Join(s.campaigns.Stop(ctx), s.stopParts(ctx))
+}
+
+func (s *Service) stopParts(ctx context.Context) error {
 	s.mu.RLock()
 	p := s.parts
 	s.mu.RUnlock()
@@ -225,8 +246,14 @@ func (s *Service) Stop(ctx context.Context) error {
 	return errors.Join(append(errs, p.pauses.Stop(ctx))...)
 }
 
-// RegisterGRPC registers SenderService.
-func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) { senderv1.RegisterSenderServiceServer(r, s) }
+// RegisterGRPC registers SenderService and CampaignService.
+func (s *Service) RegisterGRPC(r grpc.ServiceRegistrar) {
+	senderv1.RegisterSenderServiceServer(r, s)
+	s.campaigns.RegisterGRPC(r)
+}
+
+// Campaigns serves CampaignService.
+func (s *Service) Campaigns() senderv1.CampaignServiceServer { return s.campaigns }
 
 // Send implements SenderService.
 func (s *Service) Send(ctx context.Context, req *senderv1.SendRequest) (*senderv1.SendResponse, error) {

@@ -101,7 +101,7 @@ func (c *Campaigns) checkCreate(req *senderv1.CreateCampaignRequest) error {
 func probe(account, openid string, m *senderv1.CampaignMessage) *senderv1.SendRequest {
 	return &senderv1.SendRequest{
 		Account: account, Openid: openid, IdempotencyKey: "probe", Lane: senderv1.Lane_LANE_CAMPAIGN,
-		Content: m.GetContent(), KfAccount: m.GetKfAccount(),
+		Content: m.GetContent(), KfAccount: m.GetKfAccount(), Fallback: m.GetFallback(),
 	}
 }
 

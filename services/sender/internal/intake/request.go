@@ -109,13 +109,19 @@ func textParts(c *eventv1.Content) ([]string, error) {
 	return parts, nil
 }
 
+// Check returns what is wrong with a message, without sending it.
+func (i *Intake) Check(req *senderv1.SendRequest) error {
+	_, _, err := i.message(req)
+	return err
+}
+
 // checkRequest names the field that is wrong.
 func checkRequest(req *senderv1.SendRequest) error {
 	if err := checkOpenID(req.GetOpenid()); err != nil {
 		return err
 	}
 	key := req.GetIdempotencyKey()
-	if key == "" || !printable(key, maxKey) {
+	if key == "" || (!printable(key, maxKey) && req.GetCampaign() == nil) { // campaigns have keys that nobody else can have
 		return fault.Errorf(fault.Invalid, "idempotency_key: must be 1 to %d printable characters", maxKey)
 	}
 	if !printable(req.GetKfAccount(), maxKfAccount) {

@@ -20,6 +20,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/services/sender/internal/campaign/campaignstate"
@@ -152,8 +153,13 @@ func (r *Runner) Folded() uint64 { return r.folded }
 
 // ResultEvents tells whether WeChat tells by an event what became of the messages of this campaign.
 func (r *Runner) ResultEvents() bool {
-	c := r.rec.GetMessage().GetContent()
-	return c.GetTemplate() != nil || c.GetSubscribe() != nil || c.GetOneTime() != nil
+	m := r.rec.GetMessage()
+	for _, c := range append([]*eventv1.Content{m.GetContent()}, m.GetFallback()...) {
+		if c.GetTemplate() != nil || c.GetSubscribe() != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // remember keeps the id of a message that the sender has, so that WeChat's answer to it is recognized.

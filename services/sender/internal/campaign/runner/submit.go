@@ -196,7 +196,7 @@ func (r *Runner) request(p *page, i int) *senderv1.SendRequest {
 	m := message.Fill(r.rec.GetMessage(), r.rec.GetAudience().GetVariables(), to.GetValues())
 	return &senderv1.SendRequest{
 		Account: r.rec.GetAccount(), Openid: to.GetOpenid(), IdempotencyKey: Key(r.rec.GetId(), number, round),
-		Lane: senderv1.Lane_LANE_CAMPAIGN, Content: m.GetContent(), KfAccount: m.GetKfAccount(),
+		Lane: senderv1.Lane_LANE_CAMPAIGN, Content: m.GetContent(), KfAccount: m.GetKfAccount(), Fallback: m.GetFallback(),
 		Campaign: &senderv1.CampaignRef{Id: r.rec.GetId(), Recipient: number, Round: round},
 	}
 }

@@ -190,7 +190,10 @@ type CampaignMessage struct {
 	// content to send by the customer-service API.
 	Content *v1.Content `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
 	// kf_account shows the name of that agent to the fan; optional.
-	KfAccount     string `protobuf:"bytes,2,opt,name=kf_account,json=kfAccount,proto3" json:"kf_account,omitempty"`
+	KfAccount string `protobuf:"bytes,2,opt,name=kf_account,json=kfAccount,proto3" json:"kf_account,omitempty"`
+	// fallback are up to 4 contents to send instead, in order, when the one before is refused by the window or by
+	// WeChat, for example a template message for fans whose window is closed.
+	Fallback      []*v1.Content `protobuf:"bytes,3,rep,name=fallback,proto3" json:"fallback,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +240,13 @@ func (x *CampaignMessage) GetKfAccount() string {
 		return x.KfAccount
 	}
 	return ""
+}
+
+func (x *CampaignMessage) GetFallback() []*v1.Content {
+	if x != nil {
+		return x.Fallback
+	}
+	return nil
 }
 
 // CampaignAudience is an audience that was frozen: it never changes, only another one can take its place.
@@ -1913,11 +1923,12 @@ var File_wxbus_sender_v1_campaign_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\n" +
-	"%wxbus/sender/v1/campaign_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"c\n" +
+	"%wxbus/sender/v1/campaign_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\x98\x01\n" +
 	"\x0fCampaignMessage\x121\n" +
 	"\acontent\x18\x01 \x01(\v2\x17.wxbus.event.v1.ContentR\acontent\x12\x1d\n" +
 	"\n" +
-	"kf_account\x18\x02 \x01(\tR\tkfAccount\"\xc8\x02\n" +
+	"kf_account\x18\x02 \x01(\tR\tkfAccount\x123\n" +
+	"\bfallback\x18\x03 \x03(\v2\x17.wxbus.event.v1.ContentR\bfallback\"\xc8\x02\n" +
 	"\x10CampaignAudience\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\tR\brevision\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1e\n" +
@@ -2142,31 +2153,32 @@ var file_wxbus_sender_v1_campaign_events_proto_goTypes = []any{
 }
 var file_wxbus_sender_v1_campaign_events_proto_depIdxs = []int32{
 	21, // 0: wxbus.sender.v1.CampaignMessage.content:type_name -> wxbus.event.v1.Content
-	4,  // 1: wxbus.sender.v1.CampaignAudience.drops:type_name -> wxbus.sender.v1.AudienceDrop
-	6,  // 2: wxbus.sender.v1.CampaignPlan.steps:type_name -> wxbus.sender.v1.CampaignStep
-	8,  // 3: wxbus.sender.v1.CampaignCount.unreachable:type_name -> wxbus.sender.v1.CountedReason
-	10, // 4: wxbus.sender.v1.CampaignProgress.failures:type_name -> wxbus.sender.v1.CampaignFailure
-	1,  // 5: wxbus.sender.v1.CampaignFailure.state:type_name -> wxbus.sender.v1.RecipientState
-	0,  // 6: wxbus.sender.v1.CampaignRecord.state:type_name -> wxbus.sender.v1.CampaignState
-	2,  // 7: wxbus.sender.v1.CampaignRecord.message:type_name -> wxbus.sender.v1.CampaignMessage
-	3,  // 8: wxbus.sender.v1.CampaignRecord.audience:type_name -> wxbus.sender.v1.CampaignAudience
-	5,  // 9: wxbus.sender.v1.CampaignRecord.plan:type_name -> wxbus.sender.v1.CampaignPlan
-	7,  // 10: wxbus.sender.v1.CampaignRecord.count:type_name -> wxbus.sender.v1.CampaignCount
-	9,  // 11: wxbus.sender.v1.CampaignRecord.progress:type_name -> wxbus.sender.v1.CampaignProgress
-	11, // 12: wxbus.sender.v1.CampaignRecord.replays:type_name -> wxbus.sender.v1.CampaignReplay
-	0,  // 13: wxbus.sender.v1.CampaignRecord.resume_to:type_name -> wxbus.sender.v1.CampaignState
-	13, // 14: wxbus.sender.v1.CampaignRecord.history:type_name -> wxbus.sender.v1.CampaignChange
-	0,  // 15: wxbus.sender.v1.CampaignChange.from:type_name -> wxbus.sender.v1.CampaignState
-	0,  // 16: wxbus.sender.v1.CampaignChange.to:type_name -> wxbus.sender.v1.CampaignState
-	16, // 17: wxbus.sender.v1.AudienceChunk.recipients:type_name -> wxbus.sender.v1.AudienceRecipient
-	18, // 18: wxbus.sender.v1.LedgerChunk.entries:type_name -> wxbus.sender.v1.LedgerEntry
-	1,  // 19: wxbus.sender.v1.LedgerEntry.state:type_name -> wxbus.sender.v1.RecipientState
-	20, // 20: wxbus.sender.v1.ReplaySelection.chunks:type_name -> wxbus.sender.v1.SelectedChunk
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	21, // 1: wxbus.sender.v1.CampaignMessage.fallback:type_name -> wxbus.event.v1.Content
+	4,  // 2: wxbus.sender.v1.CampaignAudience.drops:type_name -> wxbus.sender.v1.AudienceDrop
+	6,  // 3: wxbus.sender.v1.CampaignPlan.steps:type_name -> wxbus.sender.v1.CampaignStep
+	8,  // 4: wxbus.sender.v1.CampaignCount.unreachable:type_name -> wxbus.sender.v1.CountedReason
+	10, // 5: wxbus.sender.v1.CampaignProgress.failures:type_name -> wxbus.sender.v1.CampaignFailure
+	1,  // 6: wxbus.sender.v1.CampaignFailure.state:type_name -> wxbus.sender.v1.RecipientState
+	0,  // 7: wxbus.sender.v1.CampaignRecord.state:type_name -> wxbus.sender.v1.CampaignState
+	2,  // 8: wxbus.sender.v1.CampaignRecord.message:type_name -> wxbus.sender.v1.CampaignMessage
+	3,  // 9: wxbus.sender.v1.CampaignRecord.audience:type_name -> wxbus.sender.v1.CampaignAudience
+	5,  // 10: wxbus.sender.v1.CampaignRecord.plan:type_name -> wxbus.sender.v1.CampaignPlan
+	7,  // 11: wxbus.sender.v1.CampaignRecord.count:type_name -> wxbus.sender.v1.CampaignCount
+	9,  // 12: wxbus.sender.v1.CampaignRecord.progress:type_name -> wxbus.sender.v1.CampaignProgress
+	11, // 13: wxbus.sender.v1.CampaignRecord.replays:type_name -> wxbus.sender.v1.CampaignReplay
+	0,  // 14: wxbus.sender.v1.CampaignRecord.resume_to:type_name -> wxbus.sender.v1.CampaignState
+	13, // 15: wxbus.sender.v1.CampaignRecord.history:type_name -> wxbus.sender.v1.CampaignChange
+	0,  // 16: wxbus.sender.v1.CampaignChange.from:type_name -> wxbus.sender.v1.CampaignState
+	0,  // 17: wxbus.sender.v1.CampaignChange.to:type_name -> wxbus.sender.v1.CampaignState
+	16, // 18: wxbus.sender.v1.AudienceChunk.recipients:type_name -> wxbus.sender.v1.AudienceRecipient
+	18, // 19: wxbus.sender.v1.LedgerChunk.entries:type_name -> wxbus.sender.v1.LedgerEntry
+	1,  // 20: wxbus.sender.v1.LedgerEntry.state:type_name -> wxbus.sender.v1.RecipientState
+	20, // 21: wxbus.sender.v1.ReplaySelection.chunks:type_name -> wxbus.sender.v1.SelectedChunk
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_campaign_events_proto_init() }
