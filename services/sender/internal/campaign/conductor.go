@@ -37,17 +37,16 @@ type conductor struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	known map[string]*campaign // by key of the record; only those that need a runner
-	early map[string]lease     // leases of campaigns whose record has not come yet
-	runs  sync.WaitGroup
-	ended chan end
-	busy  int // runs under way
+	known  map[string]*campaign // by key of the record; only those that have not ended
+	leases map[string]lease     // by key of the record; a few bytes for each campaign of the bucket
+	runs   sync.WaitGroup
+	ended  chan end
+	busy   int // runs under way
 }
 
 // campaign is one that needs a runner, as it was seen last.
 type campaign struct {
 	rec     records.Record
-	lease   lease
 	run     *run
 	after   time.Time     // not before, after a run that failed
 	restart time.Duration // pause after the next failure
@@ -66,7 +65,7 @@ type end struct {
 }
 
 func newConductor(c *Campaigns, p *parts) *conductor {
-	return &conductor{Campaigns: c, p: p, known: map[string]*campaign{}, early: map[string]lease{}, ended: make(chan end)}
+	return &conductor{Campaigns: c, p: p, known: map[string]*campaign{}, leases: map[string]lease{}, ended: make(chan end)}
 }
 
 // start begins to watch and returns when every campaign is known.
@@ -194,14 +193,7 @@ func (c *conductor) seen(entry jetstream.KeyValueEntry) {
 			c.deps.Log.Error("lease is not readable", logkey.Error, err)
 			return
 		}
-		l := lease{seen, time.Now()}
-		if known, ok := c.known[key]; ok {
-			known.lease = l
-		} else if !seen.Free() {
-			c.early[key] = l
-		} else {
-			delete(c.early, key)
-		}
+		c.leases[key] = lease{seen, time.Now()}
 		return
 	}
 	rec, err := records.Decode(entry)
@@ -214,19 +206,12 @@ func (c *conductor) seen(entry jetstream.KeyValueEntry) {
 
 func (c *conductor) record(key string, rec records.Record) {
 	known, ok := c.known[key]
-	if !campaignstate.Active(rec.Rec.GetState()) {
-		if ok && known.run == nil {
-			delete(c.known, key)
-			return
-		}
-		if !ok {
-			delete(c.early, key)
-			return
-		}
+	if !campaignstate.Active(rec.Rec.GetState()) && (!ok || known.run == nil) {
+		delete(c.known, key)
+		return
 	}
 	if !ok {
-		known = &campaign{lease: c.early[key], restart: restartMin}
-		delete(c.early, key)
+		known = &campaign{restart: restartMin}
 		c.known[key] = known
 	}
 	known.rec = rec
@@ -242,13 +227,14 @@ func (c *conductor) look(life context.Context) {
 		if known.run != nil || c.busy >= c.cfg.Runners || now.Before(known.after) || !runner.Needed(known.rec.Rec, c.deps.Now()) {
 			continue
 		}
-		own := known.lease.Lease.GetHolder() == c.deps.Instance
-		if !known.lease.Free() && !own && now.Sub(known.lease.since) < c.cfg.Lease {
+		lease := c.leases[key]
+		own := lease.Lease.GetHolder() == c.deps.Instance
+		if !lease.Free() && !own && now.Sub(lease.since) < c.cfg.Lease {
 			continue
 		}
 		known.run = newRun(c.Campaigns, c.p, known.rec)
 		c.busy++
-		seen := known.lease.Seen
+		seen := lease.Seen
 		c.runs.Go(func() {
 			err := known.run.all(life, seen)
 			c.ended <- end{key, err}
