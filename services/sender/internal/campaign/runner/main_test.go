@@ -9,7 +9,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// The default, 100, is too few for deaths at odd moments.
-	if err := flag.Set("rapid.checks", "3000"); err != nil {
+	if err := flag.Set("rapid.checks", "1000"); err != nil {
 		panic(err)
 	}
 	testkit.Main(m)
