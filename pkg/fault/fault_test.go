@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	"pgregory.net/rapid"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -226,4 +228,19 @@ func TestFromStatusIgnoresContradictingDetail(t *testing.T) {
 // overWire keeps of a status error only what the wire carries.
 func overWire(err error) error {
 	return status.ErrorProto(status.Convert(err).Proto())
+}
+
+type withDetail struct{ error }
+
+func (withDetail) StatusDetails() []proto.Message { return []proto.Message{wrapperspb.String("more")} }
+func (e withDetail) Unwrap() error                { return e.error }
+
+func TestDetailsOfAnErrorReachTheClient(t *testing.T) {
+	err := fault.Status(fmt.Errorf("reply: %w", withDetail{fault.New(fault.Conflict, "others wrote")}))
+	require.Equal(t, codes.Aborted, status.Code(err))
+	details := status.Convert(err).Details()
+	require.Len(t, details, 2)
+	require.Equal(t, "more", details[1].(*wrapperspb.StringValue).GetValue())
+	masked := fault.Status(withDetail{errors.New("secret")})
+	require.Len(t, status.Convert(masked).Details(), 1, "an internal error tells nothing")
 }

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -39,7 +41,18 @@ func Status(err error) error {
 		return withDetails(status.New(codes.Internal, "internal error "+id), kind, id, 0)
 	}
 	after, _ := RetryAfter(err)
-	return withDetails(status.New(outgoingCode(err, kind), truncate(err.Error())), kind, "", after)
+	var more []proto.Message
+	if d, ok := errors.AsType[detailer](err); ok {
+		more = d.StatusDetails()
+	}
+	return withDetails(status.New(outgoingCode(err, kind), truncate(err.Error())), kind, "", after, more...)
+}
+
+// detailer is an error that tells the client more than its text: Status puts the messages into the details. They leave the
+// process, so they hold nothing secret.
+type detailer interface {
+	error
+	StatusDetails() []proto.Message
 }
 
 // ErrorID returns the id that Status gave to a masked error, on either side of the wire, or "".
@@ -138,7 +151,7 @@ func kindOfStatus(st *status.Status) Kind {
 	}
 }
 
-func withDetails(st *status.Status, kind Kind, id string, after time.Duration) error {
+func withDetails(st *status.Status, kind Kind, id string, after time.Duration, more ...proto.Message) error {
 	info := &errdetails.ErrorInfo{Reason: kind.String(), Domain: errorDomain}
 	if id != "" {
 		info.Metadata = map[string]string{errorIDKey: id}
@@ -146,6 +159,11 @@ func withDetails(st *status.Status, kind Kind, id string, after time.Duration) e
 	detailed, err := st.WithDetails(info)
 	if err == nil && after > 0 {
 		detailed, err = detailed.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+	}
+	for _, m := range more {
+		if err == nil {
+			detailed, err = detailed.WithDetails(protoadapt.MessageV1Of(m))
+		}
 	}
 	if err != nil {
 		return st.Err()

@@ -50,6 +50,8 @@ type world struct {
 	dial   grpc.ClientConnInterface
 	sql    sqldb.Options
 	files  string
+	api    string // of WeChat
+	tokens agentrouting.Tokens
 	next   int
 }
 
@@ -90,13 +92,13 @@ func (w *world) startReplica(cfg agentrouting.Config) (desk, *agentrouting.Servi
 	w.t.Helper()
 	w.next++
 	accounts, err := account.NewDirectory([]account.Account{{
-		Name: shop, AppID: "wx0000000000000001", OriginalID: "gh_1", Kind: "service", Format: "xml", Mode: "secure", Reply: "passive",
+		Name: shop, AppID: "wx0000000000000001", OriginalID: "gh_1", Kind: "service", Format: "xml", Mode: "secure", Reply: "passive", APIBase: w.api,
 		Token: secret.New("token"), EncodingAESKey: secret.New("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"), AppSecret: secret.New("app-secret"),
 	}})
 	require.NoError(w.t, err)
 	service, err := agentrouting.New(cfg, agentrouting.Deps{
 		Accounts: accounts, Bus: w.NewConn(w.t, fmt.Sprintf("agent-routing-%d", w.next)), Topology: w.Topology,
-		Sender: senderv1.NewSenderServiceClient(w.dial), SQL: w.sql, Files: w.files, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Sender: senderv1.NewSenderServiceClient(w.dial), SQL: w.sql, Files: w.files, Tokens: w.tokens, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(w.t, err)
 	require.NoError(w.t, service.Start(w.t.Context()))
