@@ -17,6 +17,9 @@ func FilterFan(account string, partition uint32, openid string) (string, error) 
 	return fanSubject(prefixInbound, "", account, partition, "*", openid)
 }
 
+// FilterDeskSignals returns the filter for what users of the console do at any conversation right now.
+func FilterDeskSignals() string { return prefixDeskSignal + ">" }
+
 // ConversationSubject is the parts of a subject on CONVERSATIONS.
 type ConversationSubject struct {
 	Account      string

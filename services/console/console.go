@@ -132,7 +132,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, log: deps.Log, data: deps.Data, store: store.New(deps.SQL, deps.Log)}
 	s.audit = audit.New(audit.Options{To: s.store, Log: deps.Log, Now: deps.Now, Retention: cfg.Audit.Retention})
-	s.hub = feed.New(feed.Options{JetStream: deps.Bus.JS(), Log: deps.Log, Now: deps.Now, Heartbeat: deps.heartbeat})
+	s.hub = feed.New(feed.Options{JetStream: deps.Bus.JS(), Signals: deps.Bus.NC(), Log: deps.Log, Now: deps.Now, Heartbeat: deps.heartbeat})
 	mux, err := s.routes(deps)
 	if err != nil {
 		return nil, err

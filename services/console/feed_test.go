@@ -222,3 +222,22 @@ func TestAPageThatOnlyListensIsLoggedOutWhenIdle(t *testing.T) {
 	require.Equal(t, connect.CodeUnauthenticated, connect.CodeOf(stream.Err()))
 	require.False(t, errors.Is(stream.Err(), context.Canceled))
 }
+
+func TestAFeedShowsWhatColleaguesDoRightNow(t *testing.T) {
+	s := demoSite(t)
+	admin := s.as("admin")
+	one := s.person(admin, "one", []string{"shop"}, consolev1.Role_ROLE_AGENT)
+	stream := one.watch(t.Context(), t, nil, "")
+	until(t, stream, isCaughtUp)
+	types := func(account string) {
+		data, err := proto.Marshal(&agentroutingv1.DeskSignal{Account: account, Conversation: "c", Actor: "li", Kind: agentroutingv1.SignalKind_SIGNAL_KIND_TYPING})
+		require.NoError(t, err)
+		subject, err := topology.SubjectDeskSignal(account, "c")
+		require.NoError(t, err)
+		require.NoError(t, s.Conn.NC().Publish(subject, data))
+	}
+	types("club")
+	types("shop")
+	got := until(t, stream, func(m *consolev1.WatchResponse) bool { return m.GetSignal() != nil })
+	require.Equal(t, []string{"shop", "li"}, []string{got.GetSignal().GetAccount(), got.GetSignal().GetActor()}, "only of one's own accounts")
+}

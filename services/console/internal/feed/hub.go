@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
@@ -30,13 +31,17 @@ const (
 	DefaultBuffer = 1024
 	// DefaultMaxClients bounds the clients of one process.
 	DefaultMaxClients = 5000
+	// signalBuffer is how many signals may wait for one client.
+	signalBuffer = 64
 	// restartPause is between two tries to follow the stream.
 	restartPause = time.Second
 )
 
 // Options of a Hub. JetStream, Log and Now are required.
 type Options struct {
-	JetStream  jetstream.JetStream
+	JetStream jetstream.JetStream
+	// Signals is where colleagues' typing and viewing comes from; none when nil.
+	Signals    *nats.Conn
 	Log        *slog.Logger
 	Now        func() time.Time
 	Buffer     int
@@ -54,8 +59,9 @@ type Hub struct {
 	last    uint64 // newest sequence that clients were given
 	follows bool   // last is known
 
-	stop context.CancelFunc
-	done chan struct{}
+	signals *nats.Subscription
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 // fact is one stored message.
@@ -66,9 +72,10 @@ type fact struct {
 
 // client is one browser.
 type client struct {
-	sees  func(account string) bool
-	facts chan fact
-	slow  bool // the buffer was full once; guarded by Hub.mu
+	sees    func(account string) bool
+	facts   chan fact
+	signals chan *agentroutingv1.DeskSignal
+	slow    bool // the buffer was full once; guarded by Hub.mu
 }
 
 // New returns a hub.
@@ -87,6 +94,12 @@ func New(o Options) *Hub {
 
 // Start begins to follow the stream at its end. It does not wait for the server.
 func (h *Hub) Start(ctx context.Context) error {
+	if h.o.Signals != nil {
+		var err error
+		if h.signals, err = h.o.Signals.Subscribe(topology.FilterDeskSignals(), h.signal); err != nil {
+			return fault.Errorf(fault.Unavailable, "listen to signals of the desk: %w", err)
+		}
+	}
 	var base context.Context
 	base, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go h.run(base)
@@ -100,7 +113,29 @@ func (h *Hub) Stop(context.Context) error {
 	}
 	h.stop()
 	<-h.done
+	if h.signals != nil && h.signals.IsValid() {
+		return h.signals.Unsubscribe()
+	}
 	return nil
+}
+
+// signal passes on what somebody does right now. A client without room misses it: it would be stale anyhow.
+func (h *Hub) signal(m *nats.Msg) {
+	s := &agentroutingv1.DeskSignal{}
+	if proto.Unmarshal(m.Data, s) != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.clients {
+		if !c.sees(s.GetAccount()) {
+			continue
+		}
+		select {
+		case c.signals <- s:
+		default:
+		}
+	}
 }
 
 // run follows the stream until the end, and begins anew at the same place when that fails.
@@ -205,7 +240,7 @@ func (h *Hub) join(sees func(string) bool) (*client, uint64, error) {
 	case len(h.clients) >= h.o.MaxClients:
 		return nil, 0, errTooMany
 	}
-	c := &client{sees: sees, facts: make(chan fact, h.o.Buffer)}
+	c := &client{sees: sees, facts: make(chan fact, h.o.Buffer), signals: make(chan *agentroutingv1.DeskSignal, signalBuffer)}
 	h.clients[c] = struct{}{}
 	return c, h.last, nil
 }

@@ -187,6 +187,10 @@ func (s *session) live(ctx context.Context, c *client) error {
 				return err
 			}
 			beat.Reset(s.hub.o.Heartbeat)
+		case signal := <-c.signals:
+			if err := s.send(&consolev1.WatchResponse{Item: &consolev1.WatchResponse_Signal{Signal: signal}}); err != nil {
+				return err
+			}
 		case <-beat.C:
 			if err := s.beat(ctx, c); err != nil {
 				return err
