@@ -17,6 +17,17 @@ func FilterFan(account string, partition uint32, openid string) (string, error) 
 	return fanSubject(prefixInbound, "", account, partition, "*", openid)
 }
 
+// FilterAccount returns the filter for everything about an account on one of the public streams of facts: INBOUND,
+// DECISIONS, DELIVERY and CONVERSATIONS. The account must have passed CheckToken.
+func FilterAccount(stream, account string) string {
+	for _, r := range routes {
+		if r.stream == stream && r.skip == 0 && r.keyTokens > 0 {
+			return r.prefix + account + ".>"
+		}
+	}
+	return ""
+}
+
 // FilterDeskSignals returns the filter for what users of the console do at any conversation right now.
 func FilterDeskSignals() string { return prefixDeskSignal + ">" }
 

@@ -46,3 +46,12 @@ func TestAFilterSelectsOneFan(t *testing.T) {
 	_, err = topology.FilterFan("", 3, "fan")
 	require.Error(t, err)
 }
+
+func TestAFilterSelectsOneAccountOfAStream(t *testing.T) {
+	for stream, want := range map[string]string{
+		topology.StreamInbound: "wx.in.shop.>", topology.StreamDecisions: "wx.decision.shop.>",
+		topology.StreamDelivery: "wx.delivery.shop.>", topology.StreamConversations: "wx.conv.shop.>", topology.StreamOutbound: "",
+	} {
+		require.Equal(t, want, topology.FilterAccount(stream, "shop"))
+	}
+}

@@ -33,6 +33,7 @@ type Config struct {
 	FirstAdmin     FirstUserConfig `yaml:"first_admin"`
 	OIDC           OIDCConfig      `yaml:"oidc"`
 	Audit          AuditConfig     `yaml:"audit"`
+	Webhooks       WebhooksConfig  `yaml:"webhooks"`
 	Demo           bool            `yaml:"demo" desc:"Make users with well-known passwords and show them on the log-in page; only with a listen address of this machine."`
 }
 
@@ -72,6 +73,14 @@ type OIDCConfig struct {
 	Only         bool              `yaml:"only" desc:"Hide the log-in by password from the page; passwords work still, for emergencies."`
 }
 
+// WebhooksConfig says how events go out to business systems.
+type WebhooksConfig struct {
+	Timeout      time.Duration `yaml:"timeout" desc:"Longest time of one request."`
+	MaxAttempts  int           `yaml:"max_attempts" desc:"Tries after which a delivery is given up; 12 take about six hours."`
+	AllowHTTP    bool          `yaml:"allow_http" desc:"Also call http addresses."`
+	AllowPrivate bool          `yaml:"allow_private" desc:"Also call loopback and private addresses."`
+}
+
 // AuditConfig says how long it is kept who did what.
 type AuditConfig struct {
 	Retention time.Duration `yaml:"retention" desc:"Time that audit entries are kept, at least 4320h (180 days)."`
@@ -86,7 +95,8 @@ func DefaultConfig() Config {
 		OIDC: OIDCConfig{
 			Label: "SSO", Scopes: []string{"profile", "email"}, RoleClaim: "groups", NameClaim: "preferred_username", Accounts: []string{"*"},
 		},
-		Audit: AuditConfig{Retention: 400 * 24 * time.Hour},
+		Webhooks: WebhooksConfig{Timeout: 10 * time.Second, MaxAttempts: 12},
+		Audit:    AuditConfig{Retention: 400 * 24 * time.Hour},
 	}
 }
 
@@ -124,6 +134,12 @@ func (c Config) Validate() error {
 	}
 	if c.Audit.Retention < audit.MinRetention {
 		fail("audit.retention", "must be at least %s", audit.MinRetention)
+	}
+	if c.Webhooks.Timeout < 100*time.Millisecond || c.Webhooks.Timeout > time.Minute {
+		fail("webhooks.timeout", "must be 100ms to 1m")
+	}
+	if c.Webhooks.MaxAttempts < 1 || c.Webhooks.MaxAttempts > 100 {
+		fail("webhooks.max_attempts", "must be 1 to 100")
 	}
 	if c.Demo && !loopback(c.Listen) {
 		fail("demo", "needs a listen address of this machine, for example 127.0.0.1:8081")

@@ -49,6 +49,7 @@ import (
 	"github.com/wxbus/wxbus/services/console/internal/store"
 	"github.com/wxbus/wxbus/services/console/internal/timeline"
 	"github.com/wxbus/wxbus/services/console/internal/web"
+	"github.com/wxbus/wxbus/services/console/internal/webhooks"
 )
 
 const (
@@ -72,6 +73,8 @@ type Deps struct {
 	Services map[string]grpc.ClientConnInterface
 	// SQL says where the tables are; Migrations need not be set.
 	SQL sqldb.Options
+	// Instance names this process among those that share the database.
+	Instance string
 	// Sealer seals what is stored or carried and must be read again.
 	Sealer *secret.Sealer
 	// Data is the folder for the password of the first administrator.
@@ -88,6 +91,8 @@ type Deps struct {
 	passwords password.Params
 	// heartbeat of the feed; 15 s when zero.
 	heartbeat time.Duration
+	// poll of the events out; 500 ms when zero.
+	poll time.Duration
 }
 
 // Service is the console as a component. Its handler is served by the listener of the process.
@@ -100,6 +105,7 @@ type Service struct {
 	people  *people.Service
 	audit   *audit.Recorder
 	hub     *feed.Hub
+	events  *webhooks.Engine
 	handler http.Handler
 
 	stop context.CancelFunc
@@ -133,6 +139,10 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s := &Service{cfg: cfg, log: deps.Log, data: deps.Data, store: store.New(deps.SQL, deps.Log)}
 	s.audit = audit.New(audit.Options{To: s.store, Log: deps.Log, Now: deps.Now, Retention: cfg.Audit.Retention})
 	s.hub = feed.New(feed.Options{JetStream: deps.Bus.JS(), Signals: deps.Bus.NC(), Log: deps.Log, Now: deps.Now, Heartbeat: deps.heartbeat})
+	s.events = webhooks.New(webhooks.Options{
+		Store: s.store, JetStream: deps.Bus.JS(), Sealer: deps.Sealer, Log: deps.Log, Now: deps.Now, Instance: deps.Instance, Poll: deps.poll,
+		MaxAttempts: cfg.Webhooks.MaxAttempts, Timeout: cfg.Webhooks.Timeout, AllowHTTP: cfg.Webhooks.AllowHTTP, AllowPrivate: cfg.Webhooks.AllowPrivate,
+	})
 	mux, err := s.routes(deps)
 	if err != nil {
 		return nil, err
@@ -214,6 +224,9 @@ func (s *Service) newDoor(deps Deps, logins *login.Service, collector *status.Co
 	d.Own(consolev1connect.NewTraceServiceHandler(&rpc.Trace{Reader: &timeline.Reader{
 		JetStream: deps.Bus.JS(), Topology: deps.Topology, Sender: senderv1.NewSenderServiceClient(deps.Services["sender"]),
 	}}, opts))
+	d.Own(consolev1connect.NewWebhookServiceHandler(&rpc.Webhooks{
+		Engine: s.events, Store: s.store, Now: func() int64 { return deps.Now().UnixMilli() },
+	}, opts))
 	d.Own(consolev1connect.NewFeedServiceHandler(&rpc.Feed{Hub: s.hub, Login: logins}, opts))
 	return d, nil
 }
@@ -302,7 +315,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.store.Start(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(s.audit.Start(ctx), s.hub.Start(ctx)); err != nil {
+	if err := errors.Join(s.audit.Start(ctx), s.hub.Start(ctx), s.events.Start(ctx)); err != nil {
 		return err
 	}
 	var base context.Context
@@ -324,5 +337,5 @@ func (s *Service) Stop(ctx context.Context) error {
 		s.stop()
 		<-s.done
 	}
-	return errors.Join(s.hub.Stop(ctx), s.audit.Stop(ctx), s.store.Stop(ctx))
+	return errors.Join(s.events.Stop(ctx), s.hub.Stop(ctx), s.audit.Stop(ctx), s.store.Stop(ctx))
 }

@@ -10,5 +10,6 @@ import (
 func ForTests(d Deps) Deps {
 	d.passwords = password.Params{MemoryKiB: 64, Passes: 1, Threads: 1}
 	d.heartbeat = 200 * time.Millisecond
+	d.poll = 10 * time.Millisecond
 	return d
 }

@@ -20,7 +20,7 @@ func Module() process.Module {
 		Build: func(ctx context.Context, rt *process.Runtime) (lifecycle.Component, error) {
 			deps := Deps{
 				Accounts: rt.Accounts, Bus: rt.Bus, Topology: rt.Topology, Health: map[string]func(context.Context) error{},
-				Services: map[string]grpc.ClientConnInterface{}, SQL: sqlOptions(rt.Shared), Sealer: rt.Sealer, Data: rt.Shared.Data,
+				Services: map[string]grpc.ClientConnInterface{}, SQL: sqlOptions(rt.Shared), Sealer: rt.Sealer, Instance: rt.Instance, Data: rt.Shared.Data,
 				Tel: rt.Tel, Log: rt.Log, Now: rt.Now, Version: rt.Version,
 			}
 			for name := range backends {

@@ -272,7 +272,7 @@ func newSiteOn(t testing.TB, web *httptest.Server, data string, change ...func(*
 	service, err := console.New(cfg, console.ForTests(console.Deps{
 		Accounts: accounts(t), Bus: s.Conn, Topology: s.Topology, Version: "v0.1.0", Now: s.clock.Now,
 		Services: map[string]grpc.ClientConnInterface{"rule": conn, "token": conn, "sender": conn, "agent-routing": conn},
-		SQL:      sqldb.Options{Service: "console", Dir: data}, Data: data, Sealer: sealer(t),
+		SQL:      sqldb.Options{Service: "console", Dir: data}, Data: data, Sealer: sealer(t), Instance: "console-test",
 		Health: map[string]func(context.Context) error{"sender": s.health},
 		Log:    slog.New(slog.NewTextHandler(s.log, nil)),
 	}))

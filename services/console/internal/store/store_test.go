@@ -331,3 +331,67 @@ func TestAStoreWithoutADatabaseStartsAndAnswersUnavailable(t *testing.T) {
 	require.NoError(t, s.Stop(context.Background()))
 	require.NoError(t, s.Stop(context.Background()))
 }
+
+func TestSubscriptionsAreLeasedReadAndRetried(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store, _ *sqldb.DB) {
+		ctx := t.Context()
+		w := &store.Webhook{ID: "wh_a", Name: "crm", URL: "https://example.com", Accounts: []string{"shop"}, Secret: []byte{1}, CreatedMS: 5}
+		require.NoError(t, s.AddWebhook(ctx, w, map[string]uint64{"INBOUND": 7}, 1))
+		require.Equal(t, fault.Exhausted, fault.KindOf(s.AddWebhook(ctx, &store.Webhook{ID: "wh_b", Secret: []byte{1}}, nil, 1)))
+
+		lease := func(owner string, now int64) bool {
+			ok, err := s.LeaseWebhook(ctx, "wh_a", owner, now, now+30)
+			require.NoError(t, err)
+			return ok
+		}
+		require.True(t, lease("one", 0))
+		require.False(t, lease("two", 10), "one process serves a subscription")
+		require.True(t, lease("one", 20), "and renews")
+		require.True(t, lease("two", 50), "until its time is over")
+		require.NoError(t, s.ReleaseWebhook(ctx, "wh_a", "two"))
+		require.True(t, lease("one", 51))
+
+		delivery := func(id string, state, attempts int) *store.Delivery {
+			return &store.Delivery{ID: id, Webhook: "wh_a", Stream: "INBOUND", Seq: 9, Kind: "k", Account: "shop", State: state, Attempts: attempts, CreatedMS: int64(attempts), NextMS: 100, EndedMS: 50}
+		}
+		require.NoError(t, s.SaveProgress(ctx, store.Progress{Webhook: "wh_a", Stream: "INBOUND", Seq: 9, Failure: "status 500", OpenUntilMS: 70, Deliveries: []*store.Delivery{
+			delivery("a", store.DeliveryPending, 1), delivery("b", store.DeliveryDead, 2), delivery("c", store.DeliveryDelivered, 3),
+		}}))
+		require.NoError(t, s.SaveProgress(ctx, store.Progress{Webhook: "wh_a", Deliveries: []*store.Delivery{delivery("a", store.DeliveryPending, 5)}}))
+		cursors, err := s.Cursors(ctx, "wh_a")
+		require.NoError(t, err)
+		require.Equal(t, map[string]uint64{"INBOUND": 9}, cursors)
+		got, err := s.Webhook(ctx, "wh_a")
+		require.NoError(t, err)
+		require.Equal(t, []any{int64(1), int64(1), "status 500", int64(0)}, []any{got.Pending, got.Dead, got.LastFailure, got.OpenUntilMS})
+
+		due, err := s.DueDeliveries(ctx, "wh_a", 99, 10)
+		require.NoError(t, err)
+		require.Empty(t, due)
+		due, err = s.DueDeliveries(ctx, "wh_a", 100, 10)
+		require.NoError(t, err)
+		require.Equal(t, 5, due[0].Attempts)
+		n, err := s.RetryDeliveries(ctx, "wh_a", nil, 1)
+		require.NoError(t, err)
+		require.Equal(t, int64(1), n, "what was given up")
+		n, err = s.RetryDeliveries(ctx, "wh_a", []string{"a", "b", "c"}, 1)
+		require.NoError(t, err)
+		require.Equal(t, int64(2), n, "what was delivered is not sent again")
+		page, err := s.Deliveries(ctx, "wh_a", 0, "", 2)
+		require.NoError(t, err)
+		require.Equal(t, []string{"c", "b"}, []string{page[0].ID, page[1].ID})
+		page, err = s.Deliveries(ctx, "wh_a", 0, "b", 2)
+		require.NoError(t, err)
+		require.Equal(t, "a", page[0].ID)
+
+		require.NoError(t, s.PruneDeliveries(ctx, 60, 0))
+		page, err = s.Deliveries(ctx, "wh_a", store.DeliveryDelivered, "", 2)
+		require.NoError(t, err)
+		require.Empty(t, page)
+		_, after, err := s.ChangeWebhook(ctx, "wh_a", func(w *store.Webhook) error { w.Paused = true; return nil })
+		require.NoError(t, err)
+		require.True(t, after.Paused)
+		require.NoError(t, s.DeleteWebhook(ctx, "wh_a"))
+		require.Equal(t, fault.NotFound, fault.KindOf(s.DeleteWebhook(ctx, "wh_a")))
+	})
+}

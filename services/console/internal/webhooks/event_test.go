@@ -1,0 +1,44 @@
+package webhooks
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+
+	"github.com/wxbus/wxbus/pkg/testkit"
+	"github.com/wxbus/wxbus/pkg/topology"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// What the streams hold was written by our services of any version, or by nobody we know.
+func FuzzRead(f *testing.F) {
+	good, err := proto.Marshal(&eventv1.InboundEvent{Id: "a", Account: "shop", Kind: eventv1.EventKind_EVENT_KIND_SCAN, Raw: []byte("raw")})
+	require.NoError(f, err)
+	f.Add(topology.StreamInbound, "wx.in.shop.1.scan.fan", "", good)
+	f.Add(topology.StreamDelivery, "wx.delivery.shop.1.fan", "wxbus.sender.v1.DeliverySettled", []byte{10, 1, 'a'})
+	f.Add(topology.StreamConversations, "wx.conv.shop.c", "wxbus.agentrouting.v1.ConversationEvent", []byte{})
+	f.Add("OTHER", "x", "y", []byte{0xff})
+	f.Fuzz(func(t *testing.T, stream, subject, kind string, data []byte) {
+		ev, ok := read(message{stream: stream, seq: 7, subject: subject, kind: kind, data: data})
+		if !ok {
+			return
+		}
+		if !IsKind(ev.Kind) {
+			t.Fatalf("kind %q cannot be subscribed to", ev.Kind)
+		}
+		b, err := json.Marshal(ev)
+		if err != nil || !json.Valid(b) {
+			t.Fatalf("not JSON: %v", err)
+		}
+	})
+}
+
+func TestWaitsGrowAndEnd(t *testing.T) {
+	require.Equal(t, "10s 30s 1h0m0s", backoff(1).String()+" "+backoff(2).String()+" "+backoff(50).String())
+	require.Equal(t, "30s 1m0s 10m0s", pauseAfter(1).String()+" "+pauseAfter(2).String()+" "+pauseAfter(50).String())
+}
