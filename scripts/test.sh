@@ -21,6 +21,9 @@ done
 step "borders between modules"
 scripts/check-imports.sh
 
+step "page of the console: types, lint, unit tests"
+scripts/web.sh check
+
 step "binaries"
 make --no-print-directory build
 
@@ -32,3 +35,7 @@ make --no-print-directory unit
 
 step "end to end: all in one process, then split over a NATS of three"
 make --no-print-directory e2e
+
+step "the page in a browser over the real system, short form"
+scripts/web.sh chromium
+node tests/web/run.mjs

@@ -54,6 +54,14 @@ describe("the desk store", () => {
     expect(s.thread(fan).messages[1]).toMatchObject({ state: MessageState.FAILED, errcode: 43004, reason: "unfollowed", sendId: "s1" });
   });
 
+  it("keeps what became of a message when its answer arrives late", () => {
+    const s = store();
+    s.apply(added(4n, 3n));
+    s.apply(fact(5n, { case: "messageStateChanged", value: { $typeName: "wxbus.agentrouting.v1.MessageStateChanged", seq: 3n, state: MessageState.ACCEPTED, reason: "", errcode: 0, sendId: "s3" } }));
+    s.putPage(fan, [create(MessageSchema, { ...message(3n), state: MessageState.QUEUED })], undefined);
+    expect(s.thread(fan).messages[2]).toMatchObject({ state: MessageState.ACCEPTED, sendId: "s3" });
+  });
+
   it("forgets what closed while nobody told us, and keeps what is closed and shown", () => {
     const s = store();
     s.put([create(ConversationSchema, { id: "c2", account: "shop", openid: "o2", number: 1n, state: ConversationState.CLOSED })]);

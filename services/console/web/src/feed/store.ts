@@ -1,6 +1,6 @@
 import type { ConversationEvent, DeskSignal } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
 import { SignalKind } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
-import { AuthorKind, ConversationState, type Conversation, type Fan, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { AuthorKind, ConversationState, MessageState, type Conversation, type Fan, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 
 // The store holds what the desk shows. It changes by two things only: answers of the server, and
 // facts of the feed in the order of their sequence. A fact that is older than what is known changes
@@ -132,15 +132,20 @@ export class DeskStore {
   }
 }
 
-// merge keeps the order of seq and lets the later version of a message win.
+// merge keeps the order of seq and lets the later version of a message win: a settled one over a queued one.
 export function merge(a: readonly Message[], b: readonly Message[]): readonly Message[] {
   const last = a.at(-1);
   const first = b[0];
   if (!last || !first || first.seq > last.seq) return a.length === 0 ? b : b.length === 0 ? a : [...a, ...b];
   const bySeq = new Map<bigint, Message>();
   for (const m of a) bySeq.set(m.seq, m);
-  for (const m of b) bySeq.set(m.seq, m);
+  for (const m of b) bySeq.set(m.seq, later(bySeq.get(m.seq), m));
   return [...bySeq.values()].sort((x, y) => (x.seq < y.seq ? -1 : x.seq > y.seq ? 1 : 0));
+}
+
+// later keeps what became of a message when an answer that left the server before arrives after it.
+function later(known: Message | undefined, m: Message): Message {
+  return known && m.state === MessageState.QUEUED && known.state > MessageState.QUEUED ? { ...m, state: known.state, reason: known.reason, errcode: known.errcode, sendId: known.sendId || m.sendId } : m;
 }
 
 function change(list: readonly Message[], seq: bigint, f: (m: Message) => Message): readonly Message[] {

@@ -1,4 +1,5 @@
-import { el, call, avatar, ask, time, span, left } from './dom.js';
+import { el, call, ask, time, span, left } from './dom.js';
+import { avatar } from './faces.js';
 import { bubble } from './content.js';
 import { panel } from './faults.js';
 import { words } from './words.js';
@@ -24,6 +25,7 @@ function draw() {
   $('lang').textContent = lang === 'zh' ? 'EN' : '中文';
   for (const e of document.querySelectorAll('[data-t]')) e.textContent = t(e.dataset.t);
   $('phones').dataset.empty = t('empty');
+  for (const e of document.querySelectorAll('[data-label]')) e.setAttribute('aria-label', t(e.dataset.label));
   panel($('faults'), t, accounts.map(a => a.name));
   screens();
 }
@@ -42,7 +44,7 @@ const mini = f => accounts.find(a => a.name === f.account)?.kind === 'miniprogra
 
 function drawFans() {
   $('fans').replaceChildren(...fans.slice(0, 60).map(f => el('button', { className: 'fan', 'aria-pressed': String(open.includes(key(f))), onclick: () => toggle(f) },
-    avatar(key(f)), el('span', {}, el('b', {}, f.name), el('small', {}, f.account + ' · ' + status(f))))),
+    avatar(f), el('span', {}, el('b', {}, f.name), el('small', {}, f.account + ' · ' + status(f))))),
   ...accounts.map(a => el('button', { className: 'more', onclick: () => add(a.name) }, '＋ ' + t('add') + ' · ' + a.name)));
 }
 
@@ -64,7 +66,7 @@ function phone(f) {
   const p = { f, flow, chips, following: undefined, hue, timer: el('span') };
   const input = el('input', { placeholder: t('say'), maxLength: 4096, 'aria-label': t('say') });
   const submit = e => { e.preventDefault(); if (input.value) { push(f, 'text', { Content: input.value }); input.value = ''; } };
-  p.root = el('section', { className: 'phone' }, el('div', { className: 'cap' }, el('span', {}, f.name), cap), body);
+  p.root = el('section', { className: 'phone' }, el('div', { className: 'cap' }, avatar(f, 16), el('span', {}, f.name), cap), body);
   p.update = s => {
     Object.assign(f, s);
     cap.textContent = status(f);
@@ -90,7 +92,7 @@ function tools(f) {
   const b = (k, fn) => el('button', { type: 'button', className: 'btn sm', onclick: fn }, t(k));
   const common = [b('image', () => push(f, 'image')), b('file', () => file.click()), file];
   if (mini(f)) return el('div', { className: 'tools' }, b('enter', () => push(f, 'user_enter_tempsession', { SessionFrom: 'phone' })), ...common, b('card', () => push(f, 'miniprogrampage')), b('consent', () => consent(f)));
-  return el('div', { className: 'tools' }, ...common, b('voice', () => push(f, 'voice', { Recognition: '你好' })), b('location', () => push(f, 'location')), b('video', () => push(f, 'video')),
+  return el('div', { className: 'tools' }, ...common, b('voice', async () => { const s = await ask(t('recognised'), '你好'); if (s) push(f, 'voice', { Recognition: s }); }), b('location', async () => { const s = await ask(t('where'), '虹桥国际机场 T2'); if (s) push(f, 'location', { Label: s }); }), b('video', () => push(f, 'video')),
     b('link', () => push(f, 'link')), b('scan', async () => { const s = await ask(t('scene'), '1001'); if (s) push(f, 'SCAN', { EventKey: s, Ticket: 'gQSCAN' }); }), b('consent', () => consent(f)));
 }
 
@@ -171,6 +173,10 @@ function listen() {
   source.onerror = () => { $('dot').className = 'dot off'; };
 }
 
+let theme = localStorage.getItem('theme') || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
+const paint = () => { document.documentElement.dataset.theme = theme; $('theme').textContent = theme === 'dark' ? '☀' : '☾'; };
+$('theme').onclick = () => { theme = theme === 'dark' ? 'light' : 'dark'; localStorage.setItem('theme', theme); paint(); };
+paint();
 $('lang').onclick = () => { lang = lang === 'zh' ? 'en' : 'zh'; localStorage.setItem('lang', lang); draw(); };
 $('bad').onchange = e => $('log').classList.toggle('bad-only', e.target.checked);
 for (const b of document.querySelectorAll('[data-advance]')) b.onclick = () => call('POST', 'clock', { advance: b.dataset.advance });

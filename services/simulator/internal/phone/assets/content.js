@@ -1,4 +1,5 @@
 import { el } from './dom.js';
+import { map, wave } from './faces.js';
 
 const link = (url, ...kids) => /^https?:\/\//i.test(url || '') ? el('a', { href: url, target: '_blank', rel: 'noopener noreferrer' }, ...kids) : el('span', {}, ...kids);
 
@@ -33,9 +34,9 @@ export function bubble(c, t, tap) {
   switch (c.type) {
     case 'text': return text(c.text, tap);
     case 'image': return [c.media_id ? picture(c.media_id, t) : t('image')];
-    case 'voice': return ['▷ ', t('voice'), c.text ? '：' + c.text : ''];
+    case 'voice': return [el('span', { className: 'voice', title: t('voice') }, '▷', wave(c.media_id)), c.text || ''];
     case 'video': case 'shortvideo': case 'mpvideo': return ['▷ ', t('video'), c.title ? ' ' + c.title : ''];
-    case 'location': return ['⌖ ', c.text || t('location')];
+    case 'location': return [el('span', { className: 'place' }, map(), el('span', {}, c.text || t('location')))];
     case 'music': return ['♪ ', link(c.url, c.title || t('music')), c.description ? '\n' + c.description : ''];
     case 'news': return (c.articles || []).map(a => article(a.title, a.description, a.url, a.pic_url));
     case 'link': return [article(c.title, c.description, c.url, c.pic_url)];

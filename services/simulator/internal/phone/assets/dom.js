@@ -17,21 +17,6 @@ export async function call(method, path, body) {
   return out;
 }
 
-// avatar draws 2×2 quarter discs by the hash of a text; the name beside it carries the identity.
-export function avatar(text) {
-  let h = 2166136261;
-  for (const c of text) h = Math.imul(h ^ c.codePointAt(0), 16777619) >>> 0;
-  const ns = 'http://www.w3.org/2000/svg', svg = document.createElementNS(ns, 'svg');
-  for (const [k, v] of Object.entries({ viewBox: '0 0 32 32', width: 32, height: 32, class: 'av', 'aria-hidden': 'true' })) svg.setAttribute(k, v);
-  const hue = h % 8 * 45 + 20, add = (name, attrs) => { const e = document.createElementNS(ns, name); for (const k in attrs) e.setAttribute(k, attrs[k]); svg.append(e); };
-  add('rect', { width: 32, height: 32, fill: `hsl(${hue} 30% 82%)` });
-  [[0, 0], [16, 0], [0, 16], [16, 16]].forEach(([x, y], i) => {
-    const corner = h >> (4 + 2 * i) & 3, cx = x + (corner & 1) * 16, cy = y + (corner >> 1) * 16, dx = corner & 1 ? -16 : 16, dy = corner >> 1 ? -16 : 16;
-    add('path', { d: `M${cx} ${cy}h${dx}A16 16 0 0 ${(dx > 0) === (dy > 0) ? 1 : 0} ${cx} ${cy + dy}z`, fill: `hsl(${hue} 32% 48%)` });
-  });
-  return svg;
-}
-
 export function ask(title, value = '') {
   const d = document.getElementById('ask'), form = d.querySelector('form'), input = d.querySelector('input');
   d.querySelector('p').textContent = title;

@@ -11,7 +11,7 @@ export const words = {
     prompt: '该公众号提供的服务出现故障，请稍后再试', promptmini: '该小程序客服暂时无法提供服务，请稍后再试', transferred: '已转到微信客服', waiting: '在微信客服排队', active: '微信客服会话中',
     accept: '接入', reply: '回复', close: '结束', replytext: '客服说', did: { subscribe: '关注了', unsubscribe: '取消关注了', scan: '扫了码', click: '点了菜单', view: '打开了网页', user_enter_tempsession: '进入了会话' },
     gone: '图片已过期', pushdelay: '推送延迟', apidelay: '接口延迟', drop: '第 1 次应答丢失，只认重推', dup: '同时推送 2 次', hang: '客服接口已受理但不回（结果未知）', reset: '接口连接重置 5%',
-    truncate: '截断的 JSON', errcode: '接口返回 errcode', times: '次', refresh: '别的系统刷新了凭证', once: '触发 1 次', script: '脚本', apply: '应用', page: '小程序', music: '音乐', unknown: '未知内容',
+    truncate: '截断的 JSON', errcode: '接口返回 errcode', times: '次', refresh: '别的系统刷新了凭证', once: '触发 1 次', script: '脚本', apply: '应用', recognised: '微信识别成', where: '在哪里', darklight: '深色或浅色', page: '小程序', music: '音乐', unknown: '未知内容',
   },
   en: {
     title: 'Simulator', fake: 'A fake WeChat, no real person is contacted', plus1m: 'Forward 1 min', plus30m: 'Forward 30 min', plus48h: 'Forward 48 h', report: 'Report',
@@ -24,6 +24,6 @@ export const words = {
     prompt: 'The service of this account has a fault, try again later', promptmini: 'The service of this Mini Program is not available, try again later', transferred: 'Handed to WeChat agents', waiting: 'Queued for WeChat agents', active: 'With a WeChat agent',
     accept: 'Accept', reply: 'Reply', close: 'End', replytext: 'The agent says', did: { subscribe: 'followed', unsubscribe: 'unfollowed', scan: 'scanned', click: 'clicked', view: 'opened', user_enter_tempsession: 'entered the session' },
     gone: 'The picture expired', pushdelay: 'Push delay', apidelay: 'API delay', drop: 'First answer lost, only the retry counts', dup: 'Push twice at once', hang: 'Kf API accepts but never answers', reset: 'API connection reset 5%',
-    truncate: 'Truncated JSON', errcode: 'API answers errcode', times: 'times', refresh: 'Another system refreshed the token', once: 'Once', script: 'Script', apply: 'Apply', page: 'Mini Program', music: 'Music', unknown: 'Unknown content',
+    truncate: 'Truncated JSON', errcode: 'API answers errcode', times: 'times', refresh: 'Another system refreshed the token', once: 'Once', script: 'Script', apply: 'Apply', recognised: 'WeChat recognises', where: 'Where', darklight: 'Dark or light', page: 'Mini Program', music: 'Music', unknown: 'Unknown content',
   },
 };
