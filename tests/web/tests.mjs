@@ -10,6 +10,9 @@ async function desk({ admin, users }, ...people) {
   const { groups = [] } = await admin.call("wxbus.agentrouting.v1.AgentService/ListGroups");
   const g = groups.find((x) => x.id === group) ?? { id: group, name: "售后" };
   await admin.call("wxbus.agentrouting.v1.AgentService/PutGroup", { group: { ...g, offerTimeoutS: 120, survey: true, surveyMax: 5, method: "ROUTING_METHOD_LEAST_LOAD", hours: undefined } });
+  // What earlier tests left open would be offered to the people of this one.
+  const { conversations = [] } = await admin.call("wxbus.agentrouting.v1.ConversationService/ListConversations", { pageSize: 200 });
+  for (const c of conversations) await admin.call("wxbus.agentrouting.v1.ConversationService/Close", { account: c.account, openid: c.openid, conversation: c.id, noSurvey: true }).catch(() => undefined);
   const { agents = [] } = await admin.call("wxbus.agentrouting.v1.AgentService/ListAgents");
   for (const u of users.all) {
     const works = people.some((p) => p.name === u.name);

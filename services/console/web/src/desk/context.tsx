@@ -12,7 +12,7 @@ import { useMe } from "../session/session";
 import { Icon } from "../ui/icon";
 import { accountHue, Facts, Kbd, Monogram } from "../ui/parts";
 import { useQuota } from "./chips";
-import { useColleagueNames } from "./thread-pane";
+import { useChanges, useColleagueNames } from "./thread-pane";
 
 const shownHistory = 8;
 
@@ -29,6 +29,8 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
   const quota = useQuota(c, Number(c.lastSeq));
   const key = ["fan", c.account, c.openid];
   const fan = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), placeholderData: (before) => before }).data?.fan;
+  const opened = useChanges(c)?.find((e) => e.event.case === "conversationChanged" && e.event.value.change === "opened");
+  const source = opened?.event.case === "conversationChanged" ? opened.event.value.reason : "";
   const [renaming, setRenaming] = useState<string>();
   const [tagging, setTagging] = useState<string>();
   const change = useMutation({
@@ -64,7 +66,7 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
               onKeyDown={(e) => { if (e.key === "Escape") setTagging(undefined); if (e.key === "Enter" && !e.nativeEvent.isComposing && tagging.trim()) { change.mutate({ add: [tagging.trim()] }); setTagging(undefined); } }} />}
         </div>
         <div style={{ marginTop: 12 }}><Facts rows={[
-          [t("context.source"), c.reason || t("unknown")], [t("context.language"), fan?.language || c.language || t("unknown")],
+          [t("context.source"), source || t("unknown")], [t("context.language"), fan?.language || c.language || t("unknown")],
           [t("context.follows"), fan ? (fan.subscribed ? t("yes") : t("no")) : t("unknown")], [t("context.lastAgent"), fan?.lastAgent ? nameOf(fan.lastAgent) : t("none")],
           [t("context.firstSeen"), fan && fan.firstSeenUnixMs > 0n ? dateTime(Number(fan.firstSeenUnixMs)) : t("unknown")],
           ["openid", <span key="o" className="mono">{c.openid.length > 14 ? `${c.openid.slice(0, 6)}…${c.openid.slice(-4)}` : c.openid} <button type="button" className="icon-button tiny" aria-label={`${t("act.copy")} openid`} onClick={() => void navigator.clipboard?.writeText(c.openid)}><Icon name="copy" size={12} /></button></span>],

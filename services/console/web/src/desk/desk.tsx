@@ -109,7 +109,7 @@ export function Desk() {
         {current ? <ThreadPane key={conversationKey(current)} conversation={current} onEnded={afterEnd} onBack={() => void go("/desk")} onAccept={accept} onContext={() => setShowContext((v) => !v)} />
           : <Empty title={t("desk.none")} text={t("desk.none.text")} />}
       </section>
-      {current && !phone && (contextShown ? <ContextPane conversation={current} onClose={() => setShowContext((v) => !v)} /> : <ContextStrip onOpen={() => setShowContext((v) => !v)} />)}
+      {current && !phone && (contextShown ? <ContextPane key={conversationKey(current)} conversation={current} onClose={() => setShowContext((v) => !v)} /> : <ContextStrip onOpen={() => setShowContext((v) => !v)} />)}
     </main>
   );
 }

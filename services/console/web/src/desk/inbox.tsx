@@ -138,7 +138,7 @@ function OfferCard({ c, more, onAccept, onDecline, onPreview }: { c: Conversatio
       <div className="row g12 top">
         <DeadlineRing deadline={deadline}><FanAvatar fan={c} /></DeadlineRing>
         <div className="grow">
-          <div className="row g4"><b>{c.fanName}</b><Monogram account={c.account} size={16} /><span className="t12 t3 cut grow">{c.account}</span>{deadline && <span className="t12 tone-amber nowrap">{t("offer.left")} <DeadlineText deadline={deadline} /> s</span>}</div>
+          <div className="row g4"><b>{c.fanName}</b><Monogram account={c.account} size={16} /><span className="t12 t3 cut grow">{c.account}</span>{deadline && <span className="t12 tone-amber nowrap">{t("offer.left")} <DeadlineText deadline={deadline} />{deadline.at - now < 20_000 && " s"}</span>}</div>
           <div className="t12 t2 cut" style={{ marginTop: 2 }}>{t("offer.why", { why: c.assignment?.why || c.reason })}</div>
         </div>
       </div>

@@ -35,7 +35,7 @@ export function NoteField({ c, wanted, onWanted }: { c: Conversation; wanted: "r
   });
   return (
     <div className="note-field" ref={field}>
-      <Input.TextArea autoSize={{ minRows: 1, maxRows: 4 }} aria-label={t("composer.noteLabel")} placeholder={t("composer.notePlaceholder")} value={text} maxLength={4000} onChange={(e) => setText(e.target.value)}
+      <Input.TextArea rows={1} aria-label={t("composer.noteLabel")} placeholder={t("composer.notePlaceholder")} value={text} maxLength={4000} onChange={(e) => setText(e.target.value)}
         onPressEnter={(e) => { if (!e.shiftKey && !e.nativeEvent.isComposing && text.trim()) { e.preventDefault(); add.mutate("note"); } }} onKeyDown={(e) => { if (e.key === "Escape") e.currentTarget.blur(); }} />
       {can(ConversationService.method.whisper) && <Button disabled={!text.trim()} loading={add.isPending} onClick={() => add.mutate("whisper")}>{t("key.whisper")}</Button>}
       <Button disabled={!text.trim()} loading={add.isPending} onClick={() => add.mutate("note")}>{t("composer.saveNote")}</Button>

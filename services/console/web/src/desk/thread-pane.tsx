@@ -51,7 +51,7 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
   const [transferring, setTransferring] = useState(false);
   const [wanted, setWanted] = useState<"reply" | "note">();
   const nameOf = useColleagueNames();
-  const changes = useQuery({ queryKey: ["changes", c.account, c.id, String(c.stateSinceUnixMs), c.agent], queryFn: () => conversations.getConversation({ account: c.account, conversation: c.id }) }).data?.changes;
+  const changes = useChanges(c);
 
   const fail = useCallback((err: unknown) => {
     const said = say(err, t);
@@ -139,6 +139,16 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
       </Modal>
     </>
   );
+}
+
+// useChanges returns what happened to a conversation, oldest first; it is asked again when its state or agent changes.
+export function useChanges(c: Conversation): readonly ConversationEvent[] | undefined {
+  const { conversations } = useClients();
+  const query = useQuery({
+    queryKey: ["changes", c.account, c.id, String(c.stateSinceUnixMs), c.agent], placeholderData: (before) => before,
+    queryFn: () => conversations.getConversation({ account: c.account, conversation: c.id }),
+  });
+  return query.data?.changes;
 }
 
 // useColleagueNames turns ids of users into what colleagues call them.

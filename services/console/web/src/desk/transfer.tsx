@@ -55,7 +55,7 @@ export function TransferDialog({ c, onDone, onError }: { c: Conversation; onDone
         ))}
         {targets.length === 0 && <p className="t3">{t("transfer.none")}</p>}
       </div>
-      <Input.TextArea placeholder={t("transfer.note")} aria-label={t("transfer.note")} value={note} onChange={(e) => setNote(e.target.value)} autoSize={{ minRows: 2 }} maxLength={1000} />
+      <Input.TextArea placeholder={t("transfer.note")} aria-label={t("transfer.note")} value={note} onChange={(e) => setNote(e.target.value)} rows={2} maxLength={1000} />
       <Button type="primary" disabled={!chosen || chosen.off} loading={transfer.isPending} onClick={() => chosen && transfer.mutate(chosen)}>{t("transfer.do")}</Button>
     </div>
   );

@@ -186,7 +186,8 @@ function nextConversation(known: Conversation | undefined, e: ConversationEvent)
       const m = e.event.value.message;
       if (!m) return base;
       const fan = m.authorKind === AuthorKind.FAN;
-      return { ...base, unanswered: e.event.value.unanswered, preview: m.text || base.preview, lastSeq: m.seq, lastFanUnixMs: fan ? m.atUnixMs : base.lastFanUnixMs, lastAgentUnixMs: m.authorKind === AuthorKind.AGENT ? m.atUnixMs : base.lastAgentUnixMs };
+      const agent = m.authorKind === AuthorKind.AGENT;
+      return { ...base, unanswered: e.event.value.unanswered, preview: m.text || base.preview, lastSeq: m.seq, lastFanUnixMs: fan ? m.atUnixMs : base.lastFanUnixMs, lastAgentUnixMs: agent ? m.atUnixMs : base.lastAgentUnixMs, firstReplyUnixMs: base.firstReplyUnixMs || (agent ? m.atUnixMs : 0n) };
     }
     case "noteAdded":
       return { ...base, lastSeq: e.event.value.message?.seq ?? base.lastSeq };

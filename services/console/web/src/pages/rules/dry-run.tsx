@@ -29,7 +29,7 @@ export function DryRun({ account, accounts, version }: { account: string; accoun
       <div className="pane-head"><h2 className="t14 m">{t("try.title")}</h2><span className="t12 t3 cut grow">{t("try.hint")}</span>
         <Segmented size="small" value={of} onChange={setOf} aria-label={t("try.title")} options={[{ value: "draft" as const, label: t("try.draft") }, { value: "live" as const, label: t("try.live") }]} /></div>
       <div className="col" style={{ padding: 16 }}>
-        <Input.TextArea autoSize={{ minRows: 2, maxRows: 6 }} value={text} onChange={(e) => setText(e.target.value)} placeholder={t("try.text")} aria-label={t("try.text")} data-testid="try" />
+        <Input.TextArea rows={2} value={text} onChange={(e) => setText(e.target.value)} placeholder={t("try.text")} aria-label={t("try.text")} data-testid="try" />
         {accounts.length > 1 && <Select size="small" value={acct} onChange={setChosen} aria-label={t("account")} options={accounts.map((a) => ({ value: a, label: a }))} />}
       </div>
       {problem && <p className="tone-red t12" role="alert" style={{ padding: "0 16px" }}>{say(problem, t).text}</p>}

@@ -52,7 +52,7 @@ export function RuleEditor({ rule, live, fields, initial, onChange, onSaved, onD
         <label className="row g4 t12 t3">{t("rules.enabled")}<Switch size="small" checked={enabled} onChange={setEnabled} disabled={!editable} aria-label={t("rules.enabled")} /></label>
       </div>
       <div className="editor-body">
-        {asText || !form ? <Input.TextArea className="mono" autoSize={{ minRows: 12 }} value={yaml} onChange={(e) => update(e.target.value)} aria-label="YAML" spellCheck={false} disabled={!editable} /> : <FormFields form={form} edit={edit} disabled={!editable} />}
+        {asText || !form ? <Input.TextArea className="mono" rows={12} value={yaml} onChange={(e) => update(e.target.value)} aria-label="YAML" spellCheck={false} disabled={!editable} /> : <FormFields form={form} edit={edit} disabled={!editable} />}
         {fields.length > 0 && <FieldDiff fields={fields} />}
         {rule && !live && <p className="t12 t3">{t("rules.notLive")}</p>}
       </div>
@@ -117,7 +117,7 @@ function Actions({ list, disabled, onChange }: { list: Action[]; disabled: boole
             <span className="grow" />
             <button type="button" className="icon-button small" disabled={disabled} aria-label={t("act.delete")} onClick={() => onChange(list.filter((_, n) => n !== i))}><Icon name="x" size={14} /></button>
           </div>
-          {a.kind === "text" && <Input.TextArea autoSize={{ minRows: 2 }} disabled={disabled} value={a.text} aria-label={t("action.text")} onChange={(e) => set(i, { kind: "text", text: e.target.value })} />}
+          {a.kind === "text" && <Input.TextArea rows={2} disabled={disabled} value={a.text} aria-label={t("action.text")} onChange={(e) => set(i, { kind: "text", text: e.target.value })} />}
           {a.kind === "queue" && <Select disabled={disabled} value={a.queue || undefined} aria-label={t("action.queue")} placeholder={t("action.queue")} onChange={(queue) => set(i, { kind: "queue", queue })} options={[...new Set([...(groups.data?.groups ?? []).map((g) => g.id), ...(a.queue ? [a.queue] : [])])].map((value) => ({ value, label: groups.data?.groups.find((g) => g.id === value)?.name || value }))} />}
           {a.kind === "tag" && <Input disabled={disabled} value={a.tag} aria-label={t("action.tag")} onChange={(e) => set(i, { kind: "tag", tag: e.target.value })} />}
           {a.kind === "yaml" && <YamlAction yaml={a.yaml} disabled={disabled} onChange={(yaml) => set(i, { kind: "yaml", yaml })} />}
@@ -131,7 +131,7 @@ function Actions({ list, disabled, onChange }: { list: Action[]; disabled: boole
 // YamlAction hands its text on only when it can be read, so that a half-written line breaks nothing.
 function YamlAction({ yaml, disabled, onChange }: { yaml: string; disabled: boolean; onChange(yaml: string): void }) {
   const [text, setText] = useState(yaml);
-  return <Input.TextArea className="mono" autoSize={{ minRows: 2 }} disabled={disabled} value={text} aria-label="YAML" spellCheck={false} status={text === yaml ? "" : "warning"} onChange={(e) => { setText(e.target.value); if (readRule(`do:\n  - ${e.target.value.replace(/\n/g, "\n    ")}`)) onChange(e.target.value); }} />;
+  return <Input.TextArea className="mono" rows={2} disabled={disabled} value={text} aria-label="YAML" spellCheck={false} status={text === yaml ? "" : "warning"} onChange={(e) => { setText(e.target.value); if (readRule(`do:\n  - ${e.target.value.replace(/\n/g, "\n    ")}`)) onChange(e.target.value); }} />;
 }
 
 // FieldDiff shows what differs from the live rule, field by field.

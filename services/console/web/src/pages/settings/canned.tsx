@@ -61,7 +61,7 @@ function CannedDialog({ reply, onClose }: { reply: CannedReply; onClose(): void 
         {r.blocks.map((b, i) => (
           // oxlint-disable-next-line react/no-array-index-key -- the place is the identity
           <div key={i} className="row top">
-            {b.content?.body.case === "text" ? <Input.TextArea autoSize={{ minRows: 3 }} value={b.content.body.value.content} aria-label={t("block.text")} placeholder={t("canned.variablesHint")} onChange={(e) => edit({ blocks: r.blocks.map((x, n) => (n === i ? { ...x, content: textContent(e.target.value) } : x)) })} /> : <Tag line>{t(`block.${kindOf(b.content)}`)}</Tag>}
+            {b.content?.body.case === "text" ? <Input.TextArea rows={3} value={b.content.body.value.content} aria-label={t("block.text")} placeholder={t("canned.variablesHint")} onChange={(e) => edit({ blocks: r.blocks.map((x, n) => (n === i ? { ...x, content: textContent(e.target.value) } : x)) })} /> : <Tag line>{t(`block.${kindOf(b.content)}`)}</Tag>}
             <button type="button" className="icon-button small" aria-label={t("act.delete")} disabled={r.blocks.length < 2} onClick={() => edit({ blocks: r.blocks.filter((_, n) => n !== i) })}><Icon name="x" size={14} /></button>
           </div>
         ))}

@@ -86,7 +86,7 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
             const name = t(`autoText.${kind}` as Key);
             return (
               <div key={kind} className="col g4"><label className="row"><Switch size="small" checked={x.enabled} onChange={(enabled) => setText(kind, { enabled })} aria-label={name} />{name}</label>
-                {x.enabled && <><Input.TextArea autoSize maxLength={600} value={x.zh} placeholder={usual?.zh} aria-label={`${name} 中文`} onChange={(e) => setText(kind, { zh: e.target.value })} /><Input.TextArea autoSize maxLength={600} value={x.en} placeholder={usual?.en} aria-label={`${name} English`} onChange={(e) => setText(kind, { en: e.target.value })} lang={locale} /></>}</div>
+                {x.enabled && <><Input.TextArea rows={1} maxLength={600} value={x.zh} placeholder={usual?.zh} aria-label={`${name} 中文`} onChange={(e) => setText(kind, { zh: e.target.value })} /><Input.TextArea rows={1} maxLength={600} value={x.en} placeholder={usual?.en} aria-label={`${name} English`} onChange={(e) => setText(kind, { en: e.target.value })} lang={locale} /></>}</div>
             );
           })}
         </section>
