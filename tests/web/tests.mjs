@@ -12,7 +12,11 @@ async function desk({ admin, users }, ...people) {
   await admin.call("wxbus.agentrouting.v1.AgentService/PutGroup", { group: { ...g, offerTimeoutS: 120, survey: true, surveyMax: 5, method: "ROUTING_METHOD_LEAST_LOAD", hours: undefined } });
   // What earlier tests left open would be offered to the people of this one.
   const { conversations = [] } = await admin.call("wxbus.agentrouting.v1.ConversationService/ListConversations", { pageSize: 200 });
-  for (const c of conversations) await admin.call("wxbus.agentrouting.v1.ConversationService/Close", { account: c.account, openid: c.openid, conversation: c.id, noSurvey: true }).catch(() => undefined);
+  for (const c of conversations) {
+    const ref = { account: c.account, conversation: c.id };
+    if (c.state === "CONVERSATION_STATE_ACTIVE" || c.state === "CONVERSATION_STATE_ON_HOLD") await admin.call("wxbus.agentrouting.v1.ConversationService/TakeOver", ref);
+    await admin.call("wxbus.agentrouting.v1.ConversationService/Close", { ...ref, openid: c.openid, noSurvey: true });
+  }
   const { agents = [] } = await admin.call("wxbus.agentrouting.v1.AgentService/ListAgents");
   for (const u of users.all) {
     const works = people.some((p) => p.name === u.name);

@@ -7,18 +7,19 @@ export function Kbd({ chord }: { chord: string }) {
   return <span className="kbds" aria-hidden="true">{keyCaps(chord).map((cap) => <kbd key={cap}>{cap}</kbd>)}</span>;
 }
 
+// Letters of monograms and avatars are drawn by the stylesheet: they are ornaments, and names that are read out stand beside them.
+
 // Monogram stands for an account. The hue appears here and on history gutters only.
 export function Monogram({ account, name, size = 20 }: { account: string; name?: string | undefined; size?: 16 | 20 | 24 | 32 }) {
   const letter = [...(name || account)][0] ?? "?";
-  return <span className={`monogram s${size}`} style={{ background: accountHue(account) }} aria-hidden="true">{letter.toUpperCase()}</span>;
+  return <span className={`monogram s${size}`} style={{ background: accountHue(account) }} data-letter={letter.toUpperCase()} aria-hidden="true" />;
 }
 
 export const accountHue = (account: string): string => `var(--${accountHues[fnv1a(account) % accountHues.length]})`;
 
 export function AgentAvatar({ name, size = 24, dot }: { name: string; size?: 20 | 24 | 32 | 40; dot?: "green" | "amber" | "off" | undefined }) {
   return (
-    <span className={`agent-avatar s${size}`} title={name}>
-      {[...name][0] ?? "?"}
+    <span className={`agent-avatar s${size}`} title={name} data-letter={[...name][0] ?? "?"}>
       {dot && <Dot tone={dot} />}
     </span>
   );
