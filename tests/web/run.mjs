@@ -23,7 +23,7 @@ const users = await demoUsers(world);
 assert.ok(users.admin && users.agent && users.supervisor, "the demo has an agent, a supervisor and an administrator");
 
 // people opens a browser of its own for somebody, with nothing left over from others.
-async function open({ user, width = 1440, height = 900, theme = "light", locale = "zh-CN" } = {}) {
+async function open({ user, width = 1440, height = 900, theme = "light", locale = "zh-CN", url = world.url } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, locale, colorScheme: theme });
   await context.addInitScript(([t, l]) => { localStorage.setItem("wxbus.theme", t); localStorage.setItem("wxbus.locale", l); }, [theme, locale]);
   const page = await context.newPage();
@@ -31,7 +31,7 @@ async function open({ user, width = 1440, height = 900, theme = "light", locale 
   const problems = [];
   page.on("pageerror", (err) => problems.push(err.message));
   page.on("console", (m) => { if (m.type() === "error" && /Content Security Policy|TrustedHTML|Refused to/i.test(m.text())) problems.push(m.text()); });
-  await page.goto(world.url);
+  await page.goto(url);
   if (user) {
     await page.fill("#login-name", user.name);
     await page.fill("#login-password", user.password);

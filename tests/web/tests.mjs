@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { API, call, Fan, until } from "./world.mjs";
+import { API, call, Fan, startLink, until } from "./world.mjs";
 import { hostile } from "./hostile.mjs";
 
 const group = "aftersales";
@@ -196,19 +196,20 @@ export const tests = [
     name: "a cut connection resumes without a gap",
     async run(t) {
       await desk(t, t.users.agent);
-      const page = await t.open({ user: t.users.agent });
+      const link = await startLink(t.world.url);
+      const page = await t.open({ user: t.users.agent, url: link.url });
       const fan = await Fan.follow(t.world, "shop", "Cut");
       await page.getByText(/已连接/).waitFor();
       await fan.says(say);
       await acceptOffer(page);
       await composer(page).fill("草稿不能丢");
-      await page.context().setOffline(true);
-      await page.evaluate(() => globalThis.dispatchEvent(new Event("offline")));
-      await until("the page to notice", async () => (await page.locator(".conn.tone-red").count()) > 0, 60_000);
+      link.cut();
+      await page.getByTestId("link-down").waitFor();
       for (let i = 1; i <= 5; i++) await fan.says(`断线期间第 ${i} 条`);
       await page.shot("desk.offline.zh-CN.light");
-      await page.context().setOffline(false);
+      link.restore();
       await bubble(page, "断线期间第 5 条").waitFor({ timeout: 60_000 });
+      await page.getByTestId("link-back").getByText(/无缺口/).waitFor();
       for (let i = 1; i <= 5; i++) assert.equal(await page.locator(".msg.fan", { hasText: `断线期间第 ${i} 条` }).count(), 1, `message ${i} exactly once`);
       const order = await page.locator(".msg.fan", { hasText: "断线期间第" }).allInnerTexts();
       assert.deepEqual(order.map((x) => /第 (\d)/.exec(x)[1]), ["1", "2", "3", "4", "5"]);
@@ -216,6 +217,7 @@ export const tests = [
       await page.reload();
       await composer(page).waitFor();
       assert.equal(await composer(page).inputValue(), "草稿不能丢", "the draft survives a reload");
+      link.stop();
     },
   },
   {

@@ -2,7 +2,7 @@
 // simulated WeChat. The tests are fans through the simulator's API and people through the browser.
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -62,6 +62,32 @@ export async function startWorld({ verbose = false } = {}) {
     throw err;
   }
   return world;
+}
+
+// startLink is a way to the console that can be cut, as a train does in a tunnel: what is open breaks, and nothing new gets through.
+export async function startLink(url) {
+  const { hostname, port } = new URL(url);
+  const sockets = new Set();
+  let cut = false;
+  const server = createServer((near) => {
+    if (cut) return near.destroy();
+    const far = connect(Number(port), hostname);
+    for (const s of [near, far]) {
+      sockets.add(s);
+      s.on("error", () => undefined);
+      s.on("close", () => { sockets.delete(s); near.destroy(); far.destroy(); });
+    }
+    near.pipe(far);
+    far.pipe(near);
+    return undefined;
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    cut() { cut = true; for (const s of sockets) s.destroy(); },
+    restore() { cut = false; },
+    stop() { cut = true; for (const s of sockets) s.destroy(); server.close(); },
+  };
 }
 
 // Fan is somebody with a phone.

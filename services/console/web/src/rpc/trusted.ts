@@ -12,6 +12,19 @@ export function onlyStyles(text: string): string {
 export function protect(): void {
   const policies = (globalThis as { trustedTypes?: Policies }).trustedTypes;
   policies?.createPolicy("default", { createHTML: onlyStyles });
+  const nonce = styleNonce();
+  if (nonce) giveStyles(nonce);
+}
+
+// giveStyles puts the nonce on every style element that the page's own scripts make. Parts of the component library
+// write some without asking for one, for example to keep a page from scrolling behind a dialogue.
+export function giveStyles(nonce: string): void {
+  const make = document.createElement.bind(document);
+  document.createElement = ((name: string, options?: ElementCreationOptions) => {
+    const el = make(name, options);
+    if (el instanceof HTMLStyleElement) el.nonce = nonce;
+    return el;
+  }) as typeof document.createElement;
 }
 
 // styleNonce is what the content policy of this very page load allows styles to carry.

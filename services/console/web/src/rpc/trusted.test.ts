@@ -1,0 +1,18 @@
+import { describe, expect, it } from "vitest";
+import { giveStyles, onlyStyles, styleNonce } from "./trusted";
+
+describe("what the page lets become markup", () => {
+  it("is a stylesheet and nothing else", () => {
+    expect(onlyStyles(".a > .b { color: red }")).toBe(".a > .b { color: red }");
+    for (const text of ["<img src=x onerror=alert(1)>", "a{}</style><script>1</script>", "<"]) expect(() => onlyStyles(text)).toThrow(TypeError);
+  });
+
+  it("carries the nonce of this load on every style element", () => {
+    expect(styleNonce()).toBeUndefined();
+    document.head.insertAdjacentHTML("beforeend", '<meta property="csp-nonce" nonce="abc">');
+    expect(styleNonce()).toBe("abc");
+    giveStyles("abc");
+    expect(document.createElement("style").nonce).toBe("abc");
+    expect(document.createElement("div").nonce).not.toBe("abc");
+  });
+});
