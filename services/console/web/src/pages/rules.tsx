@@ -111,10 +111,6 @@ const ruleKey = (r: RuleInfo) => r.id;
 
 function RuleRow({ r, open, decided, onOpen }: { r: RuleInfo; open: boolean; decided: number; onOpen(id: string): void }) {
   const { t, number } = useI18n();
-  const { rules } = useClients();
-  const { can } = useMe();
-  const cache = useQueryClient();
-  const toggle = useMutation({ mutationFn: (enabled: boolean) => rules.saveRule({ id: r.id, revision: r.revision, yaml: r.yaml, enabled }), onSettled: () => cache.invalidateQueries({ queryKey: ["rules"] }) });
   const share = decided > 0 ? `${((Number(r.hits) / decided) * 100).toFixed(1)}%` : number(r.hits);
   const hint = useMemo(() => summaryOf(r), [r]);
   return (
@@ -125,7 +121,6 @@ function RuleRow({ r, open, decided, onOpen }: { r: RuleInfo; open: boolean; dec
         <div className="t12 t2 cut">{hint}</div>
       </div>
       <span className={`num ${r.hits === 0n ? "t3" : ""}`} title={number(r.hits)}>{share}</span>
-      {can(RuleService.method.saveRule) && r.yaml !== "" && <Switch size="small" checked={r.enabled} loading={toggle.isPending} aria-label={t("rules.enable", { name: r.name })} onChange={(v, e) => { e.stopPropagation(); toggle.mutate(v); }} />}
     </div>
   );
 }

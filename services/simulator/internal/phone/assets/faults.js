@@ -13,9 +13,9 @@ const switches = {
 // panel fills the fault pane from the script that is in force; accounts are those whose token another system can refresh.
 export async function panel(root, t, accounts) {
   const rules = (await call('GET', 'faults')).rules.map(({ matched, hits, ...rule }) => rule), named = n => rules.find(r => r.name === n);
-  const error = el('div', { className: 'err' }), json = el('textarea', { spellcheck: false });
-  const code = el('select', {}, ...[0, 45009, 45011, 45015, 45047, 40001, 42001, -1].map(c => el('option', { value: c }, c ? String(c) : '–')));
-  const count = el('input', { type: 'number', min: 1, value: named('errcode')?.count || 10 });
+  const error = el('div', { className: 'err' }), json = el('textarea', { spellcheck: false, 'aria-label': t('script') });
+  const code = el('select', { 'aria-label': t('errcode') }, ...[0, 45009, 45011, 45015, 45047, 40001, 42001, -1].map(c => el('option', { value: c }, c ? String(c) : '–')));
+  const count = el('input', { type: 'number', min: 1, 'aria-label': t('times'), value: named('errcode')?.count || 10 });
   const boxes = Object.keys(switches).map(k => el('input', { type: 'checkbox', name: k, checked: !!named(k), onchange: apply }));
   const sliders = ['push', 'api'].map(side => el('input', { type: 'range', name: side, min: 0, max: 6000, step: 100, value: ms(named(side + ' delay')), oninput: e => { e.target.nextSibling.textContent = e.target.value + ' ms'; }, onchange: apply }));
   code.value = named('errcode')?.errcode || 0;

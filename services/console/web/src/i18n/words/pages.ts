@@ -19,7 +19,6 @@ export const pages = {
   "rules.none": ["没有规则", "No rules"],
   "rules.none.text": ["按 C 写第一条，或导入微信后台的自动回复。", "Press C to write the first one, or import WeChat's automatic replies."],
   "rules.pick": ["左边选一条规则", "Choose a rule on the left"],
-  "rules.enable": ["启用 {name}", "Enable {name}"],
   "rules.enabled": ["启用", "Enabled"],
   "rules.changedBy": ["{name} 改过", "Changed by {name}"],
   "rules.form": ["表单", "Form"],
