@@ -41,7 +41,7 @@ async function open({ user, width = 1440, height = 900, theme = "light", locale 
   return Object.assign(page, {
     problems,
     done: () => context.close(),
-    async shot(name) { if (all) await page.screenshot({ path: `${shots}${name}.png` }); },
+    async shot(name) { if (!all) return; await page.waitForTimeout(400); await page.screenshot({ path: `${shots}${name}.png` }); },
     // a11y fails for every serious or critical finding.
     async a11y(name) {
       await page.evaluate(axe);
