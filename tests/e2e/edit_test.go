@@ -23,14 +23,8 @@ func operatorEdits(t *testing.T, w *world) {
 		require.NoError(t, err, out)
 		return out
 	}
-	live := func() string {
-		t.Helper()
-		version := regexp.MustCompile(`(?m)^(\S+)\s.*\slive`).FindStringSubmatch(cli("list"))
-		require.Len(t, version, 2)
-		return version[1]
-	}
 	require.Contains(t, cli("diff"), "nothing differs")
-	before := live()
+	before := liveVersion(t, w)
 
 	early := w.newFan(t, secureXML)
 	early.says(t, "嘘")
@@ -39,7 +33,7 @@ func operatorEdits(t *testing.T, w *world) {
 	require.Contains(t, cli("import", "-f", tea, "--dry-run"), "1 rules would change")
 	require.Contains(t, cli("import", "-f", tea), "+ tea")
 	require.Contains(t, cli("diff"), "+ tea")
-	require.Equal(t, before, live(), "a draft is not live")
+	require.Equal(t, before, liveVersion(t, w), "a draft is not live")
 	require.Empty(t, early.saw(t))
 
 	out := cli("shadow", "--account", secureXML, "--hours", "1")
@@ -59,7 +53,7 @@ func operatorEdits(t *testing.T, w *world) {
 	}), "hits are counted")
 
 	cli("rollback", before)
-	require.Equal(t, before, live())
+	require.Equal(t, before, liveVersion(t, w))
 	require.True(t, eventually(t, 10*time.Second, func() bool {
 		f := w.newFan(t, secureXML)
 		f.says(t, "嘘")

@@ -302,6 +302,9 @@ func (s *Stack) RestartGateway(t testing.TB, i int) {
 	s.Gateways[i].WaitReady(t, 60*time.Second)
 }
 
+// BinDir is where the binaries are.
+func (s *Stack) BinDir() string { return s.bin }
+
 // CLI runs wxbus with the stack's configuration and returns its output.
 func (s *Stack) CLI(t testing.TB, args ...string) (string, error) {
 	t.Helper()

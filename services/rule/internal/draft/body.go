@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -46,21 +47,29 @@ func decode(text []byte) (*yaml.Node, error) {
 // line, everything else in blocks. The node is changed.
 func encode(node *yaml.Node) (string, error) {
 	plain(node)
-	digest := digestOf(node)
-	for _, style := range []yaml.Style{0, yaml.DoubleQuotedStyle} {
-		text, err := write(node)
-		if err != nil {
-			return "", err
-		}
-		// What is kept must read back as what was written; block scalars with odd white space do not.
-		if again, err := decode([]byte(text)); err == nil && again != nil && digestOf(again) == digest {
-			return text, nil
-		}
-		if style == 0 {
-			quoted(node)
-		}
+	text, err := write(node)
+	if err != nil || !isOdd(node) || readsBack(text, node) {
+		return text, err
 	}
-	return "", fault.New(fault.Invalid, "the rule holds a text that YAML cannot keep")
+	// Block texts with odd white space do not read back as what was written.
+	quoted(node)
+	if text, err = write(node); err == nil && !readsBack(text, node) {
+		err = fault.New(fault.Invalid, "it holds a text that YAML cannot keep")
+	}
+	return text, err
+}
+
+// isOdd tells whether a text of a node may not survive being written.
+func isOdd(node *yaml.Node) bool {
+	if node.Kind == yaml.ScalarNode {
+		return strings.TrimSpace(node.Value) != node.Value || strings.ContainsFunc(node.Value, func(r rune) bool { return !unicode.IsPrint(r) })
+	}
+	return slices.ContainsFunc(node.Content, isOdd)
+}
+
+func readsBack(text string, node *yaml.Node) bool {
+	again, err := decode([]byte(text))
+	return err == nil && again != nil && digestOf(again) == digestOf(node)
 }
 
 func write(node *yaml.Node) (string, error) {
@@ -211,8 +220,21 @@ type part struct {
 	digest   string
 }
 
+// bodies are bodies that are known by their digests, so that they need not be written again.
+type bodies map[string]string
+
+// of returns the body and the digest of a node.
+func (b bodies) of(node *yaml.Node) (body, digest string, err error) {
+	digest = digestOf(node)
+	if body, ok := b[digest]; ok {
+		return body, digest, nil
+	}
+	body, err = encode(node)
+	return body, digest, err
+}
+
 // rulePart reads a rule. fallback is its name when it has none.
-func rulePart(node *yaml.Node, fallback string) (part, error) {
+func rulePart(node *yaml.Node, fallback string, known bodies) (part, error) {
 	if node == nil || node.Kind != yaml.MappingNode {
 		return part{}, fault.New(fault.Invalid, "a rule must be a mapping")
 	}
@@ -225,11 +247,11 @@ func rulePart(node *yaml.Node, fallback string) (part, error) {
 	}
 	setField(node, "name", "!!str", name)
 	ordered(node)
-	body, err := encode(node)
+	body, digest, err := known.of(node)
 	if err != nil {
 		return part{}, fmt.Errorf("rule %q: %w", name, err)
 	}
-	p := part{name: name, body: body, digest: digestOf(node), accounts: texts(field(node, "account")), kinds: texts(field(node, "on"))}
+	p := part{name: name, body: body, digest: digest, accounts: texts(field(node, "account")), kinds: texts(field(node, "on"))}
 	if len(p.kinds) == 0 {
 		p.kinds = ruleset.DefaultKinds(field(node, "match"))
 	}

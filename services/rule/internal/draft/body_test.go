@@ -53,7 +53,7 @@ func TestTheOrderOfKeysAndTheStyleMeanNothing(t *testing.T) {
 	for _, body := range bodies {
 		node, err := decode([]byte(body))
 		require.NoError(t, err)
-		p, err := rulePart(node, "")
+		p, err := rulePart(node, "", nil)
 		require.NoError(t, err)
 		parts = append(parts, p)
 	}

@@ -55,7 +55,7 @@ func (s *Store) checked(ctx context.Context, body string) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return rulePart(node, "")
+	return rulePart(node, "", nil)
 }
 
 // sections returns the top-level sections as they are here, as a rule file without rules.
@@ -406,7 +406,7 @@ func (i *Item) goLive() error {
 	if i.Section {
 		p, err = sectionPart(i.liveName, node)
 	} else {
-		p, err = rulePart(node, i.liveName)
+		p, err = rulePart(node, i.liveName, nil)
 	}
 	if err != nil {
 		return err

@@ -18,7 +18,10 @@ type file struct {
 }
 
 // split takes a rule file apart. What its parts say is not checked here.
-func split(text []byte) (*file, error) {
+func split(text []byte) (*file, error) { return splitKnown(text, nil) }
+
+// splitKnown is split with bodies that need not be written again.
+func splitKnown(text []byte, known bodies) (*file, error) {
 	root, err := decode(text)
 	if err != nil {
 		return nil, err
@@ -33,7 +36,7 @@ func split(text []byte) (*file, error) {
 	for _, i := range sortedByKey(root) {
 		key, value := root.Content[i].Value, root.Content[i+1]
 		if key == "rules" {
-			err = f.readRules(value)
+			err = f.readRules(value, known)
 		} else {
 			var p part
 			p, err = sectionPart(key, value)
@@ -46,7 +49,7 @@ func split(text []byte) (*file, error) {
 	return f, nil
 }
 
-func (f *file) readRules(list *yaml.Node) error {
+func (f *file) readRules(list *yaml.Node, known bodies) error {
 	if list.Kind != yaml.SequenceNode {
 		return fault.New(fault.Invalid, "rules: must be a list")
 	}
@@ -54,7 +57,7 @@ func (f *file) readRules(list *yaml.Node) error {
 		if field(node, "name") == nil {
 			f.unnamed++
 		}
-		p, err := rulePart(node, "rule "+strconv.Itoa(i+1))
+		p, err := rulePart(node, "rule "+strconv.Itoa(i+1), known)
 		if err != nil {
 			return err
 		}

@@ -49,10 +49,6 @@ func (s *Store) follow(ctx context.Context, h how) error {
 	if err != nil {
 		return err
 	}
-	f, err := split(text)
-	if err != nil {
-		return err
-	}
 	return s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		now, err := lockState(ctx, tx)
 		if err != nil || now.revision == revision && !h.prune {
@@ -67,7 +63,7 @@ func (s *Store) follow(ctx context.Context, h how) error {
 		if err := s.noteVersions(ctx, tx, pointer, revision); err != nil {
 			return err
 		}
-		if err := s.takeOver(ctx, tx, f, info, h); err != nil {
+		if err := s.takeOver(ctx, tx, text, info, h); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, "UPDATE copy_state SET version = ?, revision = ? WHERE id = 1", pointer.Live, int64(revision))
@@ -109,8 +105,16 @@ ON CONFLICT (version) DO NOTHING`, info.Version, info.Published.UnixMilli(), inf
 }
 
 // takeOver makes the live sides those of a file, and decides for each item what that means for its other side.
-func (s *Store) takeOver(ctx context.Context, tx *sqldb.Tx, f *file, info publish.Info, h how) error {
+func (s *Store) takeOver(ctx context.Context, tx *sqldb.Tx, text []byte, info publish.Info, h how) error {
 	items, err := all(ctx, tx.Querier, "1 = 1 ORDER BY section, position, id")
+	if err != nil {
+		return err
+	}
+	known := make(bodies, len(items))
+	for _, i := range items {
+		known[i.digest], known[i.liveDigest] = i.Body, i.Live
+	}
+	f, err := splitKnown(text, known)
 	if err != nil {
 		return err
 	}
@@ -380,7 +384,7 @@ func (i *Item) edit(change func(*yaml.Node)) error {
 		return err
 	}
 	change(node)
-	p, err := rulePart(node, "")
+	p, err := rulePart(node, "", nil)
 	if err != nil {
 		return err
 	}

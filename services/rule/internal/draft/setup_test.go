@@ -3,6 +3,7 @@ package draft_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -104,11 +105,12 @@ func rule(name string, extra ...string) string {
 
 // rules returns a rule file with rules of these names, in order.
 func rules(names ...string) string {
-	text := "rules:\n"
+	var text strings.Builder
+	text.WriteString("rules:\n")
 	for _, name := range names {
-		text += fmt.Sprintf("  - {name: %s, match: {contains: [%s]}, do: [{reply: about %s}]}\n", name, name, name)
+		fmt.Fprintf(&text, "  - {name: %s, match: {contains: [%s]}, do: [{reply: about %s}]}\n", name, name, name)
 	}
-	return text
+	return text.String()
 }
 
 func (d *desk) save(e draft.Edit) *draft.Item {
