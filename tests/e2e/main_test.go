@@ -89,6 +89,8 @@ rules:
   - {name: prefix, match: {prefix: [订单]}, do: [{reply: {text: 订单已发货}}]}
   - {name: regex, match: {regex: ['^\d{6}$']}, do: [{reply: {text: 验证码收到}}]}
   - {name: returns, match: {contains: [退货]}, do: [{reply: {text: 请稍候}}, {transfer: {queue: aftersales}}]}
+  - {name: people, match: {exact: [转人工]}, do: [{transfer: {queue: desk}}]}
+  - {name: race, match: {exact: [抢单]}, do: [{transfer: {queue: race}}]}
   - {name: image, on: [image], match: any, do: [{reply: {text: 图片收到}}]}
   - {name: welcome, on: [subscribe], match: any, do: [{reply: {text: 欢迎}}, {reply: {text: 看看菜单}}]}
   - {name: deals, on: [click], match: {event_key: [DEALS]}, do: [{reply: {news: [{title: 今日优惠, description: 八折, url: "https://example.com", pic_url: "https://example.com/a.png"}]}}]}

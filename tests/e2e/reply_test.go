@@ -30,6 +30,9 @@ func TestTable(t *testing.T) {
 		for name, scenario := range sending {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
+		for name, scenario := range atTheDesk {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
 		for name, scenario := range refused {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}

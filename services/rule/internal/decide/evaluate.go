@@ -3,8 +3,10 @@ package decide
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
+	"github.com/wxbus/wxbus/pkg/content"
 	"github.com/wxbus/wxbus/pkg/fault"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
@@ -12,7 +14,10 @@ import (
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
-const reasonOwner = "somebody else talks to the fan by now"
+const (
+	reasonOwner  = "somebody else talks to the fan by now"
+	reasonSurvey = "the fan answers the desk's survey"
+)
 
 var errStopping = errors.New("this process stops")
 
@@ -21,6 +26,9 @@ func (d *Decider) evaluate(ctx context.Context, ev *eventv1.InboundEvent) (*verd
 	silent, epoch := d.Owners.Of(ev.GetAccount(), ev.GetOpenid())
 	if silent != "" && isMessage(ev) {
 		return &verdict{reason: silent, epoch: epoch}, nil
+	}
+	if strings.HasPrefix(ev.GetText().GetBizMsgMenuId(), content.SurveyMenuPrefix) {
+		return &verdict{reason: reasonSurvey, epoch: epoch}, nil
 	}
 	e := d.begin(ev, epoch)
 	matched, err := e.decide(ctx)
