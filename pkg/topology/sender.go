@@ -13,7 +13,6 @@ import (
 const (
 	StreamOutbound = "OUTBOUND"
 	StreamDelivery = "DELIVERY"
-	StreamParked   = "PARKED"
 	StreamLater    = "LATER"
 	StreamAudience = "CAMPAIGN_AUDIENCE"
 	// StreamCampaignLedger holds what became of every recipient of every campaign.
@@ -54,20 +53,10 @@ func senderStreams() []streamSpec {
 			},
 		},
 		{
-			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "`<id>:<sequence on OUTBOUND>`", share: 15,
-			note: "A message stays here until it has come to its end, also while it is on OUTBOUND again.",
-			config: jetstream.StreamConfig{
-				Name: StreamParked, Description: "messages that wait for a quota or for room in the line of their account",
-				Subjects:  []string{prefixParked + ">"},
-				Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-				MaxAge: 3 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
-			},
-		},
-		{
-			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "the subject: one schedule for each", share: 10,
+			writer: ServiceSender, readers: "sender", types: "wxbus.sender.v1.OutboundMessage", key: "the subject: one schedule for each", share: 25,
 			note: "The server moves a message from at to due when its time has come. It refuses nothing when it is full, so the sender does.",
 			config: jetstream.StreamConfig{
-				Name: StreamLater, Description: "messages that wait for their own time, and results that may become overdue",
+				Name: StreamLater, Description: "messages that are parked or wait for their own time, and results that may become overdue",
 				Subjects:  []string{prefixLater + ">"},
 				Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, AllowMsgSchedules: true, AllowRollup: true,
 				MaxAge: 4 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,

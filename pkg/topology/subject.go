@@ -16,7 +16,6 @@ const (
 	prefixSpill        = "wx.spill."
 	prefixDecision     = "wx.decision."
 	prefixOutbound     = "wx.out."
-	prefixParked       = "wx.parked."
 	prefixLater        = "wx.later."
 	prefixDelivery     = "wx.delivery."
 	prefixAudience     = "wx.audience."
@@ -120,47 +119,22 @@ func SubjectOutbound(lane senderv1.Lane, account string, partition uint32, openi
 	return fanSubject(prefixOutbound, token, account, partition, "", openid)
 }
 
-// SubjectParked returns wx.parked.<line>.<account>.<endpoint>.<partition>.<openid>, where a message waits for its API. The
-// line is a token that the sender chooses: what is parked in one line never waits for another one.
-func SubjectParked(line, account, endpoint string, partition uint32, openid string) (string, error) {
-	prefix, err := parkedPrefix(line, account, endpoint)
-	if err != nil {
-		return "", err
-	}
-	return prefix + strconv.FormatUint(uint64(partition), 10) + "." + OpenIDToken(openid), nil
-}
-
-// FilterParked returns the filter of everything that is parked in a line for one API of an account.
-func FilterParked(line, account, endpoint string) (string, error) {
-	prefix, err := parkedPrefix(line, account, endpoint)
-	return prefix + ">", err
-}
-
-func parkedPrefix(line, account, endpoint string) (string, error) {
-	for what, token := range map[string]string{"line": line, "account": account, "endpoint": endpoint} {
-		if err := CheckToken(what, token); err != nil {
-			return "", err
-		}
-	}
-	return prefixParked + line + "." + account + "." + endpoint + ".", nil
-}
-
 // The two halves of LATER: schedules, and what is due.
 const (
 	laterAt  = "at."
 	laterDue = "due."
 )
 
-// SubjectLater returns wx.later.at.<account>.<id>, the schedule of a message, and wx.later.due.<account>.<id>, where the
-// server puts it when its time has come.
-func SubjectLater(account, id string) (at, due string, err error) {
+// SubjectLater returns wx.later.at.<account>.<name>, the schedule of a message for a fan, and wx.later.due.<account>.<openid>,
+// where the server puts it when its time has come.
+func SubjectLater(account, name, openid string) (at, due string, err error) {
 	if err := CheckToken("account", account); err != nil {
 		return "", "", err
 	}
-	if err := CheckToken("id", id); err != nil {
+	if err := CheckToken("name", name); err != nil {
 		return "", "", err
 	}
-	return prefixLater + laterAt + account + "." + id, prefixLater + laterDue + account + "." + id, nil
+	return prefixLater + laterAt + account + "." + name, prefixLater + laterDue + account + "." + OpenIDToken(openid), nil
 }
 
 // FilterLater returns the filter of what waits for its own time of one account.

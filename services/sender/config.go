@@ -3,28 +3,32 @@ package sender
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/wxbus/wxbus/services/sender/internal/campaign"
+	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 	"github.com/wxbus/wxbus/services/sender/internal/grants"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 )
 
 // Config is the section sender of the configuration file.
 type Config struct {
-	CallTimeout    time.Duration   `yaml:"call_timeout" desc:"how long one call to WeChat may take; after that the outcome is ambiguous"`
-	MaxAge         time.Duration   `yaml:"max_age" desc:"a message that could not be sent for so long is given up"`
-	BusyPauses     []time.Duration `yaml:"busy_pauses" desc:"pauses before a message is tried again after errcode -1 (system busy); at most 2, because the fan may get it twice"`
-	RatePause      time.Duration   `yaml:"rate_pause" desc:"pause of an account after errcode 45011, the quota of a minute"`
-	NoAPIPause     time.Duration   `yaml:"no_api_pause" desc:"how long messages of an account are refused after errcode 48001: it has no customer-service API"`
-	HandTime       time.Duration   `yaml:"hand_time" desc:"how long a worker keeps one message in memory before it lets the bus deliver it again"`
-	ResultWait     time.Duration   `yaml:"result_wait" desc:"how long the event with the result of a template or subscription message may take; then the message counts as sent"`
-	MassResultWait time.Duration   `yaml:"mass_result_wait" desc:"how long the event with the result of a mass message may take before WeChat is asked; an administrator has 30 minutes to confirm"`
-	MaxInFlight    int             `yaml:"max_in_flight" desc:"messages of a partition that a process holds, waiting ones included"`
-	WindowGrace    time.Duration   `yaml:"window_grace" desc:"how long after the end of a window WeChat is still asked, so that a clock that is ahead refuses nobody"`
-	Pace           pace.Config     `yaml:"pace" desc:"pace of each account at each endpoint of WeChat"`
-	Grants         grants.Numbers  `yaml:"grants" desc:"what an action of a fan allows to be sent"`
-	Campaign       campaign.Config `yaml:"campaign" desc:"campaigns: one message to many recipients"`
+	CallTimeout    time.Duration    `yaml:"call_timeout" desc:"how long one call to WeChat may take; after that the outcome is ambiguous"`
+	MaxAge         time.Duration    `yaml:"max_age" desc:"a message that could not be sent for so long is given up"`
+	BusyPauses     []time.Duration  `yaml:"busy_pauses" desc:"pauses before a message is tried again after errcode -1 (system busy); at most 2, because the fan may get it twice"`
+	RatePause      time.Duration    `yaml:"rate_pause" desc:"pause of an account after errcode 45011, the quota of a minute"`
+	NoAPIPause     time.Duration    `yaml:"no_api_pause" desc:"how long messages of an account are refused after errcode 48001: it has no customer-service API"`
+	HandTime       time.Duration    `yaml:"hand_time" desc:"how long a worker keeps one message in memory before it lets the bus deliver it again"`
+	ResultWait     time.Duration    `yaml:"result_wait" desc:"how long the event with the result of a template or subscription message may take; then the message counts as sent"`
+	MassResultWait time.Duration    `yaml:"mass_result_wait" desc:"how long the event with the result of a mass message may take before WeChat is asked; an administrator has 30 minutes to confirm"`
+	MaxInFlight    int              `yaml:"max_in_flight" desc:"messages of a partition that a process holds, waiting ones included"`
+	WindowGrace    time.Duration    `yaml:"window_grace" desc:"how long after the end of a window WeChat is still asked, so that a clock that is ahead refuses nobody"`
+	Pace           pace.Config      `yaml:"pace" desc:"pace of each account at each endpoint of WeChat"`
+	Daily          map[string]int64 `yaml:"daily" desc:"calls a day by endpoint (custom_send, typing, template, subscribe_official, subscribe_mini_program, one_time, mass), for the forecast; WeChat's own number wins, and those of a verified account are the default"`
+	Grants         grants.Numbers   `yaml:"grants" desc:"what an action of a fan allows to be sent"`
+	Campaign       campaign.Config  `yaml:"campaign" desc:"campaigns: one message to many recipients"`
 }
 
 // DefaultConfig returns the values that fit WeChat's documented limits.
@@ -61,6 +65,11 @@ func (c Config) Validate() error {
 	check(c.MassResultWait > 0 && c.MassResultWait <= 24*time.Hour, "mass_result_wait: must be more than 0 and at most 24h")
 	check(c.MaxInFlight >= 1 && c.MaxInFlight <= 2048, "max_in_flight: must be 1 to 2048")
 	check(c.WindowGrace >= 0 && c.WindowGrace <= time.Minute, "window_grace: must be 0 to 1m")
+	for _, token := range slices.Sorted(maps.Keys(c.Daily)) {
+		check(endpoint.Known(token), "daily.%s: is not an endpoint", token)
+		check(c.Daily[token] >= 0, "daily.%s: must not be negative", token)
+	}
+	check(c.Pace.Waiting <= c.MaxInFlight, "pace.waiting: must be at most max_in_flight, or one account fills a partition")
 	errs = append(errs, below("pace", c.Pace.Validate()), below("grants", c.Grants.Validate()), below("campaign", c.Campaign.Validate()))
 	return errors.Join(errs...)
 }

@@ -267,8 +267,8 @@ func TestAUsedUpQuotaParksTheAccountUntilMidnight(t *testing.T) {
 			}
 		}
 		return n >= 15
-	}, 5*time.Second, 10*time.Millisecond)
-	require.Len(t, f.wechat.seen(), 1, "one replica learned it, all know it")
+	}, 20*time.Second, 10*time.Millisecond)
+	require.Len(t, f.wechat.of(customSend), 1, "one replica learned it, all know it")
 
 	f.wechat.answer(nil)
 	f.clock.freeze(midnight)
@@ -276,7 +276,7 @@ func TestAUsedUpQuotaParksTheAccountUntilMidnight(t *testing.T) {
 		ends(t, c, "shop", id, sent)
 	}
 	require.Equal(t, []string{"message 0", "message 0", "message 1", "message 2"}, f.wechat.texts("fan-1"))
-	require.Len(t, f.wechat.seen(), 1+len(ids))
+	require.Len(t, f.wechat.of(customSend), 1+len(ids))
 }
 
 func stopNow(t testing.TB, s *sender.Service) {

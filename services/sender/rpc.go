@@ -124,6 +124,19 @@ func (s *Service) UploadMedia(ctx context.Context, req *senderv1.UploadMediaRequ
 	}, nil
 }
 
+// GetSendingStatus implements SenderService.
+func (s *Service) GetSendingStatus(ctx context.Context, req *senderv1.GetSendingStatusRequest) (*senderv1.GetSendingStatusResponse, error) {
+	p, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	a, ok := s.deps.Accounts.Get(req.GetAccount())
+	if !ok {
+		return nil, fault.Errorf(fault.NotFound, "account %q is not configured", req.GetAccount())
+	}
+	return p.standing.Of(ctx, a)
+}
+
 // of returns the parts and the account that a call is about; it refuses an account that is disabled.
 func (s *Service) of(name string) (*parts, account.Account, error) {
 	p, err := s.running()

@@ -29,6 +29,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/services/sender/internal/api"
+	"github.com/wxbus/wxbus/services/sender/internal/budget"
 	"github.com/wxbus/wxbus/services/sender/internal/campaign"
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
@@ -41,6 +42,7 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 	"github.com/wxbus/wxbus/services/sender/internal/pauses"
 	"github.com/wxbus/wxbus/services/sender/internal/sends"
+	"github.com/wxbus/wxbus/services/sender/internal/standing"
 	"github.com/wxbus/wxbus/services/sender/internal/templates"
 	"github.com/wxbus/wxbus/services/sender/internal/windows"
 )
@@ -90,6 +92,7 @@ type parts struct {
 	media     *media.Media
 	templates *templates.Templates
 	mass      *mass.Mass
+	standing  *standing.Standing
 	gates     *pace.Gates
 	pauses    *pauses.Pauses
 	consumers []*bus.Consumer
@@ -186,6 +189,7 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	buckets := map[string]jetstream.KeyValue{}
 	for _, name := range []string{
 		topology.BucketSends, topology.BucketGrants, topology.BucketOwners, topology.BucketJobs, topology.BucketMedia,
+		topology.BucketBudgets,
 	} {
 		kv, err := s.deps.Bus.JS().KeyValue(ctx, name)
 		if err != nil {
@@ -200,20 +204,22 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	d := s.deps
 	records := sends.New(buckets[topology.BucketSends], d.Now)
 	ledger := windows.New(buckets[topology.BucketGrants], records, s.cfg.Grants, s.cfg.WindowGrace, d.Now)
-	gates := pace.New(s.cfg.Pace, d.Now, s.metrics.breaker)
+	budgets := budget.New(buckets[topology.BucketBudgets], s.cfg.Pace.Rate, s.cfg.Pace.Burst, d.Now)
+	gates := pace.New(s.cfg.Pace, budgets, d.Now, s.metrics.breaker)
 	shared := pauses.New(buckets[topology.BucketSends], gates, d.Log)
 	owner := owners.New(buckets[topology.BucketOwners])
 	told := facts.New(d.Bus, d.Now)
 	calls := api.New(d.Accounts, d.Tokens, d.HTTP, s.cfg.CallTimeout, d.Now)
 	own := later.New(d.Bus)
+	stand := standing.New(standing.Deps{Bus: d.Bus, Budgets: budgets, Gates: gates, Later: own, API: calls, Daily: s.cfg.Daily, Rate: s.cfg.Pace.Rate, Now: d.Now})
 	uploads := media.New(buckets[topology.BucketMedia], files, d.Accounts, calls, d.Now)
 	worker := deliver.New(s.deliverConfig(), deliver.Deps{
 		Accounts: d.Accounts, Sends: records, Windows: ledger, Owners: owner, Facts: told, Gates: gates, Pauses: shared,
-		Jobs: jobs.New(buckets[topology.BucketJobs]), Later: own, Media: uploads, API: calls,
+		Jobs: jobs.New(buckets[topology.BucketJobs]), Later: own, Media: uploads, Quotas: stand, API: calls,
 		Tracer: d.Tel.TracerProvider.Tracer(scope), Observer: s.metrics, Log: d.Log, Now: d.Now, Rand: d.Rand,
 	})
 	return &parts{
-		sends: records, windows: ledger, calls: calls, gates: gates, pauses: shared, media: uploads,
+		sends: records, windows: ledger, calls: calls, gates: gates, pauses: shared, media: uploads, standing: stand,
 		templates: templates.New(calls, d.Now), mass: mass.New(calls, records),
 		intake: intake.New(intake.Deps{
 			Accounts: d.Accounts, Topology: d.Topology, Bus: d.Bus, Sends: records, Windows: ledger, Owners: owner,

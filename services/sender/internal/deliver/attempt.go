@@ -18,6 +18,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/wechat"
 
 	"github.com/wxbus/wxbus/services/sender/internal/api"
+	"github.com/wxbus/wxbus/services/sender/internal/budget"
 	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 	"github.com/wxbus/wxbus/services/sender/internal/grants"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
@@ -38,9 +39,6 @@ const (
 	writeTime = 30 * time.Second
 )
 
-// china is the zone of WeChat's quotas. It has no daylight saving time.
-var china = time.FixedZone("Asia/Shanghai", 8*60*60)
-
 // attempt makes one call, or finds that none may be made now. resend allows it for a message that may
 // have been sent.
 func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
@@ -54,6 +52,9 @@ func (w *Worker) attempt(ctx context.Context, j *job, resend bool) error {
 		return fault.New(fault.Retryable, "the message waited long enough in memory")
 	}
 	if err := w.admit(ctx, j); err != nil {
+		return err
+	}
+	if err := w.inOrder(ctx, j); err != nil {
 		return err
 	}
 	pass, err := w.Gates.Enter(ctx, w.key(j), j.m.GetLane())
@@ -231,9 +232,12 @@ func (w *Worker) late(j *job) string {
 	return ""
 }
 
-// held handles a gate that does not open: a long pause parks the message, one without an end for this
-// message refuses it, and a full line gives it back.
+// held handles a gate that does not open: a long pause and a full line park the message, a pause without an end for this
+// message refuses it.
 func (w *Worker) held(ctx context.Context, j *job, err error) error {
+	if errors.Is(err, pace.ErrBusy) {
+		return w.noRoom(ctx, j)
+	}
 	paused, ok := errors.AsType[*pace.PausedError](err)
 	if !ok {
 		return fmt.Errorf("wait for a turn: %w", err)
@@ -242,12 +246,7 @@ func (w *Worker) held(ctx context.Context, j *job, err error) error {
 	if p.Refuse {
 		return w.refuse(ctx, j, p.Errcode, p.Reason)
 	}
-	if j.rec.Rec.GetState() != sendstate.Parked || j.rec.Rec.GetNotBeforeUnixMs() != p.Until.UnixMilli() {
-		if err := w.change(ctx, j, sendstate.Park{Errcode: p.Errcode, Reason: p.Reason, Until: p.Until}); err != nil {
-			return err
-		}
-	}
-	return fault.After(p.Until.Sub(w.Now()), err)
+	return w.park(ctx, j, sendstate.Park{Errcode: p.Errcode, Reason: p.Reason, Until: p.Until})
 }
 
 // noToken handles an account without a usable token: the message stays as it is, and the account's
@@ -328,7 +327,7 @@ func (w *Worker) pauseFor(o outcome) (pace.Pause, bool) {
 	case waitRate:
 		p.Until = now.Add(w.cfg.RatePause + w.jitter(w.cfg.RatePause/10))
 	case waitQuota:
-		p.Until = nextMidnight(now)
+		p.Until = budget.Reset(now)
 	case waitAdmin:
 		p.Until = now.Add(adminPause)
 	case noAPI:
@@ -390,7 +389,10 @@ func (w *Worker) before(ctx context.Context, j *job, token tokens.Token, o outco
 		}
 	case waitQuota:
 		until := time.UnixMilli(j.rec.Rec.GetNotBeforeUnixMs())
-		return fault.After(until.Sub(w.Now()), fault.New(fault.Exhausted, o.reason))
+		if err := w.Quotas.Learn(ctx, j.account, j.endpoint()); err != nil {
+			w.Log.WarnContext(ctx, "quota not asked for", logkey.Account, j.account.Name, logkey.Error, err)
+		}
+		return w.park(ctx, j, sendstate.Park{Errcode: o.errcode, Reason: o.reason, Until: until})
 	default: // the gate keeps the other pauses
 	}
 	return errAgain
@@ -403,10 +405,4 @@ func (w *Worker) jitter(most time.Duration) time.Duration {
 	w.random.Lock()
 	defer w.random.Unlock()
 	return time.Duration(w.Rand.Int64N(int64(most)))
-}
-
-// nextMidnight returns when WeChat renews the quotas of a day.
-func nextMidnight(now time.Time) time.Time {
-	local := now.In(china)
-	return time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, china)
 }

@@ -50,6 +50,8 @@ type Config struct {
 	NoAPIPause  time.Duration
 	BusyPauses  []time.Duration
 	HandTime    time.Duration
+	// Rate is the calls a second of an account, for the slots of messages that find no room.
+	Rate float64
 	// ResultWait and MassResultWait are how long WeChat's event with the result may take.
 	ResultWait     time.Duration
 	MassResultWait time.Duration
@@ -69,6 +71,11 @@ type Renewer interface {
 	Renew(ctx context.Context, account, mediaID string) (string, bool, error)
 }
 
+// Quotas asks WeChat for its own count of calls.
+type Quotas interface {
+	Learn(ctx context.Context, a account.Account, e endpoint.Endpoint) error
+}
+
 // Deps of a Worker.
 type Deps struct {
 	Accounts *account.Directory
@@ -81,6 +88,7 @@ type Deps struct {
 	Jobs     *jobs.Jobs
 	Later    *later.Later
 	Media    Renewer
+	Quotas   Quotas
 	API      *api.API
 	Tracer   trace.Tracer
 	Observer Observer
@@ -94,10 +102,11 @@ type Worker struct {
 	cfg Config
 	Deps
 	random sync.Mutex // guards Rand
+	lot    *lot
 }
 
 // New returns a worker.
-func New(cfg Config, d Deps) *Worker { return &Worker{cfg: cfg, Deps: d} }
+func New(cfg Config, d Deps) *Worker { return &Worker{cfg: cfg, Deps: d, lot: newLot()} }
 
 // job is one delivery of one message.
 type job struct {
@@ -105,6 +114,7 @@ type job struct {
 	account account.Account
 	rec     sends.Record
 	began   time.Time // of this delivery, by the monotonic clock
+	order   uint64    // among the messages of the fan
 
 	tokenRetried bool
 	mediaRetried bool
@@ -131,8 +141,17 @@ func (w *Worker) Handle(ctx context.Context, d *bus.Delivery) error {
 	if !ok {
 		return fault.Errorf(fault.NotFound, "account %q is not configured", m.GetAccount())
 	}
-	j := &job{m: m, account: a, began: time.Now()}
+	j := &job{m: m, account: a, began: time.Now(), order: d.Seq}
+	if m.GetReturned() {
+		j.order = m.GetOrder()
+	}
 	err := w.run(ctx, j)
+	if errors.Is(err, errParked) {
+		return nil
+	}
+	if m.GetReturned() && (err == nil || fault.Dispose(err) == fault.DeadLetter) {
+		w.lot.remove(m.GetId())
+	}
 	if err != nil && d.NumDelivered >= w.cfg.Deliveries && fault.Dispose(err) == fault.Retry && ctx.Err() == nil {
 		return w.giveUp(ctx, j, err)
 	}

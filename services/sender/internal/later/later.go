@@ -5,6 +5,7 @@ package later
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,12 +47,24 @@ type Later struct {
 // New returns the messages that wait on the stream LATER.
 func New(conn *bus.Conn) *Later { return &Later{conn: conn} }
 
-// Put keeps m until at. Of several messages under one name the last one counts.
-func (l *Later) Put(ctx context.Context, name string, at time.Time, m *senderv1.OutboundMessage) error {
+// Why is why a message is kept.
+type Why string
+
+// The reasons.
+const (
+	OwnTime Why = "own"    // it is to be sent at a time of its own
+	Parked  Why = "parked" // its API does not take it now
+	Result  Why = "result" // it was sent, and its result may become overdue
+)
+
+// Put keeps m until at, by the clock of the server. Of several puts of one message for one reason the last one counts.
+// Messages of one fan that are due at the same time come back in the order in which they were put.
+func (l *Later) Put(ctx context.Context, why Why, at time.Time, m *senderv1.OutboundMessage) error {
+	name := string(why) + "-" + topology.LaneToken(m.GetLane()) + "-" + m.GetId()
 	if err := l.room(ctx); err != nil {
 		return err
 	}
-	schedule, due, err := topology.SubjectLater(m.GetAccount(), name)
+	schedule, due, err := topology.SubjectLater(m.GetAccount(), name, m.GetOpenid())
 	if err != nil {
 		return err
 	}
@@ -100,4 +113,37 @@ func (l *Later) room(ctx context.Context) error {
 		return ErrFull
 	}
 	return nil
+}
+
+// Waiting counts the messages of an account that are kept, by reason and lane.
+func (l *Later) Waiting(ctx context.Context, account string) (map[Why]map[senderv1.Lane]uint64, error) {
+	filter, err := topology.FilterLater(account)
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := Subjects(ctx, l.conn.JS(), topology.StreamLater, filter)
+	if err != nil {
+		return nil, err
+	}
+	out := map[Why]map[senderv1.Lane]uint64{OwnTime: {}, Parked: {}, Result: {}}
+	for subject, n := range subjects {
+		parts := strings.SplitN(subject[strings.LastIndexByte(subject, '.')+1:], "-", 3)
+		if lanes := out[Why(parts[0])]; lanes != nil && len(parts) == 3 {
+			lanes[topology.ParseLaneToken(parts[1])] += n
+		}
+	}
+	return out, nil
+}
+
+// Subjects returns how many messages a stream holds below a filter, by subject.
+func Subjects(ctx context.Context, js jetstream.JetStream, stream, filter string) (map[string]uint64, error) {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("look at %s: %w", stream, err))
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("look at %s: %w", stream, err))
+	}
+	return info.State.Subjects, nil
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-	"golang.org/x/time/rate"
 
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 )
@@ -21,7 +20,8 @@ var (
 type gate struct {
 	cfg     Config
 	now     func() time.Time
-	bucket  *rate.Limiter
+	key     Key
+	gates   *Gates
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu       sync.Mutex // guards everything below
@@ -30,6 +30,8 @@ type gate struct {
 	waiting  int
 	inFlight int
 	timer    *time.Timer
+	leased   int  // calls that may be made by the pace of all replicas
+	asking   bool // a lease is being asked for
 	closed   bool
 }
 
@@ -40,11 +42,13 @@ type waiter struct {
 	err  error
 }
 
-func newGate(key Key, cfg Config, now func() time.Time, changed func(Key, string)) *gate {
+func newGate(g *Gates, key Key) *gate {
+	cfg, changed := g.cfg, g.breaker
 	return &gate{
-		cfg:    cfg,
-		now:    now,
-		bucket: rate.NewLimiter(rate.Limit(cfg.Rate), cfg.Burst),
+		cfg:   cfg,
+		now:   g.now,
+		key:   key,
+		gates: g,
 		breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 			Name:        key.Account,
 			MaxRequests: 1,
@@ -98,8 +102,8 @@ func (g *gate) line(lane senderv1.Lane) (*waiter, error) {
 	if g.tooLong(g.now()) {
 		return nil, &PausedError{g.pause}
 	}
-	if g.waiting >= g.cfg.Waiting {
-		return nil, ErrBusy
+	if len(g.lanes[lane]) >= g.cfg.Waiting {
+		return nil, ErrBusy // of this lane: a flood in one never keeps another out
 	}
 	w := &waiter{done: make(chan struct{})}
 	g.lanes[lane] = append(g.lanes[lane], w)
@@ -128,27 +132,58 @@ func (g *gate) dispatch() {
 		if g.inFlight >= g.cfg.InFlight {
 			return
 		}
-		now := time.Now()
-		turn := g.bucket.ReserveN(now, 1)
-		if wait := turn.DelayFrom(now); wait > 0 {
-			turn.CancelAt(now)
-			g.again(wait)
+		if g.leased == 0 {
+			g.lease()
 			return
 		}
 		report, err := g.breaker.Allow()
 		if err != nil {
-			turn.CancelAt(now)
 			if errors.Is(err, gobreaker.ErrOpenState) {
 				g.again(max(g.cfg.BreakerOpen/20, time.Millisecond))
 			}
 			return // half open: the one call under way calls again when it leaves
 		}
+		g.leased--
 		w := g.next()
 		w.pass = &Pass{gate: g, report: report}
 		g.waiting--
 		g.inFlight++
 		close(w.done)
 	}
+}
+
+const (
+	// leaseTime bounds the question for a lease, leasePause is the pause after one that nobody answered.
+	leaseTime  = 5 * time.Second
+	leasePause = 200 * time.Millisecond
+)
+
+// lease asks for as many calls as are wanted now, at most those of a fifth of a second: what one replica has leased and
+// does not use is lost to the others. The caller holds mu.
+func (g *gate) lease() {
+	if g.asking {
+		return
+	}
+	g.asking = true
+	want := max(1, min(g.waiting, g.cfg.InFlight, int(g.cfg.Rate/5)))
+	g.gates.leases.Go(func() {
+		ctx, cancel := context.WithTimeout(g.gates.life, leaseTime)
+		defer cancel()
+		granted, wait, err := g.gates.lender.Lease(ctx, g.key, want)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.asking = false
+		g.leased += granted
+		switch {
+		case g.closed:
+		case err != nil:
+			g.again(leasePause)
+		case granted == 0:
+			g.again(wait)
+		default:
+			g.dispatch()
+		}
+	})
 }
 
 // next takes the first waiter of the most urgent lane. The caller knows that there is one.

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -26,10 +28,10 @@ import (
 
 // Config is the pace of one account at one endpoint.
 type Config struct {
-	Rate            float64       `yaml:"rate" desc:"calls per second for each account and endpoint"`
+	Rate            float64       `yaml:"rate" desc:"calls per second for each account and endpoint, of all replicas together"`
 	Burst           int           `yaml:"burst" desc:"calls that may be made at once after a quiet time"`
 	InFlight        int           `yaml:"in_flight" desc:"calls that may be under way at the same time"`
-	Waiting         int           `yaml:"waiting" desc:"messages of an account that a process lets wait for their turn; more are delivered again later"`
+	Waiting         int           `yaml:"waiting" desc:"messages of a lane of an account that a process lets wait for their turn; more are parked until it is theirs"`
 	Hold            time.Duration `yaml:"hold" desc:"longest wait of a message in memory; a longer pause delivers it again later"`
 	BreakerFailures uint32        `yaml:"breaker_failures" desc:"calls without a useful answer in a row that open the circuit breaker"`
 	BreakerOpen     time.Duration `yaml:"breaker_open" desc:"how long an open circuit breaker waits before it tries one call"`
@@ -38,7 +40,7 @@ type Config struct {
 // DefaultConfig returns a pace that a verified account stands.
 func DefaultConfig() Config {
 	return Config{
-		Rate: 100, Burst: 100, InFlight: 16, Waiting: 512, Hold: 90 * time.Second,
+		Rate: 100, Burst: 100, InFlight: 16, Waiting: 128, Hold: 90 * time.Second,
 		BreakerFailures: 5, BreakerOpen: 10 * time.Second,
 	}
 }
@@ -96,24 +98,86 @@ const (
 // Key names a gate. Both parts come from configuration, so the number of gates is bounded.
 type Key struct{ Account, Endpoint string }
 
+// Lender shares the pace between replicas.
+type Lender interface {
+	// Lease returns how many of want calls may be made now, or, with none, when to ask again.
+	Lease(ctx context.Context, key Key, want int) (granted int, wait time.Duration, err error)
+}
+
+// Alone is the Lender of a single process: a token bucket for each key.
+type Alone struct {
+	rate  rate.Limit
+	burst int
+
+	mu      sync.Mutex // guards buckets
+	buckets map[Key]*rate.Limiter
+}
+
+// NewAlone returns buckets with the rate and burst of c.
+func NewAlone(c Config) *Alone {
+	return &Alone{rate: rate.Limit(c.Rate), burst: c.Burst, buckets: map[Key]*rate.Limiter{}}
+}
+
+// Lease implements Lender.
+func (a *Alone) Lease(_ context.Context, key Key, want int) (int, time.Duration, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	bucket := a.buckets[key]
+	if bucket == nil {
+		bucket = rate.NewLimiter(a.rate, a.burst)
+		a.buckets[key] = bucket
+	}
+	now := time.Now()
+	if granted := min(want, int(bucket.TokensAt(now))); granted > 0 {
+		bucket.AllowN(now, granted)
+		return granted, 0, nil
+	}
+	turn := bucket.ReserveN(now, 1)
+	defer turn.CancelAt(now)
+	return 0, turn.DelayFrom(now), nil
+}
+
+// State is how a gate stands.
+type State struct {
+	Pause    Pause
+	Breaker  string
+	InFlight int
+}
+
+// State returns how the gate of the key stands in this process.
+func (g *Gates) State(key Key) State {
+	gate, err := g.gate(key)
+	if err != nil {
+		return State{}
+	}
+	gate.mu.Lock()
+	defer gate.mu.Unlock()
+	return State{Pause: gate.pause, Breaker: gate.breaker.State().String(), InFlight: gate.inFlight}
+}
+
 // Gates holds one gate for each account and endpoint. It is safe for concurrent use.
 type Gates struct {
 	cfg     Config
 	now     func() time.Time
 	breaker func(Key, string)
+	lender  Lender
+	leases  sync.WaitGroup
+	life    context.Context // of leases under way; it ends with Close
+	end     context.CancelFunc
 
 	mu     sync.Mutex // guards gates and closed
 	gates  map[Key]*gate
 	closed bool
 }
 
-// New returns gates without any pause. breaker, when not nil, is told about every change of a
+// New returns gates without any pause, which share their pace through lender. breaker, when not nil, is told about every change of a
 // circuit breaker ("open", "half-open", "closed"); it must not call back.
-func New(cfg Config, now func() time.Time, breaker func(Key, string)) *Gates {
+func New(cfg Config, lender Lender, now func() time.Time, breaker func(Key, string)) *Gates {
 	if breaker == nil {
 		breaker = func(Key, string) {}
 	}
-	return &Gates{cfg: cfg, now: now, breaker: breaker, gates: map[Key]*gate{}}
+	life, end := context.WithCancel(context.Background()) // gates live as long as they are not closed
+	return &Gates{cfg: cfg, lender: lender, life: life, end: end, now: now, breaker: breaker, gates: map[Key]*gate{}}
 }
 
 // Enter waits for the turn of one call. It fails with a *PausedError, ErrBusy, ErrClosed or the
@@ -144,7 +208,7 @@ func (g *Gates) Paused(key Key) (Pause, bool) {
 	return gate.pause, gate.pause.Until.After(g.now())
 }
 
-// Close sends everybody who waits away with ErrClosed. Calls under way may still Leave.
+// Close sends everybody who waits away with ErrClosed and waits for leases under way. Calls under way may still Leave.
 func (g *Gates) Close() {
 	g.mu.Lock()
 	g.closed = true
@@ -156,6 +220,8 @@ func (g *Gates) Close() {
 	for _, gate := range gates {
 		gate.close()
 	}
+	g.end()
+	g.leases.Wait()
 }
 
 func (g *Gates) gate(key Key) (*gate, error) {
@@ -167,7 +233,7 @@ func (g *Gates) gate(key Key) (*gate, error) {
 	if gate, ok := g.gates[key]; ok {
 		return gate, nil
 	}
-	gate := newGate(key, g.cfg, g.now, g.breaker)
+	gate := newGate(g, key)
 	g.gates[key] = gate
 	return gate, nil
 }

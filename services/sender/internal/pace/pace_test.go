@@ -48,7 +48,7 @@ func TestTheMostUrgentLaneGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config()
 		c.InFlight = 1
-		gates := pace.New(c, time.Now, nil)
+		gates := pace.New(c, pace.NewAlone(c), time.Now, nil)
 		defer gates.Close()
 		first, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_CAMPAIGN)
 		require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestTheMostUrgentLaneGoesFirst(t *testing.T) {
 
 func TestCallsUnderWayAreBoundedPerAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gates := pace.New(config(), time.Now, nil)
+		gates := pace.New(config(), pace.NewAlone(config()), time.Now, nil)
 		defer gates.Close()
 		for range 2 {
 			_, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_RULE)
@@ -93,7 +93,7 @@ func TestTheRateIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config()
 		c.Rate, c.Burst = 10, 5
-		gates := pace.New(c, time.Now, nil)
+		gates := pace.New(c, pace.NewAlone(c), time.Now, nil)
 		defer gates.Close()
 		began := time.Now()
 		for range 25 {
@@ -107,7 +107,7 @@ func TestTheRateIsKept(t *testing.T) {
 
 func TestAShortPauseIsWaitedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gates := pace.New(config(), time.Now, nil)
+		gates := pace.New(config(), pace.NewAlone(config()), time.Now, nil)
 		defer gates.Close()
 		began := time.Now()
 		gates.Pause(shop, pace.Pause{Until: began.Add(time.Minute), Errcode: 45011})
@@ -123,7 +123,7 @@ func TestALongPauseSendsEverybodyAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config()
 		c.InFlight = 1
-		gates := pace.New(c, time.Now, nil)
+		gates := pace.New(c, pace.NewAlone(c), time.Now, nil)
 		defer gates.Close()
 		pass, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_RULE)
 		require.NoError(t, err)
@@ -151,7 +151,7 @@ func TestALongPauseSendsEverybodyAway(t *testing.T) {
 
 func TestARefusingPauseNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gates := pace.New(config(), time.Now, nil)
+		gates := pace.New(config(), pace.NewAlone(config()), time.Now, nil)
 		defer gates.Close()
 		gates.Pause(shop, pace.Pause{Until: time.Now().Add(time.Second), Errcode: 48001, Refuse: true})
 		var paused *pace.PausedError
@@ -169,7 +169,7 @@ func TestARefusingPauseNeverWaits(t *testing.T) {
 func TestASickAPIIsAskedOnceInAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var states line
-		gates := pace.New(config(), time.Now, func(_ pace.Key, state string) { states.add(state) })
+		gates := pace.New(config(), pace.NewAlone(config()), time.Now, func(_ pace.Key, state string) { states.add(state) })
 		defer gates.Close()
 		for range 5 {
 			pass, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_RULE)
@@ -201,7 +201,7 @@ func TestASickAPIIsAskedOnceInAWhile(t *testing.T) {
 func TestATurnWithoutACallSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var states line
-		gates := pace.New(config(), time.Now, func(_ pace.Key, state string) { states.add(state) })
+		gates := pace.New(config(), pace.NewAlone(config()), time.Now, func(_ pace.Key, state string) { states.add(state) })
 		defer gates.Close()
 		for i := range 20 {
 			pass, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_RULE)
@@ -220,7 +220,7 @@ func TestTheWaitingLineIsBoundedInLengthAndTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config()
 		c.InFlight, c.Waiting, c.Hold = 1, 3, 20*time.Second
-		gates := pace.New(c, time.Now, nil)
+		gates := pace.New(c, pace.NewAlone(c), time.Now, nil)
 		defer gates.Close()
 		_, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_RULE)
 		require.NoError(t, err)
@@ -232,7 +232,7 @@ func TestTheWaitingLineIsBoundedInLengthAndTime(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		_, err = gates.Enter(t.Context(), shop, senderv1.Lane_LANE_AGENT)
+		_, err = gates.Enter(t.Context(), shop, senderv1.Lane_LANE_RULE)
 		require.ErrorIs(t, err, pace.ErrBusy)
 		began := time.Now()
 		for range 3 {
@@ -251,9 +251,83 @@ func TestTheWaitingLineIsBoundedInLengthAndTime(t *testing.T) {
 	})
 }
 
+// TestAFloodInOneLaneKeepsNoOtherOut: there is room for an agent, and the agent is first.
+func TestAFloodInOneLaneKeepsNoOtherOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config()
+		c.InFlight, c.Waiting = 1, 3
+		gates := pace.New(c, pace.NewAlone(c), time.Now, nil)
+		defer gates.Close()
+		first, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_NOTIFY)
+		require.NoError(t, err)
+		var turns line
+		enter := func(name string, lane senderv1.Lane) {
+			go func() {
+				if pass, err := gates.Enter(t.Context(), shop, lane); err == nil {
+					turns.add(name)
+					pass.Leave(pace.Well)
+				}
+			}()
+			synctest.Wait()
+		}
+		for range 5 {
+			enter("notify", senderv1.Lane_LANE_NOTIFY)
+		}
+		enter("agent", senderv1.Lane_LANE_AGENT)
+		first.Leave(pace.Well)
+		synctest.Wait()
+		require.Equal(t, []string{"agent", "notify", "notify", "notify"}, turns.got())
+	})
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	require.NoError(t, pace.DefaultConfig().Validate())
 	err := pace.Config{}.Validate()
 	require.ErrorContains(t, err, "rate:")
 	require.ErrorContains(t, err, "hold:")
+}
+
+// TestANoisyAccountStarvesNobody: ten accounts send as much as their quota allows and one wants fifty times as much.
+// Everybody gets the same, within a tenth.
+func TestANoisyAccountStarvesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config()
+		c.Rate, c.Burst, c.InFlight, c.Waiting = 50, 5, 16, 128
+		gates := pace.New(c, pace.NewAlone(c), time.Now, nil)
+		var mu sync.Mutex
+		calls := map[string]int{}
+		var senders sync.WaitGroup
+		stop := time.Now().Add(20 * time.Second)
+		flow := func(account string, callers int) {
+			for range callers {
+				senders.Go(func() {
+					for time.Now().Before(stop) {
+						pass, err := gates.Enter(t.Context(), pace.Key{Account: account, Endpoint: "custom_send"}, senderv1.Lane_LANE_NOTIFY)
+						if err != nil {
+							time.Sleep(100 * time.Millisecond)
+							continue
+						}
+						time.Sleep(20 * time.Millisecond) // the call
+						pass.Leave(pace.Well)
+						mu.Lock()
+						if time.Now().Before(stop) {
+							calls[account]++
+						}
+						mu.Unlock()
+					}
+				})
+			}
+		}
+		for n := range 10 {
+			flow(string(rune('a'+n)), 4)
+		}
+		flow("noisy", 200)
+		senders.Wait()
+		gates.Close()
+		want := c.Rate * 20
+		for account, n := range calls {
+			require.InDelta(t, want, n, want/10, "account %s", account)
+		}
+		require.Len(t, calls, 11)
+	})
 }

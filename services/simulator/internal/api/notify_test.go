@@ -50,6 +50,27 @@ func TestSubscribeMessagesNeedConsent(t *testing.T) {
 	require.Equal(t, 43101, w.post("/cgi-bin/message/subscribe/bizsend", w.token("wxshop"), body).code())
 }
 
+func TestOneTimeMessagesNeedConsent(t *testing.T) {
+	w := newWorld(t)
+	const path = "/cgi-bin/message/template/subscribe"
+	body := `{"touser":"oFan1","template_id":"T1","scene":"7","title":"到货","data":{"content":{"value":"x"}}}`
+	require.Equal(t, 43101, w.post(path, w.token("wxshop"), body).code())
+	require.NoError(t, w.ledger.EditFan("shop", fan, func(f *ledger.FanEdit) { f.Consents["T1"] = 1 }))
+	require.Equal(t, 47003, w.post(path, w.token("wxshop"), strings.Replace(body, `"7"`, `"seven"`, 1)).code())
+	first := w.post(path, w.token("wxshop"), body)
+	require.Zero(t, first.code())
+	require.NotContains(t, first, "msgid")
+	require.Equal(t, 43101, w.post(path, w.token("wxshop"), body).code())
+	require.Equal(t, 48001, w.post(path, w.token("wxmini"), body).code())
+}
+
+func TestTemplateLists(t *testing.T) {
+	w := newWorld(t, map[string]api.Options{"shop": {Templates: []string{"T1", "T2"}}})
+	require.Len(t, w.post("/cgi-bin/template/get_all_private_template", w.token("wxshop"), "{}")["template_list"], 2)
+	require.Equal(t, 48001, w.post("/cgi-bin/template/get_all_private_template", w.token("wxmini"), "{}").code())
+	require.Len(t, w.post("/wxaapi/newtmpl/gettemplate", w.token("wxmini"), "{}")["data"], 1)
+}
+
 func TestMassSends(t *testing.T) {
 	w := newWorld(t)
 	token := w.token("wxshop")

@@ -155,8 +155,68 @@ func sendSubscribe(c *call) (any, error) {
 	return object{"errcode": 0, "errmsg": "ok", "msgid": id}, nil
 }
 
+// sendOneTime is POST /cgi-bin/message/template/subscribe: one message for one consent, without an id (g.2).
+func sendOneTime(c *call) (any, error) {
+	var b struct {
+		templateBody
+		Scene string `json:"scene"`
+		Title string `json:"title"`
+	}
+	if err := c.decode(&b); err != nil {
+		return nil, err
+	}
+	if c.st.IsMiniProgram() {
+		return nil, code(48001)
+	}
+	if err := c.template(b.templateBody); err != nil {
+		return nil, err
+	}
+	if _, err := strconv.ParseUint(b.Scene, 10, 16); err != nil || b.Title == "" || len([]rune(b.Title)) > 15 {
+		return nil, code(47003)
+	}
+	if err := code(c.deps.Ledger.UseConsent(c.st.Name, b.ToUser, b.TemplateID)); err != nil {
+		return nil, err
+	}
+	c.deps.Ledger.Show(c.st.Name, b.ToUser, ledger.WaySubscribe, b.content("one_time"))
+	return done, nil
+}
+
+// known returns the templates of an account: those of its options, or one for demonstrations.
+func (c *call) known() []string {
+	if len(c.st.opts.Templates) > 0 {
+		return c.st.opts.Templates
+	}
+	return []string{"DEMO-TEMPLATE"}
+}
+
+const templateText = "事项：{{thing1.DATA}}\n时间：{{time2.DATA}}"
+
+// listTemplates is GET /cgi-bin/template/get_all_private_template.
+func listTemplates(c *call) (any, error) {
+	if c.st.Kind != codec.KindService {
+		return nil, code(48001)
+	}
+	list := []object{}
+	for _, id := range c.known() {
+		list = append(list, object{"template_id": id, "title": "通知 " + id, "primary_industry": "IT科技", "deputy_industry": "互联网", "content": templateText, "example": "事项：发货"})
+	}
+	return object{"template_list": list}, nil
+}
+
+// listSubscribeTemplates is GET /wxaapi/newtmpl/gettemplate.
+func listSubscribeTemplates(c *call) (any, error) {
+	list := []object{}
+	for _, id := range c.known() {
+		list = append(list, object{"priTmplId": id, "title": "通知 " + id, "content": templateText, "example": "事项：发货", "type": 2})
+	}
+	return object{"errcode": 0, "errmsg": "ok", "data": list}, nil
+}
+
 func templateRoutes(m map[string]endpoint) {
 	m["/cgi-bin/message/template/send"] = endpoint{method: http.MethodPost, run: sendTemplate}
 	m["/cgi-bin/message/subscribe/send"] = endpoint{method: http.MethodPost, run: sendSubscribe}
+	m["/cgi-bin/message/template/subscribe"] = endpoint{method: http.MethodPost, run: sendOneTime}
+	m["/cgi-bin/template/get_all_private_template"] = endpoint{run: listTemplates}
+	m["/wxaapi/newtmpl/gettemplate"] = endpoint{run: listSubscribeTemplates}
 	m["/cgi-bin/message/subscribe/bizsend"] = endpoint{method: http.MethodPost, run: sendSubscribe}
 }

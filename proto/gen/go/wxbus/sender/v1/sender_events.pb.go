@@ -273,9 +273,11 @@ type OutboundMessage struct {
 	TextParts []string `protobuf:"bytes,14,rep,name=text_parts,json=textParts,proto3" json:"text_parts,omitempty"`
 	// mass is a mass message; then content, openid and fallback are empty.
 	Mass *MassMessage `protobuf:"bytes,15,opt,name=mass,proto3" json:"mass,omitempty"`
-	// parked_seq is the sequence in the stream PARKED from where the message came back; zero when it was
-	// not parked.
-	ParkedSeq uint64 `protobuf:"varint,16,opt,name=parked_seq,json=parkedSeq,proto3" json:"parked_seq,omitempty"`
+	// returned is true when the message was parked and has come back.
+	Returned bool `protobuf:"varint,18,opt,name=returned,proto3" json:"returned,omitempty"`
+	// order is the sequence on OUTBOUND under which a message came that was parked later; it keeps its place among
+	// the messages of its fan.
+	Order uint64 `protobuf:"varint,19,opt,name=order,proto3" json:"order,omitempty"`
 	// result_due is true for the copy that comes back when WeChat's event with the result is overdue.
 	ResultDue bool `protobuf:"varint,17,opt,name=result_due,json=resultDue,proto3" json:"result_due,omitempty"`
 	// campaign that it belongs to; unset for single messages.
@@ -419,9 +421,16 @@ func (x *OutboundMessage) GetMass() *MassMessage {
 	return nil
 }
 
-func (x *OutboundMessage) GetParkedSeq() uint64 {
+func (x *OutboundMessage) GetReturned() bool {
 	if x != nil {
-		return x.ParkedSeq
+		return x.Returned
+	}
+	return false
+}
+
+func (x *OutboundMessage) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
 	}
 	return 0
 }
@@ -1963,7 +1972,11 @@ type BudgetRecord struct {
 	// next_unix_us is when the next call may begin at the rate of the account, Unix microseconds.
 	NextUnixUs int64 `protobuf:"varint,4,opt,name=next_unix_us,json=nextUnixUs,proto3" json:"next_unix_us,omitempty"`
 	// asked_unix_ms is when WeChat was last asked for its own count, Unix milliseconds.
-	AskedUnixMs   int64 `protobuf:"varint,5,opt,name=asked_unix_ms,json=askedUnixMs,proto3" json:"asked_unix_ms,omitempty"`
+	AskedUnixMs int64 `protobuf:"varint,5,opt,name=asked_unix_ms,json=askedUnixMs,proto3" json:"asked_unix_ms,omitempty"`
+	// minutes are the calls leased in each of the last minutes, the newest first.
+	Minutes []int64 `protobuf:"varint,6,rep,packed,name=minutes,proto3" json:"minutes,omitempty"`
+	// minute is the Unix minute of the first of them.
+	Minute        int64 `protobuf:"varint,7,opt,name=minute,proto3" json:"minute,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2029,6 +2042,20 @@ func (x *BudgetRecord) GetNextUnixUs() int64 {
 func (x *BudgetRecord) GetAskedUnixMs() int64 {
 	if x != nil {
 		return x.AskedUnixMs
+	}
+	return 0
+}
+
+func (x *BudgetRecord) GetMinutes() []int64 {
+	if x != nil {
+		return x.Minutes
+	}
+	return nil
+}
+
+func (x *BudgetRecord) GetMinute() int64 {
+	if x != nil {
+		return x.Minute
 	}
 	return 0
 }
@@ -2138,7 +2165,7 @@ var File_wxbus_sender_v1_sender_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\n" +
-	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\xa2\x05\n" +
+	"#wxbus/sender/v1/sender_events.proto\x12\x0fwxbus.sender.v1\x1a\x1cwxbus/event/v1/content.proto\"\xc7\x05\n" +
 	"\x0fOutboundMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -2158,12 +2185,13 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\x0fexpires_unix_ms\x18\r \x01(\x03R\rexpiresUnixMs\x12\x1d\n" +
 	"\n" +
 	"text_parts\x18\x0e \x03(\tR\ttextParts\x120\n" +
-	"\x04mass\x18\x0f \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\x04mass\x12\x1d\n" +
-	"\n" +
-	"parked_seq\x18\x10 \x01(\x04R\tparkedSeq\x12\x1d\n" +
+	"\x04mass\x18\x0f \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\x04mass\x12\x1a\n" +
+	"\breturned\x18\x12 \x01(\bR\breturned\x12\x14\n" +
+	"\x05order\x18\x13 \x01(\x04R\x05order\x12\x1d\n" +
 	"\n" +
 	"result_due\x18\x11 \x01(\bR\tresultDue\x128\n" +
-	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\"Q\n" +
+	"\bcampaign\x18\x14 \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaignJ\x04\b\x10\x10\x11R\n" +
+	"parked_seq\"Q\n" +
 	"\vCampaignRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\trecipient\x18\x02 \x01(\rR\trecipient\x12\x14\n" +
@@ -2299,14 +2327,16 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"\bcampaign\x18\t \x01(\v2\x1c.wxbus.sender.v1.CampaignRefR\bcampaign\x12\x1c\n" +
 	"\tsucceeded\x18\x06 \x01(\bR\tsucceeded\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x123\n" +
-	"\x06result\x18\b \x01(\v2\x1b.wxbus.sender.v1.SendResultR\x06result\"\x90\x01\n" +
+	"\x06result\x18\b \x01(\v2\x1b.wxbus.sender.v1.SendResultR\x06result\"\xc2\x01\n" +
 	"\fBudgetRecord\x12\x10\n" +
 	"\x03day\x18\x01 \x01(\x05R\x03day\x12\x12\n" +
 	"\x04used\x18\x02 \x01(\x03R\x04used\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x03R\x05limit\x12 \n" +
 	"\fnext_unix_us\x18\x04 \x01(\x03R\n" +
 	"nextUnixUs\x12\"\n" +
-	"\rasked_unix_ms\x18\x05 \x01(\x03R\vaskedUnixMs\"\xcf\x01\n" +
+	"\rasked_unix_ms\x18\x05 \x01(\x03R\vaskedUnixMs\x12\x18\n" +
+	"\aminutes\x18\x06 \x03(\x03R\aminutes\x12\x16\n" +
+	"\x06minute\x18\a \x01(\x03R\x06minute\"\xcf\x01\n" +
 	"\vMediaRecord\x12\x19\n" +
 	"\bmedia_id\x18\x01 \x01(\tR\amediaId\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
