@@ -333,7 +333,11 @@ export const tests = [
           await page.goto(`${t.world.url}/${path}`);
           await page.locator("main h1, .desk").first().waitFor();
           await page.waitForLoadState("networkidle", { timeout: 2_000 }).catch(() => undefined); // the feed never rests
-          if (path === "accounts") await page.getByTestId("doctor").click().then(() => page.getByTestId("doctor-result").waitFor());
+          if (path === "accounts") {
+            await page.getByTestId("doctor").click();
+            await page.getByTestId("doctor-result").waitFor();
+            await page.waitForFunction(() => getComputedStyle(document.querySelector("[data-testid=doctor]")).opacity === "1"); // a busy button fades
+          }
           await page.a11y(path);
           await page.shot(`${path.replace("/", "-")}.${locale}.${theme}`);
         }

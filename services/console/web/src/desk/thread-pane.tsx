@@ -251,7 +251,7 @@ function useRows(o: RowsOf): ThreadRow[] {
   const entries = useMemo(() => timeline(o.thread, o.changes), [o.thread, o.changes]);
   return useMemo(() => {
     const rows: ThreadRow[] = [];
-    rows.push({ key: "top", estimate: 26, render: () => <div className="activity">{o.more ? t("thread.loading") : o.loaded ? t("thread.beginning") : ""}</div> });
+    rows.push({ key: "top", estimate: 26, fixed: true, render: () => <div className="activity">{o.more ? t("thread.loading") : o.loaded ? t("thread.beginning") : ""}</div> });
     let last = "";
     const today = day(Date.now());
     for (const e of entries) {

@@ -6,6 +6,8 @@ export interface ThreadRow {
   key: string;
   // estimate is the height until it was measured.
   estimate: number;
+  // fixed rows stay at the top whatever is put in front of the others.
+  fixed?: boolean;
   render(): ReactNode;
 }
 
@@ -45,7 +47,8 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     const el = box.current;
     if (!el) return;
     stick.current = el.scrollHeight - el.scrollTop - el.clientHeight < near;
-    const i = rowAt(offsets, el.scrollTop);
+    const first = rowAt(offsets, el.scrollTop);
+    const i = rows[first]?.fixed ? first + 1 : first; // a row that stays at the top says nothing about the place
     const row = rows[i];
     anchor.current = row ? { key: row.key, delta: el.scrollTop - (offsets[i] ?? 0) } : null;
     setView((v) => (v.top === el.scrollTop && v.height === el.clientHeight ? v : { top: el.scrollTop, height: el.clientHeight }));
@@ -88,6 +91,11 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     if (el.firstElementChild) watch.observe(el.firstElementChild);
     return () => watch.disconnect();
   }, []);
+
+  // A page that does not fill the box cannot be scrolled, so more is asked for at once.
+  useEffect(() => {
+    if ((box.current?.scrollTop ?? 0) < 200) onTop();
+  }, [rows, onTop]);
 
   useEffect(() => {
     const i = reveal ? rows.findIndex((r) => r.key === reveal) : -1;
