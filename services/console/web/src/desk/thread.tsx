@@ -19,7 +19,18 @@ interface Props {
 }
 
 const overscan = 400; // pixels above and below
+const step = 120; // the window moves in steps, so that most frames of a scroll draw nothing anew
 const near = 60; // this close to the end counts as at the end
+
+interface View {
+  top: number;
+  height: number;
+}
+
+function viewOf(el: HTMLElement, known: View): View {
+  const top = Math.floor(el.scrollTop / step) * step;
+  return known.top === top && known.height === el.clientHeight ? known : { top, height: el.clientHeight };
+}
 
 // Thread is a log whose newest row is at the bottom. Rows have any height; those that were never drawn
 // are estimated, and what the reader looks at stays where it is when a guess is corrected or when
@@ -30,7 +41,8 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
   const heights = useRef(new Map<string, number>());
   const anchor = useRef<{ key: string; delta: number } | null>(null);
   const stick = useRef(true);
-  const [view, setView] = useState({ top: 0, height: 600 });
+  const resized = useRef(false);
+  const [view, setView] = useState<View>({ top: 0, height: 600 });
   const [measured, setMeasured] = useState(0);
 
   const offsets = useMemo(() => {
@@ -41,7 +53,7 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
   }, [rows, measured]);
   const total = offsets[rows.length] ?? 0;
   const from = rowAt(offsets, Math.max(0, view.top - overscan));
-  const to = Math.min(rows.length, rowAt(offsets, view.top + view.height + overscan) + 1);
+  const to = Math.min(rows.length, rowAt(offsets, view.top + step + view.height + overscan) + 1);
 
   const onScroll = useCallback(() => {
     const el = box.current;
@@ -51,7 +63,7 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     const i = rows[first]?.fixed ? first + 1 : first; // a row that stays at the top says nothing about the place
     const row = rows[i];
     anchor.current = row ? { key: row.key, delta: el.scrollTop - (offsets[i] ?? 0) } : null;
-    setView((v) => (v.top === el.scrollTop && v.height === el.clientHeight ? v : { top: el.scrollTop, height: el.clientHeight }));
+    setView((v) => viewOf(el, v));
     if (el.scrollTop < 200) onTop();
   }, [offsets, rows, onTop]);
 
@@ -61,8 +73,11 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     const el = box.current;
     if (!el) return;
     let changed = false;
+    const all = resized.current;
+    resized.current = false;
     for (const row of el.querySelectorAll<HTMLElement>("[data-row]")) {
       const key = row.dataset["row"] ?? "";
+      if (!all && heights.current.has(key)) continue; // reading a height makes the browser lay out
       const height = row.offsetHeight;
       if (height > 0 && heights.current.get(key) !== height) {
         heights.current.set(key, height);
@@ -80,13 +95,16 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
       if (i >= 0) top = (offsets[i] ?? 0) + anchor.current.delta;
     }
     if (Math.abs(top - el.scrollTop) > 0.5) el.scrollTop = top;
-    setView((v) => (v.top === el.scrollTop && v.height === el.clientHeight ? v : { top: el.scrollTop, height: el.clientHeight }));
+    setView((v) => viewOf(el, v));
   });
 
   useEffect(() => {
     const el = box.current;
     if (!el || typeof ResizeObserver === "undefined") return undefined;
-    const watch = new ResizeObserver(() => setMeasured((n) => n + 1));
+    const watch = new ResizeObserver(() => {
+      resized.current = true;
+      setMeasured((n) => n + 1);
+    });
     watch.observe(el);
     if (el.firstElementChild) watch.observe(el.firstElementChild);
     return () => watch.disconnect();

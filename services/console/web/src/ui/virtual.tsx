@@ -16,6 +16,7 @@ interface ListProps<T> {
 }
 
 const overscan = 6;
+const step = 64; // pixels by which the window moves, so that most frames of a scroll draw nothing anew
 
 function offsetsOf<T>(items: readonly T[], heightOf: (item: T) => number): Float64Array {
   const out = new Float64Array(items.length + 1);
@@ -45,7 +46,9 @@ function VirtualListOf<T>({ items, heightOf, keyOf, render, className, rest }: L
 
   const measure = useCallback(() => {
     const el = box.current;
-    if (el) setView((v) => (v.top === el.scrollTop && v.height === el.clientHeight ? v : { top: el.scrollTop, height: el.clientHeight || 800 }));
+    if (!el) return;
+    const top = Math.floor(el.scrollTop / step) * step;
+    setView((v) => (v.top === top && v.height === el.clientHeight ? v : { top, height: el.clientHeight || 800 }));
   }, []);
   useLayoutEffect(measure, [measure, total]);
   useEffect(() => {
