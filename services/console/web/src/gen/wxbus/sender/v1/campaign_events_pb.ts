@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/sender/v1/campaign_events.proto.
  */
 export const file_wxbus_sender_v1_campaign_events: GenFile = /*@__PURE__*/
-  fileDesc("CiV3eGJ1cy9zZW5kZXIvdjEvY2FtcGFpZ25fZXZlbnRzLnByb3RvEg93eGJ1cy5zZW5kZXIudjEiTwoPQ2FtcGFpZ25NZXNzYWdlEigKB2NvbnRlbnQYASABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhIKCmtmX2FjY291bnQYAiABKAkipAEKEENhbXBhaWduQXVkaWVuY2USEAoIcmV2aXNpb24YASABKAkSDgoGc291cmNlGAIgASgJEhIKCnJlY2lwaWVudHMYAyABKA0SDgoGY2h1bmtzGAQgASgNEg4KBnNoYTI1NhgFIAEoDBIRCgl2YXJpYWJsZXMYBiADKAkSFgoOZnJvemVuX3VuaXhfbXMYByABKAMSDwoHZHJvcHBlZBgIIAEoDSKmAQoMQ2FtcGFpZ25QbGFuEhUKDXN0YXJ0X3VuaXhfbXMYASABKAMSEQoJdGltZV96b25lGAIgASgJEiwKBXN0ZXBzGAMgAygLMh0ud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduU3RlcBIbChNtYXhfZmFpbHVyZV9wZXJjZW50GAQgASgBEhMKC21pbl9yZXN1bHRzGAUgASgNEgwKBHJhdGUYBiABKAEiRAoMQ2FtcGFpZ25TdGVwEhIKCnJlY2lwaWVudHMYASABKA0SDwoHaG9sZF9tcxgCIAEoAxIPCgdjb25maXJtGAMgASgIItwBCg1DYW1wYWlnbkNvdW50EhcKD2NvdW50ZWRfdW5peF9tcxgBIAEoAxISCgpyZWNpcGllbnRzGAIgASgNEhEKCXJlYWNoYWJsZRgDIAEoDRIzCgt1bnJlYWNoYWJsZRgEIAMoCzIeLnd4YnVzLnNlbmRlci52MS5Db3VudGVkUmVhc29uEgwKBHJhdGUYBSABKAESEwoLZHVyYXRpb25fbXMYBiABKAMSEwoLYnVkZ2V0X2xlZnQYByABKAMSDAoEZGF5cxgIIAEoDRIQCgh3YXJuaW5ncxgJIAMoCSJRCg1Db3VudGVkUmVhc29uEg4KBnJlYXNvbhgBIAEoCRIMCgR0ZXh0GAIgASgJEhIKCnJlY2lwaWVudHMYAyABKA0SDgoGc2FtcGxlGAQgAygJIucCChBDYW1wYWlnblByb2dyZXNzEg8KB3BlbmRpbmcYASABKA0SEQoJaW5fZmxpZ2h0GAIgASgNEgwKBHNlbnQYAyABKA0SDgoGZmFpbGVkGAQgASgNEg8KB3JlZnVzZWQYBSABKA0SEQoJYW1iaWd1b3VzGAYgASgNEg8KB3NraXBwZWQYByABKA0SDAoEcmF0ZRgIIAEoARITCgtldGFfdW5peF9tcxgJIAEoAxIyCghmYWlsdXJlcxgKIAMoCzIgLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnbkZhaWx1cmUSDAoEc3RlcBgLIAEoDRIUCgxzdGVwX3VuaXhfbXMYDCABKAMSDwoHd2FpdGluZxgNIAEoCRIXCg91cGRhdGVkX3VuaXhfbXMYDiABKAMSEQoJY29uZmlybWVkGA8gASgNEhAKCGF3YWl0aW5nGBAgASgNEhIKCmp1ZGdlX2Zyb20YESABKA0imAEKD0NhbXBhaWduRmFpbHVyZRIPCgdlcnJjb2RlGAEgASgFEi4KBXN0YXRlGAIgASgOMh8ud3hidXMuc2VuZGVyLnYxLlJlY2lwaWVudFN0YXRlEhIKCnJlY2lwaWVudHMYAyABKA0SDAoEdGV4dBgEIAEoCRIOCgZhZHZpY2UYBSABKAkSEgoKcmVwbGF5YWJsZRgGIAEoCCKAAQoOQ2FtcGFpZ25SZXBsYXkSDQoFcm91bmQYASABKA0SEAoIZXJyY29kZXMYAiADKAUSEgoKcmVjaXBpZW50cxgDIAEoDRIZChFyZXF1ZXN0ZWRfdW5peF9tcxgEIAEoAxINCgVhY3RvchgFIAEoCRIPCgdhcHBsaWVkGAYgASgIIs0FCg5DYW1wYWlnblJlY29yZBIKCgJpZBgBIAEoCRIPCgdhY2NvdW50GAIgASgJEgwKBG5hbWUYAyABKAkSLQoFc3RhdGUYBCABKA4yHi53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25TdGF0ZRIxCgdtZXNzYWdlGAUgASgLMiAud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduTWVzc2FnZRIzCghhdWRpZW5jZRgGIAEoCzIhLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnbkF1ZGllbmNlEisKBHBsYW4YByABKAsyHS53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25QbGFuEi0KBWNvdW50GAggASgLMh4ud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduQ291bnQSMwoIcHJvZ3Jlc3MYCSABKAsyIS53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25Qcm9ncmVzcxIwCgdyZXBsYXlzGAogAygLMh8ud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduUmVwbGF5Eg4KBnJlYXNvbhgLIAEoCRIxCglyZXN1bWVfdG8YDCABKA4yHi53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25TdGF0ZRIRCgljYW5jZWxsZWQYDSABKAgSDQoFZXBvY2gYDiABKAQSFAoMZGVsaXZlcnlfc2VxGA8gASgEEhMKC2luYm91bmRfc2VxGBAgASgEEhcKD2NyZWF0ZWRfdW5peF9tcxgRIAEoAxISCgpjcmVhdGVkX2J5GBIgASgJEhcKD3N0YXJ0ZWRfdW5peF9tcxgTIAEoAxIVCg1lbmRlZF91bml4X21zGBQgASgDEhcKD3VwZGF0ZWRfdW5peF9tcxgVIAEoAxIwCgdoaXN0b3J5GBYgAygLMh8ud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduQ2hhbmdlIp0BCg5DYW1wYWlnbkNoYW5nZRISCgphdF91bml4X21zGAEgASgDEiwKBGZyb20YAiABKA4yHi53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25TdGF0ZRIqCgJ0bxgDIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEg0KBWFjdG9yGAQgASgJEg4KBnJlYXNvbhgFIAEoCSIuCg1DYW1wYWlnbkxlYXNlEg4KBmhvbGRlchgBIAEoCRINCgVlcG9jaBgCIAEoBCJHCg1BdWRpZW5jZUNodW5rEjYKCnJlY2lwaWVudHMYASADKAsyIi53eGJ1cy5zZW5kZXIudjEuQXVkaWVuY2VSZWNpcGllbnQiMwoRQXVkaWVuY2VSZWNpcGllbnQSDgoGb3BlbmlkGAEgASgJEg4KBnZhbHVlcxgCIAMoCSJ8CgtMZWRnZXJDaHVuaxINCgVlcG9jaBgBIAEoBBItCgdlbnRyaWVzGAIgAygLMhwud3hidXMuc2VuZGVyLnYxLkxlZGdlckVudHJ5Eg8KB3JlYXNvbnMYAyADKAlKBAgEEAVKBAgFEAZSCmZvbGRlZF9zZXFSBnJvdW5kcyK2AQoLTGVkZ2VyRW50cnkSLgoFc3RhdGUYASABKA4yHy53eGJ1cy5zZW5kZXIudjEuUmVjaXBpZW50U3RhdGUSDwoHZXJyY29kZRgCIAEoBRINCgVyb3VuZBgDIAEoDRIQCghhdHRlbXB0cxgEIAEoDRIOCgZyZWFzb24YBSABKA0SEgoKYXRfdW5peF9tcxgGIAEoAxIOCgZtc2dfaWQYByABKAMSEQoJY29uZmlybWVkGAggASgIIkEKD1JlcGxheVNlbGVjdGlvbhIuCgZjaHVua3MYASADKAsyHi53eGJ1cy5zZW5kZXIudjEuU2VsZWN0ZWRDaHVuayIyCg1TZWxlY3RlZENodW5rEg0KBWNodW5rGAEgASgNEhIKCnJlY2lwaWVudHMYAiADKA0qrQIKDUNhbXBhaWduU3RhdGUSHgoaQ0FNUEFJR05fU1RBVEVfVU5TUEVDSUZJRUQQABIYChRDQU1QQUlHTl9TVEFURV9EUkFGVBABEhoKFkNBTVBBSUdOX1NUQVRFX0NPVU5URUQQAhIcChhDQU1QQUlHTl9TVEFURV9TQ0hFRFVMRUQQAxIZChVDQU1QQUlHTl9TVEFURV9DQU5BUlkQBBIaChZDQU1QQUlHTl9TVEFURV9SVU5OSU5HEAUSGQoVQ0FNUEFJR05fU1RBVEVfUEFVU0VEEAYSGwoXQ0FNUEFJR05fU1RBVEVfRFJBSU5JTkcQBxIbChdDQU1QQUlHTl9TVEFURV9GSU5JU0hFRBAIEhwKGENBTVBBSUdOX1NUQVRFX0NBTkNFTExFRBAJKpkCCg5SZWNpcGllbnRTdGF0ZRIfChtSRUNJUElFTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdSRUNJUElFTlRfU1RBVEVfUEVORElORxABEh4KGlJFQ0lQSUVOVF9TVEFURV9TVUJNSVRUSU5HEAISGgoWUkVDSVBJRU5UX1NUQVRFX1FVRVVFRBADEhgKFFJFQ0lQSUVOVF9TVEFURV9TRU5UEAQSGgoWUkVDSVBJRU5UX1NUQVRFX0ZBSUxFRBAFEhsKF1JFQ0lQSUVOVF9TVEFURV9SRUZVU0VEEAYSHQoZUkVDSVBJRU5UX1NUQVRFX0FNQklHVU9VUxAHEhsKF1JFQ0lQSUVOVF9TVEFURV9TS0lQUEVEEAhiBnByb3RvMw", [file_wxbus_event_v1_content]);
+  fileDesc("CiV3eGJ1cy9zZW5kZXIvdjEvY2FtcGFpZ25fZXZlbnRzLnByb3RvEg93eGJ1cy5zZW5kZXIudjEiegoPQ2FtcGFpZ25NZXNzYWdlEigKB2NvbnRlbnQYASABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhIKCmtmX2FjY291bnQYAiABKAkSKQoIZmFsbGJhY2sYAyADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50IuYBChBDYW1wYWlnbkF1ZGllbmNlEhAKCHJldmlzaW9uGAEgASgJEg4KBnNvdXJjZRgCIAEoCRISCgpyZWNpcGllbnRzGAMgASgNEg4KBmNodW5rcxgEIAEoDRIOCgZzaGEyNTYYBSABKAwSEQoJdmFyaWFibGVzGAYgAygJEhYKDmZyb3plbl91bml4X21zGAcgASgDEg8KB2Ryb3BwZWQYCCABKA0SEgoKY2h1bmtfc2l6ZRgJIAEoDRIsCgVkcm9wcxgKIAMoCzIdLnd4YnVzLnNlbmRlci52MS5BdWRpZW5jZURyb3AiKwoMQXVkaWVuY2VEcm9wEgwKBGtpbmQYASABKAkSDQoFbGluZXMYAiABKA0ipgEKDENhbXBhaWduUGxhbhIVCg1zdGFydF91bml4X21zGAEgASgDEhEKCXRpbWVfem9uZRgCIAEoCRIsCgVzdGVwcxgDIAMoCzIdLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0ZXASGwoTbWF4X2ZhaWx1cmVfcGVyY2VudBgEIAEoARITCgttaW5fcmVzdWx0cxgFIAEoDRIMCgRyYXRlGAYgASgBIkQKDENhbXBhaWduU3RlcBISCgpyZWNpcGllbnRzGAEgASgNEg8KB2hvbGRfbXMYAiABKAMSDwoHY29uZmlybRgDIAEoCCLcAQoNQ2FtcGFpZ25Db3VudBIXCg9jb3VudGVkX3VuaXhfbXMYASABKAMSEgoKcmVjaXBpZW50cxgCIAEoDRIRCglyZWFjaGFibGUYAyABKA0SMwoLdW5yZWFjaGFibGUYBCADKAsyHi53eGJ1cy5zZW5kZXIudjEuQ291bnRlZFJlYXNvbhIMCgRyYXRlGAUgASgBEhMKC2R1cmF0aW9uX21zGAYgASgDEhMKC2J1ZGdldF9sZWZ0GAcgASgDEgwKBGRheXMYCCABKA0SEAoId2FybmluZ3MYCSADKAkiUQoNQ291bnRlZFJlYXNvbhIOCgZyZWFzb24YASABKAkSDAoEdGV4dBgCIAEoCRISCgpyZWNpcGllbnRzGAMgASgNEg4KBnNhbXBsZRgEIAMoCSLnAgoQQ2FtcGFpZ25Qcm9ncmVzcxIPCgdwZW5kaW5nGAEgASgNEhEKCWluX2ZsaWdodBgCIAEoDRIMCgRzZW50GAMgASgNEg4KBmZhaWxlZBgEIAEoDRIPCgdyZWZ1c2VkGAUgASgNEhEKCWFtYmlndW91cxgGIAEoDRIPCgdza2lwcGVkGAcgASgNEgwKBHJhdGUYCCABKAESEwoLZXRhX3VuaXhfbXMYCSABKAMSMgoIZmFpbHVyZXMYCiADKAsyIC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25GYWlsdXJlEgwKBHN0ZXAYCyABKA0SFAoMc3RlcF91bml4X21zGAwgASgDEg8KB3dhaXRpbmcYDSABKAkSFwoPdXBkYXRlZF91bml4X21zGA4gASgDEhEKCWNvbmZpcm1lZBgPIAEoDRIQCghhd2FpdGluZxgQIAEoDRISCgpqdWRnZV9mcm9tGBEgASgNIpgBCg9DYW1wYWlnbkZhaWx1cmUSDwoHZXJyY29kZRgBIAEoBRIuCgVzdGF0ZRgCIAEoDjIfLnd4YnVzLnNlbmRlci52MS5SZWNpcGllbnRTdGF0ZRISCgpyZWNpcGllbnRzGAMgASgNEgwKBHRleHQYBCABKAkSDgoGYWR2aWNlGAUgASgJEhIKCnJlcGxheWFibGUYBiABKAgikwEKDkNhbXBhaWduUmVwbGF5Eg0KBXJvdW5kGAEgASgNEhAKCGVycmNvZGVzGAIgAygFEhIKCnJlY2lwaWVudHMYAyABKA0SGQoRcmVxdWVzdGVkX3VuaXhfbXMYBCABKAMSDQoFYWN0b3IYBSABKAkSDwoHYXBwbGllZBgGIAEoCBIRCglzZWxlY3Rpb24YByABKAkizQUKDkNhbXBhaWduUmVjb3JkEgoKAmlkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbmFtZRgDIAEoCRItCgVzdGF0ZRgEIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEjEKB21lc3NhZ2UYBSABKAsyIC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25NZXNzYWdlEjMKCGF1ZGllbmNlGAYgASgLMiEud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduQXVkaWVuY2USKwoEcGxhbhgHIAEoCzIdLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblBsYW4SLQoFY291bnQYCCABKAsyHi53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25Db3VudBIzCghwcm9ncmVzcxgJIAEoCzIhLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblByb2dyZXNzEjAKB3JlcGxheXMYCiADKAsyHy53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZXBsYXkSDgoGcmVhc29uGAsgASgJEjEKCXJlc3VtZV90bxgMIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEhEKCWNhbmNlbGxlZBgNIAEoCBINCgVlcG9jaBgOIAEoBBIUCgxkZWxpdmVyeV9zZXEYDyABKAQSEwoLaW5ib3VuZF9zZXEYECABKAQSFwoPY3JlYXRlZF91bml4X21zGBEgASgDEhIKCmNyZWF0ZWRfYnkYEiABKAkSFwoPc3RhcnRlZF91bml4X21zGBMgASgDEhUKDWVuZGVkX3VuaXhfbXMYFCABKAMSFwoPdXBkYXRlZF91bml4X21zGBUgASgDEjAKB2hpc3RvcnkYFiADKAsyHy53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25DaGFuZ2UinQEKDkNhbXBhaWduQ2hhbmdlEhIKCmF0X3VuaXhfbXMYASABKAMSLAoEZnJvbRgCIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEioKAnRvGAMgASgOMh4ud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduU3RhdGUSDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJIi4KDUNhbXBhaWduTGVhc2USDgoGaG9sZGVyGAEgASgJEg0KBWVwb2NoGAIgASgEIkcKDUF1ZGllbmNlQ2h1bmsSNgoKcmVjaXBpZW50cxgBIAMoCzIiLnd4YnVzLnNlbmRlci52MS5BdWRpZW5jZVJlY2lwaWVudCIzChFBdWRpZW5jZVJlY2lwaWVudBIOCgZvcGVuaWQYASABKAkSDgoGdmFsdWVzGAIgAygJInwKC0xlZGdlckNodW5rEg0KBWVwb2NoGAEgASgEEi0KB2VudHJpZXMYAiADKAsyHC53eGJ1cy5zZW5kZXIudjEuTGVkZ2VyRW50cnkSDwoHcmVhc29ucxgDIAMoCUoECAQQBUoECAUQBlIKZm9sZGVkX3NlcVIGcm91bmRzIrYBCgtMZWRnZXJFbnRyeRIuCgVzdGF0ZRgBIAEoDjIfLnd4YnVzLnNlbmRlci52MS5SZWNpcGllbnRTdGF0ZRIPCgdlcnJjb2RlGAIgASgFEg0KBXJvdW5kGAMgASgNEhAKCGF0dGVtcHRzGAQgASgNEg4KBnJlYXNvbhgFIAEoDRISCgphdF91bml4X21zGAYgASgDEg4KBm1zZ19pZBgHIAEoAxIRCgljb25maXJtZWQYCCABKAgiQQoPUmVwbGF5U2VsZWN0aW9uEi4KBmNodW5rcxgBIAMoCzIeLnd4YnVzLnNlbmRlci52MS5TZWxlY3RlZENodW5rIjIKDVNlbGVjdGVkQ2h1bmsSDQoFY2h1bmsYASABKA0SEgoKcmVjaXBpZW50cxgCIAMoDSqtAgoNQ2FtcGFpZ25TdGF0ZRIeChpDQU1QQUlHTl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFENBTVBBSUdOX1NUQVRFX0RSQUZUEAESGgoWQ0FNUEFJR05fU1RBVEVfQ09VTlRFRBACEhwKGENBTVBBSUdOX1NUQVRFX1NDSEVEVUxFRBADEhkKFUNBTVBBSUdOX1NUQVRFX0NBTkFSWRAEEhoKFkNBTVBBSUdOX1NUQVRFX1JVTk5JTkcQBRIZChVDQU1QQUlHTl9TVEFURV9QQVVTRUQQBhIbChdDQU1QQUlHTl9TVEFURV9EUkFJTklORxAHEhsKF0NBTVBBSUdOX1NUQVRFX0ZJTklTSEVEEAgSHAoYQ0FNUEFJR05fU1RBVEVfQ0FOQ0VMTEVEEAkqtwIKDlJlY2lwaWVudFN0YXRlEh8KG1JFQ0lQSUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF1JFQ0lQSUVOVF9TVEFURV9QRU5ESU5HEAESHgoaUkVDSVBJRU5UX1NUQVRFX1NVQk1JVFRJTkcQAhIaChZSRUNJUElFTlRfU1RBVEVfUVVFVUVEEAMSGAoUUkVDSVBJRU5UX1NUQVRFX1NFTlQQBBIaChZSRUNJUElFTlRfU1RBVEVfRkFJTEVEEAUSGwoXUkVDSVBJRU5UX1NUQVRFX1JFRlVTRUQQBhIdChlSRUNJUElFTlRfU1RBVEVfQU1CSUdVT1VTEAcSGwoXUkVDSVBJRU5UX1NUQVRFX1NLSVBQRUQQCBIcChhSRUNJUElFTlRfU1RBVEVfQUNDRVBURUQQCWIGcHJvdG8z", [file_wxbus_event_v1_content]);
 
 /**
  * CampaignMessage is what a campaign sends. Its texts may hold {{variable}}, filled in for each recipient.
@@ -33,6 +33,14 @@ export type CampaignMessage = Message<"wxbus.sender.v1.CampaignMessage"> & {
    * @generated from field: string kf_account = 2;
    */
   kfAccount: string;
+
+  /**
+   * fallback are up to 4 contents to send instead, in order, when the one before is refused by the window or by
+   * WeChat, for example a template message for fans whose window is closed.
+   *
+   * @generated from field: repeated wxbus.event.v1.Content fallback = 3;
+   */
+  fallback: Content[];
 };
 
 /**
@@ -103,6 +111,20 @@ export type CampaignAudience = Message<"wxbus.sender.v1.CampaignAudience"> & {
    * @generated from field: uint32 dropped = 8;
    */
   dropped: number;
+
+  /**
+   * chunk_size is how many recipients a chunk has; the last one may have fewer.
+   *
+   * @generated from field: uint32 chunk_size = 9;
+   */
+  chunkSize: number;
+
+  /**
+   * drops are the dropped lines by kind.
+   *
+   * @generated from field: repeated wxbus.sender.v1.AudienceDrop drops = 10;
+   */
+  drops: AudienceDrop[];
 };
 
 /**
@@ -111,6 +133,34 @@ export type CampaignAudience = Message<"wxbus.sender.v1.CampaignAudience"> & {
  */
 export const CampaignAudienceSchema: GenMessage<CampaignAudience> = /*@__PURE__*/
   messageDesc(file_wxbus_sender_v1_campaign_events, 1);
+
+/**
+ * AudienceDrop is how many lines were dropped for one reason.
+ *
+ * @generated from message wxbus.sender.v1.AudienceDrop
+ */
+export type AudienceDrop = Message<"wxbus.sender.v1.AudienceDrop"> & {
+  /**
+   * kind as in AudienceProblem.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * lines that were dropped.
+   *
+   * @generated from field: uint32 lines = 2;
+   */
+  lines: number;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.AudienceDrop.
+ * Use `create(AudienceDropSchema)` to create a new message.
+ */
+export const AudienceDropSchema: GenMessage<AudienceDrop> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_campaign_events, 2);
 
 /**
  * CampaignPlan says when, how fast and in which steps a campaign goes out.
@@ -167,7 +217,7 @@ export type CampaignPlan = Message<"wxbus.sender.v1.CampaignPlan"> & {
  * Use `create(CampaignPlanSchema)` to create a new message.
  */
 export const CampaignPlanSchema: GenMessage<CampaignPlan> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 2);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 3);
 
 /**
  * CampaignStep is one step of a ramp.
@@ -202,7 +252,7 @@ export type CampaignStep = Message<"wxbus.sender.v1.CampaignStep"> & {
  * Use `create(CampaignStepSchema)` to create a new message.
  */
 export const CampaignStepSchema: GenMessage<CampaignStep> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 3);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 4);
 
 /**
  * CampaignCount is the result of a dry count.
@@ -279,7 +329,7 @@ export type CampaignCount = Message<"wxbus.sender.v1.CampaignCount"> & {
  * Use `create(CampaignCountSchema)` to create a new message.
  */
 export const CampaignCountSchema: GenMessage<CampaignCount> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 4);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 5);
 
 /**
  * CountedReason is a number of recipients for one reason.
@@ -322,7 +372,7 @@ export type CountedReason = Message<"wxbus.sender.v1.CountedReason"> & {
  * Use `create(CountedReasonSchema)` to create a new message.
  */
 export const CountedReasonSchema: GenMessage<CountedReason> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 5);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 6);
 
 /**
  * CampaignProgress is how far a campaign is.
@@ -456,7 +506,7 @@ export type CampaignProgress = Message<"wxbus.sender.v1.CampaignProgress"> & {
  * Use `create(CampaignProgressSchema)` to create a new message.
  */
 export const CampaignProgressSchema: GenMessage<CampaignProgress> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 6);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 7);
 
 /**
  * CampaignFailure is one group of failures.
@@ -512,7 +562,7 @@ export type CampaignFailure = Message<"wxbus.sender.v1.CampaignFailure"> & {
  * Use `create(CampaignFailureSchema)` to create a new message.
  */
 export const CampaignFailureSchema: GenMessage<CampaignFailure> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 7);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 8);
 
 /**
  * CampaignReplay is one replay of failures.
@@ -561,6 +611,13 @@ export type CampaignReplay = Message<"wxbus.sender.v1.CampaignReplay"> & {
    * @generated from field: bool applied = 6;
    */
   applied: boolean;
+
+  /**
+   * selection names the ReplaySelection with exactly these recipients.
+   *
+   * @generated from field: string selection = 7;
+   */
+  selection: string;
 };
 
 /**
@@ -568,7 +625,7 @@ export type CampaignReplay = Message<"wxbus.sender.v1.CampaignReplay"> & {
  * Use `create(CampaignReplaySchema)` to create a new message.
  */
 export const CampaignReplaySchema: GenMessage<CampaignReplay> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 8);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 9);
 
 /**
  * CampaignRecord is the value of a key in the bucket campaigns. Key: <account>.<id>. Every change is a
@@ -737,7 +794,7 @@ export type CampaignRecord = Message<"wxbus.sender.v1.CampaignRecord"> & {
  * Use `create(CampaignRecordSchema)` to create a new message.
  */
 export const CampaignRecordSchema: GenMessage<CampaignRecord> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 9);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 10);
 
 /**
  * CampaignChange is one change of state.
@@ -786,7 +843,7 @@ export type CampaignChange = Message<"wxbus.sender.v1.CampaignChange"> & {
  * Use `create(CampaignChangeSchema)` to create a new message.
  */
 export const CampaignChangeSchema: GenMessage<CampaignChange> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 10);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 11);
 
 /**
  * CampaignLease is the value of a key in the bucket campaigns that names the one replica that runs a
@@ -815,7 +872,7 @@ export type CampaignLease = Message<"wxbus.sender.v1.CampaignLease"> & {
  * Use `create(CampaignLeaseSchema)` to create a new message.
  */
 export const CampaignLeaseSchema: GenMessage<CampaignLease> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 11);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 12);
 
 /**
  * AudienceChunk is a part of a frozen audience.
@@ -839,7 +896,7 @@ export type AudienceChunk = Message<"wxbus.sender.v1.AudienceChunk"> & {
  * Use `create(AudienceChunkSchema)` to create a new message.
  */
 export const AudienceChunkSchema: GenMessage<AudienceChunk> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 12);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 13);
 
 /**
  * AudienceRecipient is one recipient.
@@ -867,7 +924,7 @@ export type AudienceRecipient = Message<"wxbus.sender.v1.AudienceRecipient"> & {
  * Use `create(AudienceRecipientSchema)` to create a new message.
  */
 export const AudienceRecipientSchema: GenMessage<AudienceRecipient> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 13);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 14);
 
 /**
  * LedgerChunk is what became of the recipients of one AudienceChunk.
@@ -905,7 +962,7 @@ export type LedgerChunk = Message<"wxbus.sender.v1.LedgerChunk"> & {
  * Use `create(LedgerChunkSchema)` to create a new message.
  */
 export const LedgerChunkSchema: GenMessage<LedgerChunk> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 14);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 15);
 
 /**
  * LedgerEntry is what became of one recipient.
@@ -975,12 +1032,12 @@ export type LedgerEntry = Message<"wxbus.sender.v1.LedgerEntry"> & {
  * Use `create(LedgerEntrySchema)` to create a new message.
  */
 export const LedgerEntrySchema: GenMessage<LedgerEntry> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 15);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 16);
 
 /**
  * ReplaySelection is exactly who is replayed.
  *
- * Subject: wx.campaign.<account>.<campaign>.replay-<round>, stream CAMPAIGN_LEDGER. Idempotency key: the subject;
+ * Subject: wx.campaign.<account>.<campaign>.replay-<selection>, stream CAMPAIGN_LEDGER. Idempotency key: the subject;
  * every write expects the subject to be empty.
  *
  * @generated from message wxbus.sender.v1.ReplaySelection
@@ -999,7 +1056,7 @@ export type ReplaySelection = Message<"wxbus.sender.v1.ReplaySelection"> & {
  * Use `create(ReplaySelectionSchema)` to create a new message.
  */
 export const ReplaySelectionSchema: GenMessage<ReplaySelection> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 16);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 17);
 
 /**
  * SelectedChunk selects recipients of one chunk.
@@ -1027,7 +1084,7 @@ export type SelectedChunk = Message<"wxbus.sender.v1.SelectedChunk"> & {
  * Use `create(SelectedChunkSchema)` to create a new message.
  */
 export const SelectedChunkSchema: GenMessage<SelectedChunk> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 17);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 18);
 
 /**
  * CampaignState is the state of a campaign. See package campaignstate of the sender for the table of changes.
@@ -1180,6 +1237,13 @@ export enum RecipientState {
    * @generated from enum value: RECIPIENT_STATE_SKIPPED = 8;
    */
   SKIPPED = 8,
+
+  /**
+   * RECIPIENT_STATE_ACCEPTED means that WeChat took it and its result event is awaited.
+   *
+   * @generated from enum value: RECIPIENT_STATE_ACCEPTED = 9;
+   */
+  ACCEPTED = 9,
 }
 
 /**
