@@ -35,6 +35,7 @@ const (
 	noAPI      = "noapi"
 	ackOnly    = "ack"
 	miniApp    = "mini"
+	late       = "late" // exists at WeChat only, until the operator adds it
 )
 
 const (
@@ -70,8 +71,11 @@ func config(w *webhook) map[string]any {
 			accountConfig(9, ackOnly, "service", "xml", "secure", "ack", nil),
 			accountConfig(10, miniApp, "miniprogram", "json", "secure", "passive", nil),
 		},
-		"gateway":   map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms", "publish": map[string]any{"primary_timeout": "400ms", "total": "1400ms"}},
-		"simulator": map[string]any{"attempt_timeout": "2s"},
+		"gateway": map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms", "publish": map[string]any{"primary_timeout": "400ms", "total": "1400ms"}},
+		"simulator": map[string]any{
+			"attempt_timeout": "2s",
+			"extra_accounts":  []map[string]any{accountConfig(11, late, "service", "xml", "secure", "passive", nil)},
+		},
 		"rule": map[string]any{
 			"attempt_timeout": "2s",
 			"webhook":         map[string]any{"allow_http": true, "allow_private": true},

@@ -38,6 +38,7 @@ func TestTable(t *testing.T) {
 		}
 	})
 	t.Run("gateway killed between publish and answer: the retry gets the reply from another replica", func(t *testing.T) { gatewayKilled(t, w) })
+	t.Run("an operator adds an account, rotates its keys under traffic, sees another system, disables and deletes it", func(t *testing.T) { operatorAddsAccount(t, w) })
 	t.Run("an operator publishes, tries out and rolls back rules", func(t *testing.T) { operatorAtWork(t, w) })
 	t.Run("an operator edits a draft, tries it on what fans wrote, publishes and rolls back", func(t *testing.T) { operatorEdits(t, w) })
 	t.Run("the commands of the operator's guide about editing work as they stand", func(t *testing.T) { guideWorks(t, w) })

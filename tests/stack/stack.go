@@ -116,11 +116,20 @@ func (s *Stack) configure(t testing.TB, o Options) {
 	sim["listen"], sim["targets"] = strings.TrimPrefix(s.Simulator, "http://"), gateways
 	addresses := map[string]any{}
 	for _, service := range []string{"rule", "token", "sender", "agent-routing"} {
+		if o.Mode == All && service != "rule" {
+			addresses[service] = addresses["rule"] // one process, one address
+			continue
+		}
 		addresses[service] = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 	}
 	section(c, "grpc")["addresses"] = addresses
 	for _, a := range c["accounts"].([]map[string]any) {
 		a["api_base"] = s.Simulator
+	}
+	if extra, ok := sim["extra_accounts"].([]map[string]any); ok {
+		for _, a := range extra {
+			a["api_base"] = s.Simulator
+		}
 	}
 	s.natsConfig(t, c, o.Mode)
 	b, err := yaml.Marshal(c)
