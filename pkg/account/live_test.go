@@ -250,3 +250,16 @@ func BenchmarkFind(b *testing.B) {
 		}
 	})
 }
+
+func TestADerivedForgetsAccountsThatAreGone(t *testing.T) {
+	d := directory(t)
+	v := account.NewDerived(d, func(a account.Account) (string, error) { return a.Name, nil })
+	for i := range 300 {
+		name := fmt.Sprintf("n%d", i)
+		require.NoError(t, d.Apply(managed(name, i+2, uint64(i+1))))
+		_, err := v.Get(name)
+		require.NoError(t, err)
+		require.NoError(t, d.Apply(gone(name)))
+	}
+	require.LessOrEqual(t, account.Kept(v), d.Len()+65)
+}

@@ -15,11 +15,15 @@ import (
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
+
+	"github.com/wxbus/wxbus/pkg/account/vault"
 	"github.com/wxbus/wxbus/pkg/bus/natsembed"
 	"github.com/wxbus/wxbus/pkg/config"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 	"github.com/wxbus/wxbus/pkg/process"
 	"github.com/wxbus/wxbus/pkg/testkit"
+	"github.com/wxbus/wxbus/pkg/topology"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -212,4 +216,40 @@ func TestAMasterKeyIsMadeOnceAndKept(t *testing.T) {
 	plain, err := p.Runtime().Sealer.Open(box, nil)
 	require.NoError(t, err)
 	require.Equal(t, "secret", string(plain))
+}
+
+// writer puts an account into the bucket, as the token service of another process would.
+func writer(t *testing.T, rt *process.Runtime, name, appID string) {
+	t.Helper()
+	kv, err := rt.Bus.JS().KeyValue(t.Context(), topology.BucketAccounts)
+	require.NoError(t, err)
+	box, err := vault.Seal(rt.Sealer, name, &tokenv1.AccountRecord{
+		Settings: &tokenv1.AccountSettings{Name: name, Appid: appID},
+		Secrets:  &tokenv1.AccountSecrets{Token: "token", EncodingAesKey: "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"},
+	})
+	require.NoError(t, err)
+	_, err = kv.Put(t.Context(), name, box)
+	require.NoError(t, err)
+}
+
+func TestAccountsOfTheAPIAreThereBeforeServicesAreBuiltAndFollowedAfter(t *testing.T) {
+	var j journal
+	known := 0
+	s := spec(t, "", module("gateway", &part{name: "gateway", j: &j}, false, func(rt *process.Runtime) { known = rt.Accounts.Len() }))
+	first, err := process.Start(t.Context(), s)
+	require.NoError(t, err)
+	require.Zero(t, known)
+	writer(t, first.Runtime(), "club", "wx00000000000000c1")
+	require.Eventually(t, func() bool { return first.Runtime().Accounts.Find("club") != nil }, 5*time.Second, time.Millisecond)
+	require.NoError(t, first.Stop(t.Context()))
+
+	second, err := process.Start(t.Context(), s)
+	require.NoError(t, err)
+	require.NoError(t, second.Stop(t.Context()))
+	require.Equal(t, 1, known)
+
+	s.Load.Content = append(s.Load.Content, []byte("accounts: [{name: club, appid: wx00000000000000c2, token: token, encoding_aes_key: abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG}]\n")...)
+	_, err = process.Start(t.Context(), s)
+	require.ErrorContains(t, err, "managed over the API")
+	require.ErrorContains(t, err, "accounts[0].name")
 }
