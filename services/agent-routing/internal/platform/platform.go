@@ -52,6 +52,9 @@ func (p *Platform) client(name string) (*wechat.Client, error) {
 	if !ok {
 		return nil, fault.New(fault.NotFound, "account: no such account")
 	}
+	if a.Disabled {
+		return nil, fault.New(fault.Refused, a.WhyDisabled())
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.clients[a.APIBase]; c != nil {
