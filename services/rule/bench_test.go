@@ -1,7 +1,6 @@
 package rule_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/publish"
+	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
 // BenchmarkDecide takes events from INBOUND through match, record, offer and settling, with the server,
@@ -122,8 +124,8 @@ func BenchmarkSlowTenth(b *testing.B) {
 	}
 }
 
-// BenchmarkReloadUnderLoad shows what publishing 100 000 rules does to pushes that come meanwhile. Run it with
-// -benchtime 2000x.
+// BenchmarkReloadUnderLoad shows what a new version of 100 000 rules, once a second, does to pushes that come meanwhile: a
+// replica loads and compiles beside its work, and swaps. Run it with -benchtime 2000x.
 func BenchmarkReloadUnderLoad(b *testing.B) {
 	var file strings.Builder
 	file.WriteString("rules:\n")
@@ -132,26 +134,43 @@ func BenchmarkReloadUnderLoad(b *testing.B) {
 		fmt.Fprintf(&file, "  - {match: {%s: [关键词%06d]}, do: [{reply: 答%d}]}\n", kinds[i%3], i, i)
 	}
 	file.WriteString("  - {match: any, do: [{reply: quick}]}\n")
-	for _, publishing := range []bool{false, true} {
-		b.Run(fmt.Sprintf("publishing=%v", publishing), func(b *testing.B) {
-			r := newRig(b)
-			api := r.api(r.replica("rule-a", r.rules(file.String())))
-			ctx, cancel := context.WithCancel(b.Context())
+	r := newRig(b)
+	api := r.api(r.replica("rule-a", r.rules(file.String())))
+	another := []byte("# another version\n" + file.String())
+	rules, err := ruleset.Parse(another, ruleset.Options{})
+	require.NoError(b, err)
+	store, err := publish.Open(b.Context(), r.env.JS, r.tel.Logger, time.Now)
+	require.NoError(b, err)
+	published, err := store.Publish(b.Context(), publish.Publication{File: another, Rules: rules, Source: publish.SourceAPI})
+	require.NoError(b, err)
+	listed, err := api.ListRuleSets(b.Context(), &rulev1.ListRuleSetsRequest{})
+	require.NoError(b, err)
+	versions := []string{listed.GetRuleSets()[1].GetVersion(), published.Info.Version}
+	for _, reloading := range []bool{false, true} {
+		b.Run(fmt.Sprintf("reloading=%v", reloading), func(b *testing.B) {
+			stop, reloads := make(chan struct{}), 0
 			var publisher sync.WaitGroup
-			published := 0
-			if publishing {
+			if reloading {
 				publisher.Go(func() {
-					for ; ctx.Err() == nil; published++ {
-						_, _ = api.PublishRuleSet(ctx, &rulev1.PublishRuleSetRequest{Yaml: fmt.Appendf(nil, "# %d\n%s", published, file.String())})
+					every := time.NewTicker(time.Second)
+					defer every.Stop()
+					for ; ; reloads++ {
+						select {
+						case <-stop:
+							return
+						case <-every.C:
+						}
+						_, err := api.RollBackRuleSet(b.Context(), &rulev1.RollBackRuleSetRequest{Version: versions[reloads%2]})
+						assert.NoError(b, err)
 					}
 				})
 			}
 			p50, p99 := latency(b, r, 200, func(i int) (*eventv1.InboundEvent, bool) {
 				return r.text("shop", fmt.Sprintf("fan%d", i), "你好"), true
 			})
-			cancel()
+			close(stop)
 			publisher.Wait()
-			b.ReportMetric(float64(published), "reloads")
+			b.ReportMetric(float64(reloads), "reloads")
 			b.ReportMetric(float64(p50.Microseconds())/1000, "p50-ms")
 			b.ReportMetric(float64(p99.Microseconds())/1000, "p99-ms")
 		})

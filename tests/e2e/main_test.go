@@ -79,13 +79,39 @@ func config(w *webhook) map[string]any {
 		"rule": map[string]any{
 			"attempt_timeout": "2s",
 			"webhook":         map[string]any{"allow_http": true, "allow_private": true},
+			"chat": map[string]any{
+				"private_bases": []string{w.URL + "/v1"},
+				"providers":     []map[string]any{{"name": "sim", "base_url": w.URL + "/v1", "api_key": "chat-key", "model": "m"}},
+			},
 		},
 	}
 }
 
 func rules(w *webhook) string {
 	return fmt.Sprintf(`
+places:
+  stores:
+    - {name: 朝阳店, latitude: 39.92, longitude: 116.44, phone: "010-1"}
+    - {name: 浦东店, latitude: 31.23, longitude: 121.54}
 rules:
+  - {name: echo, match: {prefix: [回声]}, do: [{reply: "您说：{{event.text}}"}]}
+  - {name: coupon, match: {exact: [领券]}, when: {once_per: ever}, do: [{reply: 券给您}, {tag: coupon}]}
+  - {name: had-coupon, match: {exact: [领券]}, when: {tags: coupon}, do: [{reply: 领过了}]}
+  - {name: story, match: {exact: [故事]}, do: [{reply: 从前}, {reply: 有座山, after: 1s}, {reply: 山里有座庙, after: 1s}]}
+  - {name: long-story, match: {exact: [长故事]}, do: [{reply: 从前}, {reply: 很久以后, after: 30s}]}
+  - {name: price, match: {exact: [价格]}, do: [{webhook: {url: "%[1]s/vars"}}, {reply: "{{webhook.price}} 元，{{webhook.missing | \"无\"}}"}]}
+  - {name: down, match: {exact: [坏]}, do: [{webhook: {url: "%[1]s/nothing-here", fallback: 稍后再试}}]}
+  - {name: model, match: {prefix: [问]}, do: [{chat: {system: 友好, history: 3, fallback: 我问问同事}}]}
+  - {name: near, match: {near: {places: stores, within: 5km}}, do: [{reply: "{{place.name}} {{place.distance}} {{place.phone | \"无\"}}"}]}
+  - {name: far, on: location, match: any, do: [{reply: 附近没有}]}
+  - {name: poster, match: {scene: {prefix: [poster-]}}, do: [{reply: "海报 {{event.scene}}"}]}
+  - name: repair
+    match: {exact: [报修]}
+    do:
+      - form:
+          confirm: "{{form.phone}}，{{form.what}}？"
+          questions: [{name: phone, ask: 手机？, kind: mobile}, {name: what, ask: 什么？, choices: [空调, 洗衣机]}]
+          done: [{webhook: {url: "%[1]s/vars"}}, {reply: "{{form.what}}，{{webhook.price}} 元起"}]
   - {name: hello, match: {exact: [你好]}, do: [{reply: {text: "你好，朋友"}}]}
   - {name: two, match: {exact: [两条]}, do: [{reply: {text: 第一条}}, {reply: {text: 第二条}}, {reply: {text: 第三条}}]}
   - {name: quick-system, match: {exact: [快]}, do: [{webhook: {url: "%[1]s/after/900ms"}}]}

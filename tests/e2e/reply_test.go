@@ -27,6 +27,9 @@ func TestTable(t *testing.T) {
 		for name, scenario := range answered {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
+		for name, scenario := range actions {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
 		for name, scenario := range sending {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -29,6 +30,20 @@ func newWebhook(t testing.TB) *webhook {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"replies": []map[string]any{{"text": "after " + delay.String()}}})
+	})
+	mux.HandleFunc("POST /vars", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"vars":{"price":9.9}}`))
+	})
+	// A chat model that answers with the number of messages that it was told.
+	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Messages []json.RawMessage `json:"messages"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || r.Header.Get("Authorization") != "Bearer chat-key" {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"choices":[{"message":{"content":"听到 %d 条"}}],"usage":{"total_tokens":7}}`, len(body.Messages))
 	})
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
