@@ -16,7 +16,7 @@ import (
 const Day = 24 * time.Hour
 
 // When is the conditions of a rule as written; all of them must hold. Its fields are plain, so that it can be
-// stored. The zero When always holds.
+// stored. No When, and the zero one, always hold.
 type When struct {
 	Zone     string // of Hours, Weekdays, OncePer and Expr; "" means worktime.DefaultZone
 	Hours    []worktime.Span
@@ -34,8 +34,8 @@ type When struct {
 }
 
 // IsZero tells whether there are no conditions.
-func (w When) IsZero() bool {
-	return len(w.Hours)+len(w.HasTags)+len(w.NotTags)+len(w.Languages) == 0 && w.Weekdays == 0 &&
+func (w *When) IsZero() bool {
+	return w == nil || len(w.Hours)+len(w.HasTags)+len(w.NotTags)+len(w.Languages) == 0 && w.Weekdays == 0 &&
 		w.Within+w.Outside+w.HolidayOf+w.Expr == "" && w.OncePer == "" &&
 		w.OlderThan == 0 && w.YoungerThan == 0 && w.Cooldown == 0
 }

@@ -106,7 +106,7 @@ func degrees(value float64) string { return strconv.FormatFloat(value, 'f', -1, 
 // local returns the time of the event in the time zone of the rule.
 func (e *evaluation) local() time.Time {
 	name := ""
-	if e.found.Rule != nil {
+	if e.found.Rule != nil && e.found.Rule.When != nil {
 		name = e.found.Rule.When.Zone
 	}
 	zone, err := worktime.Zone(name)

@@ -42,16 +42,16 @@ func defaultKinds(matching *at) []string {
 func isMapping(a at) bool { return a.node.Kind == yaml.MappingNode }
 
 // when reads the conditions of a rule.
-func (f *fileReader) when(a at) condition.When {
-	var w condition.When
+func (f *fileReader) when(a at) *condition.When {
+	w := &condition.When{}
 	before := f.mistakes()
 	f.fields(a, map[string]func(at){
 		"timezone":   func(a at) { w.Zone = f.zone(a) },
 		"hours":      func(a at) { w.Hours = f.hours(a) },
 		"weekdays":   func(a at) { w.Weekdays = f.weekdays(a) },
-		"calendar":   func(a at) { f.calendar(a, &w) },
-		"tags":       func(a at) { f.tagsOf(a, &w) },
-		"subscribed": func(a at) { f.subscribed(a, &w) },
+		"calendar":   func(a at) { f.calendar(a, w) },
+		"tags":       func(a at) { f.tagsOf(a, w) },
+		"subscribed": func(a at) { f.subscribed(a, w) },
 		"language":   func(a at) { w.Languages = f.words(a) },
 		"cooldown":   func(a at) { w.Cooldown = f.span(a, maxCooldown) },
 		"once_per":   func(a at) { w.OncePer = condition.Period(f.oneOf(a, condition.Periods())) },

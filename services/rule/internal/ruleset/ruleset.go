@@ -53,7 +53,7 @@ type Rule struct {
 	Priority int32
 	On       []string // kinds, see Kinds
 	Match    Match
-	When     condition.When
+	When     *condition.When // nil for no conditions
 	Actions  []Action
 }
 

@@ -84,7 +84,7 @@ func (s *Set) compileConditions() error {
 		if r.When.IsZero() {
 			continue
 		}
-		c, err := condition.Compile(r.When, clocks)
+		c, err := condition.Compile(*r.When, clocks)
 		if err != nil {
 			return fmt.Errorf("rules[%d].when: %w", i, err)
 		}
@@ -229,7 +229,7 @@ type stored struct {
 }
 
 // format grows with every change of File; another format is read from the rule file instead.
-const format = 3
+const format = 4
 
 // Encode returns a file in a form that Decode reads about twenty times faster than Parse reads YAML.
 func Encode(file *File) ([]byte, error) {
