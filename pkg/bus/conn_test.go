@@ -131,7 +131,8 @@ func TestMetricsAreBounded(t *testing.T) {
 	var sums map[string]int64
 	require.Eventually(t, func() bool {
 		sums = collect(t, reader)
-		return sums["wxbus.bus.handled service=rule stream=INBOUND outcome=ack"] == 2
+		// A lane ends after its message is counted.
+		return sums["wxbus.bus.handled service=rule stream=INBOUND outcome=ack"] == 2 && sums["wxbus.bus.lanes.active service=rule stream=INBOUND"] == 0
 	}, wait, 10*time.Millisecond, "%v", sums)
 	for name, want := range map[string]int64{
 		"wxbus.bus.published stream=INBOUND outcome=stored":                      3,
