@@ -170,6 +170,18 @@ func (s *Stack) write(t testing.TB, name string, content []byte) string {
 // startAll runs every service and the first gateway in one process; further gateways join its NATS.
 func (s *Stack) startAll(t testing.TB) {
 	s.startService(t, "simulator", 1)
+	s.startMain(t)
+	for i := range s.Gateways[1:] {
+		s.startGateway(t, i+1)
+	}
+	for _, gw := range s.Gateways[1:] {
+		gw.WaitReady(t, 60*time.Second)
+	}
+}
+
+// startMain runs the process with all services.
+func (s *Stack) startMain(t testing.TB) {
+	t.Helper()
 	main := s.wxbus(t, "wxbus", "token,sender,agent-routing,rule,console,gateway",
 		[]string{"WXBUS_GATEWAY_LISTEN=" + strings.TrimPrefix(s.Gateways[0].URL, "http://")}, s.grpcListen())
 	main.WaitReady(t, 60*time.Second)
@@ -177,12 +189,29 @@ func (s *Stack) startAll(t testing.TB) {
 		s.Services[service] = []*Process{main}
 	}
 	s.Gateways[0].Process = main
-	for i := range s.Gateways[1:] {
-		s.startGateway(t, i+1)
+}
+
+// GRPC returns where a service can be called from outside: in one process all services listen at one address.
+func (s *Stack) GRPC(service string) string {
+	if s.Mode == All {
+		service = "rule"
 	}
-	for _, gw := range s.Gateways[1:] {
-		gw.WaitReady(t, 60*time.Second)
+	return s.Address(service)
+}
+
+// KillSender kills the process of the sender with SIGKILL: in one process everything, NATS included.
+func (s *Stack) KillSender() { s.Services["sender"][0].Kill() }
+
+// RestartSender starts again what KillSender killed, with the same data.
+func (s *Stack) RestartSender(t testing.TB) {
+	t.Helper()
+	if s.Mode == All {
+		s.startMain(t)
+		return
 	}
+	p := s.service(t, "sender-0", "sender", s.Address("sender"), nil)
+	s.Services["sender"][0] = p
+	p.WaitReady(t, 60*time.Second)
 }
 
 // grpcListen makes the all-in-one listen where the file says that its services are: one address can

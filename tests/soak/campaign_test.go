@@ -1,0 +1,213 @@
+package soak
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/pkg/process"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/tests/stack"
+)
+
+var (
+	recipients   = flag.Int("recipients", 2000, "recipients of the campaign")
+	campaignRate = flag.Int("campaign-rate", 200, "messages a second of the campaign's account")
+	strictRate   = flag.Bool("strict-rate", false, "fail unless the rate between the kills is the configured one, within 2 %")
+)
+
+// campaignRun is one campaign while its sender is being killed.
+type campaignRun struct {
+	*stack.Stack
+	people int
+}
+
+// TestACampaignSurvivesKills sends to everybody while the process that does it is killed twice, and lets the phones
+// of the fans judge: nobody has two messages, and who has none is known as ambiguous.
+func TestACampaignSurvivesKills(t *testing.T) {
+	config := configuration()
+	config["sender"] = map[string]any{
+		"call_timeout": "3s",
+		"pace":         map[string]any{"rate": *campaignRate, "burst": max(1, *campaignRate/10)},
+		"campaign":     map[string]any{"lease": "2s"},
+	}
+	c := &campaignRun{people: *recipients, Stack: stack.Start(t, stack.Options{
+		Mode: stack.Mode(*mode), Config: config, Gateways: 1, Rules: "rules: [{name: quiet, match: any, do: [none]}]\n",
+	})}
+	c.openWindows(t)
+	c.start(t)
+	idle := c.memory(t)
+
+	c.until(t, c.people/4)
+	c.KillSender()
+	c.RestartSender(t)
+	before := time.Now()
+	c.until(t, c.people*3/8)
+	from, begun := c.sent(t), time.Now()
+	c.until(t, c.people*5/8)
+	to, took := c.sent(t), time.Since(begun)
+	busy := c.memory(t)
+	rate := float64(to-from) / took.Seconds()
+	t.Logf("campaign of %d: %.1f messages a second of %d, memory %.0f MB after the start and %.0f MB under way, first result after %s",
+		c.people, rate, *campaignRate, idle, busy, time.Since(before).Round(time.Second)-took.Round(time.Second))
+	if *strictRate {
+		require.InEpsilon(t, float64(*campaignRate), rate, 0.02)
+		require.Less(t, busy, idle+100, "memory is flat")
+	}
+	c.until(t, c.people*3/4)
+	c.KillSender()
+	c.RestartSender(t)
+	c.judge(t, c.finished(t))
+}
+
+func openid(i int) string { return fmt.Sprintf("oCampaign%06d", i) }
+
+// openWindows lets every fan write once.
+func (c *campaignRun) openWindows(t *testing.T) {
+	t.Helper()
+	var group sync.WaitGroup
+	next := make(chan int)
+	for range 16 {
+		group.Go(func() {
+			for i := range next {
+				c.Sim(t, http.MethodPost, "/sim/v1/push", map[string]any{
+					"account": accounts[0], "openid": openid(i), "type": "text", "fields": map[string]any{"Content": "hello"},
+				}, nil)
+			}
+		})
+	}
+	for i := range c.people {
+		next <- i
+	}
+	close(next)
+	group.Wait()
+}
+
+// call makes one call of the campaign service, again while the sender is away.
+func (c *campaignRun) call(t *testing.T, do func(ctx context.Context, api senderv1.CampaignServiceClient) error) {
+	t.Helper()
+	conn, err := process.DialPlain(t.Context(), c.GRPC("sender"))
+	require.NoError(t, err)
+	defer conn.Close() //nolint:errcheck // nothing is left to lose
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		defer cancel()
+		err = do(ctx, senderv1.NewCampaignServiceClient(conn))
+		return err == nil
+	}, 90*time.Second, 200*time.Millisecond, "%v", &lazyError{&err})
+}
+
+type lazyError struct{ err *error }
+
+func (l *lazyError) String() string { return fmt.Sprint(*l.err) }
+
+// start waits until every window is known, and starts the campaign.
+func (c *campaignRun) start(t *testing.T) {
+	t.Helper()
+	list := &senderv1.OpenIDList{}
+	for i := range c.people {
+		list.Openids = append(list.Openids, openid(i))
+	}
+	text := &eventv1.Content{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{Content: "春天好"}}}
+	c.call(t, func(ctx context.Context, api senderv1.CampaignServiceClient) error {
+		_, err := api.CreateCampaign(ctx, &senderv1.CreateCampaignRequest{Account: accounts[0], Id: "spring", Message: &senderv1.CampaignMessage{Content: text}})
+		if err == nil {
+			_, err = api.SetAudience(ctx, &senderv1.SetAudienceRequest{Account: accounts[0], Id: "spring", Source: &senderv1.SetAudienceRequest_List{List: list}})
+		}
+		return err
+	})
+	c.call(t, func(ctx context.Context, api senderv1.CampaignServiceClient) error {
+		resp, err := api.DryCount(ctx, &senderv1.DryCountRequest{Account: accounts[0], Id: "spring"})
+		if err != nil {
+			return err
+		}
+		if n := resp.GetCampaign().GetCount(); n.GetReachable() != uint32(c.people) {
+			return fmt.Errorf("only %d of %d windows are known: %s", n.GetReachable(), c.people, n)
+		}
+		_, err = api.StartCampaign(ctx, &senderv1.StartCampaignRequest{Account: accounts[0], Id: "spring", ExpectedRecipients: uint32(c.people)})
+		return err
+	})
+}
+
+func (c *campaignRun) record(t *testing.T) (rec *senderv1.CampaignRecord) {
+	t.Helper()
+	c.call(t, func(ctx context.Context, api senderv1.CampaignServiceClient) error {
+		resp, err := api.GetCampaign(ctx, &senderv1.GetCampaignRequest{Account: accounts[0], Id: "spring"})
+		rec = resp.GetCampaign()
+		return err
+	})
+	return rec
+}
+
+// sent is how many messages have a result by our own count, for timing; the phones judge at the end.
+func (c *campaignRun) sent(t *testing.T) int { return int(c.record(t).GetProgress().GetSent()) }
+
+func (c *campaignRun) until(t *testing.T, n int) {
+	t.Helper()
+	limit := time.Duration(c.people / *campaignRate)*2*time.Second + time.Minute
+	require.Eventually(t, func() bool { return c.sent(t) >= n }, limit, 100*time.Millisecond, "%d are not sent: %s", n, c.record(t).GetProgress())
+}
+
+func (c *campaignRun) finished(t *testing.T) *senderv1.CampaignRecord {
+	t.Helper()
+	limit := time.Duration(c.people / *campaignRate)*2*time.Second + 3*time.Minute
+	require.Eventually(t, func() bool { return c.record(t).GetState() == senderv1.CampaignState_CAMPAIGN_STATE_FINISHED },
+		limit, 250*time.Millisecond, "the campaign does not end: %s", c.record(t).GetProgress())
+	return c.record(t)
+}
+
+// judge looks at every phone.
+func (c *campaignRun) judge(t *testing.T, rec *senderv1.CampaignRecord) {
+	t.Helper()
+	none := 0
+	for i := range c.people {
+		var view struct {
+			Timeline []struct {
+				Way string `json:"way"`
+			} `json:"timeline"`
+		}
+		c.Sim(t, http.MethodGet, "/sim/v1/accounts/"+accounts[0]+"/fans/"+openid(i), nil, &view)
+		got := 0
+		for _, line := range view.Timeline {
+			if line.Way == "kf" {
+				got++
+			}
+		}
+		require.LessOrEqual(t, got, 1, "%s has the message twice", openid(i))
+		if got == 0 {
+			none++
+		}
+	}
+	p := rec.GetProgress()
+	t.Logf("sent %d, ambiguous %d, without a message %d", p.GetSent(), p.GetAmbiguous(), none)
+	require.EqualValues(t, c.people, p.GetSent()+p.GetAmbiguous(), "%s", p)
+	require.LessOrEqual(t, none, int(p.GetAmbiguous()), "who has none is known as ambiguous")
+	require.LessOrEqual(t, p.GetAmbiguous(), uint32(2*16), "at most the calls that were under way")
+}
+
+// memory is the resident memory of the process of the sender, in MB.
+func (c *campaignRun) memory(t *testing.T) float64 {
+	t.Helper()
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(c.Services["sender"][0].PID()) + "/status")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+			require.NoError(t, err)
+			return kb / 1024
+		}
+	}
+	t.Fatal("no resident memory")
+	return 0
+}
