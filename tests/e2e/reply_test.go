@@ -39,6 +39,9 @@ func TestTable(t *testing.T) {
 		for name, scenario := range refused {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
+		for name, scenario := range campaigns {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
 	})
 	t.Run("gateway killed between publish and answer: the retry gets the reply from another replica", func(t *testing.T) { gatewayKilled(t, w) })
 	t.Run("an operator adds an account, rotates its keys under traffic, sees another system, disables and deletes it", func(t *testing.T) { operatorAddsAccount(t, w) })

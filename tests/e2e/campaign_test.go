@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// campaign is the command line of an operator who sends a campaign.
+func (w *world) campaign(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := w.CLI(t, append([]string{"campaign", "--address", w.GRPC("sender")}, args...)...)
+	require.NoError(t, err, out)
+	return out
+}
+
+// list writes a CSV file with the fans and one more column.
+func (w *world) list(t testing.TB, name string, fans ...*fan) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("openid,name\n")
+	for i, f := range fans {
+		fmt.Fprintf(&b, "%s,朋友%d\n", f.openid, i+1)
+	}
+	b.WriteString("not an openid,x\n")
+	file := filepath.Join(w.Dir, name+".csv")
+	require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o600))
+	return file
+}
+
+var campaigns = map[string]func(*testing.T, *world){
+	"a campaign is counted, sent with a canary, and its refusals are replayed": func(t *testing.T, w *world) {
+		a, b, cold := w.newFan(t, plainJSON), w.newFan(t, plainJSON), w.newFan(t, plainJSON)
+		a.says(t, "你好")
+		b.says(t, "你好")
+		out := w.campaign(t, "create", "spring", "--account", plainJSON, "--text", "{{name}}，春天好", "--csv", w.list(t, "spring", a, b, cold))
+		require.Contains(t, out, "line 5")
+		require.Contains(t, out, "bad_openid")
+		require.True(t, eventually(t, 10*time.Second, func() bool {
+			return regexp.MustCompile(`would get it\s+2\b`).MatchString(w.campaign(t, "count", "spring", "--account", plainJSON))
+		}), "the sender knows both windows")
+
+		_, err := w.CLI(t, "campaign", "--address", w.GRPC("sender"), "start", "spring", "--account", plainJSON)
+		require.Error(t, err, "nothing starts without --yes")
+		out = w.campaign(t, "start", "spring", "--account", plainJSON, "--canary", "1", "--yes", "--follow")
+		require.Contains(t, out, "finished")
+		a.sees(t, "passive:你好，朋友", "kf:朋友1，春天好")
+		b.sees(t, "passive:你好，朋友", "kf:朋友2，春天好")
+		cold.stays(t, 300*time.Millisecond)
+
+		cold.says(t, "你好")
+		require.True(t, eventually(t, 10*time.Second, func() bool {
+			out, err := w.CLI(t, "campaign", "--address", w.GRPC("sender"), "replay", "spring", "--account", plainJSON, "--errcode", "0", "--yes", "--follow")
+			return err == nil && regexp.MustCompile(`(?m)^sent\s+3$`).MatchString(out)
+		}), "who was refused gets it after writing")
+		cold.sees(t, "passive:你好，朋友", "kf:朋友3，春天好")
+		a.sees(t, "passive:你好，朋友", "kf:朋友1，春天好")
+
+		out = w.campaign(t, "export", "spring", "--account", plainJSON, "--state", "sent")
+		require.Equal(t, 4, strings.Count(out, "\n"), out)
+		require.Contains(t, w.campaign(t, "list", "--account", plainJSON), "spring")
+	},
+	"result events close the books of a campaign of template messages": func(t *testing.T, w *world) {
+		a, b, gone := w.newFan(t, secureJSON), w.newFan(t, secureJSON), w.newFan(t, secureJSON)
+		gone.does(t, "unsubscribe", nil)
+		file := filepath.Join(w.Dir, "template.json")
+		require.NoError(t, os.WriteFile(file, []byte(`{"content":{"template":{"template_id":"t1","data":{"thing1":{"value":"{{name}}"}}}}}`), 0o600))
+		w.campaign(t, "create", "notice", "--account", secureJSON, "--message", file, "--csv", w.list(t, "notice", a, b, gone))
+		w.campaign(t, "start", "notice", "--account", secureJSON, "--yes", "--follow")
+		var rec struct {
+			State    string `json:"state"`
+			Progress struct {
+				Sent      int `json:"sent"`
+				Confirmed int `json:"confirmed"`
+				Failed    int `json:"failed"`
+				Failures  []struct {
+					Errcode int    `json:"errcode"`
+					Advice  string `json:"advice"`
+				} `json:"failures"`
+			} `json:"progress"`
+		}
+		out := w.campaign(t, "status", "notice", "--account", secureJSON, "--json")
+		require.NoError(t, json.Unmarshal([]byte(out), &rec), out)
+		require.Equal(t, "CAMPAIGN_STATE_FINISHED", rec.State)
+		require.Equal(t, 2, rec.Progress.Sent, out)
+		require.Equal(t, 2, rec.Progress.Confirmed, "WeChat told that they got it: %s", out)
+		require.Equal(t, 1, rec.Progress.Failed, out)
+		require.Equal(t, 43004, rec.Progress.Failures[0].Errcode, out)
+		require.Contains(t, rec.Progress.Failures[0].Advice, "do not replay")
+	},
+}
