@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -44,6 +45,8 @@ var reasonTexts = map[string]string{
 }
 
 const (
+	// countChunks is how many chunks are looked at: a call has 30 s, and each recipient costs a look at the window.
+	countChunks = 200
 	countAtOnce = 32
 	maxSample   = 5
 	day         = 24 * time.Hour
@@ -82,7 +85,8 @@ func (c *Campaigns) count(ctx context.Context, p *parts, rec *senderv1.CampaignR
 	if err := p.audience.Verify(ctx, rec.GetAccount(), rec.GetId(), a); err != nil {
 		return nil, err
 	}
-	for n := range a.GetChunks() {
+	every, counted := stride(a.GetChunks()), uint32(0)
+	for n := uint32(0); n < a.GetChunks(); n += every {
 		recipients, err := p.audience.Chunk(ctx, rec.GetAccount(), rec.GetId(), a.GetRevision(), n)
 		if err != nil {
 			return nil, err
@@ -90,12 +94,17 @@ func (c *Campaigns) count(ctx context.Context, p *parts, rec *senderv1.CampaignR
 		if err := c.reach(ctx, p, rec, recipients, found); err != nil {
 			return nil, err
 		}
+		counted += uint32(len(recipients))
 	}
+	found.scale(counted, a.GetRecipients())
 	for _, drop := range a.GetDrops() {
 		found.add(drop.GetKind(), drop.GetLines(), "")
 	}
 	count := &senderv1.CampaignCount{
 		CountedUnixMs: c.deps.Now().UnixMilli(), Recipients: a.GetRecipients(), Reachable: found.number(""), BudgetLeft: -1, Days: 1,
+	}
+	if every > 1 {
+		count.Warnings = append(count.Warnings, fmt.Sprintf("the audience is large: %d recipients of all its parts were asked for, the rest is reckoned", counted))
 	}
 	if err := c.budget(ctx, p, rec, count, found); err != nil {
 		return nil, err
@@ -108,6 +117,9 @@ func (c *Campaigns) count(ctx context.Context, p *parts, rec *senderv1.CampaignR
 	count.DurationMs = durationOf(count.GetReachable(), count.GetRate())
 	return count, nil
 }
+
+// stride returns which chunks are looked at: all, or every n-th of a large audience.
+func stride(chunks uint32) uint32 { return max(1, (chunks+countChunks-1)/countChunks) }
 
 func durationOf(n uint32, rate float64) int64 {
 	if rate <= 0 {
@@ -172,6 +184,27 @@ func (t tally) add(reason string, n uint32, openid string) {
 	r.Recipients += n
 	if openid != "" && len(r.Sample) < maxSample {
 		r.Sample = append(r.Sample, openid)
+	}
+}
+
+// scale reckons from the recipients that were counted to all of them. The sum is all of them exactly.
+func (t tally) scale(counted, all uint32) {
+	if counted == all || counted == 0 {
+		return
+	}
+	rest := all
+	for reason, r := range t {
+		if reason != "" {
+			r.Recipients = uint32(uint64(r.Recipients) * uint64(all) / uint64(counted))
+			rest -= r.Recipients
+		}
+	}
+	if reachable, ok := t[""]; ok {
+		reachable.Recipients = rest
+	} else if rest > 0 {
+		t[slices.MaxFunc(slices.Collect(maps.Keys(t)), func(a, b string) int {
+			return cmp.Or(cmp.Compare(t[a].GetRecipients(), t[b].GetRecipients()), cmp.Compare(a, b))
+		})].Recipients += rest
 	}
 }
 
