@@ -59,6 +59,7 @@ func (b *bucket) take(n int) {
 
 // send hands over the next batch of the step, or judges the step when everybody has a result.
 func (r *Runner) send(ctx context.Context, now time.Time) (time.Duration, error) {
+	r.progress.drained = time.Time{} // a replay has results of its own to wait for
 	if reason, over := r.verdict(); over {
 		return 0, r.change(ctx, campaignstate.Pause{Epoch: r.epoch, JudgeFrom: r.frontier(), By: campaignstate.By{Reason: reason}})
 	}
