@@ -91,7 +91,7 @@ func (a *app) accountsList(with withAccounts) *cobra.Command {
 		Use: "list", Short: "List all accounts, never their secrets", Args: noArgs,
 		Long: "Lists the accounts of the file and of the API by name. Fingerprints tell equal secrets from different ones.",
 		Example: `  wxbus accounts list
-  wxbus accounts list --filter club --json | jq '.[].settings.appid'`,
+  wxbus accounts list --filter club --json | jq -r '.accounts[].settings.appid'`,
 		RunE: with(func(ctx context.Context, c tokenv1.AccountServiceClient, _ []string) error {
 			all := &tokenv1.ListAccountsResponse{}
 			for page := ""; ; {
