@@ -112,7 +112,8 @@ func (c ChatConfig) validate() (errs []error) {
 // policy returns which addresses may be called for a provider: public ones by https, or whatever the operator listed.
 func (c ChatConfig) policy(p ChatProvider) egress.Policy {
 	listed := slices.Contains(c.PrivateBases, p.BaseURL)
-	return egress.Policy{AllowHTTP: listed, AllowPrivate: listed, Setting: "rule.chat.private_bases to this address, which is"}
+	const how = "list it under rule.chat.private_bases"
+	return egress.Policy{AllowHTTP: listed, AllowPrivate: listed, HowHTTP: how, HowPrivate: how}
 }
 
 // handlerTimeout bounds one handling of an event: a webhook, a chat model, delayed replies, the retry span, and for each reply a sender

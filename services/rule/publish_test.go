@@ -212,9 +212,22 @@ func TestConfigurationIsChecked(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, rule.DefaultConfig().Validate())
 	err := rule.Config{MinTimeLeft: -1, SendPatience: -1}.Validate()
-	for _, path := range []string{"attempt_timeout: ", "min_time_left: ", "send_patience: ", "max_in_flight: ", "webhook.timeout: "} {
+	for _, path := range []string{"attempt_timeout: ", "min_time_left: ", "send_patience: ", "max_in_flight: ", "webhook.timeout: ", "slow_actions: "} {
 		require.ErrorContains(t, err, path)
 	}
+	chats := rule.DefaultConfig()
+	chats.Chat.Providers = []rule.ChatProvider{{Name: "a", BaseURL: "http://10.0.0.5/v1", DailyTokens: -1}, {Name: "a", BaseURL: "https://10.0.0.5/v1", Model: "m"}}
+	err = chats.Validate()
+	for _, mistake := range []string{
+		"chat.providers[0].base_url: must be https, or list it under rule.chat.private_bases", "chat.providers[0].model: is required",
+		"chat.providers[0].daily_tokens: ", "chat.providers[1].name: must be set and unique",
+		"chat.providers[1].base_url: is a private address; list it under rule.chat.private_bases to allow it",
+	} {
+		require.ErrorContains(t, err, mistake)
+	}
+	chats.Chat.Providers = []rule.ChatProvider{{Name: "a", BaseURL: "http://10.0.0.5/v1", Model: "m"}}
+	chats.Chat.PrivateBases = []string{"http://10.0.0.5/v1"}
+	require.NoError(t, chats.Validate())
 	_, err = rule.New(rule.DefaultConfig(), rule.Deps{Accounts: &account.Directory{}})
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
 }

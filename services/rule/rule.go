@@ -105,7 +105,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s := &Service{cfg: cfg, deps: deps, fans: fan.New(deps.Log)}
 	s.hook = webhook.New(webhook.Options{
 		Secret: cfg.Webhook.Secret, Timeout: cfg.Webhook.Timeout,
-		Policy: egress.Policy{AllowHTTP: cfg.Webhook.AllowHTTP, AllowPrivate: cfg.Webhook.AllowPrivate, Setting: "rule.webhook"},
+		Policy: egress.Policy{AllowHTTP: cfg.Webhook.AllowHTTP, AllowPrivate: cfg.Webhook.AllowPrivate,
+			HowHTTP: "set rule.webhook.allow_http", HowPrivate: "set rule.webhook.allow_private"},
 		Tracer: deps.Tel.TracerProvider.Tracer(scope), Now: deps.Now,
 	})
 	s.chat = chat.New(chat.Options{

@@ -100,11 +100,9 @@ func (c *Client) provider(name string) (*provider, error) {
 		return nil, fmt.Errorf("there is no chat provider %q under rule.chat.providers", name)
 	case len(c.providers) > 1:
 		return nil, errors.New("is required: there are several chat providers")
+	default:
+		return c.providers[c.options.Providers[0].Name], nil
 	}
-	for _, p := range c.providers {
-		return p, nil
-	}
-	return nil, nil // unreachable: there is exactly one
 }
 
 // Question is what a model is asked.

@@ -122,7 +122,7 @@ func TestFailuresHaveFewWordsAndNoSecrets(t *testing.T) {
 		_, err := c.Ask(t.Context(), chat.Question{Text: "x", Timeout: timeout})
 		require.EqualError(t, err, want)
 	}
-	c, _ := client(t, answer(ok), func(p *chat.Provider) { p.Policy = egress.Policy{AllowHTTP: true, Setting: "rule.chat"} })
+	c, _ := client(t, answer(ok), func(p *chat.Provider) { p.Policy = egress.Policy{AllowHTTP: true} })
 	_, err := c.Ask(t.Context(), chat.Question{Text: "x", Timeout: time.Second})
 	require.ErrorContains(t, err, "is a private address")
 }

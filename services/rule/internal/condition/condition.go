@@ -105,17 +105,11 @@ func Compile(w When, calendars map[string]*worktime.Clock) (*Condition, error) {
 			return nil, err
 		}
 	}
-	for name, into := range map[string]**worktime.Clock{w.Within: &c.within, w.Outside: &c.out, w.HolidayOf: &c.free} {
-		if name == "" {
-			continue
-		}
-		if *into = calendars[name]; *into == nil {
+	c.within, c.out, c.free = calendars[w.Within], calendars[w.Outside], calendars[w.HolidayOf]
+	for _, name := range []string{w.Within, w.Outside, w.HolidayOf} {
+		if name != "" && calendars[name] == nil {
 			return nil, fmt.Errorf("there is no calendar %q", name)
 		}
-	}
-	if w.Within != "" && w.Within == w.Outside || w.Within != "" && w.Within == w.HolidayOf || w.Outside != "" && w.Outside == w.HolidayOf {
-		// The map above knows a name once.
-		c.within, c.out, c.free = calendars[w.Within], calendars[w.Outside], calendars[w.HolidayOf]
 	}
 	if w.Expr != "" {
 		if c.expr, err = ParseExpression(w.Expr); err != nil {

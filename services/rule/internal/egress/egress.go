@@ -20,8 +20,8 @@ type Policy struct {
 	AllowHTTP bool
 	// AllowPrivate also calls loopback and private addresses.
 	AllowPrivate bool
-	// Setting is where the operator allows more; it is named in errors.
-	Setting string
+	// HowHTTP and HowPrivate say in errors how the operator allows it, for example "set rule.webhook.allow_http".
+	HowHTTP, HowPrivate string
 }
 
 // Client returns a client that keeps to the policy. Close its idle connections at the end.
@@ -53,11 +53,11 @@ func (p Policy) CheckURL(address string) error {
 	}
 	switch {
 	case u.Scheme == "http" && !p.AllowHTTP:
-		return errors.New("must be https, or set " + p.Setting + ".allow_http")
+		return errors.New("must be https, or " + p.HowHTTP)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return errors.New("must be an http or https address")
 	case !p.AllowPrivate && literalPrivate(u.Hostname()):
-		return errors.New("is a private address; set " + p.Setting + ".allow_private to allow it")
+		return errors.New("is a private address; " + p.HowPrivate + " to allow it")
 	default:
 		return nil
 	}

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestPrivateAddressesAreKnown(t *testing.T) {
-	public := egress.Policy{Setting: "rule.webhook"}
+	public := egress.Policy{HowHTTP: "set rule.webhook.allow_http"}
 	for _, host := range []string{
 		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3",
 		"224.0.0.1", "255.255.255.255", "198.18.0.1", "[::1]", "[::]", "[fe80::1]", "[fd00::1]", "[::ffff:10.0.0.1]",

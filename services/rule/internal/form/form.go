@@ -172,7 +172,7 @@ func (s *Spec) Answer(state *rulev1.FormState, m Message, now time.Time) Step {
 func (s *Spec) ask(state *rulev1.FormState) Step {
 	switch at := int(state.GetQuestion()); {
 	case at < len(s.Questions):
-		return Step{Outcome: Asked, State: state, Say: []string{s.Questions[at].text()}}
+		return Step{Outcome: Asked, State: state, Say: []string{s.Questions[at].Text()}}
 	case s.Confirm != "":
 		return Step{Outcome: Asked, State: state, Say: []string{s.Confirm}}
 	default:
@@ -208,8 +208,8 @@ func (s *Spec) confirm(state *rulev1.FormState, word string) Step {
 	}
 }
 
-// text returns the question with its choices.
-func (q *Question) text() string {
+// Text returns the question as it is asked, with its choices.
+func (q *Question) Text() string {
 	if len(q.Choices) == 0 {
 		return q.Ask
 	}
@@ -220,9 +220,6 @@ func (q *Question) text() string {
 	}
 	return b.String()
 }
-
-// Text returns the question as it is asked, choices included.
-func (q *Question) Text() string { return q.text() }
 
 func (q *Question) complaint() string {
 	if q.Error != "" {

@@ -30,7 +30,7 @@ var event = &eventv1.InboundEvent{
 func client(t *testing.T, change func(*webhook.Options)) *webhook.Client {
 	t.Helper()
 	o := webhook.Options{
-		Timeout: 5 * time.Second, Policy: egress.Policy{AllowHTTP: true, AllowPrivate: true, Setting: "rule.webhook"},
+		Timeout: 5 * time.Second, Policy: egress.Policy{AllowHTTP: true, AllowPrivate: true, HowHTTP: "set rule.webhook.allow_http", HowPrivate: "set rule.webhook.allow_private"},
 		Tracer: noop.NewTracerProvider().Tracer(""), Now: func() time.Time { return time.Unix(1700000001, 0) },
 	}
 	if change != nil {
@@ -139,7 +139,7 @@ func TestASlowSystemIsNotWaitedFor(t *testing.T) {
 func TestOnlyPublicHTTPSAddressesAreCalledByDefault(t *testing.T) {
 	called := false
 	hook := serve(t, func(http.ResponseWriter, *http.Request) { called = true })
-	strict := client(t, func(o *webhook.Options) { o.Policy = egress.Policy{Setting: "rule.webhook"} })
+	strict := client(t, func(o *webhook.Options) { o.Policy = egress.Policy{HowHTTP: "set rule.webhook.allow_http"} })
 	_, err := strict.Call(t.Context(), hook)
 	require.EqualError(t, err, "must be https, or set rule.webhook.allow_http")
 
