@@ -23,20 +23,21 @@ const (
 // Dispatch gives waiting fans of a group to agents until nobody waits or nobody is free.
 func (d *Desk) Dispatch(ctx context.Context, group string) error {
 	for range maxAssign {
-		found, err := d.assignOne(ctx, group)
-		if err != nil || !found {
+		more, err := d.assignOne(ctx, group)
+		if err != nil || !more {
 			return err
 		}
 	}
 	return nil
 }
 
-// assignOne makes one decision: the longest waiting fan whom a free agent can serve. The group is locked, so decisions about one
+// assignOne makes one decision: the longest waiting fan whom a free agent can serve. It tells whether there may be more. The group is locked, so decisions about one
 // queue come one after the other; the fan and the agents are locked, so nobody has two owners and no agent too many fans.
-func (d *Desk) assignOne(ctx context.Context, group string) (found bool, err error) {
+func (d *Desk) assignOne(ctx context.Context, group string) (more bool, err error) {
 	var ref store.Ref
+	found := false
 	err = d.o.Store.InTx(ctx, func(ctx context.Context, q store.Q) error {
-		found = false
+		found, more = false, false
 		g, err := q.LockGroup(ctx, group)
 		if err != nil || g.Implicit || g.Method == domain.Manual {
 			return err
@@ -45,22 +46,23 @@ func (d *Desk) assignOne(ctx context.Context, group string) (found bool, err err
 		if err != nil {
 			return err
 		}
-		c, ok, err := d.serveable(ctx, q, g, members)
-		if err != nil || !ok {
+		c, others, err := d.serveable(ctx, q, g, members)
+		if err != nil || c.ID == "" {
 			return err
 		}
 		ref = store.Ref{Account: c.Account, ID: c.ID, OpenID: c.OpenID}
 		found, err = d.assign(ctx, q, g, ref)
+		more = found && others
 		return err
 	})
 	if err != nil || !found {
 		return false, err
 	}
-	return true, d.relay.flush(ctx, ref.Account, ref.OpenID)
+	return more, d.relay.flush(ctx, ref.Account, ref.OpenID)
 }
 
-// serveable returns the longest waiting fan for whom there is an agent.
-func (d *Desk) serveable(ctx context.Context, q store.Q, g domain.Group, members []domain.Member) (domain.Conversation, bool, error) {
+// serveable returns the longest waiting fan for whom there is an agent, a zero one when there is none, and whether others wait.
+func (d *Desk) serveable(ctx context.Context, q store.Q, g domain.Group, members []domain.Member) (c domain.Conversation, others bool, err error) {
 	now := d.now()
 	if !anyFree(members, now) {
 		return domain.Conversation{}, false, nil
@@ -72,7 +74,7 @@ func (d *Desk) serveable(ctx context.Context, q store.Q, g domain.Group, members
 		}
 		for _, c := range waiting {
 			if m, _ := domain.Choose(c, g, members, "", now); m.ID != "" {
-				return c, true, nil
+				return c, len(waiting) > 1, nil
 			}
 		}
 		if len(waiting) < limit {

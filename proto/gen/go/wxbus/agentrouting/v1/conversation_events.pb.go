@@ -755,8 +755,9 @@ type ConversationChanged struct {
 	From ConversationState `protobuf:"varint,1,opt,name=from,proto3,enum=wxbus.agentrouting.v1.ConversationState" json:"from,omitempty"`
 	// to is the state after.
 	To ConversationState `protobuf:"varint,2,opt,name=to,proto3,enum=wxbus.agentrouting.v1.ConversationState" json:"to,omitempty"`
-	// change in a word: opened, offered, assigned, accepted, declined, offer_expired, requeued, transferred, taken,
-	// taken_over, held, resumed, renewed, idle_warned, closed, reopened, left_message, watched, surveyed.
+	// change in a word: opened, joined, forwarded, offered, assigned, accepted, declined, offer_expired, requeued, taken,
+	// taken_over, transferred (to a group), transferred_to_agent, transfer_offered, held, resumed, renewed, idle_warned,
+	// left_message, closed, said_goodbye, reopened, watched, surveyed.
 	Change string `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
 	// reason in a few words.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`

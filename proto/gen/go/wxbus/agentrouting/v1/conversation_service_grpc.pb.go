@@ -80,7 +80,7 @@ type ConversationServiceClient interface {
 	ListConversations(ctx context.Context, in *ListConversationsRequest, opts ...grpc.CallOption) (*ListConversationsResponse, error)
 	// ListQueue returns who waits in a group, with position, and who left a message.
 	ListQueue(ctx context.Context, in *ListQueueRequest, opts ...grpc.CallOption) (*ListQueueResponse, error)
-	// GetConversation returns a conversation with its fan, the quota of the fan and its numbered changes.
+	// GetConversation returns a conversation with its fan and its numbered changes.
 	GetConversation(ctx context.Context, in *GetConversationRequest, opts ...grpc.CallOption) (*GetConversationResponse, error)
 	// ListMessages returns a page of the fan's timeline, oldest first.
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
@@ -105,7 +105,7 @@ type ConversationServiceClient interface {
 	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
 	// Unhold brings it back to the agent, or to the queue when the agent is full or offline.
 	Unhold(ctx context.Context, in *UnholdRequest, opts ...grpc.CallOption) (*UnholdResponse, error)
-	// Reopen undoes a close within 10 s, or until the survey was answered.
+	// Reopen undoes a close within 10 s, before the fan is told of it.
 	Reopen(ctx context.Context, in *ReopenRequest, opts ...grpc.CallOption) (*ReopenResponse, error)
 	// Renew starts the idle time of an active conversation again.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
@@ -449,7 +449,7 @@ type ConversationServiceServer interface {
 	ListConversations(context.Context, *ListConversationsRequest) (*ListConversationsResponse, error)
 	// ListQueue returns who waits in a group, with position, and who left a message.
 	ListQueue(context.Context, *ListQueueRequest) (*ListQueueResponse, error)
-	// GetConversation returns a conversation with its fan, the quota of the fan and its numbered changes.
+	// GetConversation returns a conversation with its fan and its numbered changes.
 	GetConversation(context.Context, *GetConversationRequest) (*GetConversationResponse, error)
 	// ListMessages returns a page of the fan's timeline, oldest first.
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
@@ -474,7 +474,7 @@ type ConversationServiceServer interface {
 	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
 	// Unhold brings it back to the agent, or to the queue when the agent is full or offline.
 	Unhold(context.Context, *UnholdRequest) (*UnholdResponse, error)
-	// Reopen undoes a close within 10 s, or until the survey was answered.
+	// Reopen undoes a close within 10 s, before the fan is told of it.
 	Reopen(context.Context, *ReopenRequest) (*ReopenResponse, error)
 	// Renew starts the idle time of an active conversation again.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
