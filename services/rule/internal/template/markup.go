@@ -7,6 +7,7 @@ import (
 
 // markup follows the links that the author writes: <a href="…">…</a> is all the markup that WeChat shows.
 type markup struct {
+	tail   string // end of the text before that may be the beginning of a tag
 	inTag  bool
 	quote  byte   // of the attribute value that we are in, or 0
 	name   string // of the attribute that was read last
@@ -16,6 +17,7 @@ type markup struct {
 
 // read follows a piece of the author's text.
 func (m *markup) read(text string) {
+	text, m.tail = m.tail+text, ""
 	for i := 0; i < len(text); i++ {
 		switch {
 		case m.quote != 0:
@@ -23,9 +25,13 @@ func (m *markup) read(text string) {
 		case m.inTag:
 			m.inside(text[i])
 		default:
-			if opensLink(text[i:]) {
+			switch {
+			case opensLink(text[i:]):
 				m.inTag, m.name, m.word = true, "", nil
 				i++ // the letter
+			case text[i] == '<' && i >= len(text)-2:
+				m.tail = text[i:]
+				return
 			}
 		}
 	}
@@ -61,6 +67,7 @@ func (m *markup) inside(c byte) {
 
 // value returns how a value is escaped at this point, and notes that it is there.
 func (m *markup) value() (escape, error) {
+	m.tail = ""
 	switch {
 	case !m.inTag:
 		return asText, nil

@@ -88,6 +88,7 @@ func TestWhatIsNoTemplateIsRefusedWithItsPlace(t *testing.T) {
 		`<a {{fan.name}}>x</a>`:     "stands in a quoted value only",
 		`<a href={{fan.name}}>x`:    "stands in a quoted value only",
 		`<a href="x" {{fan.name}}>`: "stands in a quoted value only",
+		`{{"<"}}a {{fan.name}}>`:    "stands in a quoted value only",
 		strings.Repeat("{{a.b}}", template.MaxVariables+1): "more than 50 variables",
 	} {
 		_, err := template.Parse(text, template.Text)
