@@ -17,6 +17,8 @@ const (
 	maxResets = 10
 	// batch is how many messages are asked for at once.
 	batch = 512
+	// heartbeat of the server: two missed ones, and the reader begins again where it was.
+	heartbeat = time.Second
 )
 
 // From is where to begin. Since counts when Seq is zero.
@@ -41,7 +43,9 @@ type Reader struct {
 	Last uint64
 	// Created is when the stream was made: sequences of another one mean nothing.
 	Created time.Time
-	iter    jetstream.MessagesContext
+
+	consumer jetstream.Consumer
+	iter     jetstream.MessagesContext
 }
 
 // Open begins to read. The caller closes the reader.
@@ -65,8 +69,8 @@ func Open(ctx context.Context, js jetstream.JetStream, stream string, from From)
 	if err != nil {
 		return nil, fault.Errorf(fault.Unavailable, "read stream %s: %w", stream, err)
 	}
-	r := &Reader{Pending: consumer.CachedInfo().NumPending, Last: info.State.LastSeq, Created: info.Created}
-	if r.iter, err = consumer.Messages(jetstream.PullMaxMessages(batch)); err != nil {
+	r := &Reader{Pending: consumer.CachedInfo().NumPending, Last: info.State.LastSeq, Created: info.Created, consumer: consumer}
+	if r.iter, err = consumer.Messages(jetstream.PullMaxMessages(batch), jetstream.PullHeartbeat(heartbeat)); err != nil {
 		return nil, fault.Errorf(fault.Unavailable, "read stream %s: %w", stream, err)
 	}
 	return r, nil
@@ -94,6 +98,15 @@ func (r *Reader) Next(ctx context.Context, wait time.Duration) (Message, error) 
 		return Message{}, fault.Errorf(fault.Unavailable, "read: %w", err)
 	}
 	return Message{Seq: meta.Sequence.Stream, Stored: meta.Timestamp, Data: msg.Data()}, nil
+}
+
+// Remaining returns how many messages the server has not given out yet.
+func (r *Reader) Remaining(ctx context.Context) (uint64, error) {
+	info, err := r.consumer.Info(ctx)
+	if err != nil {
+		return 0, fault.Errorf(fault.Unavailable, "ask how much there is to read: %w", err)
+	}
+	return info.NumPending, nil
 }
 
 // Close ends the reading.

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/topology"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
@@ -29,8 +30,10 @@ const (
 	maxText   = 80 // characters
 	// progressEvery is how many events are read between two reports.
 	progressEvery = 5_000
-	// patience is how long a run waits for an event that the stream says it has.
+	// patience is how long a run waits for an event, and pauses how often in a row, while the stream says that
+	// there are more.
 	patience = 5 * time.Second
+	pauses   = 6
 )
 
 // Outcome is what a set does with an event.
@@ -140,16 +143,19 @@ type run struct {
 type group struct{ account, kind, key, before, after string }
 
 func (r *run) read(ctx context.Context, reader *recorded.Reader) error {
-	for r.done < r.total {
+	for waited := 0; r.done < r.total; {
 		msg, err := reader.Next(ctx, patience)
-		switch {
-		case errors.Is(err, recorded.ErrNothing):
-			return nil // the rest aged out meanwhile
-		case err != nil:
-			return err
-		case msg.Seq > reader.Last:
-			return nil
+		if errors.Is(err, recorded.ErrNothing) {
+			waited++
+			if more, err := r.more(ctx, reader, waited); err != nil || !more {
+				return err
+			}
+			continue
 		}
+		if err != nil || msg.Seq > reader.Last {
+			return err
+		}
+		waited = 0
 		r.done++
 		if r.done > r.skip {
 			if err := r.look(msg); err != nil {
@@ -163,6 +169,18 @@ func (r *run) read(ctx context.Context, reader *recorded.Reader) error {
 		}
 	}
 	return nil
+}
+
+// more tells whether to go on waiting. Without events left on the server those that are missing aged out meanwhile.
+func (r *run) more(ctx context.Context, reader *recorded.Reader, waited int) (bool, error) {
+	left, err := reader.Remaining(ctx)
+	if err != nil || left == 0 && r.done > 0 {
+		return false, err
+	}
+	if waited >= pauses {
+		return false, fault.New(fault.Unavailable, "recorded events cannot be read now: try again")
+	}
+	return true, nil
 }
 
 func (r *run) report() error {
