@@ -350,6 +350,16 @@ func weChat(t *testing.T) *httptest.Server {
 			_, _ = rw.Write(append([]byte("\xff\xd8\xff\xe0"), bytes.Repeat([]byte{1}, 300<<10)...))
 		case "/cgi-bin/media/get?gone":
 			_, _ = io.WriteString(rw, `{"errcode":40007,"errmsg":"invalid media_id"}`)
+		case "/cgi-bin/customservice/getkflist?":
+			_, _ = io.WriteString(rw, `{"kf_list":[{"kf_account":"a@shop","kf_nick":"小安","kf_id":"1001"},{"kf_account":"b@shop","kf_nick":"小贝","kf_id":1002}]}`)
+		case "/cgi-bin/customservice/getonlinekflist?":
+			_, _ = io.WriteString(rw, `{"kf_online_list":[{"kf_account":"b@shop","status":1,"kf_id":"1002","accepted_case":3}]}`)
+		case "/customservice/kfsession/getsessionlist?":
+			_, _ = io.WriteString(rw, `{"sessionlist":[{"createtime":1700000000,"openid":"fan"}]}`)
+		case "/customservice/kfsession/getwaitcase?":
+			_, _ = io.WriteString(rw, `{"count":150,"waitcaselist":[{"latest_time":1700000001,"openid":"other"}]}`)
+		case "/customservice/kfsession/create?":
+			_, _ = io.WriteString(rw, `{"errcode":65415,"errmsg":"kf is offline"}`)
 		case "/cgi-bin/user/info?":
 			_, _ = io.WriteString(rw, `{"openid":"fan","unionid":"union-1","language":"zh_CN"}`)
 		default:
@@ -465,4 +475,30 @@ func TestTheDeskRunsOnPostgres(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "li", w.in(d, asked.GetId(), active).GetAgent())
 	w.quiet()
+}
+
+func TestWeChatsOwnDeskIsReachable(t *testing.T) {
+	w := newWorld(t)
+	w.api, w.tokens = weChat(t).URL, oneToken{}
+	d := staffed(t, w)
+	accounts, err := d.kf.ListKfAccounts(t.Context(), &agentroutingv1.ListKfAccountsRequest{Account: shop})
+	require.NoError(t, err)
+	require.Len(t, accounts.GetAccounts(), 2)
+	require.False(t, accounts.GetAccounts()[0].GetOnline())
+	require.True(t, accounts.GetAccounts()[1].GetOnline())
+	require.EqualValues(t, 3, accounts.GetAccounts()[1].GetSessions())
+	require.Equal(t, "1002", accounts.GetAccounts()[1].GetKfId())
+	_, err = d.kf.AddKfAccount(t.Context(), &agentroutingv1.AddKfAccountRequest{Account: shop, KfAccount: "c@shop", Nickname: "小陈"})
+	require.NoError(t, err)
+	_, err = d.kf.AddKfAccount(t.Context(), &agentroutingv1.AddKfAccountRequest{Account: shop, KfAccount: "c", Nickname: ""})
+	require.ErrorContains(t, err, "kf_account: ")
+	require.ErrorContains(t, err, "nickname: ")
+	sessions, err := d.kf.ListKfSessions(t.Context(), &agentroutingv1.ListKfSessionsRequest{Account: shop, KfAccount: "b@shop"})
+	require.NoError(t, err)
+	require.Equal(t, "fan", sessions.GetFans()[0].GetOpenid())
+	waiting, err := d.kf.ListKfWaiting(t.Context(), &agentroutingv1.ListKfWaitingRequest{Account: shop})
+	require.NoError(t, err)
+	require.EqualValues(t, 150, waiting.GetTotal())
+	_, err = d.kf.CreateKfSession(t.Context(), &agentroutingv1.CreateKfSessionRequest{Account: shop, KfAccount: "b@shop", Openid: "fan"})
+	require.ErrorContains(t, err, "65415", "WeChat's code reaches the caller")
 }

@@ -74,6 +74,7 @@ type desk struct {
 	agents  agentroutingv1.AgentServiceClient
 	reports agentroutingv1.ReportServiceClient
 	privacy agentroutingv1.PrivacyServiceClient
+	kf      agentroutingv1.KfServiceClient
 }
 
 func stop(t *testing.T, f func(context.Context) error) {
@@ -108,7 +109,7 @@ func (w *world) startReplica(cfg agentrouting.Config) (desk, *agentrouting.Servi
 	w.t.Cleanup(func() { stop(w.t, server.Stop); _ = conn.Close() })
 	return desk{
 		agentroutingv1.NewConversationServiceClient(conn), agentroutingv1.NewAgentServiceClient(conn),
-		agentroutingv1.NewReportServiceClient(conn), agentroutingv1.NewPrivacyServiceClient(conn),
+		agentroutingv1.NewReportServiceClient(conn), agentroutingv1.NewPrivacyServiceClient(conn), agentroutingv1.NewKfServiceClient(conn),
 	}, service
 }
 
