@@ -33,6 +33,9 @@ func TestTable(t *testing.T) {
 		for name, scenario := range sending {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
+		for name, scenario := range kinds {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
 		for name, scenario := range atTheDesk {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
@@ -48,6 +51,7 @@ func TestTable(t *testing.T) {
 	t.Run("an operator publishes, tries out and rolls back rules", func(t *testing.T) { operatorAtWork(t, w) })
 	t.Run("an operator edits a draft, tries it on what fans wrote, publishes and rolls back", func(t *testing.T) { operatorEdits(t, w) })
 	t.Run("the commands of the operator's guide about editing work as they stand", func(t *testing.T) { guideWorks(t, w) })
+	t.Run("the commands of the guides about sending work as they stand", func(t *testing.T) { sendingGuideWorks(t, w) })
 	t.Run("the simulator saw no violation", func(t *testing.T) { noViolations(t, w) })
 }
 
