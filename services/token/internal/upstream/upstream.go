@@ -113,7 +113,7 @@ func (u *Upstream) deny(a account.Account, what string, err error) *refresh.Deni
 		}
 	}
 	d := &refresh.DeniedError{Errcode: int32(api.Code), Seen: SeenAddress(api.Msg), Token: api.Class == wechat.ClassToken}
-	text := fmt.Errorf("WeChat refuses a %s for account %s: errcode %d (%s)%s", what, a.Name, api.Code, meaning(api), Hint(api))
+	text := fmt.Errorf("WeChat refuses a %s for account %s: errcode %d (%s)%s", what, a.Name, api.Code, meaning(api), hint(api))
 	switch api.Class {
 	case wechat.ClassTransient:
 		d.Err, d.Backoff = fault.Wrap(fault.Unavailable, text), u.cfg.FailedBackoff
@@ -162,8 +162,8 @@ var hints = map[int]string{
 	89507: "the administrator refused this address; try again after 1 hour",
 }
 
-// Hint returns what an operator can do about an answer, after ": ", or "".
-func Hint(e *wechat.APIError) string {
+// hint returns what an operator can do about an answer, after ": ", or "".
+func hint(e *wechat.APIError) string {
 	text, ok := hints[e.Code]
 	if !ok || e.Class == wechat.ClassToken {
 		return ""
