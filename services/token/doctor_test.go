@@ -107,6 +107,7 @@ func TestTheDoctorNamesWhatIsWrongWithTheAPI(t *testing.T) {
 		"an API that is busy":    {func(w *fakeWeChat) { w.codes["/cgi-bin/callback/check"] = -1 }, "callback_reachable", isSkipped, 0, "未能查到", "could not", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := setUp(t)
 			s := f.replica(t, "a")
 			f.wechat.set(tc.harm)
@@ -125,6 +126,7 @@ func TestTheDoctorExplainsRefusedPushes(t *testing.T) {
 	for number, name := range gatewayv1.Mismatch_name {
 		m := gatewayv1.Mismatch(number)
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := setUp(t)
 			s := f.replica(t, "a")
 			now := f.clock.Now()
@@ -194,6 +196,7 @@ func TestTheDoctorTriesTheCallbackAsWeChatDoes(t *testing.T) {
 		"nobody":          {nil, isFail, "no answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := setUp(t)
 			s := f.replica(t, "a")
 			server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
