@@ -177,6 +177,8 @@ func (s *Service) routes(deps Deps) (http.Handler, error) {
 		Accounts: deps.Accounts, Guard: s.guard, Status: collector, Log: deps.Log, Now: deps.Now, Timeout: s.cfg.Timeout,
 		Sender:        senderv1.NewSenderServiceClient(deps.Services["sender"]),
 		Conversations: agentroutingv1.NewConversationServiceClient(deps.Services["agent-routing"]),
+		Campaigns:     senderv1.NewCampaignServiceClient(deps.Services["sender"]),
+		Letters:       &rpc.DeadLetters{Letters: deps.Bus.DeadLetters()}, Webhooks: s.webhooks(deps), Record: s.audit.Queue,
 	})
 	for _, service := range policy.Services() {
 		mux.Handle("/api/"+service+"/", http.StripPrefix("/api", methods))
@@ -224,9 +226,7 @@ func (s *Service) newDoor(deps Deps, logins *login.Service, collector *status.Co
 	d.Own(consolev1connect.NewTraceServiceHandler(&rpc.Trace{Reader: &timeline.Reader{
 		JetStream: deps.Bus.JS(), Topology: deps.Topology, Sender: senderv1.NewSenderServiceClient(deps.Services["sender"]),
 	}}, opts))
-	d.Own(consolev1connect.NewWebhookServiceHandler(&rpc.Webhooks{
-		Engine: s.events, Store: s.store, Now: func() int64 { return deps.Now().UnixMilli() },
-	}, opts))
+	d.Own(consolev1connect.NewWebhookServiceHandler(s.webhooks(deps), opts))
 	d.Own(consolev1connect.NewFeedServiceHandler(&rpc.Feed{Hub: s.hub, Login: logins}, opts))
 	return d, nil
 }
@@ -258,6 +258,10 @@ func (c Config) logInMethods() []*consolev1.LogInMethod {
 		out = append(out, &consolev1.LogInMethod{Kind: consolev1.LogInKind_LOG_IN_KIND_OIDC, Label: c.OIDC.Label, StartPath: oidc.StartPath})
 	}
 	return out
+}
+
+func (s *Service) webhooks(deps Deps) *rpc.Webhooks {
+	return &rpc.Webhooks{Engine: s.events, Store: s.store, Now: func() int64 { return deps.Now().UnixMilli() }}
 }
 
 func (s *Service) keysOfFile() []*consolev1.ApiKey {

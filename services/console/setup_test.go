@@ -47,6 +47,7 @@ const (
 // backend is the three services that the console asks, behind a real gRPC edge.
 type backend struct {
 	senderv1.UnimplementedSenderServiceServer
+	senderv1.UnimplementedCampaignServiceServer
 	agentroutingv1.UnimplementedConversationServiceServer
 	rulev1.UnimplementedRuleServiceServer
 
@@ -190,6 +191,67 @@ func (b *backend) ListRuleSets(context.Context, *rulev1.ListRuleSetsRequest) (*r
 	return &rulev1.ListRuleSetsResponse{RuleSets: []*rulev1.RuleSetInfo{{Version: "v2"}, {Version: "v1", Live: true}}}, nil
 }
 
+func (b *backend) SendBatch(ctx context.Context, in *senderv1.SendBatchRequest) (*senderv1.SendBatchResponse, error) {
+	out := &senderv1.SendBatchResponse{}
+	for i, one := range in.GetRequests() {
+		if i == 1 {
+			out.Results = append(out.Results, &senderv1.SendBatchResult{Outcome: &senderv1.SendBatchResult_Problem{Problem: &senderv1.SendProblem{
+				Code: int32(codes.FailedPrecondition), Message: "the window is closed"}}})
+			continue
+		}
+		done, err := b.Send(ctx, one)
+		if err != nil {
+			return nil, err
+		}
+		out.Results = append(out.Results, &senderv1.SendBatchResult{Outcome: &senderv1.SendBatchResult_Response{Response: done}})
+	}
+	return out, nil
+}
+
+func (b *backend) ListTemplates(context.Context, *senderv1.ListTemplatesRequest) (*senderv1.ListTemplatesResponse, error) {
+	return &senderv1.ListTemplatesResponse{}, nil
+}
+
+func (b *backend) ListCampaigns(context.Context, *senderv1.ListCampaignsRequest) (*senderv1.ListCampaignsResponse, error) {
+	return &senderv1.ListCampaignsResponse{}, nil
+}
+
+func campaign(id string) *senderv1.CampaignRecord { return &senderv1.CampaignRecord{Id: id} }
+
+func (b *backend) CreateCampaign(_ context.Context, in *senderv1.CreateCampaignRequest) (*senderv1.CreateCampaignResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.acted = append(b.acted, in.GetActor())
+	return &senderv1.CreateCampaignResponse{Campaign: campaign(in.GetId())}, nil
+}
+
+func (b *backend) GetCampaign(_ context.Context, in *senderv1.GetCampaignRequest) (*senderv1.GetCampaignResponse, error) {
+	return &senderv1.GetCampaignResponse{Campaign: campaign(in.GetId())}, nil
+}
+
+func (b *backend) SetAudience(_ context.Context, in *senderv1.SetAudienceRequest) (*senderv1.SetAudienceResponse, error) {
+	if len(in.GetList().GetOpenids()) == 0 {
+		return nil, fault.New(fault.Invalid, "list.openids: must not be empty")
+	}
+	return &senderv1.SetAudienceResponse{Campaign: campaign(in.GetId())}, nil
+}
+
+func (b *backend) StartCampaign(_ context.Context, in *senderv1.StartCampaignRequest) (*senderv1.StartCampaignResponse, error) {
+	return &senderv1.StartCampaignResponse{Campaign: campaign(in.GetId())}, nil
+}
+
+func (b *backend) PauseCampaign(_ context.Context, in *senderv1.PauseCampaignRequest) (*senderv1.PauseCampaignResponse, error) {
+	return &senderv1.PauseCampaignResponse{Campaign: campaign(in.GetId())}, nil
+}
+
+func (b *backend) ResumeCampaign(_ context.Context, in *senderv1.ResumeCampaignRequest) (*senderv1.ResumeCampaignResponse, error) {
+	return &senderv1.ResumeCampaignResponse{Campaign: campaign(in.GetId())}, nil
+}
+
+func (b *backend) CancelCampaign(_ context.Context, in *senderv1.CancelCampaignRequest) (*senderv1.CancelCampaignResponse, error) {
+	return &senderv1.CancelCampaignResponse{Campaign: campaign(in.GetId())}, nil
+}
+
 func waitingFan(accountName, openid string, since int64, text string) *agentroutingv1.OwnerRecord {
 	return &agentroutingv1.OwnerRecord{
 		Account: accountName, Openid: openid, Conversation: "c", ActiveUnixMs: since,
@@ -257,6 +319,7 @@ func newSiteOn(t testing.TB, web *httptest.Server, data string, change ...func(*
 	s := &site{Env: bustest.Start(t), t: t, backend: &backend{}, clock: testkit.NewClock(time.Unix(1_800_000_000, 0)), log: &logBuffer{}}
 	server, conn, err := grpcx.InProcess(t.Context(), grpcx.Options{}, grpcx.DialOptions{}, func(r grpc.ServiceRegistrar) {
 		senderv1.RegisterSenderServiceServer(r, s.backend)
+		senderv1.RegisterCampaignServiceServer(r, s.backend)
 		agentroutingv1.RegisterConversationServiceServer(r, s.backend)
 		rulev1.RegisterRuleServiceServer(r, s.backend)
 	})

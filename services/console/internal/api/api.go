@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -19,7 +20,9 @@ import (
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 
 	"github.com/wxbus/wxbus/services/console/internal/access"
-	"github.com/wxbus/wxbus/services/console/internal/policy"
+	"github.com/wxbus/wxbus/services/console/internal/audit"
+	"github.com/wxbus/wxbus/services/console/internal/rpc"
+	"github.com/wxbus/wxbus/services/console/internal/store"
 )
 
 // MaxBody is the largest request body in bytes: one message with the longest menu or article.
@@ -36,9 +39,14 @@ type Options struct {
 	Guard         *access.Guard
 	Sender        senderv1.SenderServiceClient
 	Conversations agentroutingv1.ConversationServiceClient
-	Status        Status
-	Log           *slog.Logger
-	Now           func() time.Time
+	Campaigns     senderv1.CampaignServiceClient
+	Letters       *rpc.DeadLetters
+	Webhooks      *rpc.Webhooks
+	// Record notes every write.
+	Record func(ctx context.Context, e *store.Entry)
+	Status Status
+	Log    *slog.Logger
+	Now    func() time.Time
 	// Timeout bounds the calls that one request makes.
 	Timeout time.Duration
 }
@@ -48,15 +56,12 @@ type api struct{ Options }
 // Register adds every path below /api/ to the mux.
 func Register(mux *http.ServeMux, o Options) {
 	a := &api{o}
-	a.handle(mux, "GET /api/v1/status", policy.StatusRead, a.status)
-	a.handle(mux, "GET /api/v1/desk", policy.DeskRead, a.desk)
-	a.handle(mux, "GET /api/v1/accounts/{account}/waiting", policy.DeskRead, a.listWaiting)
-	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/reply", policy.DeskWrite, a.reply)
-	a.handle(mux, "POST /api/v1/accounts/{account}/waiting/{openid}/close", policy.DeskWrite, a.close)
-	a.handle(mux, "POST /api/v1/accounts/{account}/messages", policy.MessagesWrite, a.send)
-	a.handle(mux, "GET /api/v1/accounts/{account}/messages/{id}", policy.MessagesRead, a.message)
-	a.handle(mux, "GET /api/v1/accounts/{account}/fans/{openid}/quota", policy.MessagesRead, a.quota)
-	a.handle(mux, "/api/", anyScope, func(context.Context, *call) (any, error) { return nil, notFound("no such path or method") })
+	for _, r := range a.routes() {
+		a.handle(mux, r)
+	}
+	mux.HandleFunc("GET /api/openapi.json", a.document)
+	mux.HandleFunc("GET /api/docs", a.docs)
+	a.serveAt(mux, "/api/", route{handle: func(context.Context, *call) (any, error) { return nil, notFound("no such path or method") }})
 }
 
 // call is one request after the checks that all paths share.
@@ -64,8 +69,9 @@ type call struct {
 	*http.Request
 	caller  *access.Caller
 	account string
-	header  http.Header // of the answer
-	status  int         // of a successful answer
+	header  http.Header   // of the answer
+	status  int           // of a successful answer
+	request proto.Message // what a service was asked, for the audit log
 }
 
 // anyScope marks a path that every caller may ask for.
@@ -75,12 +81,14 @@ type handler func(ctx context.Context, c *call) (any, error)
 
 // handle wraps h with what every path needs: caller, rate, account, bounds, errors and one log line
 // for everything that changes something.
-func (a *api) handle(mux *http.ServeMux, pattern, scope string, h handler) {
+func (a *api) handle(mux *http.ServeMux, r route) { a.serveAt(mux, r.method+" "+prefix+r.path, r) }
+
+func (a *api) serveAt(mux *http.ServeMux, pattern string, line route) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		begin := a.Now()
 		w.Header().Set("Cache-Control", "no-store")
-		c := &call{Request: r, header: w.Header(), status: http.StatusOK}
-		body, err := a.serve(r.Context(), w, c, scope, h)
+		c := &call{Request: r, header: w.Header(), status: max(line.status, http.StatusOK)}
+		body, err := a.serve(r.Context(), w, c, line)
 		if err == nil {
 			writeJSON(w, c.status, body)
 		} else {
@@ -92,13 +100,13 @@ func (a *api) handle(mux *http.ServeMux, pattern, scope string, h handler) {
 	})
 }
 
-func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, scope string, h handler) (any, error) {
+func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, line route) (any, error) {
 	var err error
 	if c.caller, err = a.Guard.Caller(c.Request); err != nil {
 		return nil, err
 	}
-	if scope != anyScope && !c.caller.HasScope(scope) {
-		return nil, &problem{Status: http.StatusForbidden, Code: "forbidden", Message: "the key lacks the scope " + scope}
+	if line.scope != anyScope && !c.caller.HasScope(line.scope) {
+		return nil, &problem{Status: http.StatusForbidden, Code: "forbidden", Message: "the key lacks the scope " + line.scope}
 	}
 	if c.account = c.PathValue("account"); c.account != "" {
 		// The same answer for an account that is not there and one that is not theirs.
@@ -112,7 +120,7 @@ func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, scope s
 	c.Body = http.MaxBytesReader(w, c.Body, MaxBody)
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
-	return h(ctx, c)
+	return line.handle(ctx, c)
 }
 
 // note writes the one line of a request that changes something, and of every failure of ours.
@@ -135,6 +143,25 @@ func (a *api) note(ctx context.Context, c *call, begin time.Time, err error) {
 		attrs = append(attrs, "caller", c.caller.Name, logkey.Account, c.account)
 	}
 	a.Log.Log(ctx, level, "api call", attrs...)
+	a.record(ctx, c, err)
+}
+
+// record writes the audit entry of a write.
+func (a *api) record(ctx context.Context, c *call, err error) {
+	if c.Method == http.MethodGet || c.caller == nil {
+		return
+	}
+	e := &store.Entry{Actor: c.caller.Actor(), Action: c.Pattern, Account: c.account, Target: c.PathValue("id"), Outcome: "ok", Address: c.caller.Address}
+	if err != nil {
+		e.Outcome = problemOf(err).Code
+	}
+	if c.request != nil {
+		e.RequestDigest = audit.Digest(c.request)
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+		e.TraceID = sc.TraceID().String()
+	}
+	a.Record(ctx, e)
 }
 
 func errorText(p *problem) string {

@@ -145,7 +145,6 @@ func (a *api) reply(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.status = http.StatusAccepted
 	return replyAnswer{ID: done.GetSendId(), State: stateName(senderv1.SendState_SEND_STATE_QUEUED), Record: message{done.GetRecord()}}, nil
 }
 

@@ -2,15 +2,21 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/content"
+	"github.com/wxbus/wxbus/pkg/fault"
 )
 
 const (
@@ -45,16 +51,105 @@ func (a *api) send(ctx context.Context, c *call) (any, error) {
 	if len(openid) > maxOpenID {
 		return nil, invalid("touser", "must have at most 128 bytes")
 	}
-	done, err := a.Sender.Send(ctx, &senderv1.SendRequest{
+	in := &senderv1.SendRequest{
 		Account: c.account, Openid: openid, IdempotencyKey: key,
 		Lane: senderv1.Lane_LANE_NOTIFY, Content: message, KfAccount: kfAccount,
-	})
+	}
+	c.request = in
+	done, err := a.Sender.Send(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	c.status = http.StatusAccepted
 	c.header.Set("Location", "/api/v1/accounts/"+url.PathEscape(c.account)+"/messages/"+url.PathEscape(done.GetId()))
 	return sendAnswer{ID: done.GetId(), State: stateName(done.GetRecord().GetState()), Replayed: done.GetReplayed()}, nil
+}
+
+// maxBatch is how many messages one request may hold.
+const maxBatch = 100
+
+type batchAnswer struct {
+	Results []batchResult `json:"results"`
+}
+
+// batchResult is one of both.
+type batchResult struct {
+	*sendAnswer
+	Error *problem `json:"error,omitempty"`
+}
+
+// sendBatch takes many bodies of message/custom/send. One that cannot be read refuses all of them.
+func (a *api) sendBatch(ctx context.Context, c *call) (any, error) {
+	key, err := idempotencyKey(c.Request)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case key == "":
+		return nil, invalid(keyHeader, "is required, so that a repetition never sends a second message")
+	case len(key) > maxKey-len("/99"):
+		return nil, invalid(keyHeader, "must have at most 125 characters")
+	}
+	body, err := io.ReadAll(c.Body)
+	if err != nil {
+		return nil, readFault(err)
+	}
+	var batch struct {
+		Messages []json.RawMessage `json:"messages"`
+	}
+	if err := json.Unmarshal(body, &batch); err != nil {
+		return nil, invalid("", "the body must be a JSON object with messages")
+	}
+	if n := len(batch.Messages); n == 0 || n > maxBatch {
+		return nil, invalid("messages", "must hold 1 to 100 messages")
+	}
+	in := &senderv1.SendBatchRequest{}
+	for i, one := range batch.Messages {
+		openid, message, kfAccount, err := content.FromKfJSON(one)
+		if err != nil {
+			return nil, fault.Errorf(fault.Invalid, "messages[%d].%w", i, err)
+		}
+		in.Requests = append(in.Requests, &senderv1.SendRequest{
+			Account: c.account, Openid: openid, IdempotencyKey: key + "/" + strconv.Itoa(i), Lane: senderv1.Lane_LANE_NOTIFY, Content: message, KfAccount: kfAccount,
+		})
+	}
+	c.request = in
+	done, err := a.Sender.SendBatch(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	answer := batchAnswer{Results: []batchResult{}}
+	for _, r := range done.GetResults() {
+		answer.Results = append(answer.Results, batchResultOf(r))
+	}
+	return answer, nil
+}
+
+func batchResultOf(r *senderv1.SendBatchResult) batchResult {
+	if p := r.GetProblem(); p != nil {
+		return batchResult{Error: problemOf(status.Error(codes.Code(p.GetCode()), p.GetMessage()))} //nolint:gosec // a code of gRPC
+	}
+	done := r.GetResponse()
+	return batchResult{sendAnswer: &sendAnswer{ID: done.GetId(), State: stateName(done.GetRecord().GetState()), Replayed: done.GetReplayed()}}
+}
+
+// createCampaign makes the Idempotency-Key the id when there is none.
+func (a *api) createCampaign(ctx context.Context, c *call) (any, error) {
+	key, err := idempotencyKey(c.Request)
+	if err != nil {
+		return nil, err
+	}
+	in := &senderv1.CreateCampaignRequest{}
+	if err := c.bind(in); err != nil {
+		return nil, err
+	}
+	if in.GetId() == "" {
+		in.Id = key
+	}
+	done, err := a.Campaigns.CreateCampaign(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return message{done}, nil
 }
 
 // readFault tells a body that is too large, which MaxBytesReader reports, from one that broke off.

@@ -98,13 +98,8 @@ func (r *Recorder) Stop(ctx context.Context) error {
 // Record queues an entry and waits a moment until it is stored. It sets the time. When the database does not answer
 // the entry stays queued and the request goes on; when nothing can be kept it goes to the log, so that it exists somewhere.
 func (r *Recorder) Record(ctx context.Context, e *store.Entry) {
-	e.AtMS = r.o.Now().UnixMilli()
-	if len(e.Target) > maxTarget {
-		e.Target = e.Target[:maxTarget]
-	}
-	w := waiting{entry: e, stored: make(chan struct{})}
-	if !r.enqueue(w) {
-		r.lose(ctx, e, "the queue is full or closed")
+	w, ok := r.queued(ctx, e)
+	if !ok {
 		return
 	}
 	timer := time.NewTimer(patience)
@@ -114,6 +109,22 @@ func (r *Recorder) Record(ctx context.Context, e *store.Entry) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// Queue is Record without the wait, for what must not wait for a database.
+func (r *Recorder) Queue(ctx context.Context, e *store.Entry) { r.queued(ctx, e) }
+
+func (r *Recorder) queued(ctx context.Context, e *store.Entry) (waiting, bool) {
+	e.AtMS = r.o.Now().UnixMilli()
+	if len(e.Target) > maxTarget {
+		e.Target = e.Target[:maxTarget]
+	}
+	w := waiting{entry: e, stored: make(chan struct{})}
+	if !r.enqueue(w) {
+		r.lose(ctx, e, "the queue is full or closed")
+		return w, false
+	}
+	return w, true
 }
 
 func (r *Recorder) enqueue(w waiting) bool {

@@ -1,0 +1,133 @@
+package api
+
+import (
+	"net/http"
+
+	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
+	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/services/console/internal/policy"
+)
+
+// prefix of every path of the API.
+const prefix = "/api/v1"
+
+// route is one line of the API. The handler, the check of scopes, the OpenAPI document and its tests all come from it.
+type route struct {
+	method, path string
+	scope        string
+	summary      string
+	handle       handler
+	// query are the parameters that it understands.
+	query []parameter
+	// key tells how the header Idempotency-Key is used.
+	key keyUse
+	// request and answer are examples; the document takes its schemas from them, and a test runs them.
+	request, answer string
+	status          int // of a success; 200 when zero
+	// required are the fields of the request that must be there.
+	required []string
+}
+
+type parameter struct{ name, kind, description string }
+
+type keyUse uint8
+
+const (
+	noKey       keyUse = iota // a read
+	keyRequired               // a repetition without it could do the thing twice
+	keyOptional               // a repetition changes nothing, or see the summary
+)
+
+// routes is the API, in the order of its document.
+func (a *api) routes() []route {
+	page := []parameter{{"page_size", "integer", "rows of a page"}, {"page_token", "string", "next_page_token of the page before"}}
+	return []route{
+		{method: http.MethodPost, path: "/accounts/{account}/messages", scope: policy.MessagesWrite, handle: a.send, key: keyRequired, status: http.StatusAccepted,
+			summary: "Send a message to a fan. The body is that of WeChat's message/custom/send. The answer means stored, not delivered.",
+			request: `{"touser":"OPENID","msgtype":"text","text":{"content":"您的订单已发货"}}`, required: []string{"touser", "msgtype"},
+			answer: `{"id":"0","state":"queued","replayed":false}`},
+		{method: http.MethodPost, path: "/accounts/{account}/messages:batch", scope: policy.MessagesWrite, handle: a.sendBatch, key: keyRequired, status: http.StatusAccepted,
+			summary: "Send up to 100 messages. Each has the key Idempotency-Key and its place, so that the same batch never sends twice. Each is accepted or refused on its own.",
+			request: `{"messages":[{"touser":"OPENID","msgtype":"text","text":{"content":"一"}},{"touser":"OPENID2","msgtype":"text","text":{"content":"二"}}]}`, required: []string{"messages"},
+			answer: `{"results":[{"id":"0","state":"queued","replayed":false},{"error":{"code":"refused","message":"the window is closed"}}]}`},
+		{method: http.MethodGet, path: "/accounts/{account}/messages/{id}", scope: policy.MessagesRead, handle: a.message,
+			summary: "What became of a message.",
+			answer:  `{"id":"0","openid":"fan","state":"failed","attempts":1,"errcode":43004,"reason":"the fan unfollowed","accepted_unix_ms":0,"updated_unix_ms":0}`},
+		{method: http.MethodGet, path: "/accounts/{account}/sends/{id}", scope: policy.MessagesRead, handle: a.message,
+			summary: "The same as messages/{id}.",
+			answer:  `{"id":"0","openid":"fan","state":"failed","attempts":1,"errcode":43004,"reason":"the fan unfollowed","accepted_unix_ms":0,"updated_unix_ms":0}`},
+		{method: http.MethodGet, path: "/accounts/{account}/fans/{openid}/quota", scope: policy.MessagesRead, handle: a.quota,
+			summary: "How many messages may still be sent to a fan, and until when.",
+			answer:  `{"remaining":3,"deadline_unix_ms":1800000000000,"reason":"fan"}`},
+		{method: http.MethodGet, path: "/accounts/{account}/templates", scope: policy.MessagesRead,
+			handle:  pass(func() *senderv1.ListTemplatesRequest { return &senderv1.ListTemplatesRequest{} }, client(a.Sender.ListTemplates)),
+			query:   []parameter{{"refresh", "boolean", "ask WeChat even when the list is young"}},
+			summary: "The templates of the account.", answer: `{"templates":[],"read_unix_ms":"0"}`},
+		{method: http.MethodGet, path: "/accounts/{account}/campaigns", scope: policy.CampaignsRead, query: page,
+			handle:  pass(func() *senderv1.ListCampaignsRequest { return &senderv1.ListCampaignsRequest{} }, client(a.Campaigns.ListCampaigns)),
+			summary: "Campaigns, newest first.", answer: `{"campaigns":[],"next_page_token":""}`},
+		{method: http.MethodPost, path: "/accounts/{account}/campaigns", scope: policy.CampaignsWrite, key: keyOptional, status: http.StatusCreated,
+			handle:  a.createCampaign,
+			summary: "Make a draft of a campaign. Without an id the Idempotency-Key is the id; the same id with the same message returns the first result.",
+			request: `{"id":"spring-sale","name":"Spring sale","message":{"content":{"text":{"content":"春季特卖开始了"}}}}`, required: []string{"name", "message"},
+			answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodGet, path: "/accounts/{account}/campaigns/{id}", scope: policy.CampaignsRead,
+			handle:  pass(func() *senderv1.GetCampaignRequest { return &senderv1.GetCampaignRequest{} }, client(a.Campaigns.GetCampaign)),
+			summary: "How a campaign stands.", answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodPut, path: "/accounts/{account}/campaigns/{id}/audience", scope: policy.CampaignsWrite, key: keyOptional,
+			handle:  pass(func() *senderv1.SetAudienceRequest { return &senderv1.SetAudienceRequest{} }, client(a.Campaigns.SetAudience)),
+			summary: "Freeze the audience of a draft: list, tag_id or csv (base64).", request: `{"list":{"openids":["OPENID"]}}`,
+			answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/start", scope: policy.CampaignsWrite, key: keyOptional,
+			handle:  pass(func() *senderv1.StartCampaignRequest { return &senderv1.StartCampaignRequest{} }, client(a.Campaigns.StartCampaign)),
+			summary: "Start a campaign to exactly as many recipients as were counted.", request: `{"expected_recipients":1}`, required: []string{"expected_recipients"},
+			answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/pause", scope: policy.CampaignsWrite, key: keyOptional,
+			handle:  pass(func() *senderv1.PauseCampaignRequest { return &senderv1.PauseCampaignRequest{} }, client(a.Campaigns.PauseCampaign)),
+			summary: "Pause a campaign.", request: `{"reason":"stock is low"}`, answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/resume", scope: policy.CampaignsWrite, key: keyOptional,
+			handle:  pass(func() *senderv1.ResumeCampaignRequest { return &senderv1.ResumeCampaignRequest{} }, client(a.Campaigns.ResumeCampaign)),
+			summary: "Let a paused campaign go on.", request: `{}`, answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/cancel", scope: policy.CampaignsWrite, key: keyOptional,
+			handle:  pass(func() *senderv1.CancelCampaignRequest { return &senderv1.CancelCampaignRequest{} }, client(a.Campaigns.CancelCampaign)),
+			summary: "End a campaign for good.", request: `{"reason":"wrong text"}`, answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodGet, path: "/accounts/{account}/waiting", scope: policy.DeskRead, handle: a.listWaiting,
+			query:   []parameter{{"queue", "string", "only of this queue"}, {"limit", "integer", "1 to 500"}},
+			summary: "Fans who wait for an agent, the longest waiting first.", answer: `{"waiting":[],"total":0}`},
+		{method: http.MethodPost, path: "/accounts/{account}/waiting/{openid}/reply", scope: policy.DeskWrite, handle: a.reply, key: keyOptional, status: http.StatusAccepted,
+			summary: "Answer a fan as an agent; a waiting fan is accepted first. Without an Idempotency-Key a repetition may send twice.",
+			request: `{"agent":"li","text":"您好"}`, required: []string{"agent", "text"}, answer: `{"id":"send-1","state":"queued","record":{}}`},
+		{method: http.MethodPost, path: "/accounts/{account}/waiting/{openid}/close", scope: policy.DeskWrite, handle: a.close, key: keyOptional,
+			summary: "Give a fan back to the rules.", request: `{"agent":"li"}`, required: []string{"agent"}, answer: `{"account":"shop"}`},
+		{method: http.MethodGet, path: "/desk", scope: policy.DeskRead, handle: a.desk, query: []parameter{{"agent", "string", "whose fans to list too"}},
+			summary: "Who waits in all accounts of the key, and whom an agent serves.",
+			answer:  `{"waiting":[],"waiting_total":0,"serving":[],"serving_total":0,"at_unix_ms":0}`},
+		{method: http.MethodGet, path: "/dead-letters", scope: policy.DeadLettersRead,
+			handle: pass(func() *consolev1.ListDeadLettersRequest { return &consolev1.ListDeadLettersRequest{} }, own(a.Letters.ListDeadLetters)),
+			query: []parameter{{"account", "string", "only of this account"}, {"service", "string", "only of this service"}, {"after_seq", "integer", "next_after_seq of the page before"},
+				{"limit", "integer", "1 to 200"}},
+			summary: "Messages that a service could not handle, the oldest first.", answer: `{"dead_letters":[],"more":false,"next_after_seq":"0"}`},
+		{method: http.MethodPost, path: "/dead-letters/requeue", scope: policy.DeadLettersWrite, key: keyOptional,
+			handle:  pass(func() *consolev1.RequeueDeadLettersRequest { return &consolev1.RequeueDeadLettersRequest{} }, own(a.Letters.RequeueDeadLetters)),
+			summary: "Give dead letters to their services once more.", request: `{"seqs":[17]}`, required: []string{"seqs"},
+			answer: `{"results":[{"seq":"17","done":false,"reason":"dead letter 17 does not exist"}]}`},
+		{method: http.MethodPost, path: "/dead-letters/discard", scope: policy.DeadLettersWrite, key: keyOptional,
+			handle:  pass(func() *consolev1.DiscardDeadLettersRequest { return &consolev1.DiscardDeadLettersRequest{} }, own(a.Letters.DiscardDeadLetters)),
+			summary: "Remove dead letters for good.", request: `{"seqs":[17]}`, required: []string{"seqs"},
+			answer: `{"results":[{"seq":"17","done":false,"reason":"dead letter 17 does not exist"}]}`},
+		{method: http.MethodGet, path: "/webhooks", scope: policy.WebhooksRead,
+			handle:  pass(func() *consolev1.ListWebhooksRequest { return &consolev1.ListWebhooksRequest{} }, own(a.Webhooks.ListWebhooks)),
+			summary: "Subscriptions of events, and the kinds of events.", answer: `{"webhooks":[],"kinds":[]}`},
+		{method: http.MethodPost, path: "/webhooks", scope: policy.WebhooksWrite, key: keyOptional, status: http.StatusCreated,
+			handle:  pass(func() *consolev1.CreateWebhookRequest { return &consolev1.CreateWebhookRequest{} }, own(a.Webhooks.CreateWebhook)),
+			summary: "Subscribe to events from now on. The secret that signs them is returned only now. A repetition makes another subscription.",
+			request: `{"name":"crm","url":"https://crm.example.com/wxbus","kinds":["message.received"],"accounts":["shop"]}`, required: []string{"name", "url", "accounts"},
+			answer: `{"webhook":{"name":"crm"},"secret":"whsec_"}`},
+		{method: http.MethodDelete, path: "/webhooks/{id}", scope: policy.WebhooksWrite, key: keyOptional,
+			handle:  pass(func() *consolev1.DeleteWebhookRequest { return &consolev1.DeleteWebhookRequest{} }, own(a.Webhooks.DeleteWebhook)),
+			summary: "Remove a subscription.", answer: `{}`},
+		{method: http.MethodGet, path: "/status", scope: policy.StatusRead, handle: a.status,
+			summary: "How the system is doing. unknown names what could not be read.", answer: `{"version":"v0.1.0","unknown":[]}`},
+	}
+}
