@@ -76,6 +76,10 @@ func config(w *webhook) map[string]any {
 			"attempt_timeout": "2s",
 			"extra_accounts":  []map[string]any{accountConfig(11, late, "service", "xml", "secure", "passive", nil)},
 		},
+		"console": map[string]any{
+			"first_admin": map[string]any{"name": "admin", "password": firstPassword},
+			"webhooks":    map[string]any{"allow_http": true, "allow_private": true},
+		},
 		"rule": map[string]any{
 			"attempt_timeout": "2s",
 			"webhook":         map[string]any{"allow_http": true, "allow_private": true},

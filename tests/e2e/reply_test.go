@@ -39,6 +39,9 @@ func TestTable(t *testing.T) {
 		for name, scenario := range atTheDesk {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
+		for name, scenario := range desk {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
 		for name, scenario := range refused {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}

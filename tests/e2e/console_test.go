@@ -1,0 +1,152 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// firstPassword is that of the console's first administrator in these tests.
+const firstPassword = "first password of e2e"
+
+// receiver is a business system that takes events.
+type receiver struct {
+	url string
+
+	mu     sync.Mutex // guards events
+	events []outEvent
+}
+
+type outEvent struct {
+	Kind    string `json:"kind"`
+	Account string `json:"account"`
+	Data    struct {
+		ID     string `json:"id"`
+		OpenID string `json:"openid"`
+		State  string `json:"state"`
+	} `json:"data"`
+	signature string
+}
+
+func newReceiver(t testing.TB) *receiver {
+	t.Helper()
+	r := &receiver{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return // a call that was cut is made again
+		}
+		e := outEvent{signature: req.Header.Get("Webhook-Signature")}
+		if json.Unmarshal(body, &e) == nil {
+			r.mu.Lock()
+			r.events = append(r.events, e)
+			r.mu.Unlock()
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+func (r *receiver) has(match func(outEvent) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if match(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// person is a browser in which somebody is logged in.
+type person struct {
+	w    *world
+	http *http.Client
+}
+
+func (p *person) calls(t testing.TB, method string, in map[string]any) (int, map[string]any) {
+	t.Helper()
+	b, err := json.Marshal(in)
+	require.NoError(t, err)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.w.Console+"/api/wxbus."+method, strings.NewReader(string(b)))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := p.http.Do(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	out := map[string]any{}
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&out))
+	return resp.StatusCode, out
+}
+
+func (p *person) must(t testing.TB, method string, in map[string]any) map[string]any {
+	t.Helper()
+	status, out := p.calls(t, method, in)
+	require.Equal(t, http.StatusOK, status, "%s: %v", method, out)
+	return out
+}
+
+func (w *world) logIn(t testing.TB) *person {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	p := &person{w: w, http: &http.Client{Jar: jar, Timeout: 60 * time.Second}}
+	require.True(t, eventually(t, 30*time.Second, func() bool {
+		status, _ := p.calls(t, "console.v1.SessionService/LogIn", map[string]any{"name": "admin", "password": firstPassword})
+		return status == http.StatusOK
+	}), "the first administrator is made soon after the start")
+	return p
+}
+
+var desk = map[string]func(*testing.T, *world){
+	"from log-in to a key, to a message, to the event that says what became of it": func(t *testing.T, w *world) {
+		admin, crm := w.logIn(t), newReceiver(t)
+		made := admin.must(t, "console.v1.ApiKeyService/CreateApiKey", map[string]any{"name": "crm", "scopes": []string{"messages:write"}, "accounts": []string{secureXML}})
+		hook := admin.must(t, "console.v1.WebhookService/CreateWebhook", map[string]any{
+			"name": "crm", "url": crm.url, "kinds": []string{"message.received", "delivery.settled"}, "accounts": []string{secureXML},
+		})
+		t.Cleanup(func() {
+			admin.must(t, "console.v1.WebhookService/DeleteWebhook", map[string]any{"id": hook["webhook"].(map[string]any)["id"]})
+		})
+		f := w.newFan(t, secureXML)
+		f.says(t, "你好")
+		require.True(t, eventually(t, 30*time.Second, func() bool {
+			return crm.has(func(e outEvent) bool {
+				return e.Kind == "message.received" && e.Data.OpenID == f.openid && strings.HasPrefix(e.signature, "v1,")
+			})
+		}), "what the fan said goes out")
+
+		bearer := http.Header{"Idempotency-Key": {"e2e-" + f.openid}, "Authorization": {"Bearer " + made["secret"].(string)}}
+		message := map[string]any{"touser": f.openid, "msgtype": "text", "text": map[string]any{"content": "您的订单已发货"}}
+		status, body := w.call(t, http.MethodPost, w.Console+"/api/v1/accounts/"+secureXML+"/messages", bearer, message)
+		require.Equal(t, http.StatusAccepted, status, "%s", body)
+		var accepted sent
+		require.NoError(t, json.Unmarshal(body, &accepted))
+		require.True(t, eventually(t, 30*time.Second, func() bool {
+			return crm.has(func(e outEvent) bool {
+				return e.Kind == "delivery.settled" && e.Data.ID == accepted.ID && e.Data.State == "SEND_STATE_SENT"
+			})
+		}), "what became of the message goes out")
+		status, body = w.call(t, http.MethodPost, w.Console+"/api/v1/accounts/"+plainXML+"/messages", bearer, message)
+		require.Equal(t, http.StatusNotFound, status, "the key is for one account: %s", body)
+
+		timeline := admin.must(t, "console.v1.TraceService/GetTimeline", map[string]any{"account": secureXML, "sendId": accepted.ID})
+		kinds := []string{}
+		for _, step := range timeline["steps"].([]any) {
+			kinds = append(kinds, step.(map[string]any)["kind"].(string))
+		}
+		require.Equal(t, []string{"TIMELINE_KIND_ACCEPTED", "TIMELINE_KIND_ATTEMPTED", "TIMELINE_KIND_SETTLED"}, kinds)
+		audit := admin.must(t, "console.v1.AuditService/CheckAudit", map[string]any{})
+		require.Equal(t, true, audit["intact"])
+	},
+}
