@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -78,7 +79,9 @@ func (p *person) calls(t testing.TB, method string, in map[string]any) (int, map
 	t.Helper()
 	b, err := json.Marshal(in)
 	require.NoError(t, err)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.w.Console+"/api/wxbus."+method, strings.NewReader(string(b)))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 60*time.Second) // also for clean-up
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.w.Console+"/api/wxbus."+method, strings.NewReader(string(b)))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := p.http.Do(req)

@@ -78,10 +78,27 @@ func (r *Reader) Get(ctx context.Context, req *consolev1.GetTimelineRequest) (*c
 	if len(s.out.GetSteps()) == 0 && len(s.out.GetPartial()) == 0 {
 		return nil, fault.New(fault.NotFound, "event_id: nothing about it is kept")
 	}
+	s.endAfterAttempts()
 	slices.SortStableFunc(s.out.Steps, func(a, b *consolev1.TimelineStep) int {
 		return cmp.Or(cmp.Compare(a.GetAtUnixMs(), b.GetAtUnixMs()), cmp.Compare(a.GetKind(), b.GetKind()))
 	})
 	return s.out, nil
+}
+
+// endAfterAttempts moves the end of a send behind its last attempt: both are stamped by the sender within a
+// millisecond, and not always in this order.
+func (s *story) endAfterAttempts() {
+	last := map[string]int64{}
+	for _, step := range s.out.GetSteps() {
+		if step.GetKind() == consolev1.TimelineKind_TIMELINE_KIND_ATTEMPTED {
+			last[step.GetId()] = max(last[step.GetId()], step.GetAtUnixMs())
+		}
+	}
+	for _, step := range s.out.GetSteps() {
+		if step.GetKind() == consolev1.TimelineKind_TIMELINE_KIND_SETTLED {
+			step.AtUnixMs = max(step.GetAtUnixMs(), last[step.GetId()])
+		}
+	}
 }
 
 func check(req *consolev1.GetTimelineRequest) error {
