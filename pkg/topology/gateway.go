@@ -15,7 +15,7 @@ const (
 func gatewayStreams() []streamSpec {
 	return []streamSpec{
 		{
-			writer: ServiceGateway, readers: "rule, sender, agent-routing",
+			writer: ServiceGateway, readers: "rule, sender, agent-routing, console (events out, timelines)",
 			types: "wxbus.event.v1.InboundEvent", key: "`id` (dedupe key of the push)", share: 300,
 			note: "Limits, not WorkQueue: a work queue forgets its dedupe ids after a restart.",
 			config: jetstream.StreamConfig{
