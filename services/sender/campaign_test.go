@@ -174,6 +174,20 @@ func TestADryCountSaysWhoWouldNotGetIt(t *testing.T) {
 	require.Empty(t, f.wechat.seen(), "counting sends nothing")
 }
 
+func TestADryCountKnowsTheBudgetOfTheDay(t *testing.T) {
+	f := setUp(t)
+	f.openWindows(t, "shop", 8)
+	f.cfg.Daily = map[string]int64{"custom_send": 3}
+	s := f.replica(t, "a")
+	count := f.newCampaign(t, s, 8, "hello").count(t)
+	require.EqualValues(t, 3, count.GetReachable())
+	require.EqualValues(t, 3, count.GetBudgetLeft())
+	require.EqualValues(t, 3, count.GetDays(), "three today, three tomorrow, two after that")
+	require.Equal(t, "over_budget", count.GetUnreachable()[0].GetReason())
+	require.EqualValues(t, 5, count.GetUnreachable()[0].GetRecipients())
+	require.NotEmpty(t, count.GetWarnings())
+}
+
 func TestNothingStartsThatWasNotCounted(t *testing.T) {
 	f := setUp(t)
 	s := f.replica(t, "a")

@@ -125,10 +125,21 @@ func (o ours) Held(account string, m *senderv1.CampaignMessage) (reason string, 
 // Rate implements campaign.Sender.
 func (o ours) Rate(string, *senderv1.CampaignMessage) float64 { return o.s.cfg.Pace.Rate }
 
-// BudgetLeft implements campaign.Sender. Until WeChat says that its quota is used up there is no limit that we know.
-func (o ours) BudgetLeft(_ context.Context, account string, m *senderv1.CampaignMessage) (int64, bool, error) {
-	pause, paused := o.pause(account, m)
-	return 0, paused && wechat.Classify(int(pause.Errcode)) == wechat.ClassQuota, nil
+// BudgetLeft implements campaign.Sender.
+func (o ours) BudgetLeft(ctx context.Context, account string, m *senderv1.CampaignMessage) (left, daily int64, err error) {
+	p, err := o.s.running()
+	if err != nil {
+		return 0, 0, err
+	}
+	a, ok := o.s.deps.Accounts.Get(account)
+	if !ok {
+		return 0, 0, fault.Errorf(fault.NotFound, "account %q is not configured", account)
+	}
+	left, daily, err = p.standing.Left(ctx, a, endpoint.Of(m.GetContent(), a.Kind))
+	if pause, paused := o.pause(account, m); paused && wechat.Classify(int(pause.Errcode)) == wechat.ClassQuota {
+		left = 0 // WeChat knows better
+	}
+	return left, daily, err
 }
 
 // pause returns the pause of the API that the message goes by.

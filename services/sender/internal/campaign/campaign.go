@@ -97,8 +97,8 @@ type Sender interface {
 	Held(account string, m *senderv1.CampaignMessage) (reason string, until time.Time, ok bool)
 	// Rate is how many such messages a second the account sends at most.
 	Rate(account string, m *senderv1.CampaignMessage) float64
-	// BudgetLeft is how many such messages campaigns may send today; ok is false when there is no limit.
-	BudgetLeft(ctx context.Context, account string, m *senderv1.CampaignMessage) (left int64, ok bool, err error)
+	// BudgetLeft is how many such messages may be sent today, and how many on a whole day; zero when there is no limit.
+	BudgetLeft(ctx context.Context, account string, m *senderv1.CampaignMessage) (left, daily int64, err error)
 }
 
 // Tags asks WeChat for the fans of a tag, page by page.

@@ -156,8 +156,8 @@ func (c *Campaigns) reach(ctx context.Context, p *parts, rec *senderv1.CampaignR
 
 // budget takes those out that today's budget has no room for.
 func (c *Campaigns) budget(ctx context.Context, p *parts, rec *senderv1.CampaignRecord, count *senderv1.CampaignCount, found tally) error {
-	left, limited, err := p.sender.BudgetLeft(ctx, rec.GetAccount(), rec.GetMessage())
-	if err != nil || !limited {
+	left, daily, err := p.sender.BudgetLeft(ctx, rec.GetAccount(), rec.GetMessage())
+	if err != nil || daily == 0 {
 		return err
 	}
 	count.BudgetLeft = left
@@ -168,7 +168,7 @@ func (c *Campaigns) budget(ctx context.Context, p *parts, rec *senderv1.Campaign
 	found.add(OverBudget, uint32(over), "")
 	count.Reachable -= uint32(over)
 	count.Warnings = append(count.Warnings, fmt.Sprintf("today's budget has room for %d; the rest goes out after 00:00 in Shanghai", left))
-	count.Days = 2
+	count.Days = uint32(1 + (over+daily-1)/daily)
 	return nil
 }
 

@@ -32,11 +32,11 @@ func (c *Campaigns) CountReplay(ctx context.Context, req *senderv1.CountReplayRe
 		Count: chosen.count, Groups: failure.Groups(chosen.groups), Ambiguous: chosen.ambiguous, BudgetLeft: -1,
 		DurationMs: durationOf(chosen.count, c.rate(p, rec)),
 	}
-	left, limited, err := p.sender.BudgetLeft(ctx, rec.GetAccount(), rec.GetMessage())
+	left, daily, err := p.sender.BudgetLeft(ctx, rec.GetAccount(), rec.GetMessage())
 	if err != nil {
 		return nil, err
 	}
-	if limited {
+	if daily > 0 {
 		resp.BudgetLeft = left
 	}
 	return resp, nil

@@ -95,6 +95,18 @@ func (s *Standing) endpoint(ctx context.Context, a account.Account, e endpoint.E
 	return out, nil
 }
 
+// Left returns how many calls of an API are left today, and how many a day has; a day without a limit has zero.
+func (s *Standing) Left(ctx context.Context, a account.Account, e endpoint.Endpoint) (left, daily int64, err error) {
+	use, err := s.Budgets.Use(ctx, pace.Key{Account: a.Name, Endpoint: e.Token}, s.usual(e))
+	if err != nil {
+		return 0, 0, err
+	}
+	if daily = use.Limit; daily == 0 {
+		daily = s.usual(e)
+	}
+	return max(0, daily-use.Used), daily, nil
+}
+
 // Learn asks WeChat for its own count of the calls of an API.
 func (s *Standing) Learn(ctx context.Context, a account.Account, e endpoint.Endpoint) error {
 	var q wechat.Quota
