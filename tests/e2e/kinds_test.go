@@ -104,6 +104,28 @@ var kinds = map[string]func(*testing.T, *world){
 		require.Equal(t, before+1, after)
 		require.Len(t, f.saw(t), 3)
 	},
+	"what WeChat refuses for its content or its recipient fails with WeChat's code and is not tried again": func(t *testing.T, w *world) {
+		for name, tc := range map[string]struct {
+			code    int
+			openid  string
+			message map[string]any
+		}{
+			"media":     {40007, "", map[string]any{"msgtype": "image", "image": map[string]any{"media_id": "nobody-uploaded-this"}}},
+			"agent":     {65401, "", map[string]any{"msgtype": "text", "text": map[string]any{"content": "x"}, "customservice": map[string]any{"kf_account": "nobody@here"}}},
+			"recipient": {40003, "oNobodyAtAll", templateMessage("x")},
+		} {
+			f := w.newFan(t, compatJSON)
+			f.says(t, "你好")
+			if tc.openid != "" {
+				f.openid = tc.openid
+			}
+			status, out := f.sendJSON(t, name, tc.message)
+			require.Equal(t, http.StatusAccepted, status, "%s: %+v", name, out)
+			got := f.state(t, out.ID, "failed")
+			require.Equal(t, tc.code, got.Errcode, name)
+			require.NotEmpty(t, got.Reason, name)
+		}
+	},
 	"an account tells how it stands": func(t *testing.T, w *world) {
 		f := w.newFan(t, secureJSON)
 		f.says(t, "你好")
