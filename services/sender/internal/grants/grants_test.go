@@ -102,6 +102,22 @@ func TestTheWindowIsExhaustedByReservationsAndByMessages(t *testing.T) {
 	require.Zero(t, grants.Available(rec))
 }
 
+// TestSeveralMessagesAreHeldAtOnceOrNotAtAll: a long text needs all of its parts.
+func TestSeveralMessagesAreHeldAtOnceOrNotAtAll(t *testing.T) {
+	now := time.Now()
+	rec := &senderv1.GrantRecord{Remaining: 3, DeadlineUnixMs: now.Add(time.Hour).UnixMilli(), Reserved: []string{"other"}}
+	same, verdict := grants.Reserve(rec, []string{"m", "m~0~1", "m~0~2"}, now, 0)
+	require.Equal(t, grants.Exhausted, verdict)
+	require.Same(t, rec, same, "nothing is held of a text that does not fit")
+	next, verdict := grants.Reserve(rec, []string{"m", "m~0~1"}, now, 0)
+	require.Equal(t, grants.Open, verdict)
+	require.Equal(t, []string{"other", "m", "m~0~1"}, next.GetReserved())
+	require.Zero(t, grants.Available(next))
+	again, verdict := grants.Reserve(next, []string{"m", "m~0~1"}, now, 0)
+	require.Equal(t, grants.Open, verdict)
+	require.Same(t, next, again, "a repetition holds nothing more")
+}
+
 func TestConsumingTwiceTakesOne(t *testing.T) {
 	rec := fold(nil, message("e1", start))
 	rec, _ = grants.Reserve(rec, []string{"a"}, start, 0)
