@@ -352,6 +352,7 @@ func TestADryRunSaysWhoWouldBeAskedAndWhichConditionFailed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s := r.replica("rule-a", r.rules(`
+places: {stores: [{name: 朝阳店, latitude: 39.92, longitude: 116.44}]}
 rules:
   - {name: vip, match: {contains: [退货]}, when: {tags: vip}, do: [none]}
   - name: returns
@@ -362,6 +363,7 @@ rules:
       - {reply: more, after: 2s}
       - {tag: a}
       - {untag: b}
+  - {name: near, match: {near: {places: stores, within: 5km}}, when: {hours: ["09:00-10:00"]}, do: [{reply: "{{place.name}}"}]}
   - {name: form, match: {exact: [报修]}, do: [{form: {questions: [{name: a, ask: "谁？"}], done: [{tag: x}]}}]}
 `))
 	resp, err := r.api(s).DryRun(t.Context(), &rulev1.DryRunRequest{Account: "shop", Text: "我要退货"})
@@ -376,8 +378,21 @@ rules:
 	require.EqualValues(t, len("我要"), won.GetStart())
 	require.Equal(t, `tags: the fan has no tag "vip"`, lost.GetFailed())
 
+	resp, err = r.api(s).DryRun(t.Context(), &rulev1.DryRunRequest{Account: "shop", Text: "我要退货", Tags: []string{"vip"}})
+	require.NoError(t, err)
+	require.Equal(t, "vip", resp.GetRule(), "a fan can be imagined")
+
 	resp, err = r.api(s).DryRun(t.Context(), &rulev1.DryRunRequest{Account: "shop", Text: "报修"})
 	require.NoError(t, err)
 	require.Equal(t, "谁？", resp.GetReplies()[0].GetText().GetContent())
 	require.Equal(t, []string{"the fan, 1 questions"}, resp.GetAsks())
+
+	here := &rulev1.DryRunRequest{Account: "shop", On: "location", Latitude: 39.93, Longitude: 116.44, AtUnixMs: 1_700_010_000_000} // 09:00 in Shanghai
+	resp, err = r.api(s).DryRun(t.Context(), here)
+	require.NoError(t, err)
+	require.Equal(t, "朝阳店", resp.GetReplies()[0].GetText().GetContent())
+	here.AtUnixMs += time.Hour.Milliseconds()
+	resp, err = r.api(s).DryRun(t.Context(), here)
+	require.NoError(t, err)
+	require.Equal(t, "hours, weekdays: not at Wed 10:00", resp.GetCandidates()[0].GetFailed())
 }

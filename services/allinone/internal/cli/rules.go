@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -106,12 +107,14 @@ func (a *app) printPublished(resp proto.Message, set *rulev1.RuleSetInfo, unchan
 
 func (a *app) rulesTest(with withRules) *cobra.Command {
 	var req rulev1.DryRunRequest
-	var file string
+	var file, at string
 	cmd := &cobra.Command{
 		Use: "test", Short: "Show what the rules would do with a message, and why; sends nothing", Args: noArgs,
 		Example: `  wxbus rules test --account shop --text 我要退货
   wxbus rules test --account shop --on click --event-key DEALS
-  wxbus rules test --account shop --text hello -f draft.yaml`,
+  wxbus rules test --account shop --text hello -f draft.yaml
+  wxbus rules test --account shop --text 优惠 --tag vip --at 2026-10-01T20:00:00+08:00
+  wxbus rules test --account shop --on location --latitude 39.92 --longitude 116.44`,
 		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, _ []string) error {
 			if req.GetAccount() == "" {
 				return usagef("rules test needs --account")
@@ -122,6 +125,13 @@ func (a *app) rulesTest(with withRules) *cobra.Command {
 					return err
 				}
 				req.Yaml = yaml
+			}
+			if at != "" {
+				t, err := time.Parse(time.RFC3339, at)
+				if err != nil {
+					return usagef("--at must be a time like 2026-10-01T20:00:00+08:00")
+				}
+				req.AtUnixMs = t.UnixMilli()
 			}
 			resp, err := c.DryRun(ctx, &req)
 			if err != nil {
@@ -138,6 +148,11 @@ func (a *app) rulesTest(with withRules) *cobra.Command {
 	f.StringVar(&req.Text, "text", "", "text of the message")
 	f.StringVar(&req.On, "on", "text", "kind: text, image, subscribe, click, scan, location, …")
 	f.StringVar(&req.EventKey, "event-key", "", "EventKey of the event")
+	f.StringSliceVar(&req.Tags, "tag", nil, "tag that the fan has; may be repeated")
+	f.StringVar(&req.Language, "language", "", "language of the fan")
+	f.StringVar(&at, "at", "", "time of the message, for example 2026-10-01T20:00:00+08:00 (default now)")
+	f.Float64Var(&req.Latitude, "latitude", 0, "latitude of a location")
+	f.Float64Var(&req.Longitude, "longitude", 0, "longitude of a location")
 	f.StringVarP(&file, "file", "f", "", "try this rule file instead of the live rules")
 	return cmd
 }
@@ -154,7 +169,20 @@ func printDryRun(w io.Writer, r *rulev1.DryRunResponse) error {
 		fmt.Fprintf(w, "queue     %s\n", r.GetQueue())
 	}
 	for i, c := range r.GetReplies() {
-		fmt.Fprintf(w, "reply %d   %s\n", i+1, describeContent(c))
+		after := ""
+		if i < len(r.GetDelaysMs()) && r.GetDelaysMs()[i] > 0 {
+			after = fmt.Sprintf(" (after %s)", time.Duration(r.GetDelaysMs()[i])*time.Millisecond)
+		}
+		fmt.Fprintf(w, "reply %d   %s%s\n", i+1, describeContent(c), after)
+	}
+	if len(r.GetTags()) > 0 {
+		fmt.Fprintf(w, "tags      %s\n", strings.Join(r.GetTags(), ", "))
+	}
+	if len(r.GetClearTags()) > 0 {
+		fmt.Fprintf(w, "untags    %s\n", strings.Join(r.GetClearTags(), ", "))
+	}
+	for _, who := range r.GetAsks() {
+		fmt.Fprintf(w, "asks      %s (not in a dry run)\n", who)
 	}
 	if len(r.GetCandidates()) == 0 {
 		return nil

@@ -41,9 +41,17 @@ func (s *Server) DryRun(_ context.Context, req *rulev1.DryRunRequest) (*rulev1.D
 	if err != nil {
 		return nil, err
 	}
-	facts := ruleset.Facts{Now: s.now()}
+	now := s.now()
+	if req.GetAtUnixMs() > 0 {
+		now = time.UnixMilli(req.GetAtUnixMs())
+	}
+	if req.GetLatitude() != 0 || req.GetLongitude() != 0 {
+		in.Position, in.Latitude, in.Longitude = true, req.GetLatitude(), req.GetLongitude()
+	}
+	fan := &rulev1.FanRecord{Tags: req.GetTags(), SubscribedUnixS: req.GetSubscribedUnixS(), Language: req.GetLanguage()}
+	facts := ruleset.Facts{Now: now, Fan: func() *rulev1.FanRecord { return fan }}
 	found, _ := set.Find(in, facts)
-	seen, err := decide.Preview(decide.Imagined{Event: imagined(acct, kind, s.now()), Input: in, Account: acct, Found: found})
+	seen, err := decide.Preview(decide.Imagined{Event: imagined(acct, kind, now), Input: in, Account: acct, Found: found, Fan: fan})
 	if err != nil {
 		return nil, err
 	}

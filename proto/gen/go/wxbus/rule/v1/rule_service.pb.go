@@ -845,7 +845,19 @@ type DryRunRequest struct {
 	// event_key of the event.
 	EventKey string `protobuf:"bytes,4,opt,name=event_key,json=eventKey,proto3" json:"event_key,omitempty"`
 	// yaml, when set, is tried instead of the live rules.
-	Yaml          []byte `protobuf:"bytes,5,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	Yaml []byte `protobuf:"bytes,5,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// tags that the fan has.
+	Tags []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	// subscribed_unix_s is when the fan followed, Unix seconds; zero when it is not known.
+	SubscribedUnixS int64 `protobuf:"varint,7,opt,name=subscribed_unix_s,json=subscribedUnixS,proto3" json:"subscribed_unix_s,omitempty"`
+	// language of the fan; empty when it is not known.
+	Language string `protobuf:"bytes,8,opt,name=language,proto3" json:"language,omitempty"`
+	// at_unix_ms is the time of the message, Unix milliseconds; zero means now.
+	AtUnixMs int64 `protobuf:"varint,9,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// latitude of a location; no position when both are zero.
+	Latitude float64 `protobuf:"fixed64,10,opt,name=latitude,proto3" json:"latitude,omitempty"`
+	// longitude of a location.
+	Longitude     float64 `protobuf:"fixed64,11,opt,name=longitude,proto3" json:"longitude,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -913,6 +925,48 @@ func (x *DryRunRequest) GetYaml() []byte {
 		return x.Yaml
 	}
 	return nil
+}
+
+func (x *DryRunRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *DryRunRequest) GetSubscribedUnixS() int64 {
+	if x != nil {
+		return x.SubscribedUnixS
+	}
+	return 0
+}
+
+func (x *DryRunRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *DryRunRequest) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+func (x *DryRunRequest) GetLatitude() float64 {
+	if x != nil {
+		return x.Latitude
+	}
+	return 0
+}
+
+func (x *DryRunRequest) GetLongitude() float64 {
+	if x != nil {
+		return x.Longitude
+	}
+	return 0
 }
 
 // DryRunResponse is the response of DryRun.
@@ -4714,13 +4768,21 @@ const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\x16RollBackRuleSetRequest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"P\n" +
 	"\x17RollBackRuleSetResponse\x125\n" +
-	"\brule_set\x18\x01 \x01(\v2\x1a.wxbus.rule.v1.RuleSetInfoR\aruleSet\"~\n" +
+	"\brule_set\x18\x01 \x01(\v2\x1a.wxbus.rule.v1.RuleSetInfoR\aruleSet\"\xb2\x02\n" +
 	"\rDryRunRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
 	"\x02on\x18\x02 \x01(\tR\x02on\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04text\x12\x1b\n" +
 	"\tevent_key\x18\x04 \x01(\tR\beventKey\x12\x12\n" +
-	"\x04yaml\x18\x05 \x01(\fR\x04yaml\"\xeb\x02\n" +
+	"\x04yaml\x18\x05 \x01(\fR\x04yaml\x12\x12\n" +
+	"\x04tags\x18\x06 \x03(\tR\x04tags\x12*\n" +
+	"\x11subscribed_unix_s\x18\a \x01(\x03R\x0fsubscribedUnixS\x12\x1a\n" +
+	"\blanguage\x18\b \x01(\tR\blanguage\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\t \x01(\x03R\batUnixMs\x12\x1a\n" +
+	"\blatitude\x18\n" +
+	" \x01(\x01R\blatitude\x12\x1c\n" +
+	"\tlongitude\x18\v \x01(\x01R\tlongitude\"\xeb\x02\n" +
 	"\x0eDryRunResponse\x12*\n" +
 	"\x05route\x18\x01 \x01(\x0e2\x14.wxbus.rule.v1.RouteR\x05route\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x18\n" +
