@@ -38,12 +38,15 @@ func (c Conversation) Due(g Group, l Limits) (Step, time.Time) {
 	return Step{}, time.Time{}
 }
 
+// tellAfter is how long a fan may wait before they are told: somebody else may be asked in that moment.
+const tellAfter = 2 * time.Second
+
 // QueueOver is the reason when the queue time of a group is over; what happens then is the group's action.
 const QueueOver = "queue time is over"
 
 func (c Conversation) dueWaiting(l Limits) (Step, time.Time) {
 	if !c.ToldWaiting {
-		return Step{Change: ToldOfWaiting}, c.StateSince
+		return Step{Change: ToldOfWaiting}, c.StateSince.Add(tellAfter)
 	}
 	end := time.Time{}
 	if l.Waiting > 0 {
