@@ -434,8 +434,9 @@ export type ConversationChanged = Message<"wxbus.agentrouting.v1.ConversationCha
   to: ConversationState;
 
   /**
-   * change in a word: opened, offered, assigned, accepted, declined, offer_expired, requeued, transferred, taken,
-   * taken_over, held, resumed, renewed, idle_warned, closed, reopened, left_message, watched, surveyed.
+   * change in a word: opened, joined, forwarded, offered, assigned, accepted, declined, offer_expired, requeued, taken,
+   * taken_over, transferred (to a group), transferred_to_agent, transfer_offered, held, resumed, renewed, idle_warned,
+   * left_message, closed, said_goodbye, reopened, watched, surveyed.
    *
    * @generated from field: string change = 3;
    */

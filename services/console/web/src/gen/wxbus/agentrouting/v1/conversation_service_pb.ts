@@ -2100,7 +2100,7 @@ export const ConversationService: GenService<{
     output: typeof ListQueueResponseSchema;
   },
   /**
-   * GetConversation returns a conversation with its fan, the quota of the fan and its numbered changes.
+   * GetConversation returns a conversation with its fan and its numbered changes.
    *
    * @generated from rpc wxbus.agentrouting.v1.ConversationService.GetConversation
    */
@@ -2221,7 +2221,7 @@ export const ConversationService: GenService<{
     output: typeof UnholdResponseSchema;
   },
   /**
-   * Reopen undoes a close within 10 s, or until the survey was answered.
+   * Reopen undoes a close within 10 s, before the fan is told of it.
    *
    * @generated from rpc wxbus.agentrouting.v1.ConversationService.Reopen
    */
