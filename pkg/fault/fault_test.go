@@ -230,17 +230,19 @@ func overWire(err error) error {
 	return status.ErrorProto(status.Convert(err).Proto())
 }
 
-type withDetail struct{ error }
+type detailedError struct{ error }
 
-func (withDetail) StatusDetails() []proto.Message { return []proto.Message{wrapperspb.String("more")} }
-func (e withDetail) Unwrap() error                { return e.error }
+func (detailedError) StatusDetails() []proto.Message {
+	return []proto.Message{wrapperspb.String("more")}
+}
+func (e detailedError) Unwrap() error { return e.error }
 
 func TestDetailsOfAnErrorReachTheClient(t *testing.T) {
-	err := fault.Status(fmt.Errorf("reply: %w", withDetail{fault.New(fault.Conflict, "others wrote")}))
+	err := fault.Status(fmt.Errorf("reply: %w", detailedError{fault.New(fault.Conflict, "others wrote")}))
 	require.Equal(t, codes.Aborted, status.Code(err))
 	details := status.Convert(err).Details()
 	require.Len(t, details, 2)
 	require.Equal(t, "more", details[1].(*wrapperspb.StringValue).GetValue())
-	masked := fault.Status(withDetail{errors.New("secret")})
+	masked := fault.Status(detailedError{errors.New("secret")})
 	require.Len(t, status.Convert(masked).Details(), 1, "an internal error tells nothing")
 }

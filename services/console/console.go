@@ -60,7 +60,7 @@ const (
 )
 
 // Backends are the services whose methods the console calls and passes on, by name.
-var backends = map[string]string{
+var backends = map[string]string{ //nolint:gosec // names of packages, no credentials
 	"rule": "wxbus.rule.v1", "token": "wxbus.token.v1", "sender": "wxbus.sender.v1", "agent-routing": "wxbus.agentrouting.v1",
 }
 

@@ -181,7 +181,7 @@ func (p *parts) stop(ctx context.Context) error {
 	p.fans.Stop()
 	p.live.Stop()
 	if p.tables != nil {
-		p.counter.Stop()
+		p.counter.Stop() //nolint:contextcheck // waits for its own goroutine
 		err = errors.Join(err, p.tables.Stop())
 	}
 	return err

@@ -54,11 +54,11 @@ func (f *fixture) openWindows(t testing.TB, account string, people int) {
 func fanOf(i int) string { return fmt.Sprintf("oFan%05d", i) }
 
 // newCampaign makes a campaign with an audience, ready to be counted.
-func (f *fixture) newCampaign(t testing.TB, s *sender.Service, people int, text_ string) *campaigns {
+func (f *fixture) newCampaign(t testing.TB, s *sender.Service, people int, words string) *campaigns {
 	t.Helper()
 	c := &campaigns{f: f, api: s.Campaigns(), account: "shop", id: "spring", people: people}
 	_, err := c.api.CreateCampaign(t.Context(), &senderv1.CreateCampaignRequest{
-		Account: c.account, Id: c.id, Name: "春天", Message: &senderv1.CampaignMessage{Content: text(text_)}, Actor: "wang",
+		Account: c.account, Id: c.id, Name: "春天", Message: &senderv1.CampaignMessage{Content: text(words)}, Actor: "wang",
 	})
 	require.NoError(t, err)
 	var file strings.Builder

@@ -242,7 +242,7 @@ func TestAKilledSenderSendsATemplateOnce(t *testing.T) {
 	f.wechat.once(answer{hang: true})
 	go func() {
 		for len(f.wechat.of(templateSend)) == 0 {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		reached <- struct{}{}
 	}()

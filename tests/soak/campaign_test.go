@@ -99,7 +99,7 @@ func (c *campaignRun) call(t *testing.T, do func(ctx context.Context, api sender
 	t.Helper()
 	conn, err := process.DialPlain(t.Context(), c.GRPC("sender"))
 	require.NoError(t, err)
-	defer conn.Close() //nolint:errcheck // nothing is left to lose
+	defer conn.Close()
 	require.Eventually(t, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()

@@ -453,7 +453,7 @@ type Replied struct {
 const maxCollision = 20
 
 // Reply sends a message as the one who talks to the fan; it accepts a waiting fan first. The fan stays with the agent when the message
-// is refused. A repetition with the same key sends nothing. It fails with a *Collision when others wrote meanwhile.
+// is refused. A repetition with the same key sends nothing. It fails with a *CollisionError when others wrote meanwhile.
 func (d *Desk) Reply(ctx context.Context, r Reply) (Replied, error) {
 	var out Replied
 	v, err := d.act(ctx, r.Act, func(ctx context.Context, t *turn) error {

@@ -232,7 +232,7 @@ func TestAReplyWaitsForWhatCameInBetween(t *testing.T) {
 		r := app.Reply{Act: act(id, "li"), Key: "k", Content: text("好的"), Expected: seen.Fan.Seq}
 		_, err = w.desk.Reply(w.ctx, r)
 		require.Equal(t, fault.Conflict, fault.KindOf(err))
-		var held *app.Collision
+		var held *app.CollisionError
 		require.True(t, errors.As(err, &held))
 		detail := held.StatusDetails()[0].(*agentroutingv1.ReplyCollision)
 		require.Equal(t, "等等，我说错了", detail.GetMessages()[0].GetText())
@@ -315,7 +315,7 @@ func TestWhatADeadProcessLeftBehindIsDoneOnce(t *testing.T) {
 		require.NoError(t, group.Wait())
 		require.Equal(t, []string{"opened", "assigned"}, w.changes(ev.GetId()))
 		require.Equal(t, []string{"您好，我是客服a，很高兴为您服务。"}, w.texts())
-		require.Len(t, w.around.facts, 2)
+		require.Len(t, w.facts, 2)
 		w.requireNumbered()
 		q, err := w.store.Query()
 		require.NoError(t, err)

@@ -143,6 +143,7 @@ func (r *relay) send(ctx context.Context, it store.Item) error {
 		if err != nil {
 			return fmt.Errorf("hand message to the sender: %w", err)
 		}
+	default: // a refusal: the message has failed
 	}
 	refused := ""
 	if err != nil {

@@ -61,9 +61,6 @@ type in struct {
 	skip bool
 }
 
-// errSkipped means that there is nothing to do here.
-var errSkipped = fault.New(fault.NotFound, "nothing to do")
-
 // turn runs fn with the fan locked and does afterwards what follows from it. Nothing happens, and nothing is returned, for an unknown
 // fan unless in.create is set.
 func (d *Desk) turn(ctx context.Context, in in, fn func(ctx context.Context, t *turn) error) error {

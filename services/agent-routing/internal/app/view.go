@@ -120,23 +120,23 @@ func (d *Desk) RecordOf(ctx context.Context, v *View) (*agentroutingv1.OwnerReco
 	return rec, nil
 }
 
-// Collision is the error of a reply that was held back because others wrote in between.
-type Collision struct {
+// CollisionError is the error of a reply that was held back because others wrote in between.
+type CollisionError struct {
 	err    error
 	detail *agentroutingv1.ReplyCollision
 }
 
-func (c *Collision) Error() string { return c.err.Error() }
+func (c *CollisionError) Error() string { return c.err.Error() }
 
 // Unwrap returns the Conflict.
-func (c *Collision) Unwrap() error { return c.err }
+func (c *CollisionError) Unwrap() error { return c.err }
 
 // StatusDetails is what the edge puts into the details of the status.
-func (c *Collision) StatusDetails() []proto.Message { return []proto.Message{c.detail} }
+func (c *CollisionError) StatusDetails() []proto.Message { return []proto.Message{c.detail} }
 
 func collision(between []*agentroutingv1.Message, last uint64) error {
 	detail := &agentroutingv1.ReplyCollision{Messages: between, LastSeq: last}
-	return &Collision{err: fault.Errorf(fault.Conflict, "expected_last_seq: %d messages came in between", len(between)), detail: detail}
+	return &CollisionError{err: fault.Errorf(fault.Conflict, "expected_last_seq: %d messages came in between", len(between)), detail: detail}
 }
 
 // View returns one conversation with its fan and group.

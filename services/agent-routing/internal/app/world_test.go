@@ -180,7 +180,7 @@ func (a facts) Owner(_ context.Context, f *agentroutingv1.OwnerChanged) error {
 	}
 	defer leave()
 	if fresh {
-		a.around.facts = append(a.around.facts, f)
+		a.facts = append(a.facts, f)
 	}
 	return nil
 }

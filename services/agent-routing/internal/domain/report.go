@@ -77,7 +77,7 @@ func NewReport(by By, from, to time.Time, zone *time.Location) *Report {
 }
 
 // Fold counts one entry. An entry before the span only builds up what later ones refer to.
-func (r *Report) Fold(e Entry) {
+func (r *Report) Fold(e Entry) { //nolint:cyclop // one case for each kind of entry
 	if !e.At.Before(r.to) {
 		return
 	}

@@ -146,7 +146,7 @@ func (s *Conversations) GetOwner(ctx context.Context, in *agentroutingv1.GetOwne
 }
 
 // act checks who acts on what, and runs do.
-func (s *Conversations) act(ctx context.Context, a app.Act, field string, do func(app.Act) (*app.View, error)) (*app.View, error) {
+func (s *Conversations) act(a app.Act, field string, do func(app.Act) (*app.View, error)) (*app.View, error) {
 	if err := s.check.target(a.Account, a.OpenID, a.Conversation); err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func (s *Conversations) because(ctx context.Context, account, conversation, acto
 	if conversation == "" {
 		return nil, fault.New(fault.Invalid, "conversation: must not be empty")
 	}
-	v, err := s.act(ctx, app.Act{Account: account, Conversation: conversation, Agent: actorOf(ctx, actor), Reason: reason}, "actor", do)
+	v, err := s.act(app.Act{Account: account, Conversation: conversation, Agent: actorOf(ctx, actor), Reason: reason}, "actor", do)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (s *Conversations) because(ctx context.Context, account, conversation, acto
 // Accept makes an agent the one who talks to the fan.
 func (s *Conversations) Accept(ctx context.Context, in *agentroutingv1.AcceptRequest) (*agentroutingv1.AcceptResponse, error) {
 	a := app.Act{Account: in.GetAccount(), OpenID: in.GetOpenid(), Conversation: in.GetConversation(), Agent: actorOf(ctx, in.GetAgent())}
-	v, err := s.act(ctx, a, "agent", func(a app.Act) (*app.View, error) { return s.desk.Accept(ctx, a) })
+	v, err := s.act(a, "agent", func(a app.Act) (*app.View, error) { return s.desk.Accept(ctx, a) })
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (s *Conversations) Reply(ctx context.Context, in *agentroutingv1.ReplyReque
 // Close ends a conversation.
 func (s *Conversations) Close(ctx context.Context, in *agentroutingv1.CloseRequest) (*agentroutingv1.CloseResponse, error) {
 	a := app.Act{Account: in.GetAccount(), OpenID: in.GetOpenid(), Conversation: in.GetConversation(), Agent: actorOf(ctx, in.GetAgent()), Reason: in.GetReason()}
-	v, err := s.act(ctx, a, "agent", func(a app.Act) (*app.View, error) { return s.desk.Close(ctx, a, in.GetNoSurvey()) })
+	v, err := s.act(a, "agent", func(a app.Act) (*app.View, error) { return s.desk.Close(ctx, a, in.GetNoSurvey()) })
 	if err != nil {
 		return nil, err
 	}
@@ -538,7 +538,7 @@ func (s *Conversations) Watch(in *agentroutingv1.WatchRequest, stream grpc.Serve
 		return send(ev)
 	})
 	if ctx.Err() != nil {
-		return nil // the caller left
+		return nil //nolint:nilerr // the caller left
 	}
 	return err
 }

@@ -112,14 +112,6 @@ func decode(s string, into any) error {
 	return nil
 }
 
-// found turns NotFound into false.
-func found(err error) (bool, error) {
-	if fault.KindOf(err) == fault.NotFound && err != nil {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // collect runs a query and gathers what scan makes of each row.
 func collect[T any](ctx context.Context, q Q, query string, args []any, scan func(sqldb.Scanner) (T, error)) ([]T, error) {
 	var out []T

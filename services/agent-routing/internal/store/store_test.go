@@ -83,9 +83,9 @@ func TestQueuesAreInTheOrderOfWaiting(t *testing.T) {
 	each(t, func(t *testing.T, _ *store.Store, q store.Q) {
 		ctx := t.Context()
 		g := domain.Group{ID: "g"}
-		for i, wait := range []time.Duration{3, 1, 2, 2} {
-			c := domain.Open("shop", fmt.Sprint("fan-", i), fmt.Sprint("c", i), g, "", "rule", now.Add(wait*time.Second), now.Add(time.Minute))
-			require.NoError(t, q.SaveConversation(ctx, c, now.Add(wait*time.Minute)))
+		for i, wait := range []int{3, 1, 2, 2} {
+			c := domain.Open("shop", fmt.Sprint("fan-", i), fmt.Sprint("c", i), g, "", "rule", now.Add(time.Duration(wait)*time.Second), now.Add(time.Minute))
+			require.NoError(t, q.SaveConversation(ctx, c, now.Add(time.Duration(wait)*time.Minute)))
 		}
 		waiting, err := q.WaitingConversations(ctx, "g", 10)
 		require.NoError(t, err)

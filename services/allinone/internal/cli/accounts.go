@@ -83,7 +83,7 @@ func (a *app) actor() string {
 	return fmt.Sprintf("cli:uid-%d", os.Getuid())
 }
 
-var accountArg = exactArgs(1, "the name of the account")
+var accountArg = oneArg("the name of the account")
 
 func (a *app) accountsList(with withAccounts) *cobra.Command {
 	var filter string

@@ -104,7 +104,7 @@ func (a *app) campaignCreate(c *campaignFlags) *cobra.Command {
 	var name, text, file string
 	var source audienceFlags
 	cmd := &cobra.Command{
-		Use: "create ID", Short: "Make a campaign with its message and audience", Args: exactArgs(1, "an id of a-z, 0-9 and -"),
+		Use: "create ID", Short: "Make a campaign with its message and audience", Args: oneArg("an id of a-z, 0-9 and -"),
 		Long: `Make a campaign with its message and audience. Texts may hold {{variable}}; the CSV file has a column openid and one for each variable.
 
 The same id with the same message is the same campaign: called again, the command gives it another audience, until it is started.`,
@@ -263,7 +263,7 @@ func (a *app) printAudience(rec *senderv1.CampaignRecord, report *senderv1.Audie
 func (a *app) campaignCount(c *campaignFlags) *cobra.Command {
 	var rate float64
 	cmd := &cobra.Command{
-		Use: "count ID", Short: "Tell how many would get it now, and why the others would not; sends nothing", Args: exactArgs(1, "the id of a campaign"),
+		Use: "count ID", Short: "Tell how many would get it now, and why the others would not; sends nothing", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign count spring --account shop`,
 		RunE: a.onCampaign(c, func(ctx context.Context, api senderv1.CampaignServiceClient, id string) error {
 			ctx, cancel := context.WithTimeout(ctx, campaignCall)

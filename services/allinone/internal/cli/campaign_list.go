@@ -61,7 +61,7 @@ func (a *app) campaignRecipients(c *campaignFlags) *cobra.Command {
 	var size uint32
 	var token string
 	cmd := &cobra.Command{
-		Use: "recipients ID", Short: "List recipients with what became of them", Args: exactArgs(1, "the id of a campaign"),
+		Use: "recipients ID", Short: "List recipients with what became of them", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign recipients spring --account shop --state failed --errcode 45047
   wxbus campaign recipients spring --account shop --openid oAbc --json`,
 		RunE: a.onCampaign(c, func(ctx context.Context, api senderv1.CampaignServiceClient, id string) error {
@@ -100,7 +100,7 @@ func (a *app) campaignReplay(c *campaignFlags) *cobra.Command {
 	var errcodes []int32
 	var yes, follow bool
 	cmd := &cobra.Command{
-		Use: "replay ID", Short: "Count, confirm and send to the failures of some errcodes once more", Args: exactArgs(1, "the id of a campaign"),
+		Use: "replay ID", Short: "Count, confirm and send to the failures of some errcodes once more", Args: oneArg("the id of a campaign"),
 		Long: `Count, confirm and send to the failures of some errcodes once more. The code 0 stands for recipients that were refused before
 WeChat was asked. Recipients whose outcome nobody knows are left out: they may have the message.`,
 		Example: `  wxbus campaign replay spring --account shop --errcode 45009,-1
@@ -142,7 +142,7 @@ func (a *app) campaignExport(c *campaignFlags) *cobra.Command {
 	var s filterFlags
 	var file string
 	cmd := &cobra.Command{
-		Use: "export ID", Short: "Write recipients with what became of them as a CSV file", Args: exactArgs(1, "the id of a campaign"),
+		Use: "export ID", Short: "Write recipients with what became of them as a CSV file", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign export spring --account shop -o spring.csv
   wxbus campaign export spring --account shop --state failed --errcode 43004 | head`,
 		RunE: a.onCampaign(c, func(ctx context.Context, api senderv1.CampaignServiceClient, id string) error {

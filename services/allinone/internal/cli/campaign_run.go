@@ -31,7 +31,7 @@ func (a *app) campaignStart(c *campaignFlags) *cobra.Command {
 	var p planFlags
 	var yes, follow bool
 	cmd := &cobra.Command{
-		Use: "start ID", Short: "Count, confirm and start a campaign, now or at a time", Args: exactArgs(1, "the id of a campaign"),
+		Use: "start ID", Short: "Count, confirm and start a campaign, now or at a time", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign start spring --account shop
   wxbus campaign start spring --account shop --at 2026-12-12T10:00 --zone Asia/Shanghai --yes
   wxbus campaign start spring --account shop --canary 1% --hold 10m --confirm
@@ -123,7 +123,7 @@ func (p planFlags) request() (*senderv1.StartCampaignRequest, error) {
 func (a *app) campaignPause(c *campaignFlags) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use: "pause ID", Short: "Hand nothing more to the sender; what it has is still sent", Args: exactArgs(1, "the id of a campaign"),
+		Use: "pause ID", Short: "Hand nothing more to the sender; what it has is still sent", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign pause spring --account shop --reason "wrong price"`,
 		RunE: a.onCampaign(c, func(ctx context.Context, api senderv1.CampaignServiceClient, id string) error {
 			resp, err := api.PauseCampaign(ctx, &senderv1.PauseCampaignRequest{Account: c.account, Id: id, Actor: a.actor(), Reason: reason})
@@ -139,7 +139,7 @@ func (a *app) campaignPause(c *campaignFlags) *cobra.Command {
 
 func (a *app) campaignResume(c *campaignFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "resume ID", Short: "Go on where it was paused, and confirm a step that waits for it", Args: exactArgs(1, "the id of a campaign"),
+		Use: "resume ID", Short: "Go on where it was paused, and confirm a step that waits for it", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign resume spring --account shop`,
 		RunE: a.onCampaign(c, func(ctx context.Context, api senderv1.CampaignServiceClient, id string) error {
 			resp, err := api.ResumeCampaign(ctx, &senderv1.ResumeCampaignRequest{Account: c.account, Id: id, Actor: a.actor()})
@@ -155,7 +155,7 @@ func (a *app) campaignCancel(c *campaignFlags) *cobra.Command {
 	var reason string
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "cancel ID", Short: "Stop it for good; what the sender has is still sent", Args: exactArgs(1, "the id of a campaign"),
+		Use: "cancel ID", Short: "Stop it for good; what the sender has is still sent", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign cancel spring --account shop --yes`,
 		RunE: a.onCampaign(c, func(ctx context.Context, api senderv1.CampaignServiceClient, id string) error {
 			if err := a.confirmed(yes, fmt.Sprintf("Stop campaign %s for good?", id)); err != nil {
@@ -176,7 +176,7 @@ func (a *app) campaignCancel(c *campaignFlags) *cobra.Command {
 func (a *app) campaignStatus(c *campaignFlags) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
-		Use: "status ID", Short: "Show how far it is, and failures by errcode with what to do", Args: exactArgs(1, "the id of a campaign"),
+		Use: "status ID", Short: "Show how far it is, and failures by errcode with what to do", Args: oneArg("the id of a campaign"),
 		Example: `  wxbus campaign status spring --account shop --follow
   wxbus campaign status spring --account shop --json`,
 		RunE: a.onCampaign(c, func(ctx context.Context, api senderv1.CampaignServiceClient, id string) error {

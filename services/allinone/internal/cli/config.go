@@ -60,7 +60,7 @@ func (a *app) configCommand() *cobra.Command {
 func (a *app) docsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "docs configuration|events", Short: "Print a generated document", Hidden: true,
-		Args: exactArgs(1, "configuration or events"),
+		Args: oneArg("configuration or events"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch args[0] {
 			case "configuration":

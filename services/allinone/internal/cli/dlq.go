@@ -72,7 +72,7 @@ func (a *app) dlqList() *cobra.Command {
 
 func (a *app) dlqShow() *cobra.Command {
 	return &cobra.Command{
-		Use: "show SEQ", Short: "Show one dead letter", Args: exactArgs(1, "the SEQ of wxbus dlq list"),
+		Use: "show SEQ", Short: "Show one dead letter", Args: oneArg("the SEQ of wxbus dlq list"),
 		Example: `  wxbus dlq show 17 --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			seq, err := strconv.ParseUint(args[0], 10, 64)

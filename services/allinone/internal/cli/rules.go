@@ -269,7 +269,7 @@ func (a *app) rulesList(with withRules) *cobra.Command {
 
 func (a *app) rulesRollback(with withRules) *cobra.Command {
 	return &cobra.Command{
-		Use: "rollback VERSION", Short: "Make a kept version live again", Args: exactArgs(1, "the version from wxbus rules list"),
+		Use: "rollback VERSION", Short: "Make a kept version live again", Args: oneArg("the version from wxbus rules list"),
 		Example: `  wxbus rules rollback 7-3f9a1c`,
 		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, args []string) error {
 			resp, err := c.RollBackRuleSet(ctx, &rulev1.RollBackRuleSetRequest{Version: args[0]})

@@ -333,7 +333,7 @@ func (a *app) rulesExport(with withRules) *cobra.Command {
 
 func (a *app) rulesDelete(with withRules) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete RULE", Short: "Delete a rule in the draft; a live one stays live until the draft is published", Args: exactArgs(1, "the name or id of a rule"),
+		Use: "delete RULE", Short: "Delete a rule in the draft; a live one stays live until the draft is published", Args: oneArg("the name or id of a rule"),
 		Example: `  wxbus rules delete "spring sale"`,
 		RunE: with(func(ctx context.Context, c rulev1.RuleServiceClient, args []string) error {
 			got, err := c.GetRule(ctx, &rulev1.GetRuleRequest{Rule: args[0]})

@@ -60,7 +60,7 @@ nobody knows whether the fan has it.`,
 
 func (a *app) sendText(f *sendFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "text TEXT", Short: "Send a text; a long one arrives in parts", Args: exactArgs(1, "the TEXT"),
+		Use: "text TEXT", Short: "Send a text; a long one arrives in parts", Args: oneArg("the TEXT"),
 		Example: `  wxbus send text --account shop --openid OPENID "您的订单已发货" --key order-1-shipped --wait`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.send(cmd.Context(), f, func(context.Context, senderv1.SenderServiceClient) (*eventv1.Content, error) {
@@ -72,7 +72,7 @@ func (a *app) sendText(f *sendFlags) *cobra.Command {
 
 func (a *app) sendImage(f *sendFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "image FILE", Short: "Upload an image and send it; the same file is uploaded once", Args: exactArgs(1, "a FILE"),
+		Use: "image FILE", Short: "Upload an image and send it; the same file is uploaded once", Args: oneArg("a FILE"),
 		Example: `  wxbus send image --account shop --openid OPENID photo.jpg`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.send(cmd.Context(), f, func(ctx context.Context, c senderv1.SenderServiceClient) (*eventv1.Content, error) {
@@ -243,8 +243,9 @@ func isEnd(s senderv1.SendState) bool {
 	case senderv1.SendState_SEND_STATE_SENT, senderv1.SendState_SEND_STATE_FAILED,
 		senderv1.SendState_SEND_STATE_REFUSED, senderv1.SendState_SEND_STATE_AMBIGUOUS:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 func stateWord(s senderv1.SendState) string {
@@ -277,6 +278,7 @@ func (a *app) printSend(f *sendFlags, id string, rec *senderv1.SendRecord) error
 		return nil
 	case senderv1.SendState_SEND_STATE_AMBIGUOUS:
 		return errProblems
+	default: // not settled yet
 	}
 	if f.wait {
 		return errProblems

@@ -89,7 +89,7 @@ func (a *app) usersCreate() *cobra.Command {
 	var display string
 	var roles, accounts []string
 	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Make a user and print a password that must be changed at the first log-in", Args: exactArgs(1, "the name to log in with"),
+		Use: "create NAME", Short: "Make a user and print a password that must be changed at the first log-in", Args: oneArg("the name to log in with"),
 		Example: "  wxbus users create alice --role admin,agent --account shop,club",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withConsole(cmd.Context(), func(ctx context.Context, admin *console.Admin) error {
@@ -109,7 +109,7 @@ func (a *app) usersCreate() *cobra.Command {
 
 func (a *app) usersReset() *cobra.Command {
 	return &cobra.Command{
-		Use: "reset-password NAME", Short: "Print a new password, end all sessions and the lock-out", Args: exactArgs(1, "the name of the user"),
+		Use: "reset-password NAME", Short: "Print a new password, end all sessions and the lock-out", Args: oneArg("the name of the user"),
 		Example: "  wxbus users reset-password alice",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withConsole(cmd.Context(), func(ctx context.Context, admin *console.Admin) error {
@@ -176,7 +176,7 @@ func (a *app) keysCreate() *cobra.Command {
 	var scopes, accounts []string
 	var life time.Duration
 	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Make a key and print it once", Args: exactArgs(1, "what the key is for"),
+		Use: "create NAME", Short: "Make a key and print it once", Args: oneArg("what the key is for"),
 		Example: "  wxbus keys create crm --scope messages:write --account shop --expires 2160h",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withConsole(cmd.Context(), func(ctx context.Context, admin *console.Admin) error {
@@ -200,7 +200,7 @@ func (a *app) keysCreate() *cobra.Command {
 
 func (a *app) keysRevoke() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke ID", Short: "End a key; every replica refuses it within seconds", Args: exactArgs(1, "the ID of wxbus keys list"),
+		Use: "revoke ID", Short: "End a key; every replica refuses it within seconds", Args: oneArg("the ID of wxbus keys list"),
 		Example: "  wxbus keys revoke wxk_0123456789abcdef",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withConsole(cmd.Context(), func(ctx context.Context, admin *console.Admin) error {

@@ -126,7 +126,7 @@ func (a *api) sendBatch(ctx context.Context, c *call) (any, error) {
 
 func batchResultOf(r *senderv1.SendBatchResult) batchResult {
 	if p := r.GetProblem(); p != nil {
-		return batchResult{Error: problemOf(status.Error(codes.Code(p.GetCode()), p.GetMessage()))} //nolint:gosec // a code of gRPC
+		return batchResult{Error: problemOf(status.Error(codes.Code(p.GetCode()), p.GetMessage()))}
 	}
 	done := r.GetResponse()
 	return batchResult{sendAnswer: &sendAnswer{ID: done.GetId(), State: stateName(done.GetRecord().GetState()), Replayed: done.GetReplayed()}}

@@ -40,7 +40,7 @@ const (
 )
 
 // routes is the API, in the order of its document.
-func (a *api) routes() []route {
+func (a *api) routes() []route { //nolint:funlen // one table
 	page := []parameter{{"page_size", "integer", "rows of a page"}, {"page_token", "string", "next_page_token of the page before"}}
 	return []route{
 		{method: http.MethodPost, path: "/accounts/{account}/messages", scope: policy.MessagesWrite, handle: a.send, key: keyRequired, status: http.StatusAccepted,

@@ -88,7 +88,7 @@ func TestEntriesWaitForTheDatabaseAndRequestsDoNot(t *testing.T) {
 		r.Record(t.Context(), &store.Entry{Actor: "li"})
 		require.LessOrEqual(t, time.Since(begin), 2*time.Second)
 		b.answer(nil)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		require.Len(t, b.kept(), 1)
 		require.NoError(t, r.Stop(t.Context()))
 		require.Empty(t, log.String())

@@ -16,7 +16,7 @@ const (
 // CookieOf returns the cookie that carries a secret until it expires. local is true for a page that is opened
 // by plain http on this machine.
 func CookieOf(secret string, expires time.Time, local bool) *http.Cookie {
-	c := &http.Cookie{Name: CookieSecure, Value: secret, Path: "/", Expires: expires, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	c := &http.Cookie{Name: CookieSecure, Value: secret, Path: "/", Expires: expires, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode} //nolint:gosec // Secure is off for plain http on this machine only
 	if local {
 		c.Name, c.Secure = CookieLocal, false
 	}
@@ -27,7 +27,7 @@ func CookieOf(secret string, expires time.Time, local bool) *http.Cookie {
 func Gone() []*http.Cookie {
 	var out []*http.Cookie
 	for _, local := range []bool{false, true} {
-		c := CookieOf("", time.Unix(1, 0), local)
+		c := CookieOf("", time.Unix(1, 0), local) //nolint:gosec // as above
 		c.MaxAge = -1
 		out = append(out, c)
 	}

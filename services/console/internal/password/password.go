@@ -110,7 +110,7 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (bool, er
 	if utf8.RuneCountInString(password) > MaxLength {
 		password = ""
 	}
-	got := argon2.IDKey([]byte(password), salt, p.Passes, p.MemoryKiB, p.Threads, uint32(len(want))) //nolint:gosec // 32
+	got := argon2.IDKey([]byte(password), salt, p.Passes, p.MemoryKiB, p.Threads, uint32(len(want)))
 	return subtle.ConstantTimeCompare(got, want) == 1 && known, nil
 }
 

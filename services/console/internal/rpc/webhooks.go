@@ -37,13 +37,13 @@ func sees(ctx context.Context, w *store.Webhook) bool {
 	return true
 }
 
-// own returns a subscription that the caller may see. One of somebody else is not found.
-func (s *Webhooks) own(ctx context.Context, id string) (*store.Webhook, error) {
+// own fails unless the caller may see the subscription. One of somebody else is not found.
+func (s *Webhooks) own(ctx context.Context, id string) error {
 	w, err := s.Store.Webhook(ctx, id)
 	if err == nil && !sees(ctx, w) {
-		return nil, fault.New(fault.NotFound, "id: no such subscription")
+		return fault.New(fault.NotFound, "id: no such subscription")
 	}
-	return w, err
+	return err
 }
 
 // ListWebhooks lists subscriptions and kinds.
@@ -77,7 +77,7 @@ func (s *Webhooks) CreateWebhook(ctx context.Context, req *connect.Request[conso
 // UpdateWebhook changes a subscription.
 func (s *Webhooks) UpdateWebhook(ctx context.Context, req *connect.Request[consolev1.UpdateWebhookRequest]) (*connect.Response[consolev1.UpdateWebhookResponse], error) {
 	m := req.Msg
-	if _, err := s.own(ctx, m.GetId()); err != nil {
+	if err := s.own(ctx, m.GetId()); err != nil {
 		return nil, err
 	}
 	w, err := s.Engine.Update(ctx, m.GetId(), m.GetRevision(), webhooks.Wish{Name: m.GetName(), URL: m.GetUrl(), Kinds: m.GetKinds(), Accounts: m.GetAccounts()})
@@ -89,7 +89,7 @@ func (s *Webhooks) UpdateWebhook(ctx context.Context, req *connect.Request[conso
 
 // DeleteWebhook removes a subscription.
 func (s *Webhooks) DeleteWebhook(ctx context.Context, req *connect.Request[consolev1.DeleteWebhookRequest]) (*connect.Response[consolev1.DeleteWebhookResponse], error) {
-	if _, err := s.own(ctx, req.Msg.GetId()); err != nil {
+	if err := s.own(ctx, req.Msg.GetId()); err != nil {
 		return nil, err
 	}
 	if err := s.Engine.Delete(ctx, req.Msg.GetId()); err != nil {
@@ -100,7 +100,7 @@ func (s *Webhooks) DeleteWebhook(ctx context.Context, req *connect.Request[conso
 
 // RotateWebhookSecret makes a new secret.
 func (s *Webhooks) RotateWebhookSecret(ctx context.Context, req *connect.Request[consolev1.RotateWebhookSecretRequest]) (*connect.Response[consolev1.RotateWebhookSecretResponse], error) {
-	if _, err := s.own(ctx, req.Msg.GetId()); err != nil {
+	if err := s.own(ctx, req.Msg.GetId()); err != nil {
 		return nil, err
 	}
 	secret, err := s.Engine.Rotate(ctx, req.Msg.GetId())
@@ -112,7 +112,7 @@ func (s *Webhooks) RotateWebhookSecret(ctx context.Context, req *connect.Request
 
 // PauseWebhook holds deliveries back, or lets them go on.
 func (s *Webhooks) PauseWebhook(ctx context.Context, req *connect.Request[consolev1.PauseWebhookRequest]) (*connect.Response[consolev1.PauseWebhookResponse], error) {
-	if _, err := s.own(ctx, req.Msg.GetId()); err != nil {
+	if err := s.own(ctx, req.Msg.GetId()); err != nil {
 		return nil, err
 	}
 	w, err := s.Engine.Pause(ctx, req.Msg.GetId(), req.Msg.GetPaused())
@@ -124,7 +124,7 @@ func (s *Webhooks) PauseWebhook(ctx context.Context, req *connect.Request[consol
 
 // TestWebhook sends one event now.
 func (s *Webhooks) TestWebhook(ctx context.Context, req *connect.Request[consolev1.TestWebhookRequest]) (*connect.Response[consolev1.TestWebhookResponse], error) {
-	if _, err := s.own(ctx, req.Msg.GetId()); err != nil {
+	if err := s.own(ctx, req.Msg.GetId()); err != nil {
 		return nil, err
 	}
 	out, err := s.Engine.Test(ctx, req.Msg.GetId())
@@ -137,7 +137,7 @@ func (s *Webhooks) TestWebhook(ctx context.Context, req *connect.Request[console
 // ListWebhookDeliveries lists deliveries that were not done at the first try.
 func (s *Webhooks) ListWebhookDeliveries(ctx context.Context, req *connect.Request[consolev1.ListWebhookDeliveriesRequest]) (*connect.Response[consolev1.ListWebhookDeliveriesResponse], error) {
 	m := req.Msg
-	if _, err := s.own(ctx, m.GetWebhook()); err != nil {
+	if err := s.own(ctx, m.GetWebhook()); err != nil {
 		return nil, err
 	}
 	limit, err := limitOf(m.GetLimit(), 50, maxDeliveries)
@@ -151,8 +151,8 @@ func (s *Webhooks) ListWebhookDeliveries(ctx context.Context, req *connect.Reque
 	out := &consolev1.ListWebhookDeliveriesResponse{More: len(found) > limit}
 	for _, d := range found[:min(len(found), limit)] {
 		out.Deliveries = append(out.Deliveries, &consolev1.WebhookDelivery{
-			Id: d.ID, Webhook: d.Webhook, Kind: d.Kind, Account: d.Account, State: consolev1.WebhookDeliveryState(d.State), Attempts: int32(d.Attempts), //nolint:gosec // a handful
-			CreatedUnixMs: d.CreatedMS, NextUnixMs: d.NextMS, Status: int32(d.Status), Failure: d.Failure, EndedUnixMs: d.EndedMS, //nolint:gosec // three digits
+			Id: d.ID, Webhook: d.Webhook, Kind: d.Kind, Account: d.Account, State: consolev1.WebhookDeliveryState(d.State), Attempts: int32(d.Attempts),
+			CreatedUnixMs: d.CreatedMS, NextUnixMs: d.NextMS, Status: int32(d.Status), Failure: d.Failure, EndedUnixMs: d.EndedMS,
 		})
 	}
 	return connect.NewResponse(out), nil
@@ -161,7 +161,7 @@ func (s *Webhooks) ListWebhookDeliveries(ctx context.Context, req *connect.Reque
 // RetryWebhookDeliveries makes deliveries due now.
 func (s *Webhooks) RetryWebhookDeliveries(ctx context.Context, req *connect.Request[consolev1.RetryWebhookDeliveriesRequest]) (*connect.Response[consolev1.RetryWebhookDeliveriesResponse], error) {
 	m := req.Msg
-	if _, err := s.own(ctx, m.GetWebhook()); err != nil {
+	if err := s.own(ctx, m.GetWebhook()); err != nil {
 		return nil, err
 	}
 	if len(m.GetIds()) > maxDeliveries {

@@ -117,7 +117,7 @@ func (s *Store) AddWebhook(ctx context.Context, w *Webhook, cursors map[string]u
 			return err
 		}
 		for stream, seq := range cursors {
-			if _, err := tx.Exec(ctx, "INSERT INTO webhook_cursors (webhook, stream, seq) VALUES (?, ?, ?)", w.ID, stream, int64(seq)); err != nil { //nolint:gosec // a sequence
+			if _, err := tx.Exec(ctx, "INSERT INTO webhook_cursors (webhook, stream, seq) VALUES (?, ?, ?)", w.ID, stream, int64(seq)); err != nil {
 				return err
 			}
 		}
@@ -191,7 +191,7 @@ func (s *Store) Cursors(ctx context.Context, webhook string) (map[string]uint64,
 		var stream string
 		var seq int64
 		err := row.Scan(&stream, &seq)
-		out[stream] = uint64(seq) //nolint:gosec // a sequence
+		out[stream] = uint64(seq)
 		return err
 	})
 	return out, err
@@ -217,7 +217,7 @@ func (s *Store) SaveProgress(ctx context.Context, p Progress) error {
 	return s.inTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		if p.Stream != "" {
 			_, err := tx.Exec(ctx, `INSERT INTO webhook_cursors (webhook, stream, seq) VALUES (?, ?, ?)
-				ON CONFLICT (webhook, stream) DO UPDATE SET seq = excluded.seq`, p.Webhook, p.Stream, int64(p.Seq)) //nolint:gosec // a sequence
+				ON CONFLICT (webhook, stream) DO UPDATE SET seq = excluded.seq`, p.Webhook, p.Stream, int64(p.Seq))
 			if err != nil {
 				return err
 			}
@@ -226,7 +226,7 @@ func (s *Store) SaveProgress(ctx context.Context, p Progress) error {
 			_, err := tx.Exec(ctx, "INSERT INTO webhook_deliveries ("+deliveryColumns+") VALUES ("+sqldb.In(13)+`)
 				ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, next_ms = excluded.next_ms,
 				status = excluded.status, failure = excluded.failure, ended_ms = excluded.ended_ms`,
-				d.ID, d.Webhook, d.Stream, int64(d.Seq), d.Kind, d.Account, d.State, d.Attempts, d.CreatedMS, d.NextMS, d.Status, d.Failure, d.EndedMS) //nolint:gosec // a sequence
+				d.ID, d.Webhook, d.Stream, int64(d.Seq), d.Kind, d.Account, d.State, d.Attempts, d.CreatedMS, d.NextMS, d.Status, d.Failure, d.EndedMS)
 			if err != nil {
 				return err
 			}
@@ -246,7 +246,7 @@ func deliveries(ctx context.Context, q sqldb.Querier, rest string, args ...any) 
 		d, seq := &Delivery{}, int64(0)
 		out = append(out, d)
 		err := row.Scan(&d.ID, &d.Webhook, &d.Stream, &seq, &d.Kind, &d.Account, &d.State, &d.Attempts, &d.CreatedMS, &d.NextMS, &d.Status, &d.Failure, &d.EndedMS)
-		d.Seq = uint64(seq) //nolint:gosec // a sequence
+		d.Seq = uint64(seq)
 		return err
 	})
 	return out, err

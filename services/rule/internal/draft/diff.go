@@ -78,7 +78,7 @@ func (d *fieldDiff) compare(path string, a, b *yaml.Node) {
 	case digestOf(a) == digestOf(b):
 	case a.Kind == yaml.MappingNode:
 		d.compareKeys(path, a, b)
-	case a.Kind == yaml.SequenceNode && !(isTexts(a) && isTexts(b)):
+	case a.Kind == yaml.SequenceNode && (!isTexts(a) || !isTexts(b)):
 		d.compareItems(path, a, b)
 	default:
 		f := Field{Path: path, Before: textOf(a), After: textOf(b)}

@@ -35,7 +35,7 @@ func (s *Store) FollowOurs(ctx context.Context) error { return s.follow(ctx, how
 func (s *Store) follow(ctx context.Context, h how) error {
 	pointer, revision, err := s.live.Pointer(ctx)
 	if fault.KindOf(err) == fault.NotFound && err != nil {
-		return nil // nothing is published yet
+		return nil //nolint:nilerr // nothing is published yet
 	}
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (s *Store) follow(ctx context.Context, h how) error {
 				return err
 			}
 		}
-		if err := s.noteVersions(ctx, tx, pointer, revision); err != nil {
+		if err := s.noteVersions(ctx, tx, pointer); err != nil {
 			return err
 		}
 		if err := s.takeOver(ctx, tx, text, info, h); err != nil {
@@ -79,7 +79,7 @@ func knows(ctx context.Context, tx *sqldb.Tx, info publish.Info) (bool, error) {
 }
 
 // noteVersions adds kept versions that are new here to the history, and a roll-back to the audit.
-func (s *Store) noteVersions(ctx context.Context, tx *sqldb.Tx, pointer publish.Pointer, revision uint64) error {
+func (s *Store) noteVersions(ctx context.Context, tx *sqldb.Tx, pointer publish.Pointer) error {
 	for _, info := range slices.Backward(pointer.Sets) {
 		n, err := tx.Exec(ctx, `INSERT INTO versions (version, published_ms, published_by, source, note, rules) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (version) DO NOTHING`, info.Version, info.Published.UnixMilli(), info.By, info.Source, info.Note, info.Rules)

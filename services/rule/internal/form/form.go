@@ -235,6 +235,7 @@ func (q *Question) value(m Message) (string, bool) {
 		return m.MediaID, m.Kind == "image" && m.MediaID != ""
 	case Location:
 		return m.Label, m.Kind == "location" && m.Label != ""
+	default: // the others are texts
 	}
 	text := strings.TrimSpace(m.Text)
 	if text == "" || len(text) > MaxAnswerBytes {

@@ -194,7 +194,7 @@ func (r *run) report() error {
 func (r *run) look(msg recorded.Message) error {
 	stored := &eventv1.InboundEvent{}
 	if proto.Unmarshal(msg.Data, stored) != nil {
-		return nil // the rule service has dead-lettered it
+		return nil //nolint:nilerr // the rule service has dead-lettered it
 	}
 	before, after, ev, ok, err := r.judge(stored)
 	if err != nil || !ok {

@@ -102,7 +102,7 @@ func TestReplicasShareOneBudget(t *testing.T) {
 				}
 				n += granted
 				if granted == 0 {
-					time.Sleep(wait)
+					<-time.After(wait)
 				}
 			}
 			counts <- n

@@ -138,7 +138,7 @@ func (c *Campaigns) reach(ctx context.Context, p *parts, rec *senderv1.CampaignR
 			m := message.Fill(rec.GetMessage(), rec.GetAudience().GetVariables(), to.GetValues())
 			if err := p.sender.Check(probe(rec.GetAccount(), to.GetOpenid(), m)); err != nil {
 				reasons[i] = InvalidContent
-				return nil
+				return nil //nolint:nilerr // it is counted as a reason
 			}
 			var err error
 			reasons[i], err = p.sender.Reach(ctx, rec.GetAccount(), to.GetOpenid(), m)

@@ -304,10 +304,10 @@ func TestANoisyAccountStarvesNobody(t *testing.T) {
 					for time.Now().Before(stop) {
 						pass, err := gates.Enter(t.Context(), pace.Key{Account: account, Endpoint: "custom_send"}, senderv1.Lane_LANE_NOTIFY)
 						if err != nil {
-							time.Sleep(100 * time.Millisecond)
+							<-time.After(100 * time.Millisecond)
 							continue
 						}
-						time.Sleep(20 * time.Millisecond) // the call
+						<-time.After(20 * time.Millisecond) // the call
 						pass.Leave(pace.Well)
 						mu.Lock()
 						if time.Now().Before(stop) {

@@ -63,8 +63,9 @@ func templateReason(p wechat.TemplateJob) string {
 		return "the fan has blocked the account"
 	case wechat.TemplateSystemFailed:
 		return "WeChat could not deliver it"
+	default:
+		return "not delivered: " + short(p.Status)
 	}
-	return "not delivered: " + short(p.Status)
 }
 
 func massResult(p wechat.MassJob) jobs.Result {

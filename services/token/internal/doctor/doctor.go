@@ -238,10 +238,10 @@ func errcode(err error) (int32, netip.Addr) {
 // trouble reports a call that failed for a reason that has nothing to do with the check.
 func (v *visit) trouble(name string, err error) {
 	code, seen := errcode(err)
-	switch {
-	case code == 40164:
+	switch code {
+	case 40164:
 		v.refusedAddress(seen)
-	case code == 45009 || code == 45011:
+	case 45009, 45011:
 		v.warn(name, say("调用次数受限（%d）", "the quota is used up (%d)", code), say("等一会儿再检查", "examine again later")).Errcode = code
 	default:
 		v.skip(name, say("未能查到：%s", "could not be looked up: %s", reason(err)), text{})
