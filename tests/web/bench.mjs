@@ -1,7 +1,7 @@
 // Measures what an agent feels: scrolling a list of 10 000 rows and a thread of 10 000 messages, and
 // switching to a conversation that was prefetched. The page is the real one, over a server in memory,
-// so the numbers are the page's own. Frames and times are what a clock saw, which suffers from other work on the
-// machine; cpu_ms is the time that the page's thread computed, and the budgets are judged by it. Prints JSON.
+// so the numbers are the page's own. The budgets are judged by frames and times as a clock saw them; cpu_ms is the time that
+// the page's thread computed, which tells a slow page from a machine that does something else. Prints JSON.
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -111,11 +111,10 @@ console.log(JSON.stringify(result));
 await browser.close();
 server.close();
 
-const frame = 1000 / 55;
 const misses = [];
-if (result.list.cpu_ms > frame) misses.push("the list needs more than a frame");
-if (result.thread.cpu_ms > frame) misses.push("the thread needs more than a frame");
-if (result.switch.cpu_ms > 50) misses.push("a switch needs more than 50 ms");
+if (result.list.fps < 55) misses.push("the list scrolls at less than 55 frames/s");
+if (result.thread.fps < 55) misses.push("the thread scrolls at less than 55 frames/s");
+if (result.switch.median_ms > 50) misses.push("a switch needs more than 50 ms");
 if (misses.length > 0) {
   console.error(misses.join("; "));
   process.exitCode = 1;
