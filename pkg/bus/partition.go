@@ -222,13 +222,14 @@ func (p *partition) leave(n int) {
 
 // drain ends the intake. Messages that the server has sent already still arrive and are given back.
 func (p *partition) drain() {
-	p.stopOnce.Do(func() { close(p.stop) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.draining = true
 	if p.iterator != nil {
 		p.iterator.Drain()
 	}
+	// Only now: whoever hears of the stop may wait for the handlers, and no new one begins after this.
+	p.stopOnce.Do(func() { close(p.stop) })
 }
 
 // wait returns when nothing runs any more.

@@ -155,10 +155,11 @@ func previewOf(m *agentroutingv1.Message) string {
 	return domain.Preview(m.GetText())
 }
 
-// tellWaiting tells a fan who was not given to an agent at once that they wait, and at which place.
+// tellWaiting tells a fan who was not given to an agent at once that they wait, and at which place. When an agent was asked and
+// said no meanwhile, the next one may be asked in this moment: then time tells (see Due).
 func (d *Desk) tellWaiting(ctx context.Context, account, openID string) error {
 	return d.turn(ctx, in{account: account, openID: openID, actor: actorRouter}, func(ctx context.Context, t *turn) error {
-		if t.conv.State != domain.Waiting || t.conv.ToldWaiting {
+		if t.conv.State != domain.Waiting || t.conv.ToldWaiting || len(t.conv.Declined) > 0 {
 			return nil
 		}
 		return t.tellWaiting(ctx)
