@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +22,13 @@ type world struct {
 	*stack.Stack
 	webhook *webhook
 	fans    atomic.Int64
+	// expected are violations that a scenario makes on purpose, as class and id of the simulator's report.
+	expected sync.Map
+}
+
+// expectViolation says that the simulator will rightly complain about a fan.
+func (w *world) expectViolation(class string, f *fan) {
+	w.expected.Store(class+" "+f.account+"/"+f.openid, true)
 }
 
 // fan is a follower of one account.

@@ -11,7 +11,7 @@ import (
 // StartGatewayOnly runs one NATS server without fsync and one gateway, for measuring the gateway alone.
 func StartGatewayOnly(t testing.TB, config map[string]any) *Stack {
 	t.Helper()
-	s := &Stack{Mode: Split, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
+	s := &Stack{owner: t, Mode: Split, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
 	s.configure(t, Options{Mode: All, Config: config, Gateways: 1, Rules: "rules: []\n"})
 	file := s.write(t, "nats.conf", fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q }\n",
 		strings.TrimPrefix(s.NATS[0], "nats://"), filepath.Join(s.Dir, "nats")))

@@ -51,8 +51,9 @@ type Stack struct {
 	Servers   []*Process            // NATS servers; only in split mode
 	Services  map[string][]*Process // by service; in one process all services name the same one
 
-	bin string
-	env []string
+	owner testing.TB // processes end with it, also those that a part of it starts again
+	bin   string
+	env   []string
 }
 
 // Gateway is one replica.
@@ -70,7 +71,7 @@ func Start(t testing.TB, o Options) *Stack {
 	if o.RuleReplicas == 0 {
 		o.RuleReplicas = 2
 	}
-	s := &Stack{Mode: o.Mode, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
+	s := &Stack{owner: t, Mode: o.Mode, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
 	s.configure(t, o)
 	if o.Mode == Split {
 		s.startSplit(t, o)
@@ -206,10 +207,10 @@ func (s *Stack) KillSender() { s.Services["sender"][0].Kill() }
 func (s *Stack) RestartSender(t testing.TB) {
 	t.Helper()
 	if s.Mode == All {
-		s.startMain(t)
+		s.startMain(s.owner)
 		return
 	}
-	p := s.service(t, "sender-0", "sender", s.Address("sender"), nil)
+	p := s.service(s.owner, "sender-0", "sender", s.Address("sender"), nil)
 	s.Services["sender"][0] = p
 	p.WaitReady(t, 60*time.Second)
 }
@@ -336,7 +337,7 @@ func (s *Stack) wxbus(t testing.TB, name, target string, env []string, more ...s
 // RestartGateway starts a killed gateway again at the same address.
 func (s *Stack) RestartGateway(t testing.TB, i int) {
 	t.Helper()
-	s.startGateway(t, i)
+	s.startGateway(s.owner, i)
 	s.Gateways[i].WaitReady(t, 60*time.Second)
 }
 
