@@ -58,6 +58,8 @@ func (r *run) all(ctx context.Context, copies int) {
 	r.deps.Ledger.Finish(r.push, !usable && ctx.Err() == nil)
 }
 
+const detailSent = "the connection was cut after the request was sent"
+
 // settles tells whether WeChat goes on with the answer and does not try again.
 func settles(outcome string) bool {
 	switch outcome {
@@ -128,6 +130,11 @@ func (r *run) try(ctx context.Context, replica string, end *ledger.Attempt, hit 
 		return nil
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it matters
+	if hit.Drop == faults.Sent {             // an answer can be here before the transport reports that the request is written
+		drop()
+		end.Outcome, end.Detail = ledger.OutcomeDropped, detailSent
+		return nil
+	}
 	end.Status = resp.StatusCode
 	if hit.Drop == faults.Answered {
 		drop()
@@ -180,7 +187,7 @@ func (r *run) failed(ctx, actx context.Context, end *ledger.Attempt, err error, 
 	}
 	switch {
 	case dropped:
-		end.Outcome, end.Detail = ledger.OutcomeDropped, "the connection was cut after the request was sent"
+		end.Outcome, end.Detail = ledger.OutcomeDropped, detailSent
 	case ctx.Err() != nil:
 		end.Outcome = ledger.OutcomeStopped
 	case errors.Is(context.Cause(actx), context.DeadlineExceeded):
