@@ -128,11 +128,6 @@ func (t *turn) begin(ctx context.Context, m domain.Member, s domain.Step) error 
 	return t.say(ctx, domain.TextAssigned, map[string]string{"agent": m.Name})
 }
 
-// byHand explains a decision that a person made.
-func byHand(method, why string, m domain.Member, now time.Time) *domain.Assignment {
-	return &domain.Assignment{Method: method, Winner: m.ID, Why: why, LoadAfter: m.Load + 1, Capacity: m.Places, At: now}
-}
-
 // Accept makes an agent the one who talks to a fan who waits or was offered to them. It fails with Conflict when another agent was
 // faster and with Refused when the fan does not wait or the agent is full.
 func (d *Desk) Accept(ctx context.Context, a Act) (*View, error) {
@@ -167,7 +162,7 @@ func (t *turn) take(ctx context.Context, agent string) error {
 	if err != nil {
 		return err
 	}
-	return t.begin(ctx, m, domain.Step{Change: domain.Taken, Reason: "accepted", Assignment: byHand("manual", "picked by hand", m, t.now)})
+	return t.begin(ctx, m, domain.Step{Change: domain.Taken, Reason: "accepted", Assignment: domain.ByHand(domain.Picked, "", m, t.now)})
 }
 
 // Take picks a conversation that waits or left a message by hand.
@@ -201,7 +196,7 @@ func (d *Desk) TakeOver(ctx context.Context, a Act) (*View, error) {
 		if reason == "" {
 			reason = "taken over"
 		}
-		return t.begin(ctx, m, domain.Step{Change: domain.TakenOver, Reason: reason, Assignment: byHand("take_over", reason, m, t.now)})
+		return t.begin(ctx, m, domain.Step{Change: domain.TakenOver, Reason: reason, Assignment: domain.ByHand(domain.TookOver, a.Reason, m, t.now)})
 	})
 }
 
@@ -334,7 +329,7 @@ func (t *turn) toAgent(ctx context.Context, id string) error {
 	case m.Load >= m.Places:
 		return errFull
 	}
-	s := domain.Step{Reason: "transferred to " + id, Assignment: byHand("transfer", "given by another agent", m, t.now)}
+	s := domain.Step{Reason: "transferred to " + id, Assignment: domain.ByHand(domain.GivenByAgent, "", m, t.now)}
 	if m.AutoAccept {
 		s.Change = domain.GivenToAgent
 		return t.begin(ctx, m, s)
@@ -389,7 +384,7 @@ func (d *Desk) Reopen(ctx context.Context, a Act) (*View, error) {
 		if err != nil {
 			return err
 		}
-		return t.begin(ctx, m, domain.Step{Change: domain.Reopened, Reason: "reopened", Assignment: byHand("reopen", "close was undone", m, t.now)})
+		return t.begin(ctx, m, domain.Step{Change: domain.Reopened, Reason: "reopened", Assignment: domain.ByHand(domain.CloseUndone, "", m, t.now)})
 	})
 }
 

@@ -8,13 +8,35 @@ import (
 	"time"
 )
 
-// Assignment explains one decision of the router.
+// Assignment explains one decision of the router, or of a person.
 type Assignment struct {
-	Method, Winner, Why string
+	Method, Winner string
+	// Why says Reason and its figures in English.
+	Why    string
+	Reason Reason
+	// Choices is among how many free agents the winner was chosen.
+	Choices int
+	// Remark is what the person who decided wrote.
+	Remark              string `json:",omitempty"`
 	Candidates          []Candidate
 	LoadAfter, Capacity int
 	At                  time.Time
 }
+
+// Reason is why somebody was given a conversation. The numbers are stored and are those of the proto.
+type Reason uint8
+
+// The reasons; zero is a decision from before they were kept.
+const (
+	NobodyFree Reason = iota + 1
+	ByLeastLoad
+	WaitedLongest
+	TalkedBefore
+	Picked
+	GivenByAgent
+	TookOver
+	CloseUndone
+)
 
 // Candidate is one agent in a decision.
 type Candidate struct {
@@ -43,7 +65,7 @@ func Choose(c Conversation, g Group, members []Member, lastAgent string, now tim
 		free = again(c, g, members, now)
 	}
 	if len(free) == 0 {
-		a.Why = "nobody is free"
+		a.Reason, a.Why = NobodyFree, "nobody is free"
 		a.bound()
 		return Member{}, a
 	}
@@ -53,8 +75,9 @@ func Choose(c Conversation, g Group, members []Member, lastAgent string, now tim
 		a.Candidates[at].Rank, a.Candidates[at].ExcludedBy = i+1, ""
 	}
 	best := free[0]
-	a.Winner, a.LoadAfter, a.Capacity = best.ID, best.Load+1, best.Places
-	a.Why = why(best, g.Method, lastAgent, len(free))
+	a.Winner, a.LoadAfter, a.Capacity, a.Choices = best.ID, best.Load+1, best.Places, len(free)
+	a.Reason = reasonFor(best, g.Method, lastAgent)
+	a.Why = a.words()
 	a.bound()
 	return best, a
 }
@@ -125,16 +148,44 @@ func rank(free []Member, method Method, lastAgent string) {
 	})
 }
 
-func why(m Member, method Method, lastAgent string, of int) string {
-	load := fmt.Sprintf("online, %d/%d", m.Load+1, m.Places)
+func reasonFor(m Member, method Method, lastAgent string) Reason {
 	switch {
 	case method == LastAgent && m.ID == lastAgent:
-		return "last agent, " + load
+		return TalkedBefore
 	case method == Rotation:
-		return fmt.Sprintf("waited longest of %d, %s", of, load)
+		return WaitedLongest
 	default:
-		return fmt.Sprintf("least load of %d, %s", of, load)
+		return ByLeastLoad
 	}
+}
+
+func (a Assignment) words() string {
+	load := fmt.Sprintf("online, %d/%d", a.LoadAfter, a.Capacity)
+	switch a.Reason {
+	case TalkedBefore:
+		return "last agent, " + load
+	case WaitedLongest:
+		return fmt.Sprintf("waited longest of %d, %s", a.Choices, load)
+	default:
+		return fmt.Sprintf("least load of %d, %s", a.Choices, load)
+	}
+}
+
+// ByHand explains a decision that a person made; their remark, when there is one, says why in the place of the reason.
+func ByHand(r Reason, remark string, m Member, now time.Time) *Assignment {
+	words := byHand[r]
+	a := &Assignment{Method: words.method, Winner: m.ID, Why: words.why, Reason: r, Remark: remark, LoadAfter: m.Load + 1, Capacity: m.Places, At: now}
+	if remark != "" {
+		a.Why = remark
+	}
+	return a
+}
+
+var byHand = map[Reason]struct{ method, why string }{
+	Picked:       {"manual", "picked by hand"},
+	GivenByAgent: {"transfer", "given by another agent"},
+	TookOver:     {"take_over", "taken over"},
+	CloseUndone:  {"reopen", "close was undone"},
 }
 
 // bound keeps the winner and the others in their order.

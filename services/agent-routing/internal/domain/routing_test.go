@@ -25,16 +25,20 @@ func TestMethodsOfRouting(t *testing.T) {
 		method domain.Method
 		last   string
 		want   string
+		reason domain.Reason
 		why    string
 	}{
-		{domain.LeastLoad, "", "c", "least load of 3, online, 1/1"},
-		{domain.Rotation, "", "a", "waited longest of 3, online, 3/4"},
-		{domain.LastAgent, "b", "b", "last agent, online, 4/10"},
-		{domain.LastAgent, "gone", "c", "least load of 3, online, 1/1"},
+		{domain.LeastLoad, "", "c", domain.ByLeastLoad, "least load of 3, online, 1/1"},
+		{domain.Rotation, "", "a", domain.WaitedLongest, "waited longest of 3, online, 3/4"},
+		{domain.LastAgent, "b", "b", domain.TalkedBefore, "last agent, online, 4/10"},
+		{domain.LastAgent, "gone", "c", domain.ByLeastLoad, "least load of 3, online, 1/1"},
 	} {
 		got, why := domain.Choose(domain.Conversation{}, domain.Group{Method: test.method}, all, test.last, now)
 		require.Equal(t, test.want, got.ID, test.method)
 		require.Equal(t, test.why, why.Why)
+		require.Equal(t, test.reason, why.Reason)
+		require.Equal(t, 3, why.Choices)
+		require.Equal(t, got.Places, why.Capacity)
 		require.Equal(t, got.Load+1, why.LoadAfter)
 		require.Len(t, why.Candidates, 3)
 	}
@@ -53,6 +57,7 @@ func TestWhyAnAgentIsLeftOut(t *testing.T) {
 	got, why := domain.Choose(c, domain.Group{Languages: []string{"en", "ja"}}, []domain.Member{offline, away, full, unskilled, foreign}, "", now)
 	require.Empty(t, got.ID)
 	require.Equal(t, "nobody is free", why.Why)
+	require.Equal(t, domain.NobodyFree, why.Reason)
 	for _, cand := range why.Candidates {
 		want := map[string]string{"unskilled": "skill", "foreign": "language"}[cand.Agent]
 		if want == "" {
@@ -85,6 +90,22 @@ func TestNobodyGetsMoreThanFits(t *testing.T) {
 			require.Equal(t, got.ID, why.Winner)
 		}
 	})
+}
+
+func TestADecisionByHandSaysWhoMadeItAndInWhichWords(t *testing.T) {
+	m := member("a", 2, 4)
+	for reason, want := range map[domain.Reason]string{
+		domain.Picked: "picked by hand", domain.GivenByAgent: "given by another agent", domain.TookOver: "taken over", domain.CloseUndone: "close was undone",
+	} {
+		a := domain.ByHand(reason, "", m, now)
+		require.Equal(t, want, a.Why)
+		require.Equal(t, reason, a.Reason)
+		require.Equal(t, 3, a.LoadAfter)
+		require.NotEmpty(t, a.Method)
+	}
+	a := domain.ByHand(domain.TookOver, "投诉升级", m, now)
+	require.Equal(t, "投诉升级", a.Why)
+	require.Equal(t, "投诉升级", a.Remark)
 }
 
 func TestCapacityIsTheAgentsOwnOrTheLargestOfTheGroups(t *testing.T) {

@@ -79,6 +79,7 @@ func Assignment(a *domain.Assignment) *agentroutingv1.Assignment {
 	}
 	out := &agentroutingv1.Assignment{
 		Method: a.Method, Winner: a.Winner, Why: a.Why, LoadAfter: int32(a.LoadAfter), Capacity: int32(a.Capacity), AtUnixMs: Millis(a.At),
+		Reason: agentroutingv1.AssignmentReason(a.Reason), Choices: int32(a.Choices), Remark: a.Remark,
 	}
 	for _, c := range a.Candidates {
 		out.Candidates = append(out.Candidates, &agentroutingv1.Candidate{

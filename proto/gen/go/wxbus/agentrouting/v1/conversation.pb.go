@@ -152,6 +152,83 @@ func (ConversationState) EnumDescriptor() ([]byte, []int) {
 	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{1}
 }
 
+// AssignmentReason is why somebody was given a conversation.
+type AssignmentReason int32
+
+const (
+	// ASSIGNMENT_REASON_UNSPECIFIED is a decision from before reasons were kept: show why.
+	AssignmentReason_ASSIGNMENT_REASON_UNSPECIFIED AssignmentReason = 0
+	// ASSIGNMENT_REASON_NOBODY_FREE means that nobody could be given it.
+	AssignmentReason_ASSIGNMENT_REASON_NOBODY_FREE AssignmentReason = 1
+	// ASSIGNMENT_REASON_LEAST_LOAD means the smallest share of their capacity in use among choices agents.
+	AssignmentReason_ASSIGNMENT_REASON_LEAST_LOAD AssignmentReason = 2
+	// ASSIGNMENT_REASON_WAITED_LONGEST means that the agent was given a conversation the longest time ago among choices agents.
+	AssignmentReason_ASSIGNMENT_REASON_WAITED_LONGEST AssignmentReason = 3
+	// ASSIGNMENT_REASON_LAST_AGENT means that the agent talked to the fan before and is free.
+	AssignmentReason_ASSIGNMENT_REASON_LAST_AGENT AssignmentReason = 4
+	// ASSIGNMENT_REASON_PICKED means that the agent picked it by hand.
+	AssignmentReason_ASSIGNMENT_REASON_PICKED AssignmentReason = 5
+	// ASSIGNMENT_REASON_GIVEN means that another agent gave it.
+	AssignmentReason_ASSIGNMENT_REASON_GIVEN AssignmentReason = 6
+	// ASSIGNMENT_REASON_TAKEN_OVER means that a supervisor took over; remark holds their words.
+	AssignmentReason_ASSIGNMENT_REASON_TAKEN_OVER AssignmentReason = 7
+	// ASSIGNMENT_REASON_REOPENED means that a close was undone.
+	AssignmentReason_ASSIGNMENT_REASON_REOPENED AssignmentReason = 8
+)
+
+// Enum value maps for AssignmentReason.
+var (
+	AssignmentReason_name = map[int32]string{
+		0: "ASSIGNMENT_REASON_UNSPECIFIED",
+		1: "ASSIGNMENT_REASON_NOBODY_FREE",
+		2: "ASSIGNMENT_REASON_LEAST_LOAD",
+		3: "ASSIGNMENT_REASON_WAITED_LONGEST",
+		4: "ASSIGNMENT_REASON_LAST_AGENT",
+		5: "ASSIGNMENT_REASON_PICKED",
+		6: "ASSIGNMENT_REASON_GIVEN",
+		7: "ASSIGNMENT_REASON_TAKEN_OVER",
+		8: "ASSIGNMENT_REASON_REOPENED",
+	}
+	AssignmentReason_value = map[string]int32{
+		"ASSIGNMENT_REASON_UNSPECIFIED":    0,
+		"ASSIGNMENT_REASON_NOBODY_FREE":    1,
+		"ASSIGNMENT_REASON_LEAST_LOAD":     2,
+		"ASSIGNMENT_REASON_WAITED_LONGEST": 3,
+		"ASSIGNMENT_REASON_LAST_AGENT":     4,
+		"ASSIGNMENT_REASON_PICKED":         5,
+		"ASSIGNMENT_REASON_GIVEN":          6,
+		"ASSIGNMENT_REASON_TAKEN_OVER":     7,
+		"ASSIGNMENT_REASON_REOPENED":       8,
+	}
+)
+
+func (x AssignmentReason) Enum() *AssignmentReason {
+	p := new(AssignmentReason)
+	*p = x
+	return p
+}
+
+func (x AssignmentReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AssignmentReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2].Descriptor()
+}
+
+func (AssignmentReason) Type() protoreflect.EnumType {
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2]
+}
+
+func (x AssignmentReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AssignmentReason.Descriptor instead.
+func (AssignmentReason) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{2}
+}
+
 // AuthorKind is who wrote a message.
 type AuthorKind int32
 
@@ -205,11 +282,11 @@ func (x AuthorKind) String() string {
 }
 
 func (AuthorKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2].Descriptor()
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3].Descriptor()
 }
 
 func (AuthorKind) Type() protoreflect.EnumType {
-	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2]
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3]
 }
 
 func (x AuthorKind) Number() protoreflect.EnumNumber {
@@ -218,7 +295,7 @@ func (x AuthorKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AuthorKind.Descriptor instead.
 func (AuthorKind) EnumDescriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{3}
 }
 
 // MessageState is what is known of a message to the fan. It never claims more than is known.
@@ -266,11 +343,11 @@ func (x MessageState) String() string {
 }
 
 func (MessageState) Descriptor() protoreflect.EnumDescriptor {
-	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3].Descriptor()
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4].Descriptor()
 }
 
 func (MessageState) Type() protoreflect.EnumType {
-	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3]
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4]
 }
 
 func (x MessageState) Number() protoreflect.EnumNumber {
@@ -279,7 +356,7 @@ func (x MessageState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MessageState.Descriptor instead.
 func (MessageState) EnumDescriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{4}
 }
 
 // MediaState is whether a file is in our store.
@@ -323,11 +400,11 @@ func (x MediaState) String() string {
 }
 
 func (MediaState) Descriptor() protoreflect.EnumDescriptor {
-	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4].Descriptor()
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[5].Descriptor()
 }
 
 func (MediaState) Type() protoreflect.EnumType {
-	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4]
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[5]
 }
 
 func (x MediaState) Number() protoreflect.EnumNumber {
@@ -336,7 +413,7 @@ func (x MediaState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MediaState.Descriptor instead.
 func (MediaState) EnumDescriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{5}
 }
 
 // Owner is who may talk to a fan. The epoch grows with every change.
@@ -753,7 +830,8 @@ type Assignment struct {
 	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
 	// winner is the agent; empty when nobody was free.
 	Winner string `protobuf:"bytes,2,opt,name=winner,proto3" json:"winner,omitempty"`
-	// why in a few words, for example "last agent, online, 3/5".
+	// why in a few English words, for example "last agent, online, 3/5". A page says it in the reader's language from reason, choices,
+	// load_after and capacity.
 	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
 	// candidates are the agents of the group with what spoke for and against them, at most 100.
 	Candidates []*Candidate `protobuf:"bytes,4,rep,name=candidates,proto3" json:"candidates,omitempty"`
@@ -762,7 +840,13 @@ type Assignment struct {
 	// capacity of the winner.
 	Capacity int32 `protobuf:"varint,6,opt,name=capacity,proto3" json:"capacity,omitempty"`
 	// at_unix_ms is when it was decided, Unix milliseconds.
-	AtUnixMs      int64 `protobuf:"varint,7,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	AtUnixMs int64 `protobuf:"varint,7,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// reason why the winner was chosen, or nobody.
+	Reason AssignmentReason `protobuf:"varint,8,opt,name=reason,proto3,enum=wxbus.agentrouting.v1.AssignmentReason" json:"reason,omitempty"`
+	// choices is among how many free agents the winner was chosen; zero when a person decided.
+	Choices int32 `protobuf:"varint,9,opt,name=choices,proto3" json:"choices,omitempty"`
+	// remark is what the person who decided wrote; empty for none.
+	Remark        string `protobuf:"bytes,10,opt,name=remark,proto3" json:"remark,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -844,6 +928,27 @@ func (x *Assignment) GetAtUnixMs() int64 {
 		return x.AtUnixMs
 	}
 	return 0
+}
+
+func (x *Assignment) GetReason() AssignmentReason {
+	if x != nil {
+		return x.Reason
+	}
+	return AssignmentReason_ASSIGNMENT_REASON_UNSPECIFIED
+}
+
+func (x *Assignment) GetChoices() int32 {
+	if x != nil {
+		return x.Choices
+	}
+	return 0
+}
+
+func (x *Assignment) GetRemark() string {
+	if x != nil {
+		return x.Remark
+	}
+	return ""
 }
 
 // Candidate is one agent in a decision.
@@ -1595,7 +1700,7 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"\n" +
 	"assignment\x18  \x01(\v2!.wxbus.agentrouting.v1.AssignmentR\n" +
 	"assignment\x12\x1a\n" +
-	"\bposition\x18! \x01(\x05R\bposition\"\xe9\x01\n" +
+	"\bposition\x18! \x01(\x05R\bposition\"\xdc\x02\n" +
 	"\n" +
 	"Assignment\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x16\n" +
@@ -1608,7 +1713,11 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"load_after\x18\x05 \x01(\x05R\tloadAfter\x12\x1a\n" +
 	"\bcapacity\x18\x06 \x01(\x05R\bcapacity\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\a \x01(\x03R\batUnixMs\"\x86\x01\n" +
+	"at_unix_ms\x18\a \x01(\x03R\batUnixMs\x12?\n" +
+	"\x06reason\x18\b \x01(\x0e2'.wxbus.agentrouting.v1.AssignmentReasonR\x06reason\x12\x18\n" +
+	"\achoices\x18\t \x01(\x05R\achoices\x12\x16\n" +
+	"\x06remark\x18\n" +
+	" \x01(\tR\x06remark\"\x86\x01\n" +
 	"\tCandidate\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x12\n" +
 	"\x04load\x18\x02 \x01(\x05R\x04load\x12\x1a\n" +
@@ -1689,7 +1798,17 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"\x19CONVERSATION_STATE_ACTIVE\x10\x03\x12\x1e\n" +
 	"\x1aCONVERSATION_STATE_ON_HOLD\x10\x04\x12#\n" +
 	"\x1fCONVERSATION_STATE_LEFT_MESSAGE\x10\x05\x12\x1d\n" +
-	"\x19CONVERSATION_STATE_CLOSED\x10\x06*\xb1\x01\n" +
+	"\x19CONVERSATION_STATE_CLOSED\x10\x06*\xbf\x02\n" +
+	"\x10AssignmentReason\x12!\n" +
+	"\x1dASSIGNMENT_REASON_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dASSIGNMENT_REASON_NOBODY_FREE\x10\x01\x12 \n" +
+	"\x1cASSIGNMENT_REASON_LEAST_LOAD\x10\x02\x12$\n" +
+	" ASSIGNMENT_REASON_WAITED_LONGEST\x10\x03\x12 \n" +
+	"\x1cASSIGNMENT_REASON_LAST_AGENT\x10\x04\x12\x1c\n" +
+	"\x18ASSIGNMENT_REASON_PICKED\x10\x05\x12\x1b\n" +
+	"\x17ASSIGNMENT_REASON_GIVEN\x10\x06\x12 \n" +
+	"\x1cASSIGNMENT_REASON_TAKEN_OVER\x10\a\x12\x1e\n" +
+	"\x1aASSIGNMENT_REASON_REOPENED\x10\b*\xb1\x01\n" +
 	"\n" +
 	"AuthorKind\x12\x1b\n" +
 	"\x17AUTHOR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
@@ -1725,44 +1844,46 @@ func file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP() []byte {
 	return file_wxbus_agentrouting_v1_conversation_proto_rawDescData
 }
 
-var file_wxbus_agentrouting_v1_conversation_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_wxbus_agentrouting_v1_conversation_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_wxbus_agentrouting_v1_conversation_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_wxbus_agentrouting_v1_conversation_proto_goTypes = []any{
 	(OwnerKind)(0),         // 0: wxbus.agentrouting.v1.OwnerKind
 	(ConversationState)(0), // 1: wxbus.agentrouting.v1.ConversationState
-	(AuthorKind)(0),        // 2: wxbus.agentrouting.v1.AuthorKind
-	(MessageState)(0),      // 3: wxbus.agentrouting.v1.MessageState
-	(MediaState)(0),        // 4: wxbus.agentrouting.v1.MediaState
-	(*Owner)(nil),          // 5: wxbus.agentrouting.v1.Owner
-	(*Conversation)(nil),   // 6: wxbus.agentrouting.v1.Conversation
-	(*Assignment)(nil),     // 7: wxbus.agentrouting.v1.Assignment
-	(*Candidate)(nil),      // 8: wxbus.agentrouting.v1.Candidate
-	(*Message)(nil),        // 9: wxbus.agentrouting.v1.Message
-	(*Place)(nil),          // 10: wxbus.agentrouting.v1.Place
-	(*Media)(nil),          // 11: wxbus.agentrouting.v1.Media
-	(*Fan)(nil),            // 12: wxbus.agentrouting.v1.Fan
-	(*LinkedFan)(nil),      // 13: wxbus.agentrouting.v1.LinkedFan
-	(*v1.Content)(nil),     // 14: wxbus.event.v1.Content
+	(AssignmentReason)(0),  // 2: wxbus.agentrouting.v1.AssignmentReason
+	(AuthorKind)(0),        // 3: wxbus.agentrouting.v1.AuthorKind
+	(MessageState)(0),      // 4: wxbus.agentrouting.v1.MessageState
+	(MediaState)(0),        // 5: wxbus.agentrouting.v1.MediaState
+	(*Owner)(nil),          // 6: wxbus.agentrouting.v1.Owner
+	(*Conversation)(nil),   // 7: wxbus.agentrouting.v1.Conversation
+	(*Assignment)(nil),     // 8: wxbus.agentrouting.v1.Assignment
+	(*Candidate)(nil),      // 9: wxbus.agentrouting.v1.Candidate
+	(*Message)(nil),        // 10: wxbus.agentrouting.v1.Message
+	(*Place)(nil),          // 11: wxbus.agentrouting.v1.Place
+	(*Media)(nil),          // 12: wxbus.agentrouting.v1.Media
+	(*Fan)(nil),            // 13: wxbus.agentrouting.v1.Fan
+	(*LinkedFan)(nil),      // 14: wxbus.agentrouting.v1.LinkedFan
+	(*v1.Content)(nil),     // 15: wxbus.event.v1.Content
 }
 var file_wxbus_agentrouting_v1_conversation_proto_depIdxs = []int32{
 	0,  // 0: wxbus.agentrouting.v1.Owner.kind:type_name -> wxbus.agentrouting.v1.OwnerKind
 	1,  // 1: wxbus.agentrouting.v1.Conversation.state:type_name -> wxbus.agentrouting.v1.ConversationState
-	7,  // 2: wxbus.agentrouting.v1.Conversation.assignment:type_name -> wxbus.agentrouting.v1.Assignment
-	8,  // 3: wxbus.agentrouting.v1.Assignment.candidates:type_name -> wxbus.agentrouting.v1.Candidate
-	2,  // 4: wxbus.agentrouting.v1.Message.author_kind:type_name -> wxbus.agentrouting.v1.AuthorKind
-	14, // 5: wxbus.agentrouting.v1.Message.content:type_name -> wxbus.event.v1.Content
-	11, // 6: wxbus.agentrouting.v1.Message.media:type_name -> wxbus.agentrouting.v1.Media
-	3,  // 7: wxbus.agentrouting.v1.Message.state:type_name -> wxbus.agentrouting.v1.MessageState
-	10, // 8: wxbus.agentrouting.v1.Message.location:type_name -> wxbus.agentrouting.v1.Place
-	4,  // 9: wxbus.agentrouting.v1.Media.state:type_name -> wxbus.agentrouting.v1.MediaState
-	13, // 10: wxbus.agentrouting.v1.Fan.linked:type_name -> wxbus.agentrouting.v1.LinkedFan
-	5,  // 11: wxbus.agentrouting.v1.Fan.owner:type_name -> wxbus.agentrouting.v1.Owner
-	6,  // 12: wxbus.agentrouting.v1.Fan.conversations:type_name -> wxbus.agentrouting.v1.Conversation
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	8,  // 2: wxbus.agentrouting.v1.Conversation.assignment:type_name -> wxbus.agentrouting.v1.Assignment
+	9,  // 3: wxbus.agentrouting.v1.Assignment.candidates:type_name -> wxbus.agentrouting.v1.Candidate
+	2,  // 4: wxbus.agentrouting.v1.Assignment.reason:type_name -> wxbus.agentrouting.v1.AssignmentReason
+	3,  // 5: wxbus.agentrouting.v1.Message.author_kind:type_name -> wxbus.agentrouting.v1.AuthorKind
+	15, // 6: wxbus.agentrouting.v1.Message.content:type_name -> wxbus.event.v1.Content
+	12, // 7: wxbus.agentrouting.v1.Message.media:type_name -> wxbus.agentrouting.v1.Media
+	4,  // 8: wxbus.agentrouting.v1.Message.state:type_name -> wxbus.agentrouting.v1.MessageState
+	11, // 9: wxbus.agentrouting.v1.Message.location:type_name -> wxbus.agentrouting.v1.Place
+	5,  // 10: wxbus.agentrouting.v1.Media.state:type_name -> wxbus.agentrouting.v1.MediaState
+	14, // 11: wxbus.agentrouting.v1.Fan.linked:type_name -> wxbus.agentrouting.v1.LinkedFan
+	6,  // 12: wxbus.agentrouting.v1.Fan.owner:type_name -> wxbus.agentrouting.v1.Owner
+	7,  // 13: wxbus.agentrouting.v1.Fan.conversations:type_name -> wxbus.agentrouting.v1.Conversation
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_conversation_proto_init() }
@@ -1775,7 +1896,7 @@ func file_wxbus_agentrouting_v1_conversation_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_conversation_proto_rawDesc), len(file_wxbus_agentrouting_v1_conversation_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -12,7 +12,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file wxbus/agentrouting/v1/conversation.proto.
  */
 export const file_wxbus_agentrouting_v1_conversation: GenFile = /*@__PURE__*/
-  fileDesc("Cih3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uLnByb3RvEhV3eGJ1cy5hZ2VudHJvdXRpbmcudjEiawoFT3duZXISLgoEa2luZBgBIAEoDjIgLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lcktpbmQSDAoEbmFtZRgCIAEoCRINCgVlcG9jaBgDIAEoBBIVCg1zaW5jZV91bml4X21zGAQgASgDIpYGCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSNwoFc3RhdGUYBCABKA4yKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uU3RhdGUSDQoFZ3JvdXAYBSABKAkSDQoFYWdlbnQYBiABKAkSDgoGbnVtYmVyGAcgASgEEhMKC293bmVyX2Vwb2NoGAggASgEEg4KBnJlYXNvbhgJIAEoCRIWCg5vcGVuZWRfdW5peF9tcxgKIAEoAxIbChNzdGF0ZV9zaW5jZV91bml4X21zGAsgASgDEh0KFXdhaXRpbmdfc2luY2VfdW5peF9tcxgMIAEoAxIbChNvZmZlcl91bnRpbF91bml4X21zGA0gASgDEhoKEmhvbGRfdW50aWxfdW5peF9tcxgOIAEoAxIaChJpZGxlX2Nsb3NlX3VuaXhfbXMYDyABKAMSEwoLaWRsZV93YXJuZWQYECABKAgSHAoUcmVvcGVuX3VudGlsX3VuaXhfbXMYESABKAMSFgoOY2xvc2VkX3VuaXhfbXMYEiABKAMSGAoQYWNjZXB0ZWRfdW5peF9tcxgTIAEoAxIbChNmaXJzdF9yZXBseV91bml4X21zGBQgASgDEhgKEGxhc3RfZmFuX3VuaXhfbXMYFSABKAMSGgoSbGFzdF9hZ2VudF91bml4X21zGBYgASgDEhAKCGxhc3Rfc2VxGBcgASgEEhIKCnVuYW5zd2VyZWQYGCABKAUSDwoHcHJldmlldxgZIAEoCRIUCgxzdXJ2ZXlfc2NvcmUYGiABKAUSEAoIZmFuX25hbWUYGyABKAkSFAoMcGF0dGVybl9zZWVkGBwgASgJEgwKBHRhZ3MYHSADKAkSDgoGc2tpbGxzGB4gAygJEhAKCGxhbmd1YWdlGB8gASgJEjUKCmFzc2lnbm1lbnQYICABKAsyIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQXNzaWdubWVudBIQCghwb3NpdGlvbhghIAEoBSKpAQoKQXNzaWdubWVudBIOCgZtZXRob2QYASABKAkSDgoGd2lubmVyGAIgASgJEgsKA3doeRgDIAEoCRI0CgpjYW5kaWRhdGVzGAQgAygLMiAud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNhbmRpZGF0ZRISCgpsb2FkX2FmdGVyGAUgASgFEhAKCGNhcGFjaXR5GAYgASgFEhIKCmF0X3VuaXhfbXMYByABKAMiXQoJQ2FuZGlkYXRlEg0KBWFnZW50GAEgASgJEgwKBGxvYWQYAiABKAUSEAoIY2FwYWNpdHkYAyABKAUSEwoLZXhjbHVkZWRfYnkYBCABKAkSDAoEcmFuaxgFIAEoBSL6AwoHTWVzc2FnZRILCgNzZXEYASABKAQSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSFAoMY29udmVyc2F0aW9uGAQgASgJEjYKC2F1dGhvcl9raW5kGAUgASgOMiEud3hidXMuYWdlbnRyb3V0aW5nLnYxLkF1dGhvcktpbmQSDgoGYXV0aG9yGAYgASgJEhAKCG1zZ190eXBlGAcgASgJEgwKBHRleHQYCCABKAkSKAoHY29udGVudBgJIAEoCzIXLnd4YnVzLmV2ZW50LnYxLkNvbnRlbnQSKwoFbWVkaWEYCiADKAsyHC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVkaWESMgoFc3RhdGUYCyABKA4yIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZVN0YXRlEg4KBnJlYXNvbhgMIAEoCRIPCgdlcnJjb2RlGA0gASgFEhAKCGV2ZW50X2lkGA4gASgJEg8KB3NlbmRfaWQYDyABKAkSEQoJY2xpZW50X2lkGBAgASgJEhAKCHRyYWNlX2lkGBEgASgJEhIKCmF0X3VuaXhfbXMYEiABKAMSLgoIbG9jYXRpb24YEyABKAsyHC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUGxhY2USCwoDdXJsGBQgASgJIiwKBVBsYWNlEhAKCGxhdGl0dWRlGAEgASgBEhEKCWxvbmdpdHVkZRgCIAEoASKeAQoFTWVkaWESCgoCaWQYASABKAkSMAoFc3RhdGUYAiABKA4yIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVkaWFTdGF0ZRIUCgxjb250ZW50X3R5cGUYAyABKAkSDAoEc2l6ZRgEIAEoAxIVCg1wbGF5YWJsZV90eXBlGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIMCgRyb2xlGAcgASgJIpMDCgNGYW4SDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIVCg1mcmllbmRseV9uYW1lGAQgASgJEhQKDHBhdHRlcm5fc2VlZBgFIAEoCRIOCgZyZW1hcmsYBiABKAkSDAoEdGFncxgHIAMoCRIPCgd1bmlvbmlkGAggASgJEjAKBmxpbmtlZBgJIAMoCzIgLnd4YnVzLmFnZW50cm91dGluZy52MS5MaW5rZWRGYW4SEAoIbGFuZ3VhZ2UYCiABKAkSEgoKc3Vic2NyaWJlZBgLIAEoCBISCgpsYXN0X2FnZW50GAwgASgJEhAKCGxhc3Rfc2VxGA0gASgEEisKBW93bmVyGA4gASgLMhwud3hidXMuYWdlbnRyb3V0aW5nLnYxLk93bmVyEjoKDWNvbnZlcnNhdGlvbnMYDyADKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uEhoKEmZpcnN0X3NlZW5fdW5peF9tcxgQIAEoAyI6CglMaW5rZWRGYW4SDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDAoEbmFtZRgDIAEoCSp+CglPd25lcktpbmQSGgoWT1dORVJfS0lORF9VTlNQRUNJRklFRBAAEhIKDk9XTkVSX0tJTkRfQk9UEAESFAoQT1dORVJfS0lORF9RVUVVRRACEhQKEE9XTkVSX0tJTkRfQUdFTlQQAxIVChFPV05FUl9LSU5EX05BVElWRRAEKvoBChFDb252ZXJzYXRpb25TdGF0ZRIiCh5DT05WRVJTQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIeChpDT05WRVJTQVRJT05fU1RBVEVfV0FJVElORxABEh4KGkNPTlZFUlNBVElPTl9TVEFURV9PRkZFUkVEEAISHQoZQ09OVkVSU0FUSU9OX1NUQVRFX0FDVElWRRADEh4KGkNPTlZFUlNBVElPTl9TVEFURV9PTl9IT0xEEAQSIwofQ09OVkVSU0FUSU9OX1NUQVRFX0xFRlRfTUVTU0FHRRAFEh0KGUNPTlZFUlNBVElPTl9TVEFURV9DTE9TRUQQBiqxAQoKQXV0aG9yS2luZBIbChdBVVRIT1JfS0lORF9VTlNQRUNJRklFRBAAEhMKD0FVVEhPUl9LSU5EX0ZBThABEhUKEUFVVEhPUl9LSU5EX0FHRU5UEAISEwoPQVVUSE9SX0tJTkRfQk9UEAMSFgoSQVVUSE9SX0tJTkRfU1lTVEVNEAQSFAoQQVVUSE9SX0tJTkRfTk9URRAFEhcKE0FVVEhPUl9LSU5EX1dISVNQRVIQBiqaAQoMTWVzc2FnZVN0YXRlEh0KGU1FU1NBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRNRVNTQUdFX1NUQVRFX1FVRVVFRBABEhoKFk1FU1NBR0VfU1RBVEVfQUNDRVBURUQQAhIYChRNRVNTQUdFX1NUQVRFX0ZBSUxFRBADEhsKF01FU1NBR0VfU1RBVEVfQU1CSUdVT1VTEAQqcAoKTWVkaWFTdGF0ZRIbChdNRURJQV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE01FRElBX1NUQVRFX1BFTkRJTkcQARIWChJNRURJQV9TVEFURV9TVE9SRUQQAhIUChBNRURJQV9TVEFURV9MT1NUEANiBnByb3RvMw", [file_wxbus_event_v1_content]);
+  fileDesc("Cih3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uLnByb3RvEhV3eGJ1cy5hZ2VudHJvdXRpbmcudjEiawoFT3duZXISLgoEa2luZBgBIAEoDjIgLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lcktpbmQSDAoEbmFtZRgCIAEoCRINCgVlcG9jaBgDIAEoBBIVCg1zaW5jZV91bml4X21zGAQgASgDIpYGCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSNwoFc3RhdGUYBCABKA4yKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uU3RhdGUSDQoFZ3JvdXAYBSABKAkSDQoFYWdlbnQYBiABKAkSDgoGbnVtYmVyGAcgASgEEhMKC293bmVyX2Vwb2NoGAggASgEEg4KBnJlYXNvbhgJIAEoCRIWCg5vcGVuZWRfdW5peF9tcxgKIAEoAxIbChNzdGF0ZV9zaW5jZV91bml4X21zGAsgASgDEh0KFXdhaXRpbmdfc2luY2VfdW5peF9tcxgMIAEoAxIbChNvZmZlcl91bnRpbF91bml4X21zGA0gASgDEhoKEmhvbGRfdW50aWxfdW5peF9tcxgOIAEoAxIaChJpZGxlX2Nsb3NlX3VuaXhfbXMYDyABKAMSEwoLaWRsZV93YXJuZWQYECABKAgSHAoUcmVvcGVuX3VudGlsX3VuaXhfbXMYESABKAMSFgoOY2xvc2VkX3VuaXhfbXMYEiABKAMSGAoQYWNjZXB0ZWRfdW5peF9tcxgTIAEoAxIbChNmaXJzdF9yZXBseV91bml4X21zGBQgASgDEhgKEGxhc3RfZmFuX3VuaXhfbXMYFSABKAMSGgoSbGFzdF9hZ2VudF91bml4X21zGBYgASgDEhAKCGxhc3Rfc2VxGBcgASgEEhIKCnVuYW5zd2VyZWQYGCABKAUSDwoHcHJldmlldxgZIAEoCRIUCgxzdXJ2ZXlfc2NvcmUYGiABKAUSEAoIZmFuX25hbWUYGyABKAkSFAoMcGF0dGVybl9zZWVkGBwgASgJEgwKBHRhZ3MYHSADKAkSDgoGc2tpbGxzGB4gAygJEhAKCGxhbmd1YWdlGB8gASgJEjUKCmFzc2lnbm1lbnQYICABKAsyIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQXNzaWdubWVudBIQCghwb3NpdGlvbhghIAEoBSKDAgoKQXNzaWdubWVudBIOCgZtZXRob2QYASABKAkSDgoGd2lubmVyGAIgASgJEgsKA3doeRgDIAEoCRI0CgpjYW5kaWRhdGVzGAQgAygLMiAud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNhbmRpZGF0ZRISCgpsb2FkX2FmdGVyGAUgASgFEhAKCGNhcGFjaXR5GAYgASgFEhIKCmF0X3VuaXhfbXMYByABKAMSNwoGcmVhc29uGAggASgOMicud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFzc2lnbm1lbnRSZWFzb24SDwoHY2hvaWNlcxgJIAEoBRIOCgZyZW1hcmsYCiABKAkiXQoJQ2FuZGlkYXRlEg0KBWFnZW50GAEgASgJEgwKBGxvYWQYAiABKAUSEAoIY2FwYWNpdHkYAyABKAUSEwoLZXhjbHVkZWRfYnkYBCABKAkSDAoEcmFuaxgFIAEoBSL6AwoHTWVzc2FnZRILCgNzZXEYASABKAQSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSFAoMY29udmVyc2F0aW9uGAQgASgJEjYKC2F1dGhvcl9raW5kGAUgASgOMiEud3hidXMuYWdlbnRyb3V0aW5nLnYxLkF1dGhvcktpbmQSDgoGYXV0aG9yGAYgASgJEhAKCG1zZ190eXBlGAcgASgJEgwKBHRleHQYCCABKAkSKAoHY29udGVudBgJIAEoCzIXLnd4YnVzLmV2ZW50LnYxLkNvbnRlbnQSKwoFbWVkaWEYCiADKAsyHC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVkaWESMgoFc3RhdGUYCyABKA4yIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZVN0YXRlEg4KBnJlYXNvbhgMIAEoCRIPCgdlcnJjb2RlGA0gASgFEhAKCGV2ZW50X2lkGA4gASgJEg8KB3NlbmRfaWQYDyABKAkSEQoJY2xpZW50X2lkGBAgASgJEhAKCHRyYWNlX2lkGBEgASgJEhIKCmF0X3VuaXhfbXMYEiABKAMSLgoIbG9jYXRpb24YEyABKAsyHC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUGxhY2USCwoDdXJsGBQgASgJIiwKBVBsYWNlEhAKCGxhdGl0dWRlGAEgASgBEhEKCWxvbmdpdHVkZRgCIAEoASKeAQoFTWVkaWESCgoCaWQYASABKAkSMAoFc3RhdGUYAiABKA4yIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVkaWFTdGF0ZRIUCgxjb250ZW50X3R5cGUYAyABKAkSDAoEc2l6ZRgEIAEoAxIVCg1wbGF5YWJsZV90eXBlGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIMCgRyb2xlGAcgASgJIpMDCgNGYW4SDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIVCg1mcmllbmRseV9uYW1lGAQgASgJEhQKDHBhdHRlcm5fc2VlZBgFIAEoCRIOCgZyZW1hcmsYBiABKAkSDAoEdGFncxgHIAMoCRIPCgd1bmlvbmlkGAggASgJEjAKBmxpbmtlZBgJIAMoCzIgLnd4YnVzLmFnZW50cm91dGluZy52MS5MaW5rZWRGYW4SEAoIbGFuZ3VhZ2UYCiABKAkSEgoKc3Vic2NyaWJlZBgLIAEoCBISCgpsYXN0X2FnZW50GAwgASgJEhAKCGxhc3Rfc2VxGA0gASgEEisKBW93bmVyGA4gASgLMhwud3hidXMuYWdlbnRyb3V0aW5nLnYxLk93bmVyEjoKDWNvbnZlcnNhdGlvbnMYDyADKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uEhoKEmZpcnN0X3NlZW5fdW5peF9tcxgQIAEoAyI6CglMaW5rZWRGYW4SDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDAoEbmFtZRgDIAEoCSp+CglPd25lcktpbmQSGgoWT1dORVJfS0lORF9VTlNQRUNJRklFRBAAEhIKDk9XTkVSX0tJTkRfQk9UEAESFAoQT1dORVJfS0lORF9RVUVVRRACEhQKEE9XTkVSX0tJTkRfQUdFTlQQAxIVChFPV05FUl9LSU5EX05BVElWRRAEKvoBChFDb252ZXJzYXRpb25TdGF0ZRIiCh5DT05WRVJTQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIeChpDT05WRVJTQVRJT05fU1RBVEVfV0FJVElORxABEh4KGkNPTlZFUlNBVElPTl9TVEFURV9PRkZFUkVEEAISHQoZQ09OVkVSU0FUSU9OX1NUQVRFX0FDVElWRRADEh4KGkNPTlZFUlNBVElPTl9TVEFURV9PTl9IT0xEEAQSIwofQ09OVkVSU0FUSU9OX1NUQVRFX0xFRlRfTUVTU0FHRRAFEh0KGUNPTlZFUlNBVElPTl9TVEFURV9DTE9TRUQQBiq/AgoQQXNzaWdubWVudFJlYXNvbhIhCh1BU1NJR05NRU5UX1JFQVNPTl9VTlNQRUNJRklFRBAAEiEKHUFTU0lHTk1FTlRfUkVBU09OX05PQk9EWV9GUkVFEAESIAocQVNTSUdOTUVOVF9SRUFTT05fTEVBU1RfTE9BRBACEiQKIEFTU0lHTk1FTlRfUkVBU09OX1dBSVRFRF9MT05HRVNUEAMSIAocQVNTSUdOTUVOVF9SRUFTT05fTEFTVF9BR0VOVBAEEhwKGEFTU0lHTk1FTlRfUkVBU09OX1BJQ0tFRBAFEhsKF0FTU0lHTk1FTlRfUkVBU09OX0dJVkVOEAYSIAocQVNTSUdOTUVOVF9SRUFTT05fVEFLRU5fT1ZFUhAHEh4KGkFTU0lHTk1FTlRfUkVBU09OX1JFT1BFTkVEEAgqsQEKCkF1dGhvcktpbmQSGwoXQVVUSE9SX0tJTkRfVU5TUEVDSUZJRUQQABITCg9BVVRIT1JfS0lORF9GQU4QARIVChFBVVRIT1JfS0lORF9BR0VOVBACEhMKD0FVVEhPUl9LSU5EX0JPVBADEhYKEkFVVEhPUl9LSU5EX1NZU1RFTRAEEhQKEEFVVEhPUl9LSU5EX05PVEUQBRIXChNBVVRIT1JfS0lORF9XSElTUEVSEAYqmgEKDE1lc3NhZ2VTdGF0ZRIdChlNRVNTQUdFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUTUVTU0FHRV9TVEFURV9RVUVVRUQQARIaChZNRVNTQUdFX1NUQVRFX0FDQ0VQVEVEEAISGAoUTUVTU0FHRV9TVEFURV9GQUlMRUQQAxIbChdNRVNTQUdFX1NUQVRFX0FNQklHVU9VUxAEKnAKCk1lZGlhU3RhdGUSGwoXTUVESUFfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNNRURJQV9TVEFURV9QRU5ESU5HEAESFgoSTUVESUFfU1RBVEVfU1RPUkVEEAISFAoQTUVESUFfU1RBVEVfTE9TVBADYgZwcm90bzM", [file_wxbus_event_v1_content]);
 
 /**
  * Owner is who may talk to a fan. The epoch grows with every change.
@@ -322,7 +322,8 @@ export type Assignment = Message$1<"wxbus.agentrouting.v1.Assignment"> & {
   winner: string;
 
   /**
-   * why in a few words, for example "last agent, online, 3/5".
+   * why in a few English words, for example "last agent, online, 3/5". A page says it in the reader's language from reason, choices,
+   * load_after and capacity.
    *
    * @generated from field: string why = 3;
    */
@@ -355,6 +356,27 @@ export type Assignment = Message$1<"wxbus.agentrouting.v1.Assignment"> & {
    * @generated from field: int64 at_unix_ms = 7;
    */
   atUnixMs: bigint;
+
+  /**
+   * reason why the winner was chosen, or nobody.
+   *
+   * @generated from field: wxbus.agentrouting.v1.AssignmentReason reason = 8;
+   */
+  reason: AssignmentReason;
+
+  /**
+   * choices is among how many free agents the winner was chosen; zero when a person decided.
+   *
+   * @generated from field: int32 choices = 9;
+   */
+  choices: number;
+
+  /**
+   * remark is what the person who decided wrote; empty for none.
+   *
+   * @generated from field: string remark = 10;
+   */
+  remark: string;
 };
 
 /**
@@ -930,6 +952,82 @@ export const ConversationStateSchema: GenEnum<ConversationState> = /*@__PURE__*/
   enumDesc(file_wxbus_agentrouting_v1_conversation, 1);
 
 /**
+ * AssignmentReason is why somebody was given a conversation.
+ *
+ * @generated from enum wxbus.agentrouting.v1.AssignmentReason
+ */
+export enum AssignmentReason {
+  /**
+   * ASSIGNMENT_REASON_UNSPECIFIED is a decision from before reasons were kept: show why.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * ASSIGNMENT_REASON_NOBODY_FREE means that nobody could be given it.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_NOBODY_FREE = 1;
+   */
+  NOBODY_FREE = 1,
+
+  /**
+   * ASSIGNMENT_REASON_LEAST_LOAD means the smallest share of their capacity in use among choices agents.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_LEAST_LOAD = 2;
+   */
+  LEAST_LOAD = 2,
+
+  /**
+   * ASSIGNMENT_REASON_WAITED_LONGEST means that the agent was given a conversation the longest time ago among choices agents.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_WAITED_LONGEST = 3;
+   */
+  WAITED_LONGEST = 3,
+
+  /**
+   * ASSIGNMENT_REASON_LAST_AGENT means that the agent talked to the fan before and is free.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_LAST_AGENT = 4;
+   */
+  LAST_AGENT = 4,
+
+  /**
+   * ASSIGNMENT_REASON_PICKED means that the agent picked it by hand.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_PICKED = 5;
+   */
+  PICKED = 5,
+
+  /**
+   * ASSIGNMENT_REASON_GIVEN means that another agent gave it.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_GIVEN = 6;
+   */
+  GIVEN = 6,
+
+  /**
+   * ASSIGNMENT_REASON_TAKEN_OVER means that a supervisor took over; remark holds their words.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_TAKEN_OVER = 7;
+   */
+  TAKEN_OVER = 7,
+
+  /**
+   * ASSIGNMENT_REASON_REOPENED means that a close was undone.
+   *
+   * @generated from enum value: ASSIGNMENT_REASON_REOPENED = 8;
+   */
+  REOPENED = 8,
+}
+
+/**
+ * Describes the enum wxbus.agentrouting.v1.AssignmentReason.
+ */
+export const AssignmentReasonSchema: GenEnum<AssignmentReason> = /*@__PURE__*/
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 2);
+
+/**
  * AuthorKind is who wrote a message.
  *
  * @generated from enum wxbus.agentrouting.v1.AuthorKind
@@ -989,7 +1087,7 @@ export enum AuthorKind {
  * Describes the enum wxbus.agentrouting.v1.AuthorKind.
  */
 export const AuthorKindSchema: GenEnum<AuthorKind> = /*@__PURE__*/
-  enumDesc(file_wxbus_agentrouting_v1_conversation, 2);
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 3);
 
 /**
  * MessageState is what is known of a message to the fan. It never claims more than is known.
@@ -1037,7 +1135,7 @@ export enum MessageState {
  * Describes the enum wxbus.agentrouting.v1.MessageState.
  */
 export const MessageStateSchema: GenEnum<MessageState> = /*@__PURE__*/
-  enumDesc(file_wxbus_agentrouting_v1_conversation, 3);
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 4);
 
 /**
  * MediaState is whether a file is in our store.
@@ -1078,5 +1176,5 @@ export enum MediaState {
  * Describes the enum wxbus.agentrouting.v1.MediaState.
  */
 export const MediaStateSchema: GenEnum<MediaState> = /*@__PURE__*/
-  enumDesc(file_wxbus_agentrouting_v1_conversation, 4);
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 5);
 
