@@ -19,7 +19,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 )
 
-const wait = 20 * time.Second
+const wait = 60 * time.Second
 
 // ruleConsumer reads one partition of INBOUND as the rule service, with short delays.
 func ruleConsumer(change func(*bus.ConsumerConfig)) bus.ConsumerConfig {
@@ -248,7 +248,7 @@ func TestFansThatWaitDoNotKeepTheirOwnMessagesAway(t *testing.T) {
 		}
 	}
 	bustest.Run(t, c)
-	require.Eventually(t, func() bool { return done.Load() == fans*each }, 3*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return done.Load() == fans*each }, 30*time.Second, 5*time.Millisecond)
 }
 
 func TestRetryWaitsAsLongAsTheErrorSays(t *testing.T) {

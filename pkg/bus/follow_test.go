@@ -65,7 +65,7 @@ func TestAFollowerKnowsABucketAndItsChanges(t *testing.T) {
 		v, _ := c.get("k7")
 		_, ok := c.get("k8")
 		return v == "new" && !ok
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	require.NoError(t, f.Stop(ctx))

@@ -234,7 +234,7 @@ func TestOneTraceOnBothSides(t *testing.T) {
 		span.End()
 		require.Equal(t, span.SpanContext().TraceID(), inHandler.TraceID())
 		const name = "grpc.testing.TestService/EmptyCall"
-		require.Eventually(t, func() bool { return len(w.tel.Named(name)) == 2 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(w.tel.Named(name)) == 2 }, 30*time.Second, time.Millisecond)
 		for _, s := range w.tel.Named(name) {
 			require.Equal(t, span.SpanContext().TraceID(), s.SpanContext.TraceID())
 		}
@@ -279,7 +279,7 @@ func TestStopWaitsForCallsInFlight(t *testing.T) {
 		go func() { stopped <- w.server.Stop(t.Context()) }()
 		require.Eventually(t, func() bool {
 			return w.conn.GetState() != connectivity.Ready
-		}, 5*time.Second, time.Millisecond, "the server says goodbye at once")
+		}, 30*time.Second, time.Millisecond, "the server says goodbye at once")
 		require.Empty(t, stopped)
 		close(release)
 		require.NoError(t, <-called)
@@ -416,7 +416,7 @@ func TestCallBeforeStartWaits(t *testing.T) {
 		_, err := pb.NewTestServiceClient(conn).EmptyCall(t.Context(), &pb.Empty{})
 		called <- err
 	}()
-	require.Eventually(t, func() bool { return conn.GetState() == connectivity.Connecting }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return conn.GetState() == connectivity.Connecting }, 30*time.Second, time.Millisecond)
 	require.NoError(t, s.Start(t.Context()))
 	require.NoError(t, <-called)
 	require.NoError(t, conn.Close())

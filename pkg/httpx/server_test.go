@@ -97,7 +97,7 @@ func TestStopWaitsForRequestsInFlight(t *testing.T) {
 			_ = conn.Close()
 		}
 		return err != nil
-	}, 5*time.Second, time.Millisecond, "new connections are refused at once")
+	}, 30*time.Second, time.Millisecond, "new connections are refused at once")
 	select {
 	case err := <-stopped:
 		t.Fatalf("stopped before the request was done: %v", err)

@@ -240,7 +240,7 @@ func TestAccountsOfTheAPIAreThereBeforeServicesAreBuiltAndFollowedAfter(t *testi
 	require.NoError(t, err)
 	require.Zero(t, known)
 	writer(t, first.Runtime(), "club", "wx00000000000000c1")
-	require.Eventually(t, func() bool { return first.Runtime().Accounts.Find("club") != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return first.Runtime().Accounts.Find("club") != nil }, 30*time.Second, time.Millisecond)
 	require.NoError(t, first.Stop(t.Context()))
 
 	second, err := process.Start(t.Context(), s)

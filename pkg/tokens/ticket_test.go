@@ -63,7 +63,7 @@ func TestTicketsComeFromMemoryAndFromTheBucket(t *testing.T) {
 	require.Eventually(t, func() bool {
 		got, err := c.Ticket(t.Context(), "shop", tokens.JSAPI)
 		return err == nil && got.Generation == 2
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 	got, err = c.BadTicket(t.Context(), "shop", tokens.JSAPI, 1)
 	require.NoError(t, err)
 	require.Equal(t, "newer", got.Value.Reveal())

@@ -90,7 +90,7 @@ func (f *fixture) sees(t testing.TB, account, value string) {
 	require.Eventually(t, func() bool {
 		got, err := f.client.Current(t.Context(), account)
 		return err == nil && got.Value.Reveal() == value
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 }
 
 func TestALookupCostsNoNetwork(t *testing.T) {
@@ -257,7 +257,7 @@ func TestADeletedRecordIsForgotten(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := f.client.Current(t.Context(), "shop")
 		return err != nil
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 }
 
 func TestAClientThatIsStoppedAnswersNobody(t *testing.T) {

@@ -161,7 +161,7 @@ func TestLeadersOfInboundAndSpillAreApart(t *testing.T) {
 		}
 		home, spill := leader(topology.StreamInbound), leader(topology.StreamSpill)
 		return home != "" && spill != "" && home != spill
-	}, 20*time.Second, 100*time.Millisecond)
+	}, 30*time.Second, 100*time.Millisecond)
 	require.NoError(t, e.Topology.Check(t.Context(), e.JS))
 	// Ensure again, now against streams that have elected their leaders.
 	require.NoError(t, e.Topology.Ensure(t.Context(), e.JS))

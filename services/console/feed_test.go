@@ -72,7 +72,7 @@ func TestAFeedBeginsAtThePresentAndResumesWithoutAGap(t *testing.T) {
 		defer func() { _ = stream.Close() }()
 		first = &consolev1.WatchResponse{}
 		return stream.Receive() && isCaughtUp(stream.Msg()) && func() bool { first = stream.Msg(); return true }()
-	}, 10*time.Second, 20*time.Millisecond)
+	}, 30*time.Second, 20*time.Millisecond)
 	require.Zero(t, first.GetCaughtUp().GetReplayed())
 	require.Equal(t, s.clock.Now().UnixMilli(), first.GetServerUnixMs())
 
@@ -114,7 +114,7 @@ func TestCutConnectionsLoseNothingAndRepeatNothing(t *testing.T) {
 		ok := stream.Receive()
 		position.Store(stream.Msg().GetSeq())
 		return ok
-	}, 10*time.Second, 20*time.Millisecond)
+	}, 30*time.Second, 20*time.Millisecond)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)

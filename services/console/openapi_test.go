@@ -110,7 +110,7 @@ func TestEveryExampleOfTheDocumentWorks(t *testing.T) {
 			actions[e.GetAction()] = true
 		}
 		return actions["POST /api/v1/accounts/{account}/messages"] && actions["DELETE /api/v1/webhooks/{id}"]
-	}, 10*time.Second, 20*time.Millisecond, "writes of keys are audited too")
+	}, 30*time.Second, 20*time.Millisecond, "writes of keys are audited too")
 	require.NotContains(t, actions, "GET /api/v1/status")
 	require.Contains(t, s.backend.actors(), "key:"+made.Msg.GetKey().GetId())
 }

@@ -77,7 +77,7 @@ func demoSite(t testing.TB, change ...func(*console.Config)) *site {
 	require.Eventually(t, func() bool {
 		_, err := s.visit().sessions.LogIn(t.Context(), connect.NewRequest(&consolev1.LogInRequest{Name: "zhao", Password: "demo-zhao-1"}))
 		return err == nil
-	}, 10*time.Second, 20*time.Millisecond)
+	}, 30*time.Second, 20*time.Millisecond)
 	return s
 }
 

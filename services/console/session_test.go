@@ -146,14 +146,14 @@ func TestTheFirstAdministratorSetsAPasswordBeforeAnythingElse(t *testing.T) {
 	data := t.TempDir()
 	s := newSiteIn(t, data)
 	file := filepath.Join(data, "console-first-password")
-	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, 30*time.Second, 10*time.Millisecond)
 	info, err := os.Stat(file)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	first := strings.TrimSpace(string(text))
-	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "password_file") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "password_file") }, 30*time.Second, 10*time.Millisecond)
 	require.NotContains(t, s.log.String(), first)
 
 	v, other := s.visit(), s.visit()
@@ -181,7 +181,7 @@ func TestTheFirstPasswordMayBeConfigured(t *testing.T) {
 		c.FirstAdmin = console.FirstUserConfig{Name: "root", Password: secret.New("from the deployment")}
 	})
 	v := s.visit()
-	require.Eventually(t, func() bool { return v.logIn(t.Context(), "root", "from the deployment") == nil }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return v.logIn(t.Context(), "root", "from the deployment") == nil }, 30*time.Second, 20*time.Millisecond)
 	require.False(t, v.session(t).GetMustChangePassword())
 }
 

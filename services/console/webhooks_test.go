@@ -81,7 +81,7 @@ func (e *endpoint) all() []received {
 
 func (e *endpoint) wait(t testing.TB, n int) []received {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(e.all()) >= n }, 15*time.Second, 5*time.Millisecond, "%d events", n)
+	require.Eventually(t, func() bool { return len(e.all()) >= n }, 30*time.Second, 5*time.Millisecond, "%d events", n)
 	return e.all()
 }
 
@@ -163,7 +163,7 @@ func TestEventsGoOutSignedAndInTheOrderOfEachFan(t *testing.T) {
 		require.NoError(t, err)
 		w := list.Msg.GetWebhooks()[0]
 		return w.GetLastSuccessUnixMs() > 0 && w.GetPending() == 0 && len(list.Msg.GetKinds()) == 6
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 func (v *visitor) deliveries(t testing.TB, id string, state consolev1.WebhookDeliveryState) []*consolev1.WebhookDelivery {
@@ -187,7 +187,7 @@ func TestAnEventThatFailsIsTriedAgainUnderTheSameID(t *testing.T) {
 			d = waiting[0]
 		}
 		return d != nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	require.Equal(t, []any{"status 500", int32(500), int32(1), "message.received"}, []any{d.GetFailure(), d.GetStatus(), d.GetAttempts(), d.GetKind()})
 	require.Equal(t, s.clock.Now().Add(10*time.Second).UnixMilli(), d.GetNextUnixMs())
 
@@ -201,7 +201,7 @@ func TestAnEventThatFailsIsTriedAgainUnderTheSameID(t *testing.T) {
 	require.NotEqual(t, first.header.Get("Webhook-Timestamp"), third.header.Get("Webhook-Timestamp"), "a receiver may refuse old requests")
 	require.Eventually(t, func() bool {
 		return len(admin.deliveries(t, w.GetId(), consolev1.WebhookDeliveryState_WEBHOOK_DELIVERY_STATE_DELIVERED)) == 1
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestADeliveryThatIsGivenUpCanBeRetried(t *testing.T) {
@@ -213,7 +213,7 @@ func TestADeliveryThatIsGivenUpCanBeRetried(t *testing.T) {
 	dead := func() int {
 		return len(admin.deliveries(t, w.GetId(), consolev1.WebhookDeliveryState_WEBHOOK_DELIVERY_STATE_DEAD))
 	}
-	require.Eventually(t, func() bool { s.clock.Advance(10 * time.Second); return dead() == 1 }, 15*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { s.clock.Advance(10 * time.Second); return dead() == 1 }, 30*time.Second, 20*time.Millisecond)
 	tried := len(e.all())
 	require.Equal(t, 2, tried)
 	e.answers(http.StatusOK)
@@ -221,7 +221,7 @@ func TestADeliveryThatIsGivenUpCanBeRetried(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(1), got.Msg.GetRetried())
 	e.wait(t, tried+1)
-	require.Eventually(t, func() bool { return dead() == 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return dead() == 0 }, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestAnEndpointThatIsAwayGetsABreakAndLosesNothing(t *testing.T) {
@@ -238,7 +238,7 @@ func TestAnEndpointThatIsAwayGetsABreakAndLosesNothing(t *testing.T) {
 		require.NoError(t, err)
 		return list.Msg.GetWebhooks()[0].GetOpenUntilUnixMs()
 	}
-	require.Eventually(t, func() bool { return open() > s.clock.Now().UnixMilli() }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return open() > s.clock.Now().UnixMilli() }, 30*time.Second, 10*time.Millisecond)
 	tried := len(e.all())
 	require.Less(t, tried, 20, "an endpoint that is down is left alone")
 	e.answers(http.StatusOK)

@@ -394,6 +394,6 @@ func (r *rig) serviceNamed(t testing.TB, instance string, accounts *account.Dire
 
 // A span ends after its request was answered.
 const (
-	telemetryPatience = 5 * time.Second
+	telemetryPatience = 30 * time.Second
 	telemetryPace     = 2 * time.Millisecond
 )

@@ -188,7 +188,7 @@ func TestPushesFromElsewhereAreCountedAndTaken(t *testing.T) {
 	require.Eventually(t, func() bool {
 		from("198.51.100.1, 192.0.2.9, 127.0.0.1") // what a client wrote, WeChat or not, a proxy of ours
 		return len(r.collect(t).GetOutside()) > 0
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	from("203.0.113.77")
 	got := r.collect(t)
 	require.Len(t, got.GetOutside(), 1)

@@ -84,7 +84,7 @@ func TestOfferIsAnsweredAfterTheBytesWereWritten(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, delivered, res.GetOutcome(), "asked again, it says what happened")
 	require.Equal(t, 1.0, r.metric(t, "wxbus_gateway_offers_total", "outcome=delivered"))
-	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 0 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 0 }, 30*time.Second, time.Millisecond)
 }
 
 func TestDeadlineWithoutAnOffer(t *testing.T) {
@@ -122,10 +122,10 @@ func TestClientGoneBeforeTheOffer(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	answer := g.begin(ctx, t, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
-	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 1 }, 30*time.Second, time.Millisecond)
 	hangUp()
 	require.Error(t, (<-answer).err)
-	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 0 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 0 }, 30*time.Second, time.Millisecond)
 	res, err := r.offer(t.Context(), e, say("hello"))
 	require.NoError(t, err)
 	require.Equal(t, undeliverable, res.GetOutcome())
@@ -202,7 +202,7 @@ func TestTooManyWaits(t *testing.T) {
 	g := r.gateway(t, cfg, shop(passiveShop))
 	first := g.begin(t.Context(), t, message{id: "1", content: "x"})
 	r.nextEvent(t)
-	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 1 }, 30*time.Second, time.Millisecond)
 	got := g.push(t, message{id: "2", content: "x"})
 	requireSuccess(t, got)
 	require.Less(t, got.took, cfg.PassiveDeadline)
@@ -231,7 +231,7 @@ func TestDrainServesTheAttemptsThatWait(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := client.Get(g.url)
 		return err != nil
-	}, time.Second, time.Millisecond, "no new connection")
+	}, 30*time.Second, time.Millisecond, "no new connection")
 	res, err := r.offer(t.Context(), e, say("before I go"))
 	require.NoError(t, err)
 	require.Equal(t, delivered, res.GetOutcome())
@@ -262,6 +262,6 @@ func (r *rig) requireRecord(t testing.TB, e *eventv1.InboundEvent, ok func(*rule
 		var err error
 		rec, _, err = r.store.Get(t.Context(), e.GetAccount(), e.GetOpenid(), e.GetId())
 		return err == nil && ok(rec)
-	}, 5*time.Second, 2*time.Millisecond)
+	}, 30*time.Second, 2*time.Millisecond)
 	return rec
 }

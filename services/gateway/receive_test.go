@@ -278,7 +278,7 @@ func TestOverloadIsRefusedBeforeTheBodyIsRead(t *testing.T) {
 	query, _ := valid.seal(t, account.ModeSecure, wechat.XML, message{id: "1", content: "x"}.body())
 	go func() { done <- g.postReader(t, query, slow) }()
 	slow.waitRead(t)
-	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_in_flight") == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_in_flight") == 1 }, 30*time.Second, time.Millisecond)
 
 	got := g.push(t, message{id: "2", content: "x"})
 	require.Equal(t, http.StatusServiceUnavailable, got.status)

@@ -169,7 +169,7 @@ func TestOfferInTheLastMoment(t *testing.T) {
 	e := r.nextEvent(t)
 	_, err := r.store.Create(t.Context(), decide(e, rulev1.Route_ROUTE_PASSIVE, say("too late")))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 0 }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_waiting") == 0 }, 30*time.Second, time.Millisecond)
 	res, err := r.offer(t.Context(), e, say("too late"))
 	require.NoError(t, err)
 	require.Equal(t, undeliverable, res.GetOutcome())

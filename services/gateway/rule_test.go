@@ -58,7 +58,7 @@ func (r *rig) nextEvent(t testing.TB) *eventv1.InboundEvent {
 	require.Eventually(t, func() bool {
 		events = r.events(t, topology.StreamInbound)
 		return len(events) > 0
-	}, 5*time.Second, 2*time.Millisecond)
+	}, 30*time.Second, 2*time.Millisecond)
 	return events[0]
 }
 

@@ -81,12 +81,12 @@ func TestSpillWhileTheHomeStreamIsAway(t *testing.T) {
 	require.Equal(t, 2.0, r.metric(t, "wxbus_gateway_spilled_total"))
 
 	require.NoError(t, r.env.Topology.Ensure(t.Context(), r.env.JS))
-	require.Eventually(t, func() bool { return len(r.messages(t, topology.StreamInbound)) == 1 }, 15*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(r.messages(t, topology.StreamInbound)) == 1 }, 30*time.Second, 10*time.Millisecond)
 	home := r.messages(t, topology.StreamInbound)[0]
 	require.Equal(t, spilled[0].Data, home.Data)
 	require.Equal(t, spilled[0].Header.Get(nats.MsgIdHdr), home.Header.Get(nats.MsgIdHdr))
 	require.Equal(t, traceOf(spilled[0].Header), traceOf(home.Header), "the trace goes on")
-	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_spill_away_seconds") == 1 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric(t, "wxbus_gateway_spill_away_seconds") == 1 }, 30*time.Second, 10*time.Millisecond)
 	requireSuccess(t, g.push(t, message{id: "1", content: "kept"}))
 	require.Len(t, r.messages(t, topology.StreamInbound), 1, "a retry after the move is a duplicate")
 }

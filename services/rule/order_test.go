@@ -34,7 +34,7 @@ func TestTheNextPushWaitsUntilTheRepliesToTheLastOneHaveLeft(t *testing.T) {
 	require.Len(t, r.sender.got(), 1, "the second push is decided only after the first reply has left")
 	left.Store(true)
 	r.record(second, hasRoute(rulev1.Route_ROUTE_ASYNC))
-	require.Eventually(t, func() bool { return len(r.sender.got()) == 2 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(r.sender.got()) == 2 }, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestAParkedReplyDoesNotHoldTheFan(t *testing.T) {
@@ -44,5 +44,5 @@ func TestAParkedReplyDoesNotHoldTheFan(t *testing.T) {
 	r.replica("rule-a", r.rules(rulesText))
 	r.push(r.text("ackonly", "o_fan", "hello"))
 	r.push(r.text("ackonly", "o_fan", "hello"))
-	require.Eventually(t, func() bool { return len(r.sender.got()) == 2 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(r.sender.got()) == 2 }, 30*time.Second, 10*time.Millisecond)
 }

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 	// attempt is WeChat's time limit in these tests; the retry span is 3.2 of them. The passive deadline
 	// is most of the span, so that a slow machine is in time all the same.
 	attempt  = 500 * time.Millisecond

@@ -137,7 +137,7 @@ func TestATokenThatIsKnownToBeBadIsNotUsed(t *testing.T) {
 	for i := range 5 {
 		ids = append(ids, send(t, s, f.request(fmt.Sprint("fan-", i), fmt.Sprint("k-", i), "hello")).GetId())
 	}
-	require.Eventually(t, func() bool { return f.tokens.reported() >= 3 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return f.tokens.reported() >= 3 }, 30*time.Second, 10*time.Millisecond)
 	require.LessOrEqual(t, len(f.wechat.seen()), 2+5, "at most those that were under way")
 	f.tokens.set(nil)
 	for _, id := range ids {
@@ -152,7 +152,7 @@ func TestAnAccountWithoutATokenWaits(t *testing.T) {
 	f.tokens.set(fault.Status(fault.New(fault.Unavailable, "WeChat does not answer")))
 	s := f.replica(t, "a")
 	resp := send(t, s, f.request("fan-1", "k1", "hello"))
-	require.Eventually(t, func() bool { return strings.Contains(f.tel.Log.String(), "no access token") }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(f.tel.Log.String(), "no access token") }, 30*time.Second, 5*time.Millisecond)
 	require.Equal(t, senderv1.SendState_SEND_STATE_QUEUED, state(t, s, "shop", resp.GetId()).GetState())
 	f.tokens.set(nil)
 	rec := ends(t, s, "shop", resp.GetId(), sent)
@@ -169,7 +169,7 @@ func TestAnAccountWithoutTheAPIIsMarked(t *testing.T) {
 	for _, replica := range []*sender.Service{s, other} {
 		require.Eventually(t, func() bool {
 			return strings.Contains(quota(t, replica, "shop", "fan-2").GetReason(), "no customer-service API")
-		}, 5*time.Second, 5*time.Millisecond)
+		}, 30*time.Second, 5*time.Millisecond)
 		_, err := replica.Send(t.Context(), f.request("fan-2", "k2", "hello"))
 		require.ErrorContains(t, err, "no customer-service API")
 	}
@@ -189,7 +189,7 @@ func TestAWeChatThatCannotBeReachedIsTriedAgain(t *testing.T) {
 	f.base = "http://" + address
 	s := f.replica(t, "a")
 	resp := send(t, s, f.request("fan-1", "k1", "hello"))
-	require.Eventually(t, func() bool { return state(t, s, "shop", resp.GetId()).GetAttempts() >= 2 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return state(t, s, "shop", resp.GetId()).GetAttempts() >= 2 }, 30*time.Second, 10*time.Millisecond)
 	listener, err = net.Listen("tcp", address)
 	require.NoError(t, err)
 	back := httptest.NewUnstartedServer(f.wechat.Config.Handler)
@@ -211,8 +211,8 @@ func TestAHangingAPIIsLeftAlone(t *testing.T) {
 	for i := range 30 {
 		send(t, s, f.request(fmt.Sprint("fan-", i), fmt.Sprint("k", i), "hello"))
 	}
-	require.Eventually(t, func() bool { return strings.Contains(f.metrics(t), `state="open"`) }, 10*time.Second, 10*time.Millisecond)
-	require.Eventually(t, func() bool { now, _ := f.calls.read(); return now == 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(f.metrics(t), `state="open"`) }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { now, _ := f.calls.read(); return now == 0 }, 30*time.Second, 10*time.Millisecond)
 	calls := len(f.wechat.seen())
 	require.LessOrEqual(t, calls, 8, "five failures open the breaker, at most three calls are under way then")
 	_, most := f.calls.read()
@@ -267,7 +267,7 @@ func TestAUsedUpQuotaParksTheAccountUntilMidnight(t *testing.T) {
 			}
 		}
 		return n >= 15
-	}, 20*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	require.Len(t, f.wechat.of(customSend), 1, "one replica learned it, all know it")
 
 	f.wechat.answer(nil)
@@ -521,7 +521,7 @@ func TestAMessageThatWaitedTooLongIsGivenUp(t *testing.T) {
 	f.tokens.set(fault.Status(fault.New(fault.Unavailable, "no")))
 	s := f.replica(t, "a")
 	resp := send(t, s, f.request("fan-1", "k1", "hello"))
-	require.Eventually(t, func() bool { return strings.Contains(f.tel.Log.String(), "no access token") }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(f.tel.Log.String(), "no access token") }, 30*time.Second, 5*time.Millisecond)
 	f.clock.advance(f.cfg.MaxAge)
 	rec := ends(t, s, "shop", resp.GetId(), failed)
 	require.Contains(t, rec.GetReason(), "waited too long")

@@ -151,7 +151,7 @@ func TestAResultEventSettlesTheMessage(t *testing.T) {
 				require.Eventually(t, func() bool {
 					settled, _ = settledOf(f.readFacts(t), resp.GetId())
 					return settled != nil
-				}, 10*time.Second, 10*time.Millisecond)
+				}, 30*time.Second, 10*time.Millisecond)
 				require.Equal(t, tc.want, settled.GetState())
 				require.Equal(t, tc.status, settled.GetResult().GetStatus())
 				require.Equal(t, senderv1.SendEndpoint_SEND_ENDPOINT_TEMPLATE, settled.GetEndpoint())
@@ -388,7 +388,7 @@ func TestAPartThatIsRefusedEndsTheText(t *testing.T) {
 	require.Eventually(t, func() bool {
 		q := quota(t, s, "shop", "fan-1")
 		return q.GetRemaining() == 4 && q.GetReserved() == 0
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestAMessageWaitsForItsTime(t *testing.T) {

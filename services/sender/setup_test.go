@@ -260,7 +260,7 @@ func ends(t testing.TB, s *sender.Service, account, id string, want senderv1.Sen
 	require.Eventually(t, func() bool {
 		rec = state(t, s, account, id)
 		return rec.GetState() == want
-	}, 20*time.Second, 5*time.Millisecond, "state %s wanted, is %s", want, rec)
+	}, 30*time.Second, 5*time.Millisecond, "state %s wanted, is %s", want, rec)
 	return rec
 }
 
@@ -291,7 +291,7 @@ func (f *fixture) facts(t testing.TB, n int) []fact {
 			}
 		}
 		return settled >= n
-	}, 20*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	return out
 }
 
@@ -335,7 +335,7 @@ func settledOf(facts []fact, id string) (settled *senderv1.DeliverySettled, atte
 // idle waits until no message waits to be sent.
 func (f *fixture) idle(t testing.TB) {
 	t.Helper()
-	require.Eventually(t, func() bool { return f.queued(t) == 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return f.queued(t) == 0 }, 30*time.Second, 10*time.Millisecond)
 }
 
 func (f *fixture) queued(t testing.TB) uint64 {

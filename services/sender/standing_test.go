@@ -55,7 +55,7 @@ func TestParkedMessagesKeepNobodyWaiting(t *testing.T) {
 		openid := fmt.Sprint("fan-", n%fans)
 		ids = append(ids, send(t, s, f.request(openid, fmt.Sprint("k", n), fmt.Sprint("message ", n/fans))).GetId())
 	}
-	require.Eventually(t, func() bool { return f.queued(t) == 0 }, 10*time.Second, 10*time.Millisecond, "parked messages leave the queue")
+	require.Eventually(t, func() bool { return f.queued(t) == 0 }, 30*time.Second, 10*time.Millisecond, "parked messages leave the queue")
 	for _, id := range ids {
 		require.Equal(t, parked, state(t, s, "shop", id).GetState())
 	}
@@ -87,7 +87,7 @@ func TestParkedMessagesKeepNobodyWaiting(t *testing.T) {
 		texts := f.wechat.texts(fmt.Sprint("fan-", fan))
 		require.Equal(t, []string{"message 0", "message 1", "message 2", "message 3"}, texts[len(texts)-4:], "fan-%d", fan)
 	}
-	require.Eventually(t, func() bool { return standing(t, s, "shop").GetLanes()[1].GetParked() == 0 }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return standing(t, s, "shop").GetLanes()[1].GetParked() == 0 }, 30*time.Second, 20*time.Millisecond)
 }
 
 // TestAFloodIsParkedAndArrives: more than the line takes; nothing is lost, and another account is not delayed.
@@ -103,7 +103,7 @@ func TestAFloodIsParkedAndArrives(t *testing.T) {
 		req.Lane = senderv1.Lane_LANE_NOTIFY
 		ids = append(ids, send(t, s, req).GetId())
 	}
-	require.Eventually(t, func() bool { return standing(t, s, "shop").GetLanes()[2].GetParked() > 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return standing(t, s, "shop").GetLanes()[2].GetParked() > 0 }, 30*time.Second, 10*time.Millisecond)
 	other := f.request("fan-other", "other", "hello")
 	other.Account = "other"
 	began := time.Now()

@@ -50,7 +50,7 @@ func TestOneTraceGoesFromTheCallerToWeChat(t *testing.T) {
 			}
 		}
 		return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "process wx.out") })
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	for _, want := range []string{"wxbus.sender.v1.SenderService/Send", "send wx.out", "process wx.out", "POST /cgi-bin/message/custom/send", "send wx.delivery"} {
 		require.True(t, slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, want) }), "%s in %v", want, names)
 	}

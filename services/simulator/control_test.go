@@ -33,7 +33,7 @@ func TestControlAPI(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, status)
 	status, _ = w.do(http.MethodPost, "/sim/v1/push", map[string]any{"account": "shop", "openid": fan, "type": "CLICK", "async": true})
 	require.Equal(t, http.StatusOK, status)
-	require.Eventually(t, func() bool { return len(w.gateway.Log()) == 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.gateway.Log()) == 3 }, 30*time.Second, time.Millisecond)
 
 	_, list, _ := w.raw(http.MethodGet, "/sim/v1/accounts", nil)
 	require.Contains(t, list, `"name":"shop"`)
@@ -86,7 +86,7 @@ func TestLoadAndReportByHTTP(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, out := w.do(http.MethodGet, "/sim/v1/load", nil)
 		return out["running"] == false
-	}, 10*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	_, out := w.do(http.MethodGet, "/sim/v1/report", nil)
 	require.Equal(t, "incomplete", out["checker"].(map[string]any)["state"])
 

@@ -259,7 +259,7 @@ func TestJobResultsAndSessionsArePushed(t *testing.T) {
 		}
 		all := strings.Join(names, " ")
 		return strings.Contains(all, "kf_create_session") && strings.Contains(all, "kf_close_session")
-	}, 10*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 }
 
 func TestSilentSessionsEnd(t *testing.T) {
@@ -271,7 +271,7 @@ func TestSilentSessionsEnd(t *testing.T) {
 		w.Advance(time.Minute)
 		f, _ := w.Fan("shop", fan)
 		return f.Session.State == ""
-	}, 10*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 }
 
 func TestConfigProblemsAreNamed(t *testing.T) {

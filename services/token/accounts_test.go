@@ -54,7 +54,7 @@ func TestAnAccountIsCreatedChangedAndDeleted(t *testing.T) {
 	require.False(t, created.GetPreviousToken().GetSet())
 
 	// Every replica has it without a restart.
-	require.Eventually(t, func() bool { return f.dir.Find("club") != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.dir.Find("club") != nil }, 30*time.Second, time.Millisecond)
 	got, err := b.Accounts().GetAccount(t.Context(), &tokenv1.GetAccountRequest{Account: "club"})
 	require.NoError(t, err)
 	require.True(t, proto.Equal(created, got.GetAccount()))
@@ -82,7 +82,7 @@ func TestAnAccountIsCreatedChangedAndDeleted(t *testing.T) {
 	require.NoError(t, err)
 	_, err = api.DeleteAccount(t.Context(), &tokenv1.DeleteAccountRequest{Account: "club"})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return f.dir.Find("club") == nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.dir.Find("club") == nil }, 30*time.Second, time.Millisecond)
 	_, err = api.GetAccount(t.Context(), &tokenv1.GetAccountRequest{Account: "club"})
 	require.Equal(t, fault.NotFound, fault.KindOf(err))
 	create(t, a, f.creation("club2", "wx00000000000000c1")) // the appid is free again
@@ -190,7 +190,7 @@ func TestKeysRotateWithAnOverlapThatEnds(t *testing.T) {
 		require.NotContains(t, err.Error(), "Canary", name)
 	}
 	f.clock.Advance(time.Hour)
-	require.Eventually(t, func() bool { return f.dir.Find("club").PreviousToken.IsZero() }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return f.dir.Find("club").PreviousToken.IsZero() }, 30*time.Second, 10*time.Millisecond)
 	ended, err := s.Accounts().GetAccount(t.Context(), &tokenv1.GetAccountRequest{Account: "club"})
 	require.NoError(t, err)
 	require.Nil(t, ended.GetAccount().GetPreviousUntil())

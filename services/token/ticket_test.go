@@ -194,7 +194,7 @@ func TestCallbackIPsAreFetchedOnceAndKept(t *testing.T) {
 		return resp
 	}
 	require.Equal(t, []string{"203.0.113.0/24", "198.51.100.7/32"}, ask(a, false).GetPrefixes())
-	require.Eventually(t, func() bool { return tokenStatus(t, b).GetCallbackIpsFetchedAt() != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return tokenStatus(t, b).GetCallbackIpsFetchedAt() != nil }, 30*time.Second, time.Millisecond)
 	ask(b, false)
 	f.wechat.set(func(w *fakeWeChat) { require.Equal(t, 1, w.ipCalls); w.ips = []string{"192.0.2.1"} })
 	require.Equal(t, []string{"192.0.2.1/32"}, ask(b, true).GetPrefixes())

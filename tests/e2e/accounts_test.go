@@ -39,7 +39,7 @@ func operatorAddsAccount(t *testing.T, w *world) {
 	f.sees(t, "passive:你好，朋友", "passive:你好，朋友", "passive:你好，朋友")
 	_, sent := f.send(t, "late-1", "您的订单已发货")
 	require.NotEmpty(t, sent.ID)
-	require.True(t, eventually(t, 20*time.Second, func() bool { return contains(f.saw(t), "kf:您的订单已发货") }), "%v", f.saw(t))
+	require.True(t, eventually(t, 60*time.Second, func() bool { return contains(f.saw(t), "kf:您的订单已发货") }), "%v", f.saw(t))
 
 	t.Run("rotated keys refuse no push", func(t *testing.T) { rotateUnderTraffic(t, w) })
 	t.Run("another system that refreshes raises the alarm", func(t *testing.T) { outsideRefresh(t, w, f) })
@@ -68,7 +68,7 @@ func (w *world) secretFile(t *testing.T, secret string) string {
 func (w *world) everyGatewayKnows(t *testing.T, token string) {
 	t.Helper()
 	for _, gw := range w.Gateways {
-		require.True(t, eventually(t, 10*time.Second, func() bool {
+		require.True(t, eventually(t, 60*time.Second, func() bool {
 			stamp := fmt.Sprint(time.Now().Unix())
 			q := url.Values{"timestamp": {stamp}, "nonce": {"n"}, "echostr": {"echo"}, "signature": {wechat.Sign(token, stamp, "n")}}
 			status, body := w.call(t, http.MethodGet, gw.URL+"/wx/"+late+"?"+q.Encode(), nil, nil)
@@ -122,7 +122,7 @@ func outsideRefresh(t *testing.T, w *world, f *fan) {
 	w.sim(t, http.MethodPost, "/sim/v1/accounts/"+late+"/invalidate", map[string]any{"errcode": 40001}, nil)
 	_, sent := f.send(t, "late-2", "第二条")
 	require.NotEmpty(t, sent.ID)
-	require.True(t, eventually(t, 20*time.Second, func() bool { return contains(f.saw(t), "kf:第二条") }), "%v", f.saw(t))
+	require.True(t, eventually(t, 60*time.Second, func() bool { return contains(f.saw(t), "kf:第二条") }), "%v", f.saw(t))
 	out, err := w.CLI(t, "accounts", "status", late, "--json")
 	require.Error(t, err, "exit code 3")
 	var status struct {
@@ -157,7 +157,7 @@ func disable(t *testing.T, w *world, f *fan) {
 	out, err := w.CLI(t, "accounts", "disable", late, "--reason", "moved elsewhere")
 	require.NoError(t, err, out)
 	refused := 0
-	require.True(t, eventually(t, 20*time.Second, func() bool {
+	require.True(t, eventually(t, 60*time.Second, func() bool {
 		if f.says(t, "你好").Attempts[0].Status == http.StatusForbidden {
 			refused++
 		} else {

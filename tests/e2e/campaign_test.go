@@ -43,7 +43,7 @@ var campaigns = map[string]func(*testing.T, *world){
 		out := w.campaign(t, "create", "spring", "--account", plainJSON, "--text", "{{name}}，春天好", "--csv", w.list(t, "spring", a, b, cold))
 		require.Contains(t, out, "line 5")
 		require.Contains(t, out, "bad_openid")
-		require.True(t, eventually(t, 10*time.Second, func() bool {
+		require.True(t, eventually(t, 60*time.Second, func() bool {
 			return regexp.MustCompile(`would get it\s+2\b`).MatchString(w.campaign(t, "count", "spring", "--account", plainJSON))
 		}), "the sender knows both windows")
 
@@ -56,7 +56,7 @@ var campaigns = map[string]func(*testing.T, *world){
 		cold.stays(t, 300*time.Millisecond)
 
 		cold.says(t, "你好")
-		require.True(t, eventually(t, 10*time.Second, func() bool {
+		require.True(t, eventually(t, 60*time.Second, func() bool {
 			out, err := w.CLI(t, "campaign", "--address", w.GRPC("sender"), "replay", "spring", "--account", plainJSON, "--errcode", "0", "--yes", "--follow")
 			return err == nil && regexp.MustCompile(`(?m)^sent\s+3$`).MatchString(out)
 		}), "who was refused gets it after writing")

@@ -46,7 +46,7 @@ func words(s string) *eventv1.Content {
 func (f *fan) conversation(t *testing.T, desk agentroutingv1.ConversationServiceClient, state agentroutingv1.ConversationState) *agentroutingv1.Conversation {
 	t.Helper()
 	var newest *agentroutingv1.Conversation
-	ok := eventually(t, 20*time.Second, func() bool {
+	ok := eventually(t, 60*time.Second, func() bool {
 		got, err := desk.GetFan(t.Context(), &agentroutingv1.GetFanRequest{Account: f.account, Openid: f.openid})
 		if err != nil || len(got.GetFan().GetConversations()) == 0 {
 			return false
@@ -62,7 +62,7 @@ func (f *fan) conversation(t *testing.T, desk agentroutingv1.ConversationService
 func (f *fan) screen(t *testing.T, begins string) {
 	t.Helper()
 	var lines []string
-	ok := eventually(t, 20*time.Second, func() bool {
+	ok := eventually(t, 60*time.Second, func() bool {
 		lines = f.saw(t)
 		return len(lines) > 0 && strings.HasPrefix(lines[len(lines)-1], begins)
 	})
@@ -113,7 +113,7 @@ func fromQueueToSurvey(t *testing.T, w *world) {
 	f.screen(t, "kf:您好，我是客服desk-chen")
 	f.screen(t, "kf:您已有一段时间没有回复")
 	f.conversation(t, desk, agentroutingv1.ConversationState_CONVERSATION_STATE_CLOSED)
-	require.True(t, eventually(t, 20*time.Second, func() bool { return len(f.saw(t)) == 6 }), "the survey never came: %q", f.saw(t))
+	require.True(t, eventually(t, 60*time.Second, func() bool { return len(f.saw(t)) == 6 }), "the survey never came: %q", f.saw(t))
 	f.does(t, "text", map[string]any{"Content": "非常满意", "bizmsgmenuid": "wxbus.survey." + c.GetId() + ".5"})
 	f.screen(t, "kf:感谢您的评价")
 	require.EqualValues(t, 5, f.conversation(t, desk, agentroutingv1.ConversationState_CONVERSATION_STATE_CLOSED).GetSurveyScore())

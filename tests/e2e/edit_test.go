@@ -41,20 +41,20 @@ func operatorEdits(t *testing.T, w *world) {
 	concurrentEditRefused(t, w)
 
 	require.Contains(t, cli("publish", "--note", "tea time", "--expect", before), "is live now")
-	require.True(t, eventually(t, 10*time.Second, func() bool {
+	require.True(t, eventually(t, 60*time.Second, func() bool {
 		f := w.newFan(t, secureXML)
 		f.says(t, "茶")
 		return contains(f.saw(t), "passive:茶来了")
 	}), "every replica decides by the draft that was published")
 	require.Contains(t, cli("list"), "tea time")
 	require.Contains(t, cli("diff", before), "+ tea")
-	require.True(t, eventually(t, 20*time.Second, func() bool {
+	require.True(t, eventually(t, 60*time.Second, func() bool {
 		return regexp.MustCompile(`(?m)^[1-9]\d*\s.*\stea$`).MatchString(cli("coverage", "--account", secureXML))
 	}), "hits are counted")
 
 	cli("rollback", before)
 	require.Equal(t, before, liveVersion(t, w))
-	require.True(t, eventually(t, 10*time.Second, func() bool {
+	require.True(t, eventually(t, 60*time.Second, func() bool {
 		f := w.newFan(t, secureXML)
 		f.says(t, "嘘")
 		return len(f.saw(t)) == 0

@@ -58,7 +58,7 @@ func guideWorks(t *testing.T, w *world) {
 		}
 		w.shell(t, strings.NewReplacer("VERSION", before, "--account shop", "--account "+secureXML).Replace(command))
 	}
-	require.True(t, eventually(t, 10*time.Second, func() bool {
+	require.True(t, eventually(t, 60*time.Second, func() bool {
 		f := w.newFan(t, secureXML)
 		f.says(t, "你好")
 		return contains(f.saw(t), "passive:你好，朋友")

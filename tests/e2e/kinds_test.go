@@ -30,7 +30,7 @@ func (f *fan) state(t testing.TB, id, want string) (answer struct {
 	Reason  string `json:"reason"`
 }) {
 	t.Helper()
-	require.True(t, eventually(t, 20*time.Second, func() bool {
+	require.True(t, eventually(t, 60*time.Second, func() bool {
 		status, body := f.w.call(t, http.MethodGet, f.w.Console+"/api/v1/accounts/"+f.account+"/messages/"+id, nil, nil)
 		require.Equal(t, http.StatusOK, status, "%s", body)
 		require.NoError(t, json.Unmarshal(body, &answer))

@@ -40,11 +40,11 @@ func operatorAtWork(t *testing.T, w *world) {
 			return contains(f.saw(t), want)
 		}
 	}
-	require.True(t, eventually(t, 10*time.Second, answers("passive:新规则")), "every replica switches")
+	require.True(t, eventually(t, 60*time.Second, answers("passive:新规则")), "every replica switches")
 
 	out, err = w.CLI(t, "rules", "rollback", before[1])
 	require.NoError(t, err, out)
-	require.True(t, eventually(t, 10*time.Second, answers("passive:你好，朋友")))
+	require.True(t, eventually(t, 60*time.Second, answers("passive:你好，朋友")))
 
 	out, err = w.CLI(t, "dlq", "list")
 	require.NoError(t, err, out)

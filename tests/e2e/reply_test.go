@@ -79,7 +79,7 @@ var answered = map[string]func(*testing.T, *world){
 		got := f.saw(t)
 		require.Contains(t, got, "passive:欢迎")
 		require.Contains(t, got, "passive:今日优惠")
-		require.True(t, eventually(t, 10*time.Second, func() bool { return contains(f.saw(t), "kf:看看菜单") }), "%v", f.saw(t))
+		require.True(t, eventually(t, 60*time.Second, func() bool { return contains(f.saw(t), "kf:看看菜单") }), "%v", f.saw(t))
 	},
 	"an unknown text goes to WeChat's own desk": func(t *testing.T, w *world) {
 		f := w.newFan(t, secureXML)
@@ -152,7 +152,7 @@ var answered = map[string]func(*testing.T, *world){
 		f.says(t, "我要退货")
 		f.sees(t, "passive:请稍候")
 		url := w.Console + "/api/v1/accounts/" + secureXML + "/waiting"
-		require.True(t, eventually(t, 15*time.Second, func() bool {
+		require.True(t, eventually(t, 60*time.Second, func() bool {
 			_, body := w.call(t, http.MethodGet, url, nil, nil)
 			return containsText(body, f.openid) && containsText(body, "aftersales") && containsText(body, "我要退货")
 		}), "%s is not on the waiting list", f.openid)
@@ -170,7 +170,7 @@ func gatewayKilled(t *testing.T, w *world) {
 		w.sim(t, http.MethodPost, "/sim/v1/push", map[string]any{"account": f.account, "openid": f.openid, "type": "text", "async": true,
 			"fields": map[string]any{"Content": "快"}}, nil)
 		var holder string
-		require.True(t, eventually(t, 5*time.Second, func() bool { holder = w.holderOf(t, f); return holder != "" }))
+		require.True(t, eventually(t, 60*time.Second, func() bool { holder = w.holderOf(t, f); return holder != "" }))
 		victim := -1
 		for i, gw := range w.Gateways[1:] { // gateway 0 may be the whole system
 			if gw.URL == holder {

@@ -132,7 +132,7 @@ func (f *fan) saw(t testing.TB) []string {
 func (f *fan) sees(t testing.TB, want ...string) {
 	t.Helper()
 	var got []string
-	if !eventually(t, 20*time.Second, func() bool { got = f.saw(t); return len(got) >= len(want) }) {
+	if !eventually(t, 60*time.Second, func() bool { got = f.saw(t); return len(got) >= len(want) }) {
 		require.Equal(t, want, got, "fan %s of %s", f.openid, f.account)
 	}
 	require.Equal(t, want, got, "fan %s of %s", f.openid, f.account)

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/pkg/testkit"
 )
 
 // Process is one child process. It is killed when the test ends.
@@ -124,27 +124,12 @@ func readyz(ctx context.Context, addr string) (ok bool, detail string) {
 	return resp.StatusCode == http.StatusOK, resp.Status
 }
 
-// Ports below the range from which the system takes those of outgoing connections: between the choice of
-// a port and its use dozens of processes connect to each other.
-const firstPort, lastPort = 10_000, 32_000
-
-var given sync.Map // ports that FreePort returned
-
-// FreePort returns a loopback port that was free a moment ago. It returns no port twice.
+// FreePort returns a loopback port that was free a moment ago.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	for range 1000 {
-		port := firstPort + rand.IntN(lastPort-firstPort)
-		if _, again := given.LoadOrStore(port, true); again {
-			continue
-		}
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			require.NoError(t, l.Close())
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
+	ports, err := testkit.FreePorts(1)
+	require.NoError(t, err)
+	return ports[0]
 }
 
 func tail(name string, lines int) string {

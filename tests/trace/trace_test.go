@@ -115,7 +115,7 @@ func TestARedeliveryIsATraceOfItsOwnLinkedToTheFirst(t *testing.T) {
 			}
 		}
 		return false
-	}, 15*time.Second, 10*time.Millisecond, "no second delivery")
+	}, 30*time.Second, 10*time.Millisecond, "no second delivery")
 
 	require.Contains(t, attribute(again, "messaging.consumer.group.name"), "rule")
 	require.False(t, again.Parent.IsValid(), "a redelivery is a root")

@@ -9,8 +9,18 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
+// Ports below the range from which the system takes those of outgoing connections, so that none is taken
+// between its choice and its use.
 async function freePorts(count) {
-  const servers = await Promise.all(Array.from({ length: count }, () => new Promise((done) => { const s = createServer().listen(0, "127.0.0.1", () => done(s)); })));
+  const servers = [];
+  while (servers.length < count) {
+    const server = createServer();
+    const free = await new Promise((done) => {
+      server.once("error", () => done(false));
+      server.listen(10_000 + Math.floor(Math.random() * 22_000), "127.0.0.1", () => done(true));
+    });
+    if (free) servers.push(server);
+  }
   const ports = servers.map((s) => s.address().port);
   await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
   return ports;
@@ -19,7 +29,7 @@ async function freePorts(count) {
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // until asks again until the answer is true; tests wait for what they mean and never for a time.
-export async function until(what, f, timeout = 20_000) {
+export async function until(what, f, timeout = 40_000) {
   const end = Date.now() + timeout;
   for (;;) {
     const got = await f();

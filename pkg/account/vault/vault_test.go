@@ -158,12 +158,12 @@ func TestADirectoryFollowsTheBucket(t *testing.T) {
 	changed.Disabled = true
 	second := w.put(t, "club", changed)
 	w.put(t, "bar", record("bar", 3))
-	require.Eventually(t, func() bool { return w.dir.Find("bar") != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.dir.Find("bar") != nil }, 30*time.Second, time.Millisecond)
 	require.Equal(t, second, w.dir.Find("club").Revision)
 	require.True(t, w.dir.Find("club").Disabled)
 
 	require.NoError(t, w.kv.Purge(t.Context(), "club"))
-	require.Eventually(t, func() bool { return w.dir.Find("club") == nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.dir.Find("club") == nil }, 30*time.Second, time.Millisecond)
 }
 
 func TestAClashWithTheFileStopsTheStartWithItsPath(t *testing.T) {
@@ -225,7 +225,7 @@ func TestThousandsOfAccounts(t *testing.T) {
 		require.NoError(t, err)
 	}
 	revision := w.put(t, "a2500", record("a2500", 2502))
-	require.Eventually(t, func() bool { return w.dir.Find("a2500").Revision == revision }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.dir.Find("a2500").Revision == revision }, 30*time.Second, time.Millisecond)
 	for _, a := range w.dir.All() {
 		_, err := v.Get(a.Name)
 		require.NoError(t, err)

@@ -2,7 +2,6 @@ package bustest
 
 import (
 	"fmt"
-	"net"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/bus"
 	"github.com/wxbus/wxbus/pkg/bus/natsembed"
+	"github.com/wxbus/wxbus/pkg/testkit"
 )
 
 // ClusterEnv is several servers in one process with replicated streams.
@@ -29,7 +29,8 @@ func Cluster(t testing.TB, n int, opts ...Option) *ClusterEnv {
 	if c.topology.Store == 0 && !c.file {
 		c.topology.Store = 256 << 20
 	}
-	routes := freePorts(t, n)
+	routes, err := testkit.FreePorts(n) // NATS cannot tell its routes a port that it chose itself
+	require.NoError(t, err)
 	e := &ClusterEnv{Env: &Env{options: c}}
 	urls := make([]string, n)
 	for i, port := range routes {
@@ -48,7 +49,7 @@ func Cluster(t testing.TB, n int, opts ...Option) *ClusterEnv {
 	}
 	e.Server, e.URL = e.Servers[0], e.URLs[0]
 	for _, s := range e.Servers {
-		require.Eventually(t, func() bool { return s.Healthy() == nil }, 30*time.Second, 50*time.Millisecond, "cluster has no leader")
+		require.Eventually(t, func() bool { return s.Healthy() == nil }, 2*time.Minute, 50*time.Millisecond, "cluster has no leader")
 	}
 	e.provision(t)
 	return e
@@ -60,17 +61,4 @@ func (e *ClusterEnv) NewClientConn(t testing.TB, name string, conns int) *bus.Co
 	o := e.connOptions(name)
 	o.URLs, o.Conns = e.URLs, conns
 	return connect(t, o)
-}
-
-// freePorts returns n TCP ports that were free a moment ago; NATS cannot tell its routes a chosen one.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer func() { _ = l.Close() }()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports
 }

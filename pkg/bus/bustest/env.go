@@ -18,7 +18,10 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 )
 
-const stopTimeout = 20 * time.Second
+const stopTimeout = 60 * time.Second
+
+// provisionTimeout is generous: three servers in one process create dozens of streams while other tests compile.
+const provisionTimeout = 3 * time.Minute
 
 // Env is a provisioned bus. Everything ends with the test.
 type Env struct {
@@ -124,7 +127,7 @@ func (e *Env) provision(t testing.TB) {
 	require.NoError(t, err)
 	e.Conn = e.NewConn(t, "test")
 	e.JS = e.Conn.JS()
-	ctx, cancel := context.WithTimeout(t.Context(), stopTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), provisionTimeout)
 	defer cancel()
 	require.NoError(t, e.Topology.Ensure(ctx, e.JS))
 }

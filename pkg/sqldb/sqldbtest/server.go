@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/wxbus/wxbus/pkg/testkit"
 )
 
 // server is a Postgres of our own.
@@ -71,10 +73,11 @@ func start() (*server, error) {
 	if err := run(cred, dir, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"); err != nil {
 		return nil, err
 	}
-	s := &server{dir: dir}
-	if s.port, err = freePort(); err != nil {
+	ports, err := testkit.FreePorts(1)
+	if err != nil {
 		return nil, err
 	}
+	s := &server{dir: dir, port: ports[0]}
 	// A test keeps nothing, so nothing needs to reach the disk.
 	s.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(s.port), "-k", dir,
 		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=200")
@@ -151,13 +154,4 @@ func run(cred *syscall.Credential, dir, name string, args ...string) error {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(name), err, bytes.TrimSpace(out))
 	}
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

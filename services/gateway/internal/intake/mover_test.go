@@ -62,7 +62,7 @@ func TestMoverTakesTheMarksOfARequeueAway(t *testing.T) {
 	env := bustest.Start(t)
 	spillEvent(t, env, "0123456789abcdef0123456789abcdef", nats.Header{bus.HeaderReplay: {topology.ServiceGateway}, "Kept": {"yes"}})
 	bustest.Run(t, intake.NewMover(env.Conn, env.Topology, intake.MoverOptions{}, nil))
-	require.Eventually(t, func() bool { return homeMessages(t, env) == 1 }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return homeMessages(t, env) == 1 }, 30*time.Second, 5*time.Millisecond)
 	s, err := env.JS.Stream(t.Context(), topology.StreamInbound)
 	require.NoError(t, err)
 	msg, err := s.GetMsg(t.Context(), 1)
@@ -81,7 +81,7 @@ func TestMoverStopsWhileItWaitsForTheHomeStream(t *testing.T) {
 		c, err := env.JS.Consumer(t.Context(), topology.StreamSpill, topology.DurableSpillMover)
 		require.NoError(t, err)
 		return c.CachedInfo().NumAckPending == 1
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	start := time.Now()
 	require.NoError(t, first.Stop(t.Context()))
 	require.Less(t, time.Since(start), 5*time.Second)
@@ -89,7 +89,7 @@ func TestMoverStopsWhileItWaitsForTheHomeStream(t *testing.T) {
 
 	require.NoError(t, env.Topology.Ensure(t.Context(), env.JS))
 	bustest.Run(t, intake.NewMover(env.Conn, env.Topology, intake.MoverOptions{}, nil))
-	require.Eventually(t, func() bool { return homeMessages(t, env) == 1 }, 15*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return homeMessages(t, env) == 1 }, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestMoverParksWhatIsNoEvent(t *testing.T) {
@@ -102,7 +102,7 @@ func TestMoverParksWhatIsNoEvent(t *testing.T) {
 	require.Eventually(t, func() bool {
 		letters, err := env.Conn.DeadLetters().List(t.Context(), bus.DeadLetterFilter{Service: topology.ServiceGateway}, 1)
 		return err == nil && len(letters) == 1
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestAttemptNumber(t *testing.T) {

@@ -126,7 +126,7 @@ func TestOfferThatComesInTheLastMomentIsReturnedByClose(t *testing.T) {
 	r, clock := newRegistry(10, 10)
 	w := open(t, r, "event")
 	outcome := offerIn(t, r, "event", soon(clock))
-	require.Eventually(t, func() bool { return len(w.Offers()) == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.Offers()) == 1 }, 30*time.Second, time.Millisecond)
 	o, ok := w.Close()
 	require.True(t, ok)
 	require.NotNil(t, o.Content)

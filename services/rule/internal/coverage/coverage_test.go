@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { sqldbtest.Main(m) }
 
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // world is the streams and the tables that a counter works on.
 type world struct {

@@ -103,12 +103,12 @@ func TestAnOpenFormIsKnownToEveryReplica(t *testing.T) {
 	require.Nil(t, form(one))
 	require.NoError(t, one.Apply(t.Context(), decision("1", nil, nil, &rulev1.FanChange{Form: &rulev1.FormState{Rule: "repair", Question: 1}}), now))
 	require.EqualValues(t, 1, form(one).GetQuestion(), "at once where it was written")
-	require.Eventually(t, func() bool { return form(two) != nil }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return form(two) != nil }, 30*time.Second, 5*time.Millisecond)
 	three := store(t, env, "c")
 	require.Equal(t, "repair", form(three).GetRule(), "also by one that starts later")
 	require.NoError(t, two.Apply(t.Context(), decision("2", nil, nil, &rulev1.FanChange{FormEnded: true}), now))
 	require.Nil(t, form(two))
-	require.Eventually(t, func() bool { return form(one) == nil }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return form(one) == nil }, 30*time.Second, 5*time.Millisecond)
 }
 
 func TestAHistoryIsShortAndOfOneRule(t *testing.T) {

@@ -50,15 +50,15 @@ func TestRulesFollowTheOwnerOfAFan(t *testing.T) {
 		return func() string { silent, _ := r.Of("shop", openid); return silent }
 	}
 	put(t, kv, "不是token", agentroutingv1.OwnerKind_OWNER_KIND_QUEUE, "aftersales", 1)
-	require.Eventually(t, func() bool { return reason("不是token")() == "owner queue aftersales" }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return reason("不是token")() == "owner queue aftersales" }, 30*time.Second, time.Millisecond)
 	put(t, kv, "before", agentroutingv1.OwnerKind_OWNER_KIND_BOT, "", 4)
 	require.Eventually(t, func() bool {
 		silent, epoch := r.Of("shop", "before")
 		return silent == "" && epoch == 4
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 	require.NoError(t, kv.Delete(t.Context(), "shop.before"))
 	require.Eventually(t, func() bool {
 		_, epoch := r.Of("shop", "before")
 		return epoch == 0
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 }

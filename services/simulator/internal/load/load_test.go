@@ -165,7 +165,7 @@ func TestOneRunAtATime(t *testing.T) {
 	require.NoError(t, runs.Start(plan))
 	require.ErrorIs(t, runs.Start(plan), load.ErrRunning)
 	require.True(t, runs.Stop())
-	require.Eventually(t, func() bool { _, running := runs.Status(); return !running }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { _, running := runs.Status(); return !running }, 30*time.Second, time.Millisecond)
 	p, _ := runs.Status()
 	require.True(t, p.Done)
 	require.Less(t, p.Due, 1000)

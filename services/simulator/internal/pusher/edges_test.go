@@ -124,7 +124,7 @@ func TestStoppingEndsAnAttemptWithoutAPrompt(t *testing.T) {
 		result, _ := w.Push(ctx, pusher.Push{Account: "demo", OpenID: fan, Type: "text"})
 		done <- result
 	}()
-	require.Eventually(t, func() bool { return len(w.gateway.Log()) == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.gateway.Log()) == 1 }, 30*time.Second, time.Millisecond)
 	cancel()
 	p := (<-done).Push
 	require.Equal(t, []string{ledger.OutcomeStopped}, outcomes(p))
