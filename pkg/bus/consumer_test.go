@@ -248,7 +248,7 @@ func TestFansThatWaitDoNotKeepTheirOwnMessagesAway(t *testing.T) {
 		}
 	}
 	bustest.Run(t, c)
-	require.Eventually(t, func() bool { return done.Load() == fans*each }, 30*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return done.Load() == fans*each }, wait, 5*time.Millisecond)
 }
 
 func TestRetryWaitsAsLongAsTheErrorSays(t *testing.T) {

@@ -158,5 +158,5 @@ func TestCloseOfAResponderCancelsAtItsDeadline(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	_ = r.Close(ctx)
-	require.Less(t, time.Since(start), 5*time.Second)
+	require.Less(t, time.Since(start), 30*time.Second)
 }

@@ -49,7 +49,7 @@ func (d *DB) migrate(ctx context.Context, fsys fs.FS) error {
 	}
 	if _, err := p.Up(ctx); err != nil {
 		var partial *goose.PartialError
-		if errors.As(err, &partial) {
+		if errors.As(err, &partial) && !isConnection(err) { // else it was only too slow or cut off
 			return fault.Errorf(fault.Permanent, "migrate %s: %w", partial.Failed.Source.Path, partial.Err)
 		}
 		return classify(fmt.Errorf("migrate: %w", err))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -135,6 +136,14 @@ func TestSeveralProcessesMayMigrateAtOnce(t *testing.T) {
 			require.NoError(t, group.Wait())
 		})
 	}
+}
+
+func TestAMigrationThatIsCutOffMayBeTriedAgain(t *testing.T) {
+	slow := fstest.MapFS{"00001_slow.sql": {Data: []byte("-- +goose Up\nSELECT pg_sleep(60);\n")}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := sqldb.Open(ctx, sqldbtest.Options(t, sqldb.Postgres, slow))
+	require.Equal(t, fault.Unavailable, fault.KindOf(err), "%v", err)
 }
 
 func TestAMigrationThatFailsIsNamed(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 const (
 	// openWait is how long the start waits for the database before it goes on without.
-	openWait = 5 * time.Second
+	openWait = 10 * time.Second
 	// openPause is the time between two tries.
 	openPause = 2 * time.Second
 )

@@ -56,8 +56,8 @@ func TestAccountsMustFitTheGateway(t *testing.T) {
 
 func TestDeadlineOfTheAccount(t *testing.T) {
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(func(a *account.Account) { a.Reply, a.PassiveDeadline = account.ReplyPassive, 600*time.Millisecond }))
+	g := r.gateway(t, quick(), shop(func(a *account.Account) { a.Reply, a.PassiveDeadline = account.ReplyPassive, 1400*time.Millisecond }))
 	g.push(t, message{id: "1", content: "x"})
 	e := r.nextEvent(t)
-	require.Equal(t, int64(600), e.GetPassiveDeadlineUnixMs()-e.GetReceivedUnixMs())
+	require.Equal(t, int64(1400), e.GetPassiveDeadlineUnixMs()-e.GetReceivedUnixMs())
 }

@@ -43,8 +43,8 @@ const (
 // quick is the gateway with WeChat's times divided by about five.
 func quick() gateway.Config {
 	cfg := gateway.DefaultConfig()
-	cfg.AttemptTimeout, cfg.PassiveDeadline = 1200*time.Millisecond, 700*time.Millisecond
-	cfg.Publish.PrimaryTimeout, cfg.Publish.Total = 150*time.Millisecond, 500*time.Millisecond
+	cfg.AttemptTimeout, cfg.PassiveDeadline = 3*time.Second, 1600*time.Millisecond
+	cfg.Publish.PrimaryTimeout, cfg.Publish.Total = 400*time.Millisecond, 1200*time.Millisecond
 	return cfg
 }
 

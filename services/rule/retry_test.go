@@ -136,12 +136,12 @@ func TestAStoppedReplicaLeavesItsWaitsToAnother(t *testing.T) {
 	file := r.rules(rulesText)
 	first := r.replica("first", file)
 	ev := r.text("shop", "o_fan", "many")
-	ev.ReceivedUnixMs += 3000 // a long span
+	ev.ReceivedUnixMs += 30_000 // a long span
 	r.record(r.push(ev), claimIs(isReleased))
 	second := r.replica("second", file)
 	began := time.Now()
 	require.NoError(t, first.Stop(t.Context()))
-	require.Less(t, time.Since(began), 2*time.Second, "a wait does not hold a stop up")
+	require.Less(t, time.Since(began), 10*time.Second, "a wait does not hold a stop up")
 
 	_, _, err := r.store.Change(t.Context(), "shop", "o_fan", ev.GetId(), decision.Claim{Server: "gw-2#1", Until: time.Now().Add(time.Second)})
 	require.NoError(t, err)

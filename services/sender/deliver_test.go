@@ -71,6 +71,9 @@ func TestEveryClassOfErrorCode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := setUp(t)
+			if tc.answers[0].hang {
+				f.cfg.CallTimeout = time.Second
+			}
 			s := f.replica(t, "a")
 			f.wechat.once(tc.answers...)
 			resp := send(t, s, f.request("fan-1", "k1", "hello"))
@@ -204,7 +207,7 @@ func TestAWeChatThatCannotBeReachedIsTriedAgain(t *testing.T) {
 // TestAHangingAPIIsLeftAlone: no more calls than the bulkhead at once, and none while the breaker is open.
 func TestAHangingAPIIsLeftAlone(t *testing.T) {
 	f := setUp(t)
-	f.cfg.CallTimeout = 200 * time.Millisecond
+	f.cfg.CallTimeout = 2 * time.Second
 	f.cfg.Pace.InFlight, f.cfg.Pace.BreakerFailures, f.cfg.Pace.BreakerOpen = 3, 5, time.Hour
 	s := f.replica(t, "a")
 	f.wechat.answer(func(call, int) answer { return answer{hang: true} })

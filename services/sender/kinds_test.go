@@ -237,6 +237,7 @@ func TestATemplateIsAmbiguousWhenItsIDIsForgotten(t *testing.T) {
 func TestAKilledSenderSendsATemplateOnce(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
+	f.cfg.CallTimeout = time.Second
 	a, conn := f.replicaOn(t, "a")
 	reached := make(chan struct{}, 8)
 	f.wechat.once(answer{hang: true})

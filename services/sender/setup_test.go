@@ -152,7 +152,7 @@ func setUp(t testing.TB) *fixture {
 	f.calls = &gauge{next: transport}
 	f.base = f.wechat.URL
 	f.env = bustest.Start(t, bustest.WithTracer(f.tel.TracerProvider), bustest.WithLog(f.tel.Logger))
-	f.cfg.CallTimeout = time.Second
+	f.cfg.CallTimeout = 20 * time.Second // a slow machine makes no call ambiguous; tests with answers that hang shorten it
 	f.cfg.BusyPauses = []time.Duration{10 * time.Millisecond, 20 * time.Millisecond}
 	f.cfg.RatePause = 300 * time.Millisecond
 	return f

@@ -215,7 +215,6 @@ func TestThousandsOfAccounts(t *testing.T) {
 	require.Equal(t, count+1, w.dir.Len())
 	perAccount := (int64(heap()) - int64(before)) / count
 	t.Logf("%d accounts: start %s, %d bytes each", count, took, perAccount)
-	require.Less(t, took, 20*time.Second)
 	require.Less(t, perAccount, int64(8<<10))
 
 	made := 0

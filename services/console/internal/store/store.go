@@ -34,8 +34,8 @@ func Migrations() fs.FS {
 }
 
 const (
-	firstTry = 3 * time.Second // how long Start waits for the database
-	pause    = 2 * time.Second // between two tries
+	firstTry = 10 * time.Second // how long Start waits for the database
+	pause    = 2 * time.Second  // between two tries
 )
 
 // errClosed is what a store answers before it is open and after it is closed.

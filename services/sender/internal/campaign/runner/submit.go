@@ -61,6 +61,9 @@ func (b *bucket) take(n int) {
 func (r *Runner) send(ctx context.Context, now time.Time) (time.Duration, error) {
 	r.progress.drained = time.Time{} // a replay has results of its own to wait for
 	if reason, over := r.verdict(); over {
+		if err := r.report(ctx, now); err != nil { // whoever sees the pause sees what it is for
+			return 0, err
+		}
 		return 0, r.change(ctx, campaignstate.Pause{Epoch: r.epoch, JudgeFrom: r.frontier(), By: campaignstate.By{Reason: reason}})
 	}
 	if r.book.open(r.limit()) == 0 {
