@@ -169,6 +169,20 @@ func (d *Directory) Watch(fn func(Change)) (stop func()) {
 	}
 }
 
+// Each calls fn with the name of every account, those that come later included, until stop is called. A name may
+// come more than once. What Watch demands of fn holds.
+func (d *Directory) Each(fn func(name string)) (stop func()) {
+	stop = d.Watch(func(c Change) {
+		if c.After != nil {
+			fn(c.Name)
+		}
+	})
+	for _, a := range d.All() {
+		fn(a.Name)
+	}
+	return stop
+}
+
 // Apply takes over newer accounts of the API, all at once for who reads. An update that is older
 // than what is known changes nothing. An account that is not valid, or whose name or AppID is taken, is
 // left out; the errors of those, ErrClash among them, are joined.

@@ -249,14 +249,14 @@ var errLostConnection = fmt.Errorf("connection lost: %w", nats.ErrTimeout)
 
 func (c *Conn) disconnected(l *link, err error) {
 	if err != nil { // nil: we closed it ourselves
-		c.metrics.connection("disconnected")
+		c.metrics.connection(eventDisconnected)
 		c.log.Warn("nats disconnected", "client", c.name, "error", err)
 	}
 	l.acks.failAll(transportFault(errLostConnection))
 }
 
 func (c *Conn) reconnected(nc *nats.Conn) {
-	c.metrics.connection("reconnected")
+	c.metrics.connection(eventReconnected)
 	c.log.Info("nats reconnected", "client", c.name, "server", nc.ConnectedServerName())
 }
 
@@ -269,11 +269,11 @@ func (c *Conn) asyncError(sub *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		c.denied.Store(time.Now().UnixNano())
-		c.metrics.connection("denied")
+		c.metrics.connection(eventDenied)
 	case errors.Is(err, nats.ErrSlowConsumer):
-		c.metrics.connection("slow_consumer")
+		c.metrics.connection(eventSlowConsumer)
 	default:
-		c.metrics.connection("error")
+		c.metrics.connection(eventError)
 	}
 	c.log.Error("nats error", "client", c.name, "subject", template, "error", err)
 }

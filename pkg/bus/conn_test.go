@@ -149,6 +149,12 @@ func TestMetricsAreBounded(t *testing.T) {
 	} {
 		require.Equal(t, want, sums[name], "%s in %v", name, sums)
 	}
+	for _, name := range []string{ // what alerts count, before it happens the first time
+		"wxbus.bus.published stream=INBOUND outcome=stream_full", "wxbus.bus.published stream=INBOUND outcome=timeout",
+		"wxbus.bus.connection.events event=denied", "wxbus.bus.ack.errors service=rule stream=INBOUND",
+	} {
+		require.Contains(t, sums, name)
+	}
 	for name := range sums {
 		require.NotContains(t, name, "oSecret")
 		require.NotContains(t, name, "shop")

@@ -129,6 +129,7 @@ func (c *Conn) NewConsumer(cfg ConsumerConfig, h Handler, mw ...Middleware) *Con
 		}
 	}
 	consumer := &Consumer{conn: c, cfg: cfg, labels: newConsumerLabels(cfg.Service, cfg.Stream)}
+	consumer.labels.promise(c.metrics)
 	consumer.handle = consumer.chain(h, mw)
 	return consumer
 }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -24,6 +25,14 @@ func newConsumerLabels(service, stream string) consumerLabels {
 		l.outcomes[outcome] = newLabelled(l.service, l.stream, attribute.String("outcome", outcome))
 	}
 	return l
+}
+
+// promise makes what alerts count exist at zero, see metrics.promise.
+func (l consumerLabels) promise(m *metrics) {
+	for _, labels := range l.outcomes {
+		m.handled.Add(context.Background(), 0, labels.add...)
+	}
+	m.ackErrors.Add(context.Background(), 0, l.consumer.add...)
 }
 
 func (l consumerLabels) outcome(outcome string) *labelled { return l.outcomes[outcome] }

@@ -26,6 +26,7 @@ type metrics struct {
 	inFlight      metric.Int64UpDownCounter
 	pending       metric.Int64Gauge
 	publishLabels sync.Map // publishKey -> *labelled
+	streams       sync.Map // stream -> true, those that alerts can count on
 }
 
 type publishKey struct{ stream, outcome string }
@@ -67,7 +68,13 @@ func newMetrics(provider metric.MeterProvider) (*metrics, error) {
 		metric.WithDescription("Messages that a consumer holds now."))
 	m.pending, errs[8] = meter.Int64Gauge("wxbus.bus.pending",
 		metric.WithDescription("Messages of a partition that wait on the server, as of the last delivery."))
-	return m, fault.Wrap(fault.Internal, errors.Join(errs[:]...))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fault.Wrap(fault.Internal, err)
+	}
+	for _, event := range []string{eventDisconnected, eventReconnected, eventDenied, eventSlowConsumer, eventError} {
+		m.connections.Add(context.Background(), 0, metric.WithAttributes(attribute.String("event", event)))
+	}
+	return m, nil
 }
 
 func (m *metrics) publish(ctx context.Context, subject string, err error, duplicate bool, took time.Duration) {
@@ -82,7 +89,18 @@ func (m *metrics) publishLabel(key publishKey) *labelled {
 	}
 	labels := newLabelled(attribute.String("stream", key.stream), attribute.String("outcome", key.outcome))
 	m.publishLabels.Store(key, labels)
+	if _, known := m.streams.LoadOrStore(key.stream, true); !known {
+		m.promise(key.stream)
+	}
 	return labels
+}
+
+// promise makes the outcomes that alerts count exist at zero: a rate does not see the first count of a series
+// that comes into being with it.
+func (m *metrics) promise(stream string) {
+	for _, outcome := range []string{"stream_full", "timeout"} {
+		m.published.Add(context.Background(), 0, newLabelled(attribute.String("stream", stream), attribute.String("outcome", outcome)).add...)
+	}
 }
 
 // publishOutcome returns a label for the result of a publish.
@@ -110,6 +128,15 @@ var publishOutcomes = [...]struct {
 	{ErrThrottled, "throttled"}, {ErrTooLarge, "too_large"}, {ErrUnavailable, "unavailable"},
 	{ErrSubjectFull, "subject_full"}, {ErrWrongStream, "wrong_stream"},
 }
+
+// The events of a connection that are counted.
+const (
+	eventDisconnected = "disconnected"
+	eventReconnected  = "reconnected"
+	eventDenied       = "denied"
+	eventSlowConsumer = "slow_consumer"
+	eventError        = "error"
+)
 
 func (m *metrics) connection(event string) {
 	m.connections.Add(context.Background(), 1, metric.WithAttributes(attribute.String("event", event)))

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
@@ -39,6 +41,7 @@ import (
 	"github.com/wxbus/wxbus/services/console/internal/audit"
 	"github.com/wxbus/wxbus/services/console/internal/door"
 	"github.com/wxbus/wxbus/services/console/internal/feed"
+	"github.com/wxbus/wxbus/services/console/internal/gauges"
 	"github.com/wxbus/wxbus/services/console/internal/login"
 	"github.com/wxbus/wxbus/services/console/internal/oidc"
 	"github.com/wxbus/wxbus/services/console/internal/password"
@@ -105,6 +108,7 @@ type Service struct {
 	people  *people.Service
 	audit   *audit.Recorder
 	hub     *feed.Hub
+	gauges  *gauges.Gauges
 	events  *webhooks.Engine
 	handler http.Handler
 
@@ -138,7 +142,14 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, log: deps.Log, data: deps.Data, store: store.New(deps.SQL, deps.Log)}
 	s.audit = audit.New(audit.Options{To: s.store, Log: deps.Log, Now: deps.Now, Retention: cfg.Audit.Retention})
-	s.hub = feed.New(feed.Options{JetStream: deps.Bus.JS(), Signals: deps.Bus.NC(), Log: deps.Log, Now: deps.Now, Heartbeat: deps.heartbeat})
+	meters := metric.MeterProvider(metricnoop.NewMeterProvider())
+	if deps.Tel != nil {
+		meters = deps.Tel.MeterProvider
+	}
+	s.hub = feed.New(feed.Options{
+		JetStream: deps.Bus.JS(), Signals: deps.Bus.NC(), Log: deps.Log, Now: deps.Now, Heartbeat: deps.heartbeat, Meter: meters,
+	})
+	s.gauges = gauges.New(gauges.Options{JetStream: deps.Bus.JS(), Topology: deps.Topology, Meter: meters, Log: deps.Log})
 	s.events = webhooks.New(webhooks.Options{
 		Store: s.store, JetStream: deps.Bus.JS(), Sealer: deps.Sealer, Log: deps.Log, Now: deps.Now, Instance: deps.Instance, Poll: deps.poll,
 		MaxAttempts: cfg.Webhooks.MaxAttempts, Timeout: cfg.Webhooks.Timeout, AllowHTTP: cfg.Webhooks.AllowHTTP, AllowPrivate: cfg.Webhooks.AllowPrivate,
@@ -319,7 +330,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.store.Start(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(s.audit.Start(ctx), s.hub.Start(ctx), s.events.Start(ctx)); err != nil {
+	if err := errors.Join(s.audit.Start(ctx), s.hub.Start(ctx), s.gauges.Start(ctx), s.events.Start(ctx)); err != nil {
 		return err
 	}
 	var base context.Context
@@ -341,5 +352,5 @@ func (s *Service) Stop(ctx context.Context) error {
 		s.stop()
 		<-s.done
 	}
-	return errors.Join(s.events.Stop(ctx), s.hub.Stop(ctx), s.audit.Stop(ctx), s.store.Stop(ctx))
+	return errors.Join(s.events.Stop(ctx), s.gauges.Stop(ctx), s.hub.Stop(ctx), s.audit.Stop(ctx), s.store.Stop(ctx))
 }

@@ -62,6 +62,7 @@ type Service struct {
 	instance string
 	registry *reply.Registry
 	meter    *meter.Meter
+	forget   func() // ends the look-out for new accounts
 	handler  http.Handler
 	batcher  *bus.Batcher
 	mover    *intake.Mover
@@ -97,6 +98,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 	s.mover = intake.NewMover(d.Bus, d.Topology, intake.MoverOptions{
 		Patience: cfg.Spill.Patience, MaxInFlight: cfg.Spill.MaxInFlight,
 	}, s.meter.MovedHome)
+	s.forget = d.Accounts.Each(s.meter.Know)
 	s.lists = evidence.NewLists(d.Log)
 	s.book = evidence.New(d.Accounts, s.instance, d.Now)
 	s.handler = s.newHandler(cfg, accounts)
@@ -236,6 +238,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	if s.started {
 		errs = append(errs, s.closeResponder(ctx, s.responder), s.closeResponder(ctx, s.witness), s.lists.Stop(ctx), s.mover.Stop(ctx))
 	}
+	s.forget()
 	s.book.Close()
 	s.batcher.Close()
 	return errors.Join(append(errs, s.meter.Close())...)

@@ -96,6 +96,7 @@ type parts struct {
 	gates     *pace.Gates
 	pauses    *pauses.Pauses
 	consumers []*bus.Consumer
+	forget    func() // ends the look-out for new accounts
 }
 
 var (
@@ -181,6 +182,7 @@ func (s *Service) startParts(ctx context.Context) error {
 			return errors.Join(err, p.pauses.Stop(ctx))
 		}
 	}
+	p.forget = s.deps.Accounts.Each(s.metrics.know)
 	s.parts = p
 	return nil
 }
@@ -241,6 +243,7 @@ func (s *Service) stopParts(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
+	p.forget()
 	p.gates.Close() // who waits for a turn goes back to the bus
 	var errs []error
 	for _, c := range p.consumers {

@@ -81,6 +81,7 @@ type parts struct {
 	origins   *origins.List
 	witness   *witness.Witness
 	doctor    *doctor.Doctor
+	forget    func() // ends the look-out for new accounts
 }
 
 var (
@@ -159,6 +160,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return errors.Join(err, p.accounts.Stop(ctx), p.store.Stop(ctx))
 	}
 	p.refresher.Start(ctx)
+	p.forget = s.deps.Accounts.Each(s.obs.know)
 	s.parts = p
 	return nil
 }
@@ -231,6 +233,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
+	p.forget()
 	err := p.origins.Stop(ctx)
 	p.refresher.Stop()
 	if s.own != nil {

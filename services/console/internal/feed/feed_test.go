@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/protobuf/proto"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 func start(t *testing.T, o feed.Options) (*bustest.Env, *feed.Hub) {
 	t.Helper()
 	e := bustest.Start(t)
-	o.JetStream, o.Log, o.Now = e.Conn.JS(), slog.New(slog.DiscardHandler), time.Now
+	o.JetStream, o.Log, o.Now, o.Meter = e.Conn.JS(), slog.New(slog.DiscardHandler), time.Now, noop.NewMeterProvider()
 	h := feed.New(o)
 	require.NoError(t, h.Start(t.Context()))
 	t.Cleanup(func() { require.NoError(t, h.Stop(context.Background())) })

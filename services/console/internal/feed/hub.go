@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/protobuf/proto"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
@@ -46,6 +48,8 @@ type Options struct {
 	Now        func() time.Time
 	Buffer     int
 	MaxClients int
+	// Meter measures the delay of the feed; required.
+	Meter metric.MeterProvider
 	// Heartbeat is how often a silent client hears from us; 15 s when zero.
 	Heartbeat time.Duration
 }
@@ -59,6 +63,7 @@ type Hub struct {
 	last    uint64 // newest sequence that clients were given
 	follows bool   // last is known
 
+	delay   metric.Float64Histogram
 	signals *nats.Subscription
 	stop    context.CancelFunc
 	done    chan struct{}
@@ -89,7 +94,32 @@ func New(o Options) *Hub {
 	if o.Heartbeat <= 0 {
 		o.Heartbeat = 15 * time.Second
 	}
-	return &Hub{o: o, clients: map[*client]struct{}{}, done: make(chan struct{})}
+	h := &Hub{o: o, clients: map[*client]struct{}{}, done: make(chan struct{})}
+	h.instrument()
+	return h
+}
+
+// delayBounds are the buckets of the feed's delay in seconds: an agent should see a fact within 0.3.
+var delayBounds = []float64{.005, .01, .025, .05, .1, .2, .3, .5, 1, 2.5, 5, 10, 60}
+
+// instrument makes the metrics; they fail only for invalid names, and these are constant.
+func (h *Hub) instrument() {
+	meter := h.o.Meter.Meter("github.com/wxbus/wxbus/services/console")
+	var err error
+	h.delay, err = meter.Float64Histogram("wxbus.console.feed.delay", metric.WithUnit("s"),
+		metric.WithDescription("Time from a fact of the desk being stored until this replica gives it to its browsers."),
+		metric.WithExplicitBucketBoundaries(delayBounds...))
+	if err != nil {
+		h.delay = metricnoop.Float64Histogram{}
+	}
+	_, err = meter.Int64ObservableGauge("wxbus.console.feed.clients", metric.WithDescription("Browsers that follow the feed of this replica."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(h.Clients()))
+			return nil
+		}))
+	if err != nil {
+		h.o.Log.Warn("metric of the feed not made", logkey.Error, err)
+	}
 }
 
 // Start begins to follow the stream at its end. It does not wait for the server.
@@ -214,6 +244,7 @@ func (h *Hub) give(f fact) {
 	if f.event == nil {
 		return
 	}
+	h.delay.Record(context.Background(), max(h.o.Now().Sub(time.UnixMilli(f.event.GetStoredUnixMs())), 0).Seconds())
 	for c := range h.clients {
 		if c.slow || !c.sees(f.event.GetAccount()) {
 			continue

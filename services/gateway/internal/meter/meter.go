@@ -88,7 +88,43 @@ func New(provider metric.MeterProvider, waiting func() int) (*Meter, error) {
 		metric.WithDescription("Time that a spilled push was away from the home stream."), metric.WithExplicitBucketBoundaries(awayBounds...))
 	errs = append(errs, err)
 	errs = append(errs, m.watch(mt, waiting))
-	return m, fault.Wrap(fault.Internal, errors.Join(errs...))
+	if err := errors.Join(errs...); err != nil {
+		return nil, fault.Wrap(fault.Internal, err)
+	}
+	m.promise()
+	return m, nil
+}
+
+// promise makes what alerts count exist at zero: a rate does not see the first count of a series that comes into
+// being with it.
+func (m *Meter) promise() {
+	ctx := context.Background()
+	for _, c := range []struct {
+		counter metric.Int64Counter
+		key     string
+		values  []string
+	}{
+		{m.refused, "reason", []string{"signature", "decrypt", "timestamp", "overload"}},
+		{m.spilled, "cause", []string{"timeout"}},
+		{m.parked, "reason", []string{"too_large"}},
+	} {
+		for _, v := range c.values {
+			c.counter.Add(ctx, 0, m.options(label{"", c.key, v}).add...)
+		}
+	}
+	m.unsettled.Add(ctx, 0)
+	m.skewed.Add(ctx, 0)
+}
+
+// Know makes what alerts count about an account exist at zero.
+func (m *Meter) Know(account string) {
+	ctx := context.Background()
+	for _, outcome := range []string{"success", "reply", "unavailable", "broken"} {
+		m.pushes.Add(ctx, 0, m.options(label{account, "outcome", outcome}).add...)
+	}
+	for _, c := range []metric.Int64Counter{m.unknown, m.previous, m.outside} {
+		c.Add(ctx, 0, m.options(label{"", "account", account}).add...)
+	}
 }
 
 func (m *Meter) watch(mt metric.Meter, waiting func() int) error {

@@ -62,6 +62,8 @@ type Config struct {
 type Observer interface {
 	Called(ctx context.Context, account, endpoint, class string, took time.Duration)
 	Settled(ctx context.Context, account string, lane senderv1.Lane, state senderv1.SendState)
+	// Parked is told of a message that leaves the queue for a later time; errcode is WeChat's reason, 0 for one of ours.
+	Parked(ctx context.Context, account string, errcode int32)
 }
 
 // Renewer knows media that were uploaded through this system.

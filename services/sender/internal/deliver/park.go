@@ -162,6 +162,7 @@ func (w *Worker) park(ctx context.Context, j *job, p sendstate.Park) error {
 	case err != nil:
 		return fmt.Errorf("park message: %w", err)
 	}
+	w.Observer.Parked(ctx, j.account.Name, p.Errcode)
 	return errParked
 }
 
