@@ -19,6 +19,7 @@ type Config struct {
 	MaxAge         time.Duration    `yaml:"max_age" desc:"a message that could not be sent for so long is given up"`
 	BusyPauses     []time.Duration  `yaml:"busy_pauses" desc:"pauses before a message is tried again after errcode -1 (system busy); at most 2, because the fan may get it twice"`
 	RatePause      time.Duration    `yaml:"rate_pause" desc:"pause of an account after errcode 45011, the quota of a minute"`
+	QuotaPause     time.Duration    `yaml:"quota_pause" desc:"pause of an account after errcode 45009, the quota of a day; 0: until WeChat counts anew, at midnight in Shanghai. Shorter where somebody clears used-up quotas with clear_quota"`
 	NoAPIPause     time.Duration    `yaml:"no_api_pause" desc:"how long messages of an account are refused after errcode 48001: it has no customer-service API"`
 	HandTime       time.Duration    `yaml:"hand_time" desc:"how long a worker keeps one message in memory before it lets the bus deliver it again"`
 	ResultWait     time.Duration    `yaml:"result_wait" desc:"how long the event with the result of a template or subscription message may take; then the message counts as sent"`
@@ -59,6 +60,7 @@ func (c Config) Validate() error {
 		check(p > 0 && p <= time.Minute, "busy_pauses[%d]: must be more than 0 and at most 1m", i)
 	}
 	check(c.RatePause > 0 && c.RatePause <= 10*time.Minute, "rate_pause: must be more than 0 and at most 10m")
+	check(c.QuotaPause >= 0 && c.QuotaPause <= 24*time.Hour, "quota_pause: must be 0 to 24h")
 	check(c.NoAPIPause > 0 && c.NoAPIPause <= 24*time.Hour, "no_api_pause: must be more than 0 and at most 24h")
 	check(c.HandTime > 0 && c.HandTime <= 30*time.Minute, "hand_time: must be more than 0 and at most 30m")
 	check(c.ResultWait > 0 && c.ResultWait <= 24*time.Hour, "result_wait: must be more than 0 and at most 24h")

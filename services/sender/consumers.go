@@ -92,7 +92,7 @@ func (s *Service) fold(ledger *windows.Ledger, worker *deliver.Worker) bus.Handl
 func (s *Service) deliverConfig() deliver.Config {
 	return deliver.Config{
 		Instance: s.deps.Instance, CallTimeout: s.cfg.CallTimeout, MaxAge: s.cfg.MaxAge,
-		RatePause: s.cfg.RatePause, NoAPIPause: s.cfg.NoAPIPause, BusyPauses: s.cfg.BusyPauses,
+		RatePause: s.cfg.RatePause, QuotaPause: s.cfg.QuotaPause, NoAPIPause: s.cfg.NoAPIPause, BusyPauses: s.cfg.BusyPauses,
 		HandTime: s.cfg.HandTime, ResultWait: s.cfg.ResultWait, MassResultWait: s.cfg.MassResultWait, Deliveries: deliveries, Rate: s.cfg.Pace.Rate,
 	}
 }

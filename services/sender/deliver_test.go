@@ -282,6 +282,18 @@ func TestAUsedUpQuotaParksTheAccountUntilMidnight(t *testing.T) {
 	require.Len(t, f.wechat.of(customSend), 1+len(ids))
 }
 
+// TestAShorterPauseAfterAUsedUpQuota: where somebody clears quotas, nobody waits for midnight.
+func TestAShorterPauseAfterAUsedUpQuota(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	f.cfg.QuotaPause = 300 * time.Millisecond
+	s := f.replica(t, "a")
+	f.wechat.once(answer{errcode: 45009})
+	id := send(t, s, f.request("fan-1", "one", "hello")).GetId()
+	require.EqualValues(t, 2, ends(t, s, "shop", id, sent).GetAttempts())
+	require.Equal(t, []string{"hello", "hello"}, f.wechat.texts("fan-1"))
+}
+
 func stopNow(t testing.TB, s *sender.Service) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -48,6 +48,18 @@ func TestControlAPI(t *testing.T) {
 	require.NotEmpty(t, out["timeline"])
 	status, _ = w.do(http.MethodGet, "/sim/v1/accounts/shop/fans/oNobody", nil)
 	require.Equal(t, http.StatusNotFound, status)
+	status, out = w.do(http.MethodPut, "/sim/v1/accounts/shop/fans/"+fan, map[string]any{"consents": map[string]int{"T1": 2}, "tags": []int{100}})
+	require.Equal(t, http.StatusOK, status)
+	require.EqualValues(t, 2, out["consents"].(map[string]any)["T1"])
+	_, out = w.do(http.MethodPut, "/sim/v1/accounts/shop/fans/"+fan, map[string]any{"consents": map[string]int{"T2": 1}})
+	require.Len(t, out["consents"], 2, "what is left out stays")
+	require.EqualValues(t, []any{100.0}, out["tags"])
+	_, out = w.do(http.MethodPut, "/sim/v1/accounts/shop/fans/"+fan, map[string]any{"tags": []int{}})
+	require.Empty(t, out["tags"])
+	for openid, body := range map[string]any{"oNobody": map[string]any{}, fan: map[string]any{"consents": map[string]int{"T1": -1}}} {
+		status, _ = w.do(http.MethodPut, "/sim/v1/accounts/shop/fans/"+openid, body)
+		require.Contains(t, []int{http.StatusNotFound, http.StatusBadRequest}, status)
+	}
 	status, _ = w.do(http.MethodPost, "/sim/v1/accounts/shop/verify", nil)
 	require.Equal(t, http.StatusOK, status)
 	_, out = w.do(http.MethodPost, "/sim/v1/accounts/shop/native", map[string]any{"do": "accept", "openid": fan})

@@ -122,7 +122,7 @@ var desk = map[string]func(*testing.T, *world){
 			admin.must(t, "console.v1.WebhookService/DeleteWebhook", map[string]any{"id": hook["webhook"].(map[string]any)["id"]})
 		})
 		f := w.newFan(t, secureXML)
-		f.says(t, "你好")
+		f.opens(t)
 		require.True(t, eventually(t, 30*time.Second, func() bool {
 			return crm.has(func(e outEvent) bool {
 				return e.Kind == "message.received" && e.Data.OpenID == f.openid && strings.HasPrefix(e.signature, "v1,")

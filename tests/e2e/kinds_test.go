@@ -63,7 +63,7 @@ var kinds = map[string]func(*testing.T, *world){
 	},
 	"a long text arrives in parts, in order": func(t *testing.T, w *world) {
 		f := w.newFan(t, compatJSON)
-		f.says(t, "你好")
+		f.opens(t)
 		long := strings.Repeat("这是一个句子。", 200) // 4200 bytes: three messages
 		status, out := f.sendJSON(t, "long", map[string]any{"msgtype": "text", "text": map[string]any{"content": long}})
 		require.Equal(t, http.StatusAccepted, status, "%+v", out)
@@ -72,7 +72,7 @@ var kinds = map[string]func(*testing.T, *world){
 	},
 	"typing is shown and takes nothing of the window": func(t *testing.T, w *world) {
 		f := w.newFan(t, compatJSON)
-		f.says(t, "你好")
+		f.opens(t)
 		_, out := f.sendJSON(t, "typing", map[string]any{"msgtype": "typing", "typing": map[string]any{}})
 		f.state(t, out.ID, "sent")
 		text, err := w.CLI(t, "quota", "--account", f.account, "--openid", f.openid)
@@ -92,7 +92,7 @@ var kinds = map[string]func(*testing.T, *world){
 	},
 	"an image is uploaded once and sent": func(t *testing.T, w *world) {
 		f := w.newFan(t, compatJSON)
-		f.says(t, "你好")
+		f.opens(t)
 		file := filepath.Join(t.TempDir(), "photo.png")
 		require.NoError(t, os.WriteFile(file, []byte("\x89PNG\r\n\x1a\n"+f.openid), 0o600))
 		before, _ := w.calls(t, f.account, "/cgi-bin/media/upload")
@@ -115,7 +115,7 @@ var kinds = map[string]func(*testing.T, *world){
 			"recipient": {40003, "oNobodyAtAll", templateMessage("x")},
 		} {
 			f := w.newFan(t, compatJSON)
-			f.says(t, "你好")
+			f.opens(t)
 			if tc.openid != "" {
 				f.openid = tc.openid
 			}
@@ -128,7 +128,7 @@ var kinds = map[string]func(*testing.T, *world){
 	},
 	"an account tells how it stands": func(t *testing.T, w *world) {
 		f := w.newFan(t, secureJSON)
-		f.says(t, "你好")
+		f.opens(t)
 		out, err := w.CLI(t, "send", "text", "--account", f.account, "--openid", f.openid, "一", "--wait")
 		require.NoError(t, err, out)
 		out, err = w.CLI(t, "quota", "--account", f.account)
@@ -160,11 +160,11 @@ func sendingGuideWorks(t *testing.T, w *world) {
 		require.NotEmpty(t, commands)
 		require.Equal(t, commands, sendingCommands(t, guide+".zh-CN.md"), "the guides say the same in both languages")
 		f := w.newFan(t, plainXML)
-		f.says(t, "你好")
+		f.opens(t)
 		require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "photo.png"), []byte("\x89PNG\r\n\x1a\n a picture"), 0o600))
 		for n, command := range commands {
 			if n%3 == 2 {
-				f.says(t, "你好") // the window has five messages
+				f.opens(t) // the window has five messages
 			}
 			w.shell(t, strings.NewReplacer("OPENID", f.openid, "accounts/shop", "accounts/"+f.account, "--account shop", "--account "+f.account,
 				"http://127.0.0.1:8081", w.Console).Replace(command))

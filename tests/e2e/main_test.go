@@ -6,6 +6,7 @@ package e2e
 import (
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"testing"
 
@@ -35,6 +36,13 @@ const (
 	noAPI      = "noapi"
 	ackOnly    = "ack"
 	miniApp    = "mini"
+	massOnly   = "mass"
+	usedUp     = "usedup" // answers of WeChat that hold back a whole account have accounts of their own
+	tooFast    = "toofast"
+	busy       = "busy"
+	denied     = "denied"
+	shut       = "shut"
+	full       = "full"
 	late       = "late" // exists at WeChat only, until the operator adds it
 )
 
@@ -70,12 +78,21 @@ func config(w *webhook) map[string]any {
 			accountConfig(8, noAPI, "subscription", "xml", "secure", "passive", map[string]any{"kf_api": false}),
 			accountConfig(9, ackOnly, "service", "xml", "secure", "ack", nil),
 			accountConfig(10, miniApp, "miniprogram", "json", "secure", "passive", nil),
+			accountConfig(12, massOnly, "service", "xml", "secure", "passive", nil),
+			accountConfig(13, usedUp, "service", "xml", "secure", "passive", nil),
+			accountConfig(14, tooFast, "service", "xml", "secure", "passive", nil),
+			accountConfig(15, busy, "service", "xml", "secure", "passive", nil),
+			accountConfig(16, denied, "service", "xml", "secure", "passive", nil),
+			accountConfig(17, shut, "service", "xml", "secure", "passive", nil),
+			accountConfig(18, full, "service", "xml", "secure", "passive", nil),
 		},
 		"gateway": map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms", "publish": map[string]any{"primary_timeout": "400ms", "total": "1400ms"}},
 		"simulator": map[string]any{
-			"attempt_timeout": "2s",
-			"extra_accounts":  []map[string]any{accountConfig(11, late, "service", "xml", "secure", "passive", nil)},
+			"attempt_timeout": "2s", "demo_fans": 0,
+			"accounts":       map[string]any{denied: map[string]any{"denied": []string{sendPath}}},
+			"extra_accounts": []map[string]any{accountConfig(11, late, "service", "xml", "secure", "passive", nil)},
 		},
+		"sender": map[string]any{"quota_pause": quotaPause.String(), "rate_pause": ratePause.String(), "busy_pauses": []string{"200ms", "400ms"}},
 		"console": map[string]any{
 			"first_admin": map[string]any{"name": "admin", "password": firstPassword},
 			"webhooks":    map[string]any{"allow_http": true, "allow_private": true},
@@ -138,5 +155,6 @@ func start(t *testing.T) *world {
 	hook := newWebhook(t)
 	w := &world{webhook: hook}
 	w.Stack = stack.Start(t, stack.Options{Mode: stack.Mode(*mode), Config: config(hook), Rules: rules(hook)})
+	w.sim(t, http.MethodPut, "/sim/v1/faults", answersOfWeChat, nil)
 	return w
 }

@@ -36,6 +36,15 @@ func TestTable(t *testing.T) {
 		for name, scenario := range kinds {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
+		for name, scenario := range errcodes {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
+		for name, scenario := range consents {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
+		for name, scenario := range mass {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
 		for name, scenario := range atTheDesk {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}

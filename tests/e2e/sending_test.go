@@ -36,10 +36,30 @@ func (f *fan) send(t testing.TB, key, text string) (int, sent) {
 	return status, out
 }
 
+// opens makes the fan write, and waits until the sender has learned of the window: a business system that is told of the
+// message may be faster than that.
+func (f *fan) opens(t testing.TB) {
+	t.Helper()
+	f.says(t, "你好")
+	require.True(t, eventually(t, 60*time.Second, func() bool { return f.remaining(t) >= 3 }), "the window of %s is open", f.openid)
+}
+
+// remaining is how many messages the API says may be sent.
+func (f *fan) remaining(t testing.TB) int {
+	t.Helper()
+	status, body := f.w.call(t, http.MethodGet, f.w.Console+"/api/v1/accounts/"+f.account+"/fans/"+f.openid+"/quota", nil, nil)
+	require.Equal(t, http.StatusOK, status, "%s", body)
+	var quota struct {
+		Remaining int `json:"remaining"`
+	}
+	require.NoError(t, json.Unmarshal(body, &quota), "%s", body)
+	return quota.Remaining
+}
+
 var sending = map[string]func(*testing.T, *world){
 	"a business system sends, and the same key never sends twice": func(t *testing.T, w *world) {
 		f := w.newFan(t, secureXML)
-		f.says(t, "你好")
+		f.opens(t)
 		f.sees(t, "passive:你好，朋友")
 		status, first := f.send(t, "order-1-"+f.openid, "您的订单已发货")
 		require.Equal(t, http.StatusAccepted, status, "%+v", first)
@@ -65,7 +85,7 @@ var sending = map[string]func(*testing.T, *world){
 	},
 	"a dead token is refreshed once and the message is retried once": func(t *testing.T, w *world) {
 		f := w.newFan(t, compatXML) // nobody else sends for this account
-		f.says(t, "你好")
+		f.opens(t)
 		_, first := f.send(t, "warm-"+f.openid, "第一")
 		require.NotEmpty(t, first.ID)
 		f.sees(t, "passive:你好，朋友", "kf:第一")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,13 @@ func TestExitCodesTellUseFromFailure(t *testing.T) {
 		"campaign with odd canary": {[]string{"campaign", "start", "spring", "--account", "shop", "--canary", "few", "--address", "127.0.0.1:1"}, exitUsage, nil, []string{"few"}},
 		"campaign with odd state":  {[]string{"campaign", "recipients", "spring", "--account", "shop", "--state", "lost", "--address", "127.0.0.1:1"}, exitUsage, nil, []string{"ambiguous"}},
 		"campaign help":            {[]string{"campaign", "start", "--help"}, exitOK, []string{"Examples:", "--canary", "--yes"}, nil},
+		"mass without message":     {[]string{"send", "mass", "all", "--account", "shop", "--address", "127.0.0.1:1"}, exitUsage, nil, []string{"--text"}},
+		"mass without yes":         {[]string{"send", "mass", "tag", "100", "--account", "shop", "--text", "x", "--address", "127.0.0.1:1"}, exitUsage, nil, []string{"--yes"}},
+		"mass with odd tag":        {[]string{"send", "mass", "tag", "friends", "--account", "shop", "--text", "x"}, exitUsage, nil, []string{"friends"}},
+		"mass with fallback":       {[]string{"send", "mass", "all", "--account", "shop", "--text", "x", "--fallback", "{}"}, exitUsage, nil, []string{"--fallback"}},
+		"mass preview for nobody":  {[]string{"send", "mass", "preview", "--account", "shop", "--text", "x"}, exitUsage, nil, []string{"--openid"}},
+		"mass help":                {[]string{"send", "mass", "list", "--help"}, exitOK, []string{"Examples:", "openids.txt", "--yes", "--json"}, nil},
+		"send at an odd time":      {[]string{"send", "text", "--account", "shop", "--openid", "o", "x", "--not-before", "soon"}, exitUsage, nil, []string{"soon", "90m"}},
 		"help has examples":        {[]string{"rules", "test", "--help"}, exitOK, []string{"Examples:", "--event-key"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,4 +107,19 @@ func allCommands(c *cobra.Command) []*cobra.Command {
 		}
 	}
 	return out
+}
+
+func TestTimesOfMessages(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"90m":                       now.Add(90 * time.Minute),
+		"2026-12-12T08:00":          time.Date(2026, 12, 12, 0, 0, 0, 0, time.UTC),
+		"2026-12-12T08:00:00+01:00": time.Date(2026, 12, 12, 7, 0, 0, 0, time.UTC),
+	} {
+		got, err := moment(text, "Asia/Shanghai", now)
+		require.NoError(t, err, text)
+		require.True(t, want.Equal(got), "%s: %s", text, got)
+	}
+	_, err := moment("2026-12-12T08:00", "Mars/Olympus", now)
+	require.ErrorContains(t, err, "Mars/Olympus")
 }

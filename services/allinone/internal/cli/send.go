@@ -25,7 +25,7 @@ const sendTimeout = time.Minute
 // sendFlags are what the commands below "send" share.
 type sendFlags struct {
 	address, account, openid, key string
-	fallback                      string
+	fallback, notBefore, zone     string
 	wait                          bool
 	limit                         time.Duration
 }
@@ -44,6 +44,8 @@ nobody knows whether the fan has it.`,
   wxbus send image --account shop --openid OPENID photo.jpg --wait
   wxbus send template --account shop --openid OPENID --template TEMPLATE_ID --set thing1=已发货 --url https://example.com/o/1
   wxbus send subscribe --account mini --openid OPENID --template TEMPLATE_ID --set phrase1=已发货 --page pages/order
+  wxbus send text --account shop --openid OPENID 明早见 --not-before 2026-12-12T08:00
+  wxbus send mass tag 100 --account shop --text 周五八折
   wxbus send text --account shop --openid OPENID 已发货 --fallback '{"msgtype":"template","template":{"template_id":"T","data":{"thing1":{"value":"已发货"}}}}'`,
 	}
 	p := cmd.PersistentFlags()
@@ -52,9 +54,11 @@ nobody knows whether the fan has it.`,
 	p.StringVar(&f.openid, "openid", "", "fan who receives")
 	p.StringVar(&f.key, "key", "", "idempotency key (default: a new one)")
 	p.StringVar(&f.fallback, "fallback", "", "message to send when this one is refused, as JSON")
+	p.StringVar(&f.notBefore, "not-before", "", "earliest time of the message: 2006-01-02T15:04, RFC 3339, or from now like 90m; at most 72h ahead")
+	p.StringVar(&f.zone, "zone", "Asia/Shanghai", "time zone of --not-before")
 	p.BoolVar(&f.wait, "wait", false, "wait until the message has come to its end")
 	p.DurationVar(&f.limit, "wait-limit", 30*time.Second, "longest wait")
-	cmd.AddCommand(a.sendText(&f), a.sendImage(&f), a.sendTemplate(&f), a.sendSubscribe(&f))
+	cmd.AddCommand(a.sendText(&f), a.sendImage(&f), a.sendTemplate(&f), a.sendSubscribe(&f), a.sendMass(&f))
 	return cmd
 }
 
@@ -169,6 +173,13 @@ func (a *app) send(ctx context.Context, f *sendFlags, build func(context.Context
 	if req.IdempotencyKey == "" {
 		req.IdempotencyKey = "cli-" + randomKey()
 	}
+	if f.notBefore != "" {
+		at, err := moment(f.notBefore, f.zone, time.Now())
+		if err != nil {
+			return err
+		}
+		req.NotBeforeUnixMs = at.UnixMilli()
+	}
 	if f.fallback != "" {
 		other, err := fallback(f.fallback, f.openid)
 		if err != nil {
@@ -193,6 +204,25 @@ func (a *app) send(ctx context.Context, f *sendFlags, build func(context.Context
 		}
 		return a.printSend(f, resp.GetId(), rec)
 	})
+}
+
+// moment reads the time of --not-before.
+func moment(text, zone string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(d), nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	loc, err := time.LoadLocation(zone)
+	if err != nil {
+		return time.Time{}, usagef("--zone %q: unknown time zone", zone)
+	}
+	at, err := time.ParseInLocation("2006-01-02T15:04", text, loc)
+	if err != nil {
+		return time.Time{}, usagef("--not-before %q: want 2006-01-02T15:04, RFC 3339, or a time from now like 90m", text)
+	}
+	return at, nil
 }
 
 // fallback reads a message in the form of the HTTP API, without touser.
@@ -265,6 +295,9 @@ func (a *app) printSend(f *sendFlags, id string, rec *senderv1.SendRecord) error
 		fmt.Fprintf(a.stdout, "%s  %s", id, stateWord(rec.GetState()))
 		if rec.GetReason() != "" {
 			fmt.Fprintf(a.stdout, ": %s", rec.GetReason())
+		}
+		if rec.GetState() == senderv1.SendState_SEND_STATE_PARKED && rec.GetNotBeforeUnixMs() != 0 {
+			fmt.Fprintf(a.stdout, " until %s", clock(rec.GetNotBeforeUnixMs()))
 		}
 		fmt.Fprintln(a.stdout)
 		for _, step := range rec.GetSteps() {

@@ -327,7 +327,7 @@ func (w *Worker) pauseFor(o outcome) (pace.Pause, bool) {
 	case waitRate:
 		p.Until = now.Add(w.cfg.RatePause + w.jitter(w.cfg.RatePause/10))
 	case waitQuota:
-		p.Until = budget.Reset(now)
+		p.Until = w.renewal(now)
 	case waitAdmin:
 		p.Until = now.Add(adminPause)
 	case noAPI:
@@ -336,6 +336,15 @@ func (w *Worker) pauseFor(o outcome) (pace.Pause, bool) {
 		return pace.Pause{}, false
 	}
 	return p, true
+}
+
+// renewal returns when an API whose quota of a day is used up is tried again.
+func (w *Worker) renewal(now time.Time) time.Time {
+	reset := budget.Reset(now)
+	if w.cfg.QuotaPause > 0 && now.Add(w.cfg.QuotaPause).Before(reset) {
+		return now.Add(w.cfg.QuotaPause)
+	}
+	return reset
 }
 
 // next returns the change of state that follows from the outcome; nil leaves the message in CALLING, to be called

@@ -47,9 +47,11 @@ type Config struct {
 	CallTimeout time.Duration
 	MaxAge      time.Duration
 	RatePause   time.Duration
-	NoAPIPause  time.Duration
-	BusyPauses  []time.Duration
-	HandTime    time.Duration
+	// QuotaPause is the pause after a used-up quota; zero lasts until WeChat counts anew.
+	QuotaPause time.Duration
+	NoAPIPause time.Duration
+	BusyPauses []time.Duration
+	HandTime   time.Duration
 	// Rate is the calls a second of an account, for the slots of messages that find no room.
 	Rate float64
 	// ResultWait and MassResultWait are how long WeChat's event with the result may take.
@@ -328,7 +330,7 @@ func (w *Worker) settle(ctx context.Context, j *job) error {
 	w.Log.InfoContext(ctx, "message settled",
 		logkey.Account, j.account.Name, logkey.EventID, j.m.GetCause(), logkey.Lane, j.m.GetLane().String(),
 		logkey.Outcome, rec.GetState().String(), logkey.Errcode, rec.GetErrcode(), logkey.Reason, rec.GetReason(),
-		logkey.Attempt, rec.GetAttempts(), logkey.Endpoint, j.rec.Rec.GetEndpoint().String(), "waited", w.Now().Sub(time.UnixMilli(j.m.GetAcceptedUnixMs())))
+		logkey.Attempt, rec.GetAttempts(), logkey.Endpoint, j.rec.Rec.GetEndpoint().String(), "waited", w.Now().Sub(time.UnixMilli(rec.GetAcceptedUnixMs())))
 	return nil
 }
 

@@ -2,7 +2,9 @@ package control
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 
@@ -212,4 +214,47 @@ func (s *Server) fan(r *http.Request) (any, error) {
 		return nil, errNotFound
 	}
 	return fanView{FanName(name, f.OpenID), f}, nil
+}
+
+const (
+	maxConsents = 100 // templates, and sends of each
+	maxFanTags  = 20
+)
+
+// editFan sets what a fan agreed to be sent and how the account has tagged the fan, without the dialogues and calls that
+// do it at WeChat. What the body leaves out stays as it is.
+func (s *Server) editFan(r *http.Request) (any, error) {
+	name, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	var body struct {
+		Consents map[string]int `json:"consents"`
+		Tags     *[]int         `json:"tags"`
+	}
+	if err := decode(r, maxBody, &body); err != nil {
+		return nil, err
+	}
+	if len(body.Consents) > maxConsents || (body.Tags != nil && len(*body.Tags) > maxFanTags) {
+		return nil, problem{http.StatusBadRequest, "consents, tags: at most 100 templates and 20 tags"}
+	}
+	for template, n := range body.Consents {
+		if template == "" || n < 0 || n > maxConsents {
+			return nil, problem{http.StatusBadRequest, "consents: must be 0 to 100 sends by template"}
+		}
+	}
+	err = s.Ledger.EditFan(name, r.PathValue("openid"), func(f *ledger.FanEdit) {
+		maps.Copy(f.Consents, body.Consents)
+		if body.Tags == nil {
+			return
+		}
+		clear(f.Tags)
+		for _, tag := range *body.Tags {
+			f.Tags[tag] = true
+		}
+	})
+	if errors.Is(err, ledger.ErrUnknownFan) {
+		return nil, errNotFound
+	}
+	return s.fan(r)
 }

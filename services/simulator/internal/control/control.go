@@ -57,6 +57,7 @@ func New(d Deps) *Server {
 		"GET /sim/v1/accounts/{account}/fans":          s.fans,
 		"POST /sim/v1/accounts/{account}/fans":         s.addFan,
 		"GET /sim/v1/accounts/{account}/fans/{openid}": s.fan,
+		"PUT /sim/v1/accounts/{account}/fans/{openid}": s.editFan,
 		"POST /sim/v1/push":                            s.push,
 		"GET /sim/v1/kinds":                            s.kinds,
 		"GET /sim/v1/faults":                           s.getFaults,
