@@ -33,6 +33,10 @@ build: bin/wxbus ## build bin/wxbus and one binary per service
 	for s in $(BINARIES); do $(GOBUILD) -o bin/$$s ./services/$$s/cmd/$$s; done
 	for c in natsd bare; do $(GOBUILD) -o bin/$$c ./tests/cmd/$$c; done
 
+.PHONY: images
+images: $(PAGE) ## OCI images of all binaries into bin/images, without a container engine
+	VERSION=$(VERSION) scripts/images.sh
+
 .PHONY: web
 web: ## build the page of the console with npm
 	scripts/web.sh build
