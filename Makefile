@@ -74,6 +74,11 @@ e2e: build ## end-to-end table, all in one process and split over a NATS of thre
 	go test -count=1 -timeout 10m -p 1 ./tests/e2e ./tests/soak -args -mode=all
 	go test -count=1 -timeout 10m ./tests/e2e -args -mode=split
 
+.PHONY: observability
+observability: build ## alerts, dashboards and runbooks against a real Prometheus that reads the real system
+	scripts/prometheus.sh
+	go test -count=1 -timeout 15m ./tests/observability
+
 .PHONY: soak
 soak: build ## 20 000 pushes at 500/s with 5 % faults of each kind; prints the simulator's report
 	go test -count=1 -timeout 30m -v -tags soak ./tests/soak/...

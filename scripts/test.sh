@@ -7,6 +7,7 @@ step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
 
 step "what the tests need"
 scripts/postgres.sh
+scripts/prometheus.sh
 
 step "formatting"
 unformatted=$(gofmt -l pkg services tests)
@@ -35,6 +36,9 @@ make --no-print-directory unit
 
 step "end to end: all in one process, then split over a NATS of three"
 make --no-print-directory e2e
+
+step "alerts, dashboards and runbooks against a real Prometheus"
+make --no-print-directory observability
 
 step "the page in a browser over the real system, short form"
 scripts/web.sh chromium

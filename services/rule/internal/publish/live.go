@@ -61,6 +61,9 @@ func NewLive(store *Store, log *slog.Logger, meter metric.Meter) (*Live, error) 
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err)
 	}
+	for _, outcome := range []string{"broken", "unavailable"} { // alerts count them: a rate does not see the first count of a new series
+		l.loads.Add(context.Background(), 0, metric.WithAttributes(attribute.String("outcome", outcome)))
+	}
 	l.rules, err = meter.Int64Gauge("wxbus.rule.set.rules", metric.WithDescription("Rules of the live set."))
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err)
