@@ -74,18 +74,23 @@ type rig struct {
 	env   *bustest.Env
 	tel   *telemetrytest.Telemetry
 	store *decision.Store
+
+	readTimeout time.Duration // of the gateways that start after it is set
 }
+
+// shortRead is shorter than every wait, as in production. Tests with large bodies use a longer time.
+const shortRead = 800 * time.Millisecond
 
 func newRig(t testing.TB, opts ...bustest.Option) *rig {
 	t.Helper()
 	tel := telemetrytest.New(t)
 	env := bustest.Start(t, append([]bustest.Option{bustest.WithTracer(tel.TracerProvider)}, opts...)...)
-	return &rig{env: env, tel: tel, store: decision.NewStore(env.Conn, env.Topology)}
+	return &rig{env: env, tel: tel, store: decision.NewStore(env.Conn, env.Topology), readTimeout: shortRead}
 }
 
 // newRigOn is newRig on a bus that runs already.
 func newRigOn(t testing.TB, env *bustest.Env) *rig {
-	return &rig{env: env, tel: telemetrytest.New(t), store: decision.NewStore(env.Conn, env.Topology)}
+	return &rig{env: env, tel: telemetrytest.New(t), store: decision.NewStore(env.Conn, env.Topology), readTimeout: shortRead}
 }
 
 // replica is one gateway behind an HTTP server.
@@ -104,7 +109,7 @@ func (r *rig) gateway(t testing.TB, cfg gateway.Config, accounts ...account.Acco
 	t.Helper()
 	g := r.newReplica(t, cfg, accounts)
 	bustest.Run(t, g.Service)
-	g.listen(t)
+	g.listen(t, r.readTimeout)
 	return g
 }
 
@@ -113,7 +118,7 @@ func (r *rig) unstarted(t testing.TB, cfg gateway.Config, accounts ...account.Ac
 	t.Helper()
 	g := r.newReplica(t, cfg, accounts)
 	t.Cleanup(func() { require.NoError(t, g.Stop(context.Background())) })
-	g.listen(t)
+	g.listen(t, r.readTimeout)
 	return g
 }
 
@@ -130,9 +135,9 @@ func (r *rig) newReplica(t testing.TB, cfg gateway.Config, accounts []account.Ac
 	return &replica{Service: s, accounts: directory}
 }
 
-func (g *replica) listen(t testing.TB) {
+func (g *replica) listen(t testing.TB, readTimeout time.Duration) {
 	g.server = httptest.NewUnstartedServer(g.Handler())
-	g.server.Config.ReadTimeout = 300 * time.Millisecond // shorter than every wait, as in production
+	g.server.Config.ReadTimeout = readTimeout
 	g.server.Start()
 	t.Cleanup(g.server.Close)
 	g.url = g.server.URL

@@ -102,6 +102,7 @@ func TestURLVerification(t *testing.T) {
 
 func TestRefusalsAreConstantAndNothingIsStored(t *testing.T) {
 	r := newRig(t)
+	r.readTimeout = time.Minute
 	secure := r.gateway(t, quick(), shop(nil))
 	plain := r.gateway(t, quick(), shop(func(a *account.Account) { a.Mode, a.AllowInsecure = account.ModePlaintext, true }))
 	compatible := r.gateway(t, quick(), shop(func(a *account.Account) { a.Mode, a.AllowInsecure = account.ModeCompatible, true }))

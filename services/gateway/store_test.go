@@ -113,6 +113,7 @@ func TestSpillWhileTheHomeStreamIsFull(t *testing.T) {
 
 func TestPushTooLargeForTheBusIsParked(t *testing.T) {
 	r := newRig(t)
+	r.readTimeout = time.Minute
 	cfg := quick()
 	cfg.MaxBody = 1 << 20
 	g := r.gateway(t, cfg, shop(func(a *account.Account) { a.Mode, a.AllowInsecure = account.ModePlaintext, true }))
