@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { sqldbtest.Main(m) }
 
 const (
 	shop    = "shop"
-	patient = 10 * time.Second
+	patient = 60 * time.Second
 	soon    = 20 * time.Millisecond
 )
 

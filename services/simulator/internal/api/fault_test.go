@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	waitFor = 10 * time.Second
+	waitFor = 60 * time.Second
 	tick    = time.Millisecond
 	delay   = 3 * time.Second
 )
