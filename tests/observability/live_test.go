@@ -32,22 +32,25 @@ const (
 	count = "count" // says success at once
 )
 
-func startSystem(t *testing.T) *stack.Stack {
-	t.Helper()
-	account := func(i int, name, reply string) map[string]any {
-		return map[string]any{
-			"name": name, "appid": fmt.Sprintf("wx%016x", 0x0b5e0+i), "original_id": "gh_" + name, "kind": "service", "format": "xml",
-			"mode": "secure", "token": "token" + name, "encoding_aes_key": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
-			"app_secret": "secret-of-" + name, "reply": reply,
-		}
+func accountOf(i int, name, reply string) map[string]any {
+	return map[string]any{
+		"name": name, "appid": fmt.Sprintf("wx%016x", 0x0b5e0+i), "original_id": "gh_" + name, "kind": "service", "format": "xml",
+		"mode": "secure", "token": "token" + name, "encoding_aes_key": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+		"app_secret": "secret-of-" + name, "reply": reply,
 	}
-	return stack.Start(t, stack.Options{Mode: stack.All, Gateways: 1, Config: map[string]any{
-		"accounts": []map[string]any{account(1, desk, "passive"), account(2, count, "ack")},
-	}, Rules: `
+}
+
+const twoReplies = `
 rules:
   - {name: two, match: {exact: [两条]}, do: [{reply: {text: 第一条}}, {reply: {text: 第二条}}]}
   - {name: people, match: {exact: [转人工]}, do: [{transfer: {queue: desk}}]}
-`})
+`
+
+func startSystem(t *testing.T) *stack.Stack {
+	t.Helper()
+	return stack.Start(t, stack.Options{Mode: stack.All, Gateways: 1, Config: map[string]any{
+		"accounts": []map[string]any{accountOf(1, desk, "passive"), accountOf(2, count, "ack")},
+	}, Rules: twoReplies})
 }
 
 // prometheus is a real one that reads the system.
