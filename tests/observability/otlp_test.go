@@ -88,6 +88,17 @@ func (r *receiver) with(name string) [][]span {
 	return out
 }
 
+// all returns every trace.
+func (r *receiver) all() [][]span {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out [][]span
+	for _, spans := range r.traces {
+		out = append(out, append([]span(nil), spans...))
+	}
+	return out
+}
+
 // ancestry is the way from a span to the root, as "service name", the span first.
 func ancestry(spans []span, s span) []string {
 	byID := map[string]span{}

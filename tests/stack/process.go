@@ -67,6 +67,16 @@ func (p *Process) Kill() {
 // Signal sends a signal, for example SIGSTOP.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
+// Ended tells whether the process is gone and its log is complete.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Terminate asks the process to stop in order and waits; it fails when that takes longer than limit
 // or ends with another exit code than 0.
 func (p *Process) Terminate(limit time.Duration) error {
