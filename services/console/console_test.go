@@ -55,7 +55,7 @@ func TestMessageOfABusinessSystem(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, s.call("GET", sendPath+"/7", "").status)
 
 	quota := s.call("GET", "/api/v1/accounts/shop/fans/a%2Fb/quota", "")
-	require.Equal(t, map[string]any{"remaining": 3.0, "deadline_unix_ms": 1.8e12, "reason": "a/b"}, quota.data(t))
+	require.Equal(t, map[string]any{"remaining": 3.0, "reserved": 1.0, "deadline_unix_ms": 1.8e12, "class": "open", "reason": "a/b"}, quota.data(t))
 }
 
 func TestRefusalsTellWhatToDo(t *testing.T) {
@@ -74,6 +74,11 @@ func TestRefusalsTellWhatToDo(t *testing.T) {
 		{name: "unknown account", method: "POST", path: "/api/v1/accounts/nope/messages", body: hello, header: key, status: 404, code: "not_found"},
 		{name: "no JSON", method: "POST", path: sendPath, body: "{", header: key, status: 400, code: "invalid"},
 		{name: "no fan", method: "POST", path: sendPath, body: `{"msgtype":"text","text":{"content":"x"}}`, header: key, status: 400, code: "invalid", field: "touser"},
+		{name: "a fallback of the wrong kind", method: "POST", path: sendPath, body: `{"touser":"fan","msgtype":"text","text":{"content":"x"},"fallback":"y"}`, header: key, status: 400, code: "invalid", field: "fallback"},
+		{name: "a fallback that is no message", method: "POST", path: sendPath, body: `{"touser":"fan","msgtype":"text","text":{"content":"x"},"fallback":[7]}`, header: key, status: 400, code: "invalid", field: "fallback[0]"},
+		{name: "a fallback to somebody else", method: "POST", path: sendPath, body: `{"touser":"fan","msgtype":"text","text":{"content":"x"},"fallback":[{"touser":"other","msgtype":"text","text":{"content":"x"}}]}`, header: key, status: 400, code: "invalid", field: "fallback[0].touser"},
+		{name: "a mistake in a fallback", method: "POST", path: sendPath, body: `{"touser":"fan","msgtype":"text","text":{"content":"x"},"fallback":[{"msgtype":"text","text":{}}]}`, header: key, status: 400, code: "invalid", field: "fallback[0].text.content"},
+		{name: "a time of the wrong kind", method: "POST", path: sendPath, body: `{"touser":"fan","msgtype":"text","text":{"content":"x"},"not_before_unix_ms":"soon"}`, header: key, status: 400, code: "invalid", field: "not_before_unix_ms"},
 		{name: "a body that is too large", method: "POST", path: sendPath, body: `{"touser":"` + strings.Repeat("x", 70_000) + `"}`, header: key, status: 413, code: "too_large"},
 		{name: "a field that the sender refuses", method: "POST", path: sendPath, body: hello, header: key, backend: fault.New(fault.Invalid, "content.text.content: is too long"), status: 400, code: "invalid", field: "content.text.content", message: "is too long"},
 		{name: "a closed window", method: "POST", path: sendPath, body: hello, header: key, backend: fault.New(fault.Refused, "window is closed since 45015"), status: 422, code: "refused", message: "window is closed since 45015"},
@@ -112,6 +117,32 @@ func TestRefusalsTellWhatToDo(t *testing.T) {
 		})
 	}
 	require.NotContains(t, s.log.String(), "hello", "what is sent must not be in the log")
+}
+
+func TestAMessageMayFallBackAndHaveATimeOfItsOwn(t *testing.T) {
+	s := newSite(t)
+	got := s.call("POST", sendPath, `{"touser":"fan","msgtype":"text","text":{"content":"<x>"},"not_before_unix_ms":1700000000000,"expires_unix_ms":1700000060000,"fallback":[`+
+		`{"msgtype":"template","template":{"template_id":"T","data":{"thing1":{"value":"x"}}}},{"msgtype":"text","text":{"content":"y"}}]}`, "Idempotency-Key", "chain")
+	require.Equal(t, http.StatusAccepted, got.status, got.text)
+	in := s.backend.sends()[0]
+	require.Equal(t, "<x>", in.GetContent().GetText().GetContent())
+	require.EqualValues(t, 1_700_000_000_000, in.GetNotBeforeUnixMs())
+	require.EqualValues(t, 1_700_000_060_000, in.GetExpiresUnixMs())
+	require.Len(t, in.GetFallback(), 2)
+	require.Equal(t, "T", in.GetFallback()[0].GetTemplate().GetTemplateId())
+	require.Equal(t, "y", in.GetFallback()[1].GetText().GetContent())
+
+	state := s.call("GET", sendPath+"/0", "").data(t)
+	require.Equal(t, "template", state["endpoint"])
+	require.EqualValues(t, 1, state["step"])
+	first := state["steps"].([]any)[0].(map[string]any)
+	require.Equal(t, "custom_send", first["endpoint"])
+	require.Equal(t, "refused", first["state"])
+	require.Equal(t, "window closed", first["reason"])
+	require.Equal(t, "failed:user block", state["result"].(map[string]any)["status"])
+	quota := s.call("GET", "/api/v1/accounts/shop/fans/fan/quota", "").data(t)
+	require.Equal(t, "open", quota["class"])
+	require.EqualValues(t, 1, quota["reserved"])
 }
 
 func TestDesk(t *testing.T) {

@@ -121,13 +121,17 @@ func (b *backend) GetSend(_ context.Context, in *senderv1.GetSendRequest) (*send
 	}
 	return &senderv1.GetSendResponse{Record: &senderv1.SendRecord{
 		Id: "0", State: senderv1.SendState_SEND_STATE_FAILED, Errcode: 43004, Reason: "the fan unfollowed", Attempts: 1, Openid: "fan",
+		Endpoint: senderv1.SendEndpoint_SEND_ENDPOINT_TEMPLATE, Step: 1, Steps: []*senderv1.StepEnd{{
+			Endpoint: senderv1.SendEndpoint_SEND_ENDPOINT_CUSTOM_SEND, State: senderv1.SendState_SEND_STATE_REFUSED, Reason: "window closed", AtUnixMs: 1,
+		}},
+		Result: &senderv1.SendResult{Status: "failed:user block", AtUnixMs: 2},
 	}}, nil
 }
 
 func (b *backend) GetQuota(_ context.Context, in *senderv1.GetQuotaRequest) (*senderv1.GetQuotaResponse, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &senderv1.GetQuotaResponse{Remaining: 3, DeadlineUnixMs: 1_800_000_000_000, Reason: in.GetOpenid()}, b.fail
+	return &senderv1.GetQuotaResponse{Remaining: 3, DeadlineUnixMs: 1_800_000_000_000, Reason: in.GetOpenid(), Class: senderv1.QuotaClass_QUOTA_CLASS_OPEN, Reserved: 1}, b.fail
 }
 
 func (b *backend) ListWaiting(_ context.Context, in *agentroutingv1.ListWaitingRequest) (*agentroutingv1.ListWaitingResponse, error) {

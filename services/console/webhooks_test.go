@@ -332,3 +332,39 @@ func TestASubscriptionCannotReachInsideNorBeyondOnesAccounts(t *testing.T) {
 	_, err = create(admin, "https://example.com/"+strings.Repeat("x", 3000), "*")
 	require.Equal(t, "url", detail(t, err).GetField())
 }
+
+func TestACallThatIsRepeatedWithItsKeyMakesOneSubscription(t *testing.T) {
+	s := newSite(t)
+	const body = `{"name":"crm","url":"https://crm.example.com/hook","kinds":["message.received"],"accounts":["shop"]}`
+	create := func(body, key string) answer {
+		return s.call("POST", "/api/v1/webhooks", body, "Idempotency-Key", key)
+	}
+	first, again := create(body, "k").data(t), create(body, "k").data(t)
+	require.NotEmpty(t, first["secret"])
+	require.Equal(t, first["secret"], again["secret"], "its first answer may have been lost")
+	require.Equal(t, first["webhook"].(map[string]any)["id"], again["webhook"].(map[string]any)["id"])
+	other := create(strings.Replace(body, "/hook", "/other", 1), "k")
+	require.Equal(t, http.StatusConflict, other.status, other.text)
+	require.NotContains(t, other.text, first["secret"])
+	require.NotEqual(t, first["secret"], create(body, "k2").data(t)["secret"])
+	require.Len(t, s.call("GET", "/api/v1/webhooks", "").data(t)["webhooks"], 2)
+
+	calls := demoSite(t, busy).as("admin").webhooks()
+	var all sync.WaitGroup
+	ids, errs := make([]string, 8), make([]error, 8)
+	for i := range ids {
+		all.Go(func() {
+			got, err := calls.CreateWebhook(t.Context(), connect.NewRequest(&consolev1.CreateWebhookRequest{
+				Name: "erp", Url: "https://erp.example.com/hook", Accounts: []string{"shop"}, IdempotencyKey: "at once",
+			}))
+			if errs[i] = err; err == nil {
+				ids[i] = got.Msg.GetWebhook().GetId()
+			}
+		})
+	}
+	all.Wait()
+	for i := range ids {
+		require.NoError(t, errs[i])
+		require.Equal(t, ids[0], ids[i])
+	}
+}

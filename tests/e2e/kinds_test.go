@@ -90,6 +90,26 @@ var kinds = map[string]func(*testing.T, *world){
 		_, err = w.CLI(t, "send", "text", "--account", f.account, "--openid", f.openid, "在吗")
 		require.Error(t, err, "without a fallback it is refused")
 	},
+	"a business system names what to send instead, and reads why": func(t *testing.T, w *world) {
+		f := w.newFan(t, compatJSON)
+		status, out := f.sendJSON(t, "instead", map[string]any{"msgtype": "text", "text": map[string]any{"content": "在吗"}, "fallback": []any{templateMessage("在吗")}})
+		require.Equal(t, http.StatusAccepted, status, "%+v", out)
+		f.state(t, out.ID, "sent")
+		f.sees(t, "template:thing1: 在吗")
+		_, body := w.call(t, http.MethodGet, w.Console+"/api/v1/accounts/"+f.account+"/messages/"+out.ID, nil, nil)
+		var message struct {
+			Endpoint string `json:"endpoint"`
+			Steps    []struct {
+				Endpoint string `json:"endpoint"`
+				Reason   string `json:"reason"`
+			} `json:"steps"`
+		}
+		require.NoError(t, json.Unmarshal(body, &message))
+		require.Equal(t, "template", message.Endpoint, "%s", body)
+		require.Len(t, message.Steps, 1, "%s", body)
+		require.Equal(t, "custom_send", message.Steps[0].Endpoint)
+		require.Contains(t, message.Steps[0].Reason, "window closed")
+	},
 	"an image is uploaded once and sent": func(t *testing.T, w *world) {
 		f := w.newFan(t, compatJSON)
 		f.opens(t)

@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
-	"github.com/wxbus/wxbus/pkg/content"
-	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/services/console/internal/access"
 )
 
 const (
@@ -31,7 +31,7 @@ type sendAnswer struct {
 	Replayed bool   `json:"replayed"`
 }
 
-// send takes the body of WeChat's message/custom/send. The answer means stored, not delivered.
+// send takes the body of WeChat's message/custom/send with options of ours. The answer means stored, not delivered.
 func (a *api) send(ctx context.Context, c *call) (any, error) {
 	key, err := idempotencyKey(c.Request)
 	if err != nil {
@@ -44,17 +44,11 @@ func (a *api) send(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, readFault(err)
 	}
-	openid, message, kfAccount, err := content.FromJSON(body)
+	in, err := sendRequest(body)
 	if err != nil {
 		return nil, err
 	}
-	if len(openid) > maxOpenID {
-		return nil, invalid("touser", "must have at most 128 bytes")
-	}
-	in := &senderv1.SendRequest{
-		Account: c.account, Openid: openid, IdempotencyKey: key,
-		Lane: senderv1.Lane_LANE_NOTIFY, Content: message, KfAccount: kfAccount,
-	}
+	in.Account, in.IdempotencyKey = c.account, key
 	c.request = in
 	done, err := a.Sender.Send(ctx, in)
 	if err != nil {
@@ -104,13 +98,12 @@ func (a *api) sendBatch(ctx context.Context, c *call) (any, error) {
 	}
 	in := &senderv1.SendBatchRequest{}
 	for i, one := range batch.Messages {
-		openid, message, kfAccount, err := content.FromKfJSON(one)
+		request, err := sendRequest(one)
 		if err != nil {
-			return nil, fault.Errorf(fault.Invalid, "messages[%d].%w", i, err)
+			return nil, within("messages["+strconv.Itoa(i)+"]", err)
 		}
-		in.Requests = append(in.Requests, &senderv1.SendRequest{
-			Account: c.account, Openid: openid, IdempotencyKey: key + "/" + strconv.Itoa(i), Lane: senderv1.Lane_LANE_NOTIFY, Content: message, KfAccount: kfAccount,
-		})
+		request.Account, request.IdempotencyKey = c.account, key+"/"+strconv.Itoa(i)
+		in.Requests = append(in.Requests, request)
 	}
 	c.request = in
 	done, err := a.Sender.SendBatch(ctx, in)
@@ -152,6 +145,26 @@ func (a *api) createCampaign(ctx context.Context, c *call) (any, error) {
 	return message{done}, nil
 }
 
+// createWebhook makes the Idempotency-Key that of the subscription.
+func (a *api) createWebhook(ctx context.Context, c *call) (any, error) {
+	key, err := idempotencyKey(c.Request)
+	if err != nil {
+		return nil, err
+	}
+	in := &consolev1.CreateWebhookRequest{}
+	if err := c.bind(in); err != nil {
+		return nil, err
+	}
+	if key != "" {
+		in.IdempotencyKey = key
+	}
+	done, err := own(a.Webhooks.CreateWebhook)(access.With(ctx, c.caller), in)
+	if err != nil {
+		return nil, err
+	}
+	return message{done}, nil
+}
+
 // readFault tells a body that is too large, which MaxBytesReader reports, from one that broke off.
 func readFault(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -172,43 +185,6 @@ func idempotencyKey(r *http.Request) (string, error) {
 		}
 	}
 	return key, nil
-}
-
-type messageAnswer struct {
-	ID             string `json:"id"`
-	OpenID         string `json:"openid"`
-	State          string `json:"state"`
-	Attempts       uint32 `json:"attempts"`
-	Errcode        int32  `json:"errcode"`
-	Reason         string `json:"reason"`
-	AcceptedUnixMS int64  `json:"accepted_unix_ms"`
-	UpdatedUnixMS  int64  `json:"updated_unix_ms"`
-}
-
-func (a *api) message(ctx context.Context, c *call) (any, error) {
-	got, err := a.Sender.GetSend(ctx, &senderv1.GetSendRequest{Account: c.account, Id: c.PathValue("id")})
-	if err != nil {
-		return nil, err
-	}
-	r := got.GetRecord()
-	return messageAnswer{
-		ID: r.GetId(), OpenID: r.GetOpenid(), State: stateName(r.GetState()), Attempts: r.GetAttempts(),
-		Errcode: r.GetErrcode(), Reason: r.GetReason(), AcceptedUnixMS: r.GetAcceptedUnixMs(), UpdatedUnixMS: r.GetUpdatedUnixMs(),
-	}, nil
-}
-
-type quotaAnswer struct {
-	Remaining      int32  `json:"remaining"`
-	DeadlineUnixMS int64  `json:"deadline_unix_ms"`
-	Reason         string `json:"reason"`
-}
-
-func (a *api) quota(ctx context.Context, c *call) (any, error) {
-	got, err := a.Sender.GetQuota(ctx, &senderv1.GetQuotaRequest{Account: c.account, Openid: c.PathValue("openid")})
-	if err != nil {
-		return nil, err
-	}
-	return quotaAnswer{Remaining: got.GetRemaining(), DeadlineUnixMS: got.GetDeadlineUnixMs(), Reason: got.GetReason()}, nil
 }
 
 // stateName writes SEND_STATE_QUEUED as "queued".

@@ -39,27 +39,35 @@ const (
 	keyOptional               // a repetition changes nothing, or see the summary
 )
 
+// exampleMessage is a message whose window was closed and whose template went out.
+const exampleMessage = `{"id":"0","openid":"fan","state":"failed","attempts":1,"errcode":43004,"reason":"the fan unfollowed","endpoint":"template","step":1,` +
+	`"steps":[{"step":0,"endpoint":"custom_send","state":"refused","errcode":0,"reason":"window closed","at_unix_ms":0}],` +
+	`"parts":1,"parts_sent":0,"not_before_unix_ms":0,"msg_id":"","accepted_unix_ms":0,"updated_unix_ms":0}`
+
 // routes is the API, in the order of its document.
 func (a *api) routes() []route { //nolint:funlen // one table
 	page := []parameter{{"page_size", "integer", "rows of a page"}, {"page_token", "string", "next_page_token of the page before"}}
 	return []route{
 		{method: http.MethodPost, path: "/accounts/{account}/messages", scope: policy.MessagesWrite, handle: a.send, key: keyRequired, status: http.StatusAccepted,
-			summary: "Send a message to a fan. The body is that of WeChat's message/custom/send. The answer means stored, not delivered.",
-			request: `{"touser":"OPENID","msgtype":"text","text":{"content":"您的订单已发货"}}`, required: []string{"touser", "msgtype"},
+			summary: "Send a message to a fan. The body is that of WeChat's message/custom/send, or a template, subscribe, one_time or typing message. The answer means stored, not delivered. " +
+				"Beside it there may be: fallback, up to 4 messages without touser that are sent instead, in order, when the one before is refused; not_before_unix_ms, the earliest time, at most 72 hours ahead; " +
+				"expires_unix_ms, after which it is given up.",
+			request: `{"touser":"OPENID","msgtype":"text","text":{"content":"您的订单已发货"},"not_before_unix_ms":0,` +
+				`"fallback":[{"msgtype":"template","template":{"template_id":"TEMPLATE","data":{"thing1":{"value":"已发货"}}}}]}`, required: []string{"touser", "msgtype"},
 			answer: `{"id":"0","state":"queued","replayed":false}`},
 		{method: http.MethodPost, path: "/accounts/{account}/messages:batch", scope: policy.MessagesWrite, handle: a.sendBatch, key: keyRequired, status: http.StatusAccepted,
 			summary: "Send up to 100 messages. Each has the key Idempotency-Key and its place, so that the same batch never sends twice. Each is accepted or refused on its own.",
 			request: `{"messages":[{"touser":"OPENID","msgtype":"text","text":{"content":"一"}},{"touser":"OPENID2","msgtype":"text","text":{"content":"二"}}]}`, required: []string{"messages"},
 			answer: `{"results":[{"id":"0","state":"queued","replayed":false},{"error":{"code":"refused","message":"the window is closed"}}]}`},
 		{method: http.MethodGet, path: "/accounts/{account}/messages/{id}", scope: policy.MessagesRead, handle: a.message,
-			summary: "What became of a message.",
-			answer:  `{"id":"0","openid":"fan","state":"failed","attempts":1,"errcode":43004,"reason":"the fan unfollowed","accepted_unix_ms":0,"updated_unix_ms":0}`},
+			summary: "What became of a message: the API and the step of its chain (0 is the message, n its n-th fallback), the steps that came to nothing before with the reason of each, " +
+				"the parts of a long text, and what WeChat's event told.",
+			answer: exampleMessage},
 		{method: http.MethodGet, path: "/accounts/{account}/sends/{id}", scope: policy.MessagesRead, handle: a.message,
-			summary: "The same as messages/{id}.",
-			answer:  `{"id":"0","openid":"fan","state":"failed","attempts":1,"errcode":43004,"reason":"the fan unfollowed","accepted_unix_ms":0,"updated_unix_ms":0}`},
+			summary: "The same as messages/{id}.", answer: exampleMessage},
 		{method: http.MethodGet, path: "/accounts/{account}/fans/{openid}/quota", scope: policy.MessagesRead, handle: a.quota,
-			summary: "How many messages may still be sent to a fan, and until when.",
-			answer:  `{"remaining":3,"deadline_unix_ms":1800000000000,"reason":"fan"}`},
+			summary: "How many messages may still be sent to a fan, and until when. class is open, never_opened, expired, exhausted, closed_by_wechat, unsubscribed or no_api.",
+			answer:  `{"remaining":3,"reserved":0,"deadline_unix_ms":1800000000000,"class":"open","reason":"fan"}`},
 		{method: http.MethodGet, path: "/accounts/{account}/templates", scope: policy.MessagesRead,
 			handle:  pass(func() *senderv1.ListTemplatesRequest { return &senderv1.ListTemplatesRequest{} }, client(a.Sender.ListTemplates)),
 			query:   []parameter{{"refresh", "boolean", "ask WeChat even when the list is young"}},
@@ -120,8 +128,8 @@ func (a *api) routes() []route { //nolint:funlen // one table
 			handle:  pass(func() *consolev1.ListWebhooksRequest { return &consolev1.ListWebhooksRequest{} }, own(a.Webhooks.ListWebhooks)),
 			summary: "Subscriptions of events, and the kinds of events.", answer: `{"webhooks":[],"kinds":[]}`},
 		{method: http.MethodPost, path: "/webhooks", scope: policy.WebhooksWrite, key: keyOptional, status: http.StatusCreated,
-			handle:  pass(func() *consolev1.CreateWebhookRequest { return &consolev1.CreateWebhookRequest{} }, own(a.Webhooks.CreateWebhook)),
-			summary: "Subscribe to events from now on. The secret that signs them is returned only now. A repetition makes another subscription.",
+			handle:  a.createWebhook,
+			summary: "Subscribe to events from now on. The secret that signs them is returned only now, and to a repetition with the same Idempotency-Key by the same caller, which makes no other subscription.",
 			request: `{"name":"crm","url":"https://crm.example.com/wxbus","kinds":["message.received"],"accounts":["shop"]}`, required: []string{"name", "url", "accounts"},
 			answer: `{"webhook":{"name":"crm"},"secret":"whsec_"}`},
 		{method: http.MethodDelete, path: "/webhooks/{id}", scope: policy.WebhooksWrite, key: keyOptional,

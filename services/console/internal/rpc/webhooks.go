@@ -67,7 +67,8 @@ func (s *Webhooks) ListWebhooks(ctx context.Context, _ *connect.Request[consolev
 // CreateWebhook adds a subscription.
 func (s *Webhooks) CreateWebhook(ctx context.Context, req *connect.Request[consolev1.CreateWebhookRequest]) (*connect.Response[consolev1.CreateWebhookResponse], error) {
 	m := req.Msg
-	w, secret, err := s.Engine.Create(ctx, webhooks.Wish{Name: m.GetName(), URL: m.GetUrl(), Kinds: m.GetKinds(), Accounts: m.GetAccounts()}, access.From(ctx).Actor())
+	wish := webhooks.Wish{Name: m.GetName(), URL: m.GetUrl(), Kinds: m.GetKinds(), Accounts: m.GetAccounts(), Key: m.GetIdempotencyKey()}
+	w, secret, err := s.Engine.Create(ctx, wish, access.From(ctx).Actor())
 	if err != nil {
 		return nil, err
 	}

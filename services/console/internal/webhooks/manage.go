@@ -3,7 +3,10 @@ package webhooks
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +24,7 @@ import (
 const (
 	maxName     = 64
 	maxURL      = 2048
+	maxKey      = 128
 	maxWebhooks = 100
 	// overlap is how long requests carry the signature of the secret before, too.
 	overlap = 24 * time.Hour
@@ -30,12 +34,31 @@ const (
 type Wish struct {
 	Name, URL       string
 	Kinds, Accounts []string
+	// Key makes a repetition of Create by the same caller harmless.
+	Key string
+}
+
+// id is that of the subscription: with a key it follows from key and caller, so that a repetition finds the first one.
+func (w Wish) id(by string) string {
+	if w.Key == "" {
+		return "wh_" + strings.ToLower(rand.Text()[:16])
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(by), by, w.Key))
+	return "wh_" + hex.EncodeToString(sum[:12])
+}
+
+// made tells whether hook is what the wish asks for.
+func (w Wish) made(hook *store.Webhook) bool {
+	return hook.Name == w.Name && hook.URL == w.URL && slices.Equal(hook.Kinds, w.Kinds) && slices.Equal(hook.Accounts, w.Accounts)
 }
 
 func (e *Engine) check(w *Wish) error {
 	w.Name = strings.TrimSpace(w.Name)
 	if n := utf8.RuneCountInString(w.Name); n == 0 || n > maxName {
 		return fault.Errorf(fault.Invalid, "name: must have 1 to %d characters", maxName)
+	}
+	if len(w.Key) > maxKey {
+		return fault.Errorf(fault.Invalid, "idempotency_key: must have at most %d characters", maxKey)
 	}
 	if len(w.URL) > maxURL {
 		return fault.Errorf(fault.Invalid, "url: must have at most %d characters", maxURL)
@@ -54,11 +77,42 @@ func (e *Engine) check(w *Wish) error {
 	return people.CheckAccounts(w.Accounts)
 }
 
-// Create adds a subscription to what happens from now on and returns its secret, which nobody can read again.
+// Create adds a subscription to what happens from now on and returns its secret, which nobody can read again. Only the
+// same call with the same key by the same caller gets it once more: its first answer may have been lost.
 func (e *Engine) Create(ctx context.Context, w Wish, by string) (*store.Webhook, string, error) {
 	if err := e.check(&w); err != nil {
 		return nil, "", err
 	}
+	id := w.id(by)
+	if w.Key != "" {
+		if hook, secret, err := e.repeated(ctx, id, w); fault.KindOf(err) != fault.NotFound {
+			return hook, secret, err
+		}
+	}
+	hook, secret, err := e.create(ctx, id, w, by)
+	if w.Key != "" && fault.KindOf(err) == fault.Conflict {
+		return e.repeated(ctx, id, w) // the same call at the same time
+	}
+	return hook, secret, err
+}
+
+// repeated returns the subscription that an earlier call made with the same key.
+func (e *Engine) repeated(ctx context.Context, id string, w Wish) (*store.Webhook, string, error) {
+	hook, err := e.o.Store.Webhook(ctx, id)
+	if err != nil {
+		return nil, "", err
+	}
+	if !w.made(hook) {
+		return nil, "", fault.New(fault.Conflict, "idempotency_key: was used for a subscription that is another one now")
+	}
+	secret, err := e.o.Sealer.Open(hook.Secret, sealedFor(id))
+	if err != nil {
+		return nil, "", fault.Errorf(fault.Internal, "open the secret of %s: %w", id, err)
+	}
+	return hook, string(secret), nil
+}
+
+func (e *Engine) create(ctx context.Context, id string, w Wish, by string) (*store.Webhook, string, error) {
 	cursors := map[string]uint64{}
 	for _, name := range streams {
 		s, err := e.o.JetStream.Stream(ctx, name)
@@ -67,7 +121,7 @@ func (e *Engine) Create(ctx context.Context, w Wish, by string) (*store.Webhook,
 		}
 		cursors[name] = s.CachedInfo().State.LastSeq
 	}
-	id, secret := "wh_"+strings.ToLower(rand.Text()[:16]), newSecret()
+	secret := newSecret()
 	hook := &store.Webhook{
 		ID: id, Name: w.Name, URL: w.URL, Kinds: w.Kinds, Accounts: w.Accounts, CreatedBy: by, CreatedMS: e.o.Now().UnixMilli(),
 		Secret: e.o.Sealer.Seal([]byte(secret), sealedFor(id)),

@@ -398,9 +398,12 @@ type CreateWebhookRequest struct {
 	// kinds of events; all when empty.
 	Kinds []string `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	// accounts whose events are sent, at least one; "*" for all.
-	Accounts      []string `protobuf:"bytes,4,rep,name=accounts,proto3" json:"accounts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Accounts []string `protobuf:"bytes,4,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	// idempotency_key makes a repetition by the same caller return the first subscription with its secret; at most 128
+	// characters. Without one every call makes another subscription.
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateWebhookRequest) Reset() {
@@ -461,12 +464,19 @@ func (x *CreateWebhookRequest) GetAccounts() []string {
 	return nil
 }
 
+func (x *CreateWebhookRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
 // CreateWebhookResponse is the response of CreateWebhook.
 type CreateWebhookResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// webhook as created.
 	Webhook *Webhook `protobuf:"bytes,1,opt,name=webhook,proto3" json:"webhook,omitempty"`
-	// secret to check signatures with, shown only now.
+	// secret to check signatures with, shown only now and to a repetition of the call.
 	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1432,12 +1442,13 @@ const file_wxbus_console_v1_webhook_service_proto_rawDesc = "" +
 	"\x13ListWebhooksRequest\"\x84\x01\n" +
 	"\x14ListWebhooksResponse\x125\n" +
 	"\bwebhooks\x18\x01 \x03(\v2\x19.wxbus.console.v1.WebhookR\bwebhooks\x125\n" +
-	"\x05kinds\x18\x02 \x03(\v2\x1f.wxbus.console.v1.EventKindInfoR\x05kinds\"n\n" +
+	"\x05kinds\x18\x02 \x03(\v2\x1f.wxbus.console.v1.EventKindInfoR\x05kinds\"\x97\x01\n" +
 	"\x14CreateWebhookRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
 	"\x05kinds\x18\x03 \x03(\tR\x05kinds\x12\x1a\n" +
-	"\baccounts\x18\x04 \x03(\tR\baccounts\"d\n" +
+	"\baccounts\x18\x04 \x03(\tR\baccounts\x12'\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\"d\n" +
 	"\x15CreateWebhookResponse\x123\n" +
 	"\awebhook\x18\x01 \x01(\v2\x19.wxbus.console.v1.WebhookR\awebhook\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x9a\x01\n" +
