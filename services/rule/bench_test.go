@@ -124,7 +124,7 @@ func BenchmarkSlowTenth(b *testing.B) {
 }
 
 // BenchmarkReloadUnderLoad shows what a new version of 100 000 rules, a second after the last one, does to pushes that come meanwhile: a
-// replica loads and compiles beside its work, and swaps. Run it with -benchtime 2000x.
+// replica loads and compiles beside its work, and swaps. Run it with -benchtime 5000x.
 func BenchmarkReloadUnderLoad(b *testing.B) {
 	var file strings.Builder
 	file.WriteString("rules:\n")
@@ -163,7 +163,7 @@ func BenchmarkReloadUnderLoad(b *testing.B) {
 					}
 				})
 			}
-			p50, p99 := latency(b, r, 200, func(i int) (*eventv1.InboundEvent, bool) {
+			p50, p99 := latency(b, r, 500, func(i int) (*eventv1.InboundEvent, bool) {
 				return r.text("shop", fmt.Sprintf("fan%d", i), "你好"), true
 			})
 			close(stop)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/wxbus/wxbus/services/rule/internal/rest"
 )
 
 // pattern is a folded text with one use of it.
@@ -16,9 +18,10 @@ type pattern struct {
 }
 
 // textsOf yields each text with its uses, best rank first. It sorts patterns by text.
-func textsOf(patterns []pattern) iter.Seq2[string, []pattern] {
+func textsOf(patterns []pattern, r *rest.Rest) iter.Seq2[string, []pattern] {
 	// Bytes of UTF-8 sort as their runes do.
 	slices.SortFunc(patterns, func(x, y pattern) int {
+		r.Step()
 		return cmp.Or(strings.Compare(x.text, y.text), cmp.Compare(x.out.rank, y.out.rank))
 	})
 	return func(yield func(string, []pattern) bool) {
@@ -30,6 +33,7 @@ func textsOf(patterns []pattern) iter.Seq2[string, []pattern] {
 			if !yield(patterns[first].text, patterns[first:end]) {
 				return
 			}
+			r.Step()
 			first = end
 		}
 	}
@@ -57,6 +61,7 @@ func appendOuts(outs []out, uses []pattern) []out {
 // builder turns patterns into an automaton.
 type builder struct {
 	automaton
+	rest   *rest.Rest
 	parent []uint32 // by node
 	depth  []uint16 // by node
 	own    []uint32 // term of the pattern that ends at the node itself, by node
@@ -72,20 +77,21 @@ type edge struct {
 
 // build makes an automaton of patterns, which must be non-empty and without NUL. Without links it
 // serves prefixes only.
-func build(patterns []pattern, links bool) *automaton {
+func build(patterns []pattern, links bool, r *rest.Rest) *automaton {
 	if len(patterns) == 0 {
 		return nil
 	}
-	b := &builder{}
+	b := &builder{rest: r}
 	b.grow(patterns)
 	b.newNode(0, 0, 0)
 	b.terms = append(b.terms, term{best: noRank})
-	for text, uses := range textsOf(patterns) {
+	for text, uses := range textsOf(patterns, r) {
 		b.insert(text, b.newTerm(uses))
 	}
 	b.table = newTable(len(b.edges))
 	for _, e := range b.edges {
 		b.table.put(e.key, e.node)
+		r.Step()
 	}
 	if links {
 		b.link()
@@ -93,9 +99,12 @@ func build(patterns []pattern, links bool) *automaton {
 	} else {
 		for i := range b.nodes {
 			b.nodes[i].term = b.own[i]
+			r.Step()
 		}
 	}
+	r.Long()
 	b.nodes, b.terms = slices.Clone(b.nodes), slices.Clone(b.terms) // give the spare room back
+	r.Long()
 	return &b.automaton
 }
 
@@ -104,6 +113,7 @@ func (b *builder) grow(patterns []pattern) {
 	runes := 1
 	for _, p := range patterns {
 		runes += utf8.RuneCountInString(p.text)
+		b.rest.Step()
 	}
 	b.nodes = make([]node, 0, runes)
 	b.parent = make([]uint32, 0, runes)
@@ -177,6 +187,7 @@ func (b *builder) addChild(parent uint32, depth int) uint32 {
 // link sets the suffix links and, with them, what ends at each node, shallow nodes first.
 func (b *builder) link() {
 	for _, id := range b.byDepth() {
+		b.rest.Step()
 		n := &b.nodes[id]
 		r := rune(n.label & runeMask)
 		if parent := b.parent[id]; parent != 0 {
@@ -211,6 +222,7 @@ func (b *builder) suffix(state uint32, previous, r rune) uint32 {
 func (b *builder) hint() {
 	hints := make(map[uint32]uint32)
 	for id, depth := range b.depth {
+		b.rest.Step()
 		switch {
 		case depth == 2 && b.nodes[id].term != 0:
 			hints[uint32(id)] |= hintEnd
@@ -219,6 +231,7 @@ func (b *builder) hint() {
 		}
 	}
 	for i := range b.table.slots {
+		b.rest.Step()
 		if s := &b.table.slots[i]; s.key&(1<<63) != 0 {
 			s.hint = hints[s.val]
 		}
@@ -239,6 +252,7 @@ func (b *builder) byDepth() []uint32 {
 		d := b.depth[id]
 		order[count[d]] = uint32(id)
 		count[d]++
+		b.rest.Step()
 	}
 	return order
 }

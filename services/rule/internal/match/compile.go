@@ -7,10 +7,13 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/wxbus/wxbus/services/rule/internal/rest"
 )
 
 // compiler collects what rules ask for, then ranks it and builds the set.
 type compiler struct {
+	rest    *rest.Rest
 	set     *Set
 	entries []entry
 	scopes  map[string]*draft
@@ -41,10 +44,14 @@ type groupDraft struct {
 	regexes []regexRule
 }
 
-// Compile builds a set. It fails for a pattern that is empty, longer than 512 characters or that
+// Compile builds a set as fast as it can. See CompileGently.
+func Compile(rules []Rule) (*Set, error) { return CompileGently(rules, nil) }
+
+// CompileGently builds a set and rests between its steps. It fails for a pattern that is empty, longer than 512 characters or that
 // holds NUL, and for more than 32 different triggers of text rules.
-func Compile(rules []Rule) (*Set, error) {
+func CompileGently(rules []Rule, r *rest.Rest) (*Set, error) {
 	c := &compiler{
+		rest: r, entries: make([]entry, 0, len(rules)+len(rules)/8),
 		set:    &Set{rules: rules, bits: map[string]uint32{}, accounts: map[string]*scope{}},
 		scopes: map[string]*draft{},
 	}
@@ -53,6 +60,7 @@ func Compile(rules []Rule) (*Set, error) {
 		if err := c.add(uint32(i), &rules[i]); err != nil {
 			return nil, fmt.Errorf("rule %q: %w", rules[i].Name, err)
 		}
+		c.rest.Step()
 	}
 	ranks := c.rank()
 	for _, name := range c.order {
@@ -195,12 +203,16 @@ func (c *compiler) rank() []uint32 {
 	for i := range order {
 		order[i] = uint32(i)
 	}
-	slices.SortFunc(order, func(x, y uint32) int { return c.entries[x].compare(c.entries[y]) })
+	slices.SortFunc(order, func(x, y uint32) int {
+		c.rest.Step()
+		return c.entries[x].compare(c.entries[y])
+	})
 	ranks := make([]uint32, len(order))
 	c.set.entries = make([]entry, len(order))
 	for rank, i := range order {
 		ranks[i] = uint32(rank)
 		c.set.entries[rank] = c.entries[i]
+		c.rest.Step()
 	}
 	return ranks
 }
@@ -216,7 +228,7 @@ func (c *compiler) build(d *draft, ranks []uint32) *scope {
 		}
 	}
 	for fold, g := range d.groups {
-		s.groups = append(s.groups, g.build(fold, ranks))
+		s.groups = append(s.groups, g.build(fold, ranks, c.rest))
 	}
 	return s
 }
@@ -242,6 +254,7 @@ func (c *compiler) ranksOfKeys(uses []keyUse, ranks []uint32) map[keyRef][]uint3
 	}
 	for ref, list := range byKey {
 		byKey[ref] = c.winnable(list)
+		c.rest.Step()
 	}
 	return byKey
 }
@@ -256,28 +269,29 @@ func (c *compiler) winnable(list []uint32) []uint32 {
 	return slices.Clip(list)
 }
 
-func (g *groupDraft) build(fold Fold, ranks []uint32) *group {
+func (g *groupDraft) build(fold Fold, ranks []uint32, r *rest.Rest) *group {
 	for _, patterns := range g.texts {
 		for i := range patterns {
 			patterns[i].out.rank = ranks[patterns[i].out.rank]
+			r.Step()
 		}
 	}
-	built := &group{fold: fold, prefix: build(g.texts[Prefix], false)}
-	built.addExact(g.texts[Exact])
+	built := &group{fold: fold, prefix: build(g.texts[Prefix], false, r)}
+	built.addExact(g.texts[Exact], r)
 	for i := range g.regexes {
 		g.regexes[i].rank = ranks[g.regexes[i].rank]
 	}
 	slices.SortStableFunc(g.regexes, func(x, y regexRule) int { return cmp.Compare(x.rank, y.rank) })
-	built.contains = build(append(g.texts[Contains], built.addRegexes(g.regexes)...), true)
+	built.contains = build(append(g.texts[Contains], built.addRegexes(g.regexes)...), true, r)
 	return built
 }
 
-func (g *group) addExact(patterns []pattern) {
+func (g *group) addExact(patterns []pattern, r *rest.Rest) {
 	if len(patterns) == 0 {
 		return
 	}
 	g.exact = make(map[string]span, len(patterns))
-	for text, uses := range textsOf(patterns) {
+	for text, uses := range textsOf(patterns, r) {
 		first := uint32(len(g.outs))
 		g.outs = appendOuts(g.outs, uses)
 		g.exact[text] = span{first, uint32(len(g.outs))}

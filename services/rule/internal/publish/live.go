@@ -13,6 +13,7 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
+	"github.com/wxbus/wxbus/services/rule/internal/rest"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
@@ -110,7 +111,7 @@ func (l *Live) loadFirst(ctx context.Context, pointer Pointer) error {
 	l.log.ErrorContext(ctx, "the live rules are broken, older ones are used: publish or roll back",
 		logkey.RuleVersion, live.Version, logkey.Error, err)
 	for _, info := range pointer.Sets {
-		if info.Version != live.Version && l.load(ctx, info) == nil {
+		if info.Version != live.Version && l.load(ctx, info, nil) == nil {
 			return nil
 		}
 	}
@@ -123,7 +124,7 @@ func (l *Live) loadPatiently(ctx context.Context, info Info) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	for wait := firstRetry; ; wait = min(2*wait, time.Second) {
-		err := l.load(ctx, info)
+		err := l.load(ctx, info, nil) // nobody is served before it is there
 		if err == nil || fault.KindOf(err) != fault.Unavailable {
 			return err
 		}
@@ -189,7 +190,7 @@ func (l *Live) apply(ctx context.Context, entry jetstream.KeyValueEntry) bool {
 			return true
 		}
 		info, _ := pointer.Find(pointer.Live)
-		err = l.load(ctx, info)
+		err = l.load(ctx, info, rest.New()) // the traffic goes on meanwhile
 	}
 	switch {
 	case err == nil:
@@ -206,11 +207,11 @@ func (l *Live) apply(ctx context.Context, entry jetstream.KeyValueEntry) bool {
 }
 
 // load reads, compiles and swaps.
-func (l *Live) load(ctx context.Context, info Info) error {
+func (l *Live) load(ctx context.Context, info Info, rests *rest.Rest) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	start := time.Now()
-	set, err := l.compile(ctx, info)
+	set, err := l.compile(ctx, info, rests)
 	outcome := "ok"
 	switch {
 	case err == nil:
@@ -230,12 +231,12 @@ func (l *Live) load(ctx context.Context, info Info) error {
 	return nil
 }
 
-func (l *Live) compile(ctx context.Context, info Info) (*ruleset.Set, error) {
-	rules, err := l.store.Rules(ctx, info)
+func (l *Live) compile(ctx context.Context, info Info, rests *rest.Rest) (*ruleset.Set, error) {
+	rules, err := l.store.rulesGently(ctx, info, rests)
 	if err != nil {
 		return nil, err
 	}
-	set, err := ruleset.Compile(info.Version, rules)
+	set, err := ruleset.CompileGently(info.Version, rules, rests)
 	if err != nil {
 		return nil, fault.Wrap(fault.Permanent, err)
 	}

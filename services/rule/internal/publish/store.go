@@ -13,6 +13,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	"github.com/wxbus/wxbus/pkg/topology"
+	"github.com/wxbus/wxbus/services/rule/internal/rest"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
@@ -203,9 +204,15 @@ func (s *Store) File(ctx context.Context, info Info) ([]byte, error) {
 // Rules returns the rules of a version: in the form that loads fast, or, when that is damaged or of
 // another release, from the rule file.
 func (s *Store) Rules(ctx context.Context, info Info) (*ruleset.File, error) {
+	return s.rulesGently(ctx, info, nil)
+}
+
+// rulesGently is Rules that rests between its steps.
+func (s *Store) rulesGently(ctx context.Context, info Info, rests *rest.Rest) (*ruleset.File, error) {
 	compiled, err := s.object(ctx, info.Object+compiledSuffix)
-	if err == nil && sum(compiled) == info.Compiled {
-		if rules, err := ruleset.Decode(compiled); err == nil {
+	rests.Long()
+	if err == nil && sumGently(compiled, rests) == info.Compiled {
+		if rules, err := ruleset.DecodeGently(compiled, rests); err == nil {
 			return rules, nil
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/rest"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
@@ -93,6 +94,27 @@ func TestAStoredSetIsTheSameSet(t *testing.T) {
 
 	_, err = ruleset.Decode(encoded[:len(encoded)/2])
 	require.Error(t, err)
+}
+
+// TestASetThatIsMadeBesideTheTrafficIsTheSameSet: in parts, and with rests between the steps.
+func TestASetThatIsMadeBesideTheTrafficIsTheSameSet(t *testing.T) {
+	rules := parse(t, string(bigFile(1000)))
+	encoded, err := ruleset.Encode(rules)
+	require.NoError(t, err)
+	rests := rest.New()
+	decoded, err := ruleset.DecodeGently(encoded, rests)
+	require.NoError(t, err)
+	require.Equal(t, rules, decoded)
+	fast, err := ruleset.Compile("v", rules)
+	require.NoError(t, err)
+	gentle, err := ruleset.CompileGently("v", decoded, rests)
+	require.NoError(t, err)
+	require.Equal(t, fast, gentle)
+
+	for n := range 50 {
+		_, err := ruleset.Decode(encoded[:len(encoded)*n/50])
+		require.Error(t, err, "part %d of 50", n)
+	}
 }
 
 // bigFile is a file of n rules of one keyword each.
