@@ -2,16 +2,12 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
 	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
-	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
-	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 
@@ -19,9 +15,6 @@ import (
 	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
 )
-
-// mediaLife is how long WeChat keeps what a fan sends.
-const mediaLife = 3 * 24 * time.Hour
 
 // turn is one transaction about one fan, who is locked. Whatever it changes is stored by finish.
 type turn struct {
@@ -227,118 +220,6 @@ func (t *turn) own(ctx context.Context, kind domain.Kind, name, reason string) e
 
 func (t *turn) item(kind store.ItemKind, key string) store.Item {
 	return store.Item{Account: t.fan.Account, OpenID: t.fan.OpenID, Kind: kind, Key: key, Created: t.now}
-}
-
-// changed tells a change of the conversation, whose number it takes.
-func (t *turn) changed(ctx context.Context, change domain.Change, before domain.Conversation, a *domain.Assignment, note string) error {
-	ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_ConversationChanged{ConversationChanged: &agentroutingv1.ConversationChanged{
-		From: agentroutingv1.ConversationState(before.State), To: agentroutingv1.ConversationState(t.conv.State), Change: string(change),
-		Reason: t.conv.Reason, FromAgent: before.Agent, FromGroup: before.Group, Assignment: wire.Assignment(a), Note: note,
-		Conversation: wire.Conversation(t.conv, t.fan, t.group, t.d.o.Limits),
-	}}}
-	return t.publish(ctx, ev, domain.Entry{What: string(change), FromAgent: before.Agent})
-}
-
-// tell numbers an event of the conversation that is no change of its state.
-func (t *turn) tell(ctx context.Context, ev *agentroutingv1.ConversationEvent, e domain.Entry) error {
-	if t.conv.ID == "" {
-		return nil // nobody looks at a fan who never had a conversation
-	}
-	t.conv.Number++
-	t.dirty = true
-	return t.publish(ctx, ev, e)
-}
-
-func (t *turn) publish(ctx context.Context, ev *agentroutingv1.ConversationEvent, e domain.Entry) error {
-	c := t.conv
-	ev.Account, ev.Conversation, ev.Openid, ev.Number = c.Account, c.ID, c.OpenID, c.Number
-	ev.AtUnixMs, ev.Actor, ev.TraceId, ev.Group, ev.Agent = wire.Millis(t.now), t.actor, t.trace, c.Group, c.Agent
-	e.Account, e.Conversation, e.Number, e.At, e.Group, e.Agent, e.Asked = c.Account, c.ID, c.Number, t.now, c.Group, c.Agent, c.Opened
-	body, err := marshal(ev)
-	if err != nil {
-		return err
-	}
-	if err := t.q.AddChange(ctx, e, body); err != nil {
-		return err
-	}
-	it := t.item(store.ItemEvent, c.ID+":"+strconv.FormatUint(c.Number, 10))
-	return t.q.AddItem(ctx, it, ev)
-}
-
-// add adds a message to the timeline and notes its files. It tells whether the message is new.
-func (t *turn) add(ctx context.Context, m *agentroutingv1.Message, files []wire.File) (bool, error) {
-	m.Account, m.Openid = t.fan.Account, t.fan.OpenID
-	if m.TraceId == "" {
-		m.TraceId = t.trace
-	}
-	if m.AtUnixMs == 0 {
-		m.AtUnixMs = wire.Millis(t.now)
-	}
-	added, err := t.q.AddMessage(ctx, &t.fan, m)
-	if err != nil || !added {
-		return false, err
-	}
-	for i, f := range files {
-		row := store.File{
-			ID: fileID(m, i), Account: m.GetAccount(), OpenID: m.GetOpenid(), Seq: m.GetSeq(), Role: f.Role, MediaID: f.MediaID,
-			State: agentroutingv1.MediaState_MEDIA_STATE_PENDING, Due: t.now, Until: wire.Time(m.GetAtUnixMs()).Add(mediaLife),
-		}
-		if err := t.q.AddFile(ctx, row); err != nil {
-			return false, err
-		}
-		m.Media = append(m.Media, row.Media())
-		t.after.files = true
-	}
-	return true, nil
-}
-
-// fileID names a file; it cannot be guessed from outside.
-func fileID(m *agentroutingv1.Message, i int) string {
-	h := domain.FanHash(m.GetAccount(), m.GetOpenid())
-	return fmt.Sprintf("%x-%d-%d-%s", h[:12], m.GetSeq(), i, rand.Text()[:10])
-}
-
-// send adds a message to the fan and puts it into the outbox under the owner's epoch. kf shows the fan the name of a native agent.
-func (t *turn) send(ctx context.Context, m *agentroutingv1.Message, key, kf string) (bool, error) {
-	var files []wire.File
-	m.MsgType, m.Text, files = wire.Sent(m.GetContent())
-	m.Text = domain.Cut(m.GetText(), domain.MaxTextBytes)
-	m.Conversation, m.State = t.conv.ID, agentroutingv1.MessageState_MESSAGE_STATE_QUEUED
-	added, err := t.add(ctx, m, files)
-	if err != nil || !added {
-		return false, err
-	}
-	it := t.item(store.ItemSend, key)
-	it.Seq = m.GetSeq()
-	return true, t.q.AddItem(ctx, it, &senderv1.SendRequest{
-		Account: t.fan.Account, Openid: t.fan.OpenID, Lane: senderv1.Lane_LANE_AGENT, Content: m.GetContent(), KfAccount: kf,
-		OwnerEpoch: t.fan.Owner.Epoch, IdempotencyKey: key,
-	})
-}
-
-// say sends an automatic text of the group, if it has one for the occasion.
-func (t *turn) say(ctx context.Context, kind domain.TextKind, values map[string]string) error {
-	text := t.group.Say(kind, t.conv.Language, values)
-	if text == "" {
-		return nil
-	}
-	return t.sayContent(ctx, kind, wire.Text(text))
-}
-
-func (t *turn) sayContent(ctx context.Context, kind domain.TextKind, content *eventv1.Content) error {
-	key := sendKey(t.fan.OpenID, "system", fmt.Sprintf("%s:%d:%s", t.conv.ID, t.conv.Number, kind))
-	m := &agentroutingv1.Message{AuthorKind: agentroutingv1.AuthorKind_AUTHOR_KIND_SYSTEM, Author: kind.String(), Content: content, ClientId: key}
-	added, err := t.send(ctx, m, key, "")
-	if err != nil || !added {
-		return err
-	}
-	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: "system_message"})
-}
-
-func messageAdded(m *agentroutingv1.Message, c domain.Conversation) *agentroutingv1.ConversationEvent {
-	return &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_MessageAdded{
-		MessageAdded: &agentroutingv1.MessageAdded{Message: m, Unanswered: int32(c.Unanswered)},
-	}}
 }
 
 func traceOf(ctx context.Context) string {
