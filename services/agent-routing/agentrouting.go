@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"time"
 
@@ -37,12 +36,8 @@ import (
 	"github.com/wxbus/wxbus/services/agent-routing/internal/transcript"
 )
 
-const (
-	// handleTimeout bounds one message of the bus.
-	handleTimeout = 10 * time.Second
-	// fileTimeout bounds the download of a video.
-	fileTimeout = time.Minute
-)
+// handleTimeout bounds one message of the bus.
+const handleTimeout = 10 * time.Second
 
 // Tokens gives access tokens for calls to WeChat.
 type Tokens = platform.Tokens
@@ -57,7 +52,7 @@ type Deps struct {
 	Tokens Tokens
 	// SQL says where the database is.
 	SQL sqldb.Options
-	// Files is the folder for the files of messages.
+	// Files is the folder for the files of messages, unless the configuration names a bucket.
 	Files string
 	Tel   *telemetry.Telemetry // nil records nothing
 	Log   *slog.Logger         // nil discards
@@ -77,6 +72,8 @@ type Service struct {
 	servers   []func(grpc.ServiceRegistrar)
 	consumers []*bus.Consumer
 	opener    opener
+	// closeFiles ends the connections to the store of files.
+	closeFiles func()
 }
 
 var _ lifecycle.Component = (*Service)(nil)
@@ -100,7 +97,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, feed := media.NewFolder(deps.Files), facts.New(deps.Bus)
+	files, closeFiles := cfg.store(deps.Files)
+	s.closeFiles = closeFiles
+	feed := facts.New(deps.Bus)
 	s.desk = app.New(app.Options{
 		Store: s.store, Owners: s.owners, Facts: feed, Transcript: transcript.New(deps.Bus.JS(), deps.Topology), Sender: sender{deps.Sender},
 		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle}, NativeIdle: cfg.NativeIdle,
@@ -109,7 +108,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s.caretaker = &caretaker{desk: s.desk, store: s.store, log: deps.Log}
 	if deps.Tokens != nil {
 		s.keeper = &media.Keeper{
-			Desk: s.desk, Source: s.platform, Files: files, Converter: media.FindConverter(), HTTP: &http.Client{Timeout: fileTimeout}, Log: deps.Log, Now: deps.Now,
+			Desk: s.desk, Source: s.platform, Files: files, Converter: media.FindConverter(), Log: deps.Log, Now: deps.Now,
 		}
 	}
 	s.serve(feed, files)
@@ -204,9 +203,9 @@ func (s *Service) Stop(ctx context.Context) error {
 	s.caretaker.stop()
 	if s.keeper != nil {
 		s.keeper.Stop()
-		s.keeper.HTTP.CloseIdleConnections()
 	}
 	s.platform.Close()
+	s.closeFiles()
 	return errors.Join(append(errs, s.store.Close())...)
 }
 

@@ -3,11 +3,15 @@ package agentrouting
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/wxbus/wxbus/pkg/config"
+
 	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/media"
 )
 
 // Config is the section "agent_routing" of the configuration file.
@@ -18,6 +22,7 @@ type Config struct {
 	AgentLease         time.Duration `yaml:"agent_lease" desc:"An agent whose console has not been heard of for this long is offline."`
 	EraseOnUnsubscribe bool          `yaml:"erase_on_unsubscribe" desc:"Erase what is kept of a fan who unfollows: messages, files, remark, tags. Numbers for reports stay, without the fan."`
 	FilesDir           string        `yaml:"files_dir" desc:"Folder for pictures, voices and videos of conversations; replicas must share it. Empty: files below data."`
+	FilesS3            S3Config      `yaml:"files_s3" desc:"A bucket for the files in the place of the folder."`
 	MaxInFlight        int           `yaml:"max_in_flight" desc:"Messages of one partition that are handled at the same time."`
 	Groups             []GroupConfig `yaml:"groups" desc:"Groups to make when they do not exist yet; afterwards they are edited in the console."`
 	Agents             []AgentConfig `yaml:"agents" desc:"Agents to make when they do not exist yet; afterwards they are edited in the console."`
@@ -39,6 +44,17 @@ type AgentConfig struct {
 	AutoAccept bool     `yaml:"auto_accept" desc:"Begin conversations without asking."`
 }
 
+// S3Config is a bucket of a service that speaks the protocol of S3.
+type S3Config struct {
+	Bucket    string        `yaml:"bucket" desc:"Name of the bucket, which must be there; empty keeps files in the folder."`
+	Endpoint  string        `yaml:"endpoint" desc:"Base URL of the service; empty for Amazon's."`
+	Region    string        `yaml:"region" desc:"Region of the bucket; services that have none want us-east-1."`
+	Prefix    string        `yaml:"prefix" desc:"Begins the name of every file, for example \"wxbus/\"."`
+	AccessKey config.Secret `yaml:"access_key" desc:"Id of the key; it needs GetObject, PutObject and DeleteObject below the prefix, and ListBucket."`
+	SecretKey config.Secret `yaml:"secret_key" desc:"Secret of the key."`
+	PathStyle bool          `yaml:"path_style" desc:"Name the bucket in the path and not in the host, as most services other than Amazon's want it."`
+}
+
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
@@ -48,6 +64,7 @@ func DefaultConfig() Config {
 		AgentLease:         time.Minute,
 		EraseOnUnsubscribe: true,
 		MaxInFlight:        64,
+		FilesS3:            S3Config{Region: "us-east-1", PathStyle: true},
 	}
 }
 
@@ -73,6 +90,7 @@ func (c Config) Validate() error {
 	if c.MaxInFlight < 1 || c.MaxInFlight > 1024 {
 		errs = append(errs, fmt.Errorf("max_in_flight: must be 1 to 1024, is %d", c.MaxInFlight))
 	}
+	errs = append(errs, c.validateFiles()...)
 	for i, g := range c.Groups {
 		if !groupID.MatchString(g.ID) {
 			errs = append(errs, fmt.Errorf("groups[%d].id: must be 1 to 64 letters, digits, - and _", i))
@@ -92,6 +110,45 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) validateFiles() (errs []error) {
+	b := c.FilesS3
+	if b.Bucket == "" {
+		if !b.AccessKey.IsZero() || !b.SecretKey.IsZero() || b.Endpoint != "" {
+			errs = append(errs, errors.New("files_s3.bucket: must be set with the other fields of files_s3"))
+		}
+		return errs
+	}
+	if c.FilesDir != "" {
+		errs = append(errs, errors.New("files_dir: must be empty when files_s3.bucket is set"))
+	}
+	if u, err := url.Parse(b.Endpoint); b.Endpoint != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "") {
+		errs = append(errs, errors.New("files_s3.endpoint: must be an http or https URL"))
+	}
+	if b.Region == "" {
+		errs = append(errs, errors.New("files_s3.region: must not be empty"))
+	}
+	if b.AccessKey.IsZero() {
+		errs = append(errs, errors.New("files_s3.access_key: must not be empty"))
+	}
+	if b.SecretKey.IsZero() {
+		errs = append(errs, errors.New("files_s3.secret_key: must not be empty"))
+	}
+	return errs
+}
+
+// store returns where files are kept, and what ends its connections.
+func (c Config) store(folder string) (media.Store, func()) {
+	b := c.FilesS3
+	if b.Bucket == "" {
+		return media.NewFolder(folder), func() {}
+	}
+	s := media.NewBucket(media.BucketOptions{
+		Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Bucket, Prefix: b.Prefix, PathStyle: b.PathStyle,
+		AccessKey: b.AccessKey, SecretKey: b.SecretKey,
+	})
+	return s, s.Close
 }
 
 func (g GroupConfig) group() domain.Group {

@@ -43,6 +43,7 @@ import (
 	"github.com/wxbus/wxbus/services/console/internal/feed"
 	"github.com/wxbus/wxbus/services/console/internal/gauges"
 	"github.com/wxbus/wxbus/services/console/internal/login"
+	"github.com/wxbus/wxbus/services/console/internal/media"
 	"github.com/wxbus/wxbus/services/console/internal/oidc"
 	"github.com/wxbus/wxbus/services/console/internal/password"
 	"github.com/wxbus/wxbus/services/console/internal/people"
@@ -194,6 +195,9 @@ func (s *Service) routes(deps Deps) (http.Handler, error) {
 	for _, service := range policy.Services() {
 		mux.Handle("/api/"+service+"/", http.StripPrefix("/api", methods))
 	}
+	mux.Handle(media.Pattern, &media.Handler{
+		Door: methods, Files: agentroutingv1.NewConversationServiceClient(deps.Services["agent-routing"]), Log: deps.Log,
+	})
 	if flow := s.newOIDC(deps, logins); flow != nil {
 		mux.HandleFunc("GET "+oidc.StartPath, flow.Start)
 		mux.HandleFunc("GET "+oidc.CallbackPath, flow.Callback)

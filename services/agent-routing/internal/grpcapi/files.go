@@ -42,7 +42,7 @@ func (s *Conversations) GetMedia(in *agentroutingv1.GetMediaRequest, stream grpc
 	if in.GetPlayable() && f.PlayableType != "" {
 		id, kind = f.ID+app.PlayableSuffix, f.PlayableType
 	}
-	file, size, err := s.files.Get(ctx, id)
+	file, size, err := s.files.Get(ctx, id, in.GetOffset())
 	if err != nil {
 		return err
 	}

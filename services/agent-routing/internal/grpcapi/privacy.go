@@ -97,7 +97,7 @@ func addJSON[M proto.Message](z *zip.Writer, name string, messages ...M) error {
 }
 
 func (s *Privacy) addFile(ctx context.Context, z *zip.Writer, f store.File) error {
-	content, _, err := s.files.Get(ctx, f.ID)
+	content, _, err := s.files.Get(ctx, f.ID, 0)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,8 @@ package media
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -24,25 +22,16 @@ const (
 	keepEvery = time.Second
 	// claim is how long one replica has a file to itself.
 	claim = 2 * time.Minute
-	// maxFile bounds a video; other files are bounded by the client.
-	maxFile = 64 << 20
 	// The first retry comes after firstRetry, then the waits double up to maxRetry.
 	firstRetry = 5 * time.Second
 	maxRetry   = time.Hour
 )
 
-// Store keeps the bytes of files.
-type Store interface {
-	Put(ctx context.Context, id string, content []byte) error
-	Get(ctx context.Context, id string) (io.ReadCloser, int64, error)
-	Delete(ctx context.Context, id string) (bool, error)
-}
-
-var _ Store = (*Folder)(nil)
-
 // Source downloads files from WeChat.
 type Source interface {
 	Media(ctx context.Context, account, mediaID string) (wechat.MediaFile, error)
+	// Video downloads from the address that Media gave in the place of a video.
+	Video(ctx context.Context, account, address string) (content []byte, contentType string, err error)
 }
 
 // Keeper fetches files from WeChat into the store. Every replica runs one; a file is claimed by one of them.
@@ -51,7 +40,6 @@ type Keeper struct {
 	Source    Source
 	Files     Store
 	Converter *Converter
-	HTTP      *http.Client // for videos, which WeChat keeps elsewhere
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -136,7 +124,7 @@ func (k *Keeper) fetch(ctx context.Context, f *store.File) error {
 	}
 	content, kind := got.Content, got.ContentType
 	if got.VideoURL != "" {
-		if content, kind, err = k.video(ctx, got.VideoURL); err != nil {
+		if content, kind, err = k.Source.Video(ctx, f.Account, got.VideoURL); err != nil {
 			return err
 		}
 	}
@@ -157,39 +145,6 @@ func (k *Keeper) fetch(ctx context.Context, f *store.File) error {
 	}
 	f.PlayableType = PlayableType
 	return nil
-}
-
-// video downloads from the address that WeChat gave, which must be one of WeChat's.
-func (k *Keeper) video(ctx context.Context, address string) ([]byte, string, error) {
-	u, err := url.Parse(address)
-	if err != nil || !weChatHost(u) {
-		return nil, "", fault.New(fault.Permanent, "fetch video: the address is not one of WeChat's")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, "", fault.Errorf(fault.Permanent, "fetch video: %w", err)
-	}
-	resp, err := k.HTTP.Do(req)
-	if err != nil {
-		return nil, "", fault.New(fault.Unavailable, "fetch video: no answer") // the error names the address, which holds a key
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return nil, "", fault.Errorf(fault.Unavailable, "fetch video: status %d", resp.StatusCode)
-	}
-	content, err := io.ReadAll(io.LimitReader(resp.Body, maxFile+1))
-	if err != nil {
-		return nil, "", fault.Errorf(fault.Unavailable, "fetch video: %w", err)
-	}
-	if len(content) > maxFile {
-		return nil, "", fault.Errorf(fault.Permanent, "fetch video: larger than %d bytes", maxFile)
-	}
-	return content, resp.Header.Get("Content-Type"), nil
-}
-
-func weChatHost(u *url.URL) bool {
-	host := u.Hostname()
-	return (u.Scheme == "http" || u.Scheme == "https") && (strings.HasSuffix(host, ".qq.com") || strings.HasSuffix(host, ".qpic.cn"))
 }
 
 // typeOf trusts the bytes more than the header, and never returns a type that a browser would run.

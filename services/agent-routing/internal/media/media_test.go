@@ -36,12 +36,20 @@ func TestVoicesAreKnownByTheirBytes(t *testing.T) {
 
 // source answers what it is told.
 type source struct {
-	file wechat.MediaFile
-	err  error
+	file  wechat.MediaFile
+	video []byte
+	err   error
 }
 
 func (s *source) Media(context.Context, string, string) (wechat.MediaFile, error) {
 	return s.file, s.err
+}
+
+func (s *source) Video(context.Context, string, string) ([]byte, string, error) {
+	if s.video == nil {
+		return nil, "", fault.New(fault.Permanent, "the address is not one of WeChat's")
+	}
+	return s.video, "video/mp4", nil
 }
 
 func TestAFileIsTriedUntilWeChatForgetsIt(t *testing.T) {
@@ -103,4 +111,10 @@ func TestAFileIsTriedUntilWeChatForgetsIt(t *testing.T) {
 	require.True(t, one())
 	require.Equal(t, agentroutingv1.MediaState_MEDIA_STATE_LOST, file("video").State)
 	require.Contains(t, file("video").Reason, "not one of WeChat's")
+
+	add("film")
+	from.file, from.video = wechat.MediaFile{VideoURL: "https://mp.qq.com/film"}, []byte("film")
+	require.True(t, one())
+	require.Equal(t, agentroutingv1.MediaState_MEDIA_STATE_STORED, file("film").State)
+	require.Equal(t, "video/mp4", file("film").ContentType)
 }

@@ -34,6 +34,7 @@ type Platform struct {
 	accounts *account.Directory
 	tokens   Tokens
 	http     *http.Client
+	videos   *http.Client
 
 	mu      sync.Mutex // guards clients
 	clients map[string]*wechat.Client
@@ -41,11 +42,17 @@ type Platform struct {
 
 // New returns a platform. Without tokens every call answers Unavailable.
 func New(accounts *account.Directory, t Tokens) *Platform {
-	return &Platform{accounts: accounts, tokens: t, http: &http.Client{Timeout: callTimeout}, clients: map[string]*wechat.Client{}}
+	return &Platform{
+		accounts: accounts, tokens: t, http: &http.Client{Timeout: callTimeout}, videos: &http.Client{Timeout: videoTimeout, CheckRedirect: stay},
+		clients: map[string]*wechat.Client{},
+	}
 }
 
 // Close closes idle connections.
-func (p *Platform) Close() { p.http.CloseIdleConnections() }
+func (p *Platform) Close() {
+	p.http.CloseIdleConnections()
+	p.videos.CloseIdleConnections()
+}
 
 func (p *Platform) client(name string) (*wechat.Client, error) {
 	a, ok := p.accounts.Get(name)

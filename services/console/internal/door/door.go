@@ -197,6 +197,33 @@ func traceID(ctx context.Context) string {
 	return ""
 }
 
+// Enter applies the policy of a method that reads to a request that is no call, because a browser reads what it names by address. When the
+// caller may not it answers and returns false. Otherwise the context says to services who acts, and ends when the server begins to stop;
+// end must be called when the answer is written.
+func (d *Door) Enter(w http.ResponseWriter, r *http.Request, method string, request proto.Message) (context.Context, func(), bool) {
+	a, known := policy.Of(method)
+	if !known || a.Hidden {
+		d.Fail(w, r, method, &refusal{code: connect.CodeUnimplemented, text: "there is no such method"})
+		return nil, nil, false
+	}
+	caller, err := d.admit(r, a)
+	if err == nil {
+		err = (&call{method: method, access: a, caller: caller}).check(request)
+	}
+	if err != nil {
+		d.Fail(w, r, method, err)
+		return nil, nil, false
+	}
+	ctx, end := untilStop(actAs(access.With(r.Context(), caller)))
+	return ctx, func() { end() }, true
+}
+
+// Fail answers a request of Enter with an error.
+func (d *Door) Fail(w http.ResponseWriter, r *http.Request, method string, err error) {
+	w.Header().Set("Cache-Control", "no-store")
+	d.refuse(w, r, method, err)
+}
+
 // check applies the policy to a decoded request. It may fill fields in.
 func (c *call) check(m proto.Message) error {
 	r := m.ProtoReflect()

@@ -3537,7 +3537,9 @@ type GetMediaRequest struct {
 	// id of the file, Media.id.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// playable returns the version for browsers when there is one.
-	Playable      bool `protobuf:"varint,3,opt,name=playable,proto3" json:"playable,omitempty"`
+	Playable bool `protobuf:"varint,3,opt,name=playable,proto3" json:"playable,omitempty"`
+	// offset of the first byte to return; INVALID_ARGUMENT when it is behind the last one.
+	Offset        int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3593,12 +3595,19 @@ func (x *GetMediaRequest) GetPlayable() bool {
 	return false
 }
 
+func (x *GetMediaRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
 // GetMediaResponse is one piece of a file.
 type GetMediaResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// content_type of the file; in the first piece only.
 	ContentType string `protobuf:"bytes,1,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
-	// size of the file in bytes; in the first piece only.
+	// size of the whole file in bytes, also when it is read from an offset; in the first piece only.
 	Size int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	// data of the piece, at most 256 KiB.
 	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
@@ -3886,11 +3895,12 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\x06remove\x18\x04 \x03(\tR\x06remove\x12\x14\n" +
 	"\x05actor\x18\x05 \x01(\tR\x05actor\">\n" +
 	"\x0eTagFanResponse\x12,\n" +
-	"\x03fan\x18\x01 \x01(\v2\x1a.wxbus.agentrouting.v1.FanR\x03fan\"W\n" +
+	"\x03fan\x18\x01 \x01(\v2\x1a.wxbus.agentrouting.v1.FanR\x03fan\"o\n" +
 	"\x0fGetMediaRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
-	"\bplayable\x18\x03 \x01(\bR\bplayable\"]\n" +
+	"\bplayable\x18\x03 \x01(\bR\bplayable\x12\x16\n" +
+	"\x06offset\x18\x04 \x01(\x03R\x06offset\"]\n" +
 	"\x10GetMediaResponse\x12!\n" +
 	"\fcontent_type\x18\x01 \x01(\tR\vcontentType\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +

@@ -1,4 +1,3 @@
-// Package media keeps the files of messages in our own store before WeChat forgets them after three days.
 package media
 
 import (
@@ -8,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 )
@@ -19,18 +17,12 @@ type Folder struct{ dir string }
 // NewFolder returns a store below dir, which is made when the first file comes.
 func NewFolder(dir string) *Folder { return &Folder{dir: dir} }
 
-// maxID bounds an id; ids are our own.
-const maxID = 128
-
-// path spreads files over folders by the end of their ids, which is random or a suffix of one.
 func (f *Folder) path(id string) (string, error) {
-	plain := func(r rune) bool {
-		return (r >= 'a' && r <= 'z') || (r >= 'A' && r <= 'Z') || (r >= '0' && r <= '9') || r == '-' || r == '.'
+	at, err := place(id)
+	if err != nil {
+		return "", err
 	}
-	if len(id) < 4 || len(id) > maxID || strings.HasPrefix(id, ".") || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
-		return "", fault.New(fault.Invalid, "id: is not the id of a file")
-	}
-	return filepath.Join(f.dir, id[:2], id), nil
+	return filepath.Join(f.dir, filepath.FromSlash(at)), nil
 }
 
 // Put stores a file whole or not at all.
@@ -64,24 +56,39 @@ func (f *Folder) put(path string, content []byte) error {
 	return nil
 }
 
-// Get opens a file; the caller closes it. NotFound when there is none.
-func (f *Folder) Get(_ context.Context, id string) (io.ReadCloser, int64, error) {
+// Get opens a file from an offset.
+func (f *Folder) Get(_ context.Context, id string, offset int64) (io.ReadCloser, int64, error) {
 	path, err := f.path(id)
 	if err != nil {
 		return nil, 0, err
 	}
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, fault.New(fault.NotFound, "id: no such file")
+		return nil, 0, errNoFile
 	}
 	if err != nil {
 		return nil, 0, fault.Errorf(fault.Unavailable, "open a file: %w", err)
 	}
+	size, err := from(file, offset)
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, size, nil
+}
+
+// from moves to an offset and returns the size of the file.
+func from(file *os.File, offset int64) (int64, error) {
 	info, err := file.Stat()
 	if err != nil {
-		return nil, 0, errors.Join(fault.Errorf(fault.Unavailable, "open a file: %w", err), file.Close())
+		return 0, fault.Errorf(fault.Unavailable, "open a file: %w", err)
 	}
-	return file, info.Size(), nil
+	if offset < 0 || (offset > 0 && offset >= info.Size()) {
+		return 0, errOffset
+	}
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		return 0, fault.Errorf(fault.Unavailable, "open a file: %w", err)
+	}
+	return info.Size(), nil
 }
 
 // Delete removes a file and tells whether there was one.
