@@ -8,6 +8,7 @@ step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
 step "what the tests need"
 scripts/postgres.sh
 scripts/prometheus.sh
+scripts/ffmpeg.sh
 
 step "formatting"
 unformatted=$(gofmt -l pkg services tests)

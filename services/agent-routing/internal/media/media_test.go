@@ -27,13 +27,6 @@ func TestMain(m *testing.M) { sqldbtest.Main(m) }
 
 func TestFolder(t *testing.T) { mediatest.Run(t, media.NewFolder(t.TempDir())) }
 
-func TestVoicesAreKnownByTheirBytes(t *testing.T) {
-	require.True(t, media.Wants([]byte("#!AMR\n…")))
-	require.True(t, media.Wants([]byte("OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00Speex   1.2")))
-	require.False(t, media.Wants([]byte("OggS\x00\x02OpusHead")))
-	require.False(t, media.Wants(nil))
-}
-
 // source answers what it is told.
 type source struct {
 	file  wechat.MediaFile
@@ -117,4 +110,15 @@ func TestAFileIsTriedUntilWeChatForgetsIt(t *testing.T) {
 	require.True(t, one())
 	require.Equal(t, agentroutingv1.MediaState_MEDIA_STATE_STORED, file("film").State)
 	require.Equal(t, "video/mp4", file("film").ContentType)
+
+	k.Converter = converter(t)
+	add("voice")
+	from.file = wechat.MediaFile{Content: amr(50), ContentType: "audio/x-anything"}
+	require.True(t, one())
+	f = file("voice")
+	require.Equal(t, "audio/amr", f.ContentType, "the original is kept")
+	require.Equal(t, media.PlayableType, f.PlayableType)
+	played, _, err := k.Files.Get(ctx, "voice"+app.PlayableSuffix, 0)
+	require.NoError(t, err)
+	require.NoError(t, played.Close())
 }
