@@ -118,6 +118,9 @@ func (p *partition) postpone(l *lane, h *holding, before uint64) {
 	}
 }
 
+// slowServer is how late the server may deliver a former reader's message again before its lane goes on without it.
+const slowServer = 10 * time.Second
+
 // park notes that a message of the lane is on the server. If it is gone from there, by age or by a
 // purge, the lane waits in vain, but not for ever.
 func (p *partition) park(l *lane, seq uint64, delay time.Duration, givenBack uint64, foreign bool) {
@@ -126,7 +129,7 @@ func (p *partition) park(l *lane, seq uint64, delay time.Duration, givenBack uin
 	}
 	grace := 3 * p.config.AckWait
 	if foreign {
-		grace = p.config.AckWait + 2*time.Second
+		grace = p.config.AckWait + slowServer
 	}
 	l.parked[seq] = parking{until: time.Now().Add(delay + grace), givenBack: givenBack, foreign: foreign}
 }
@@ -149,6 +152,9 @@ func (p *partition) takeNext(l *lane) *holding {
 		if len(l.parked) == 0 {
 			delete(p.lanes, l.key)
 		}
+		return nil
+	}
+	if !p.blindUntil.IsZero() {
 		return nil
 	}
 	first := l.waiting[0]
@@ -270,10 +276,14 @@ func (p *partition) touch(now time.Time) {
 	}
 }
 
-// expire stops waiting for parked messages that do not come.
+// expire stops waiting for parked messages that do not come, and for a former reader's that nobody knows.
 func (p *partition) expire(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	released := !p.blindUntil.IsZero() && now.After(p.blindUntil)
+	if released {
+		p.blindUntil = time.Time{}
+	}
 	for _, l := range p.lanes {
 		before := len(l.parked)
 		for seq, parked := range l.parked {
@@ -285,7 +295,7 @@ func (p *partition) expire(now time.Time) {
 				}
 			}
 		}
-		if len(l.parked) != before {
+		if released || len(l.parked) != before {
 			p.advance(l)
 		}
 	}

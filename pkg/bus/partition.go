@@ -36,13 +36,14 @@ type partition struct {
 	freed    chan struct{} // a message left; capacity 1
 	watch    chan struct{} // a recovery began; capacity 1
 
-	mu       sync.Mutex // guards the fields below
-	iterator jetstream.MessagesContext
-	lanes    map[string]*lane
-	held     int // messages in our hands
-	draining bool
-	pin      string    // under which the newest message came
-	pinned   time.Time // when
+	mu         sync.Mutex // guards the fields below
+	iterator   jetstream.MessagesContext
+	lanes      map[string]*lane
+	held       int // messages in our hands
+	draining   bool
+	pin        string    // under which the newest message came
+	pinned     time.Time // when
+	blindUntil time.Time // until when no lane goes on, because nobody knows what a former reader had; zero for not
 }
 
 func newPartition(c *Consumer, durable string, stream jetstream.Stream, reader jetstream.Consumer) *partition {

@@ -22,18 +22,20 @@ const (
 //
 // The server does not tell which messages those are, only that they lie between the ack floor and the
 // last delivered one. So the lanes of all messages in that range are held until they came again, or until
-// the server counts none that we do not have. It runs before the first message enters.
+// the server counts none that we do not have. When the range cannot be read in time, all lanes are held that
+// long. It runs before the first message enters.
 func (p *partition) recoverLanes() {
 	// Not longer, or the pin runs out meanwhile.
 	ctx, cancel := context.WithTimeout(p.base, p.expiry)
 	defer cancel()
 	pending, floor, err := p.inDoubt(ctx)
-	if err != nil {
-		p.c.conn.log.Warn("takeover without knowing what the former reader had",
-			"service", p.c.cfg.Service, "durable", p.durable, "error", err)
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err != nil {
+		p.blindUntil = time.Now().Add(p.config.AckWait + slowServer)
+		p.c.conn.log.Warn("takeover without knowing what the former reader had: all lanes wait until the server has nothing of it any more",
+			"service", p.c.cfg.Service, "durable", p.durable, "error", err)
+	}
 	for _, l := range p.lanes {
 		for seq := range l.parked {
 			if seq <= floor {
@@ -47,7 +49,7 @@ func (p *partition) recoverLanes() {
 	for _, l := range p.lanes {
 		p.advance(l)
 	}
-	if len(pending) > 0 {
+	if len(pending) > 0 || err != nil {
 		select {
 		case p.watch <- struct{}{}:
 		default:
@@ -124,6 +126,9 @@ func (p *partition) endRecovery() bool {
 	done := info.NumAckPending <= ours
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if done {
+		p.blindUntil = time.Time{}
+	}
 	foreign := 0
 	for _, l := range p.lanes {
 		for seq, parked := range l.parked {
@@ -136,7 +141,7 @@ func (p *partition) endRecovery() bool {
 		}
 		p.advance(l)
 	}
-	return foreign > 0
+	return foreign > 0 || !p.blindUntil.IsZero()
 }
 
 // unanswered returns the sequences of the messages that we hold without having answered the server, and of
