@@ -207,10 +207,13 @@ func (c *busComponent) Start(ctx context.Context) error {
 	return nil
 }
 
+// topologyTries bounds how often a process looks for its streams: half a minute, for as long as provisioning takes.
+const topologyTries = 30
+
 // waitForTopology gives a cluster that is starting, or being provisioned, a moment.
 func waitForTopology(ctx context.Context, rt *Runtime) error {
 	var err error
-	for try := range 10 {
+	for try := range topologyTries {
 		if err = rt.Topology.Check(ctx, rt.Bus.JS()); err == nil {
 			return nil
 		}

@@ -18,6 +18,9 @@ const (
 	// formingTries bounds how often Ensure asks again while the servers of a cluster still find each other: 15 s.
 	formingTries = 60
 	formingPause = 250 * time.Millisecond
+	// lookTimeout bounds one question of Check: a cluster without a leader does not answer at all, and what was
+	// asked then is lost.
+	lookTimeout = 5 * time.Second
 	// codeNoPeers is JetStream's "no suitable peers for placement". A server that has just started answers it
 	// until the meta leader has heard of enough peers; a cluster that is too small answers it for ever.
 	codeNoPeers jetstream.ErrorCode = 10005
@@ -140,7 +143,7 @@ func (t *Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 	var wrong []error
 	note := func(format string, a ...any) { wrong = append(wrong, fmt.Errorf(format, a...)) }
 	for _, want := range t.assets() {
-		have, err := js.Stream(ctx, want.Name)
+		have, err := look(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, want.Name) })
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			note("stream %s: missing", want.Name)
@@ -153,7 +156,9 @@ func (t *Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 		}
 	}
 	for _, want := range t.consumers {
-		have, err := js.Consumer(ctx, want.Stream, want.Config.Durable)
+		have, err := look(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+			return js.Consumer(ctx, want.Stream, want.Config.Durable)
+		})
 		switch {
 		case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
 			note("durable %s on %s: missing", want.Config.Durable, want.Stream)
@@ -170,4 +175,10 @@ func (t *Topology) Check(ctx context.Context, js jetstream.JetStream) error {
 	}
 	wrong = append(wrong, errors.New(`run "wxbus provision" to create and update them`))
 	return fault.Wrap(fault.Permanent, errors.Join(wrong...))
+}
+
+func look[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return ask(ctx)
 }
