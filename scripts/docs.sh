@@ -22,6 +22,12 @@ put() { # FILE, content on stdin
   bin/wxbus docs configuration
 } | put docs/configuration.md
 bin/wxbus docs events | put docs/events.md
+bin/wxbus docs permissions | put deploy/k8s/platform/nats/users.conf
+{
+  printf '# Generated from deploy/observability/rules.yaml; do not edit.\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: wxbus\nspec:\n'
+  sed 's/^\(.\)/  \1/' deploy/observability/rules.yaml
+} | put deploy/k8s/components/monitoring/rules.yaml
+put deploy/k8s/components/otel-collector/pipeline.yaml <deploy/observability/otel-collector.yaml
 {
   printf '# Decisions\n\nOne page each; the newest may replace an older one.\n\n| | decision | status |\n|---|---|---|\n'
   for f in docs/adr/[0-9]*.md; do

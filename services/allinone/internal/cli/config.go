@@ -59,8 +59,8 @@ func (a *app) configCommand() *cobra.Command {
 // docsCommand prints the generated documents; scripts/docs.sh uses it.
 func (a *app) docsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "docs configuration|events", Short: "Print a generated document", Hidden: true,
-		Args: oneArg("configuration or events"),
+		Use: "docs configuration|events|permissions", Short: "Print a generated document", Hidden: true,
+		Args: oneArg("configuration, events or permissions"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch args[0] {
 			case "configuration":
@@ -72,6 +72,18 @@ func (a *app) docsCommand() *cobra.Command {
 					return err
 				}
 				_, err = fmt.Fprint(a.stdout, topo.EventReference())
+				return err
+			case "permissions":
+				// As many partitions as a cluster has; permissions for more than there are do no harm.
+				topo, err := topology.New(topology.Options{Partitions: 32})
+				if err != nil {
+					return err
+				}
+				users, err := topo.ServerUsers()
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprint(a.stdout, users)
 				return err
 			default:
 				return usagef("unknown document %q", args[0])
