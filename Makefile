@@ -37,6 +37,17 @@ build: bin/wxbus ## build bin/wxbus and one binary per service
 images: $(PAGE) ## OCI images of all binaries into bin/images, without a container engine
 	VERSION=$(VERSION) scripts/images.sh
 
+.PHONY: manifests
+manifests: ## check images, manifests, their network policies and the users of NATS; needs no cluster
+	go test -count=1 -timeout 10m ./tests/image ./tests/k8s
+
+# A script that starts a cluster for the test when KUBECONFIG is not set: check, up, load, assets, down.
+K8S_CLUSTER ?= ../shared/k8s/cluster.sh
+
+.PHONY: test-k8s
+test-k8s: images ## install everything in a real cluster, break it and upgrade it (KUBECONFIG, or K8S_CLUSTER to start one)
+	go test -tags k8s -count=1 -timeout 60m -v -run 'TestCluster$$' ./tests/k8s -args -cluster=$(abspath $(K8S_CLUSTER))
+
 .PHONY: web
 web: ## build the page of the console with npm
 	scripts/web.sh build

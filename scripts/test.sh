@@ -35,6 +35,9 @@ scripts/docs.sh --check
 step "unit and integration tests"
 make --no-print-directory unit
 
+step "images and manifests"
+make --no-print-directory manifests
+
 step "end to end: all in one process, then split over a NATS of three"
 make --no-print-directory e2e
 
