@@ -81,7 +81,7 @@ unit: ## unit and integration tests of every module, with the race detector
 
 .PHONY: e2e
 e2e: build ## end-to-end table, all in one process and split over a NATS of three
-	go test -count=1 -timeout 10m ./tests/trace
+	go test -count=1 -timeout 10m ./tests/trace ./tests/drill
 	go test -count=1 -timeout 10m -p 1 ./tests/e2e ./tests/soak -args -mode=all
 	go test -count=1 -timeout 10m ./tests/e2e -args -mode=split
 
