@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
@@ -40,6 +41,18 @@ func (r *rig) editable(api rulev1.RuleServiceClient) {
 
 const apple = "name: apple\nmatch: {contains: [apple]}\ndo: [{reply: about apple}]\n"
 
+// conflictIn returns the conflict in the details of an error.
+func conflictIn(t *testing.T, err error) *rulev1.RevisionConflict {
+	t.Helper()
+	for _, detail := range status.Convert(err).Details() {
+		if conflict, ok := detail.(*rulev1.RevisionConflict); ok {
+			return conflict
+		}
+	}
+	require.Fail(t, "the error has no conflict in its details", "%v", err)
+	return nil
+}
+
 func TestFromTheDraftToADecision(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -52,6 +65,12 @@ func TestFromTheDraftToADecision(t *testing.T) {
 	require.Equal(t, rulev1.RuleState_RULE_STATE_ADDED, rule.GetState())
 	_, err = api.SaveRule(ctx, &rulev1.SaveRuleRequest{Id: rule.GetId(), Revision: rule.GetRevision() + 1, Yaml: apple})
 	require.Equal(t, fault.Conflict, fault.KindOf(err))
+	conflict := conflictIn(t, err)
+	require.Equal(t, rule.GetId(), conflict.GetId())
+	require.Equal(t, rule.GetRevision(), conflict.GetRevision())
+	require.Equal(t, rule.GetRevision()+1, conflict.GetRequestedRevision())
+	require.Equal(t, "李", conflict.GetChangedBy())
+	require.Equal(t, rule.GetChangedUnixMs(), conflict.GetChangedUnixMs())
 	_, err = api.SaveRule(ctx, &rulev1.SaveRuleRequest{Yaml: "name: x\naccount: nobody\nmatch: any\ndo: [none]"})
 	require.ErrorContains(t, err, `account: there is no account "nobody" (line 2)`)
 

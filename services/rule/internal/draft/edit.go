@@ -5,9 +5,11 @@ import (
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/sqldb"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 )
 
 // Edit is a change of one rule.
@@ -127,11 +129,31 @@ func (s *Store) at(ctx context.Context, tx *sqldb.Tx, id string, revision int64)
 		return nil, err
 	}
 	if i.Revision != revision {
-		return nil, fault.Errorf(fault.Conflict, "%q is at revision %d, not %d: %s changed it at %s; read it again",
-			i.Name, i.Revision, revision, i.By, i.Changed.Format("2006-01-02 15:04:05Z"))
+		return nil, stale(i, revision)
 	}
 	return i, nil
 }
+
+// staleError tells an editor what somebody else made of an item meanwhile, in words and in the details of the status.
+type staleError struct {
+	error
+	conflict *rulev1.RevisionConflict
+}
+
+func stale(i *Item, revision int64) error {
+	return &staleError{
+		fault.Errorf(fault.Conflict, "%q is at revision %d, not %d: %s changed it at %s; read it again",
+			i.Name, i.Revision, revision, i.By, i.Changed.Format("2006-01-02 15:04:05Z")),
+		&rulev1.RevisionConflict{
+			Id: i.ID, Name: i.Name, Revision: i.Revision, RequestedRevision: revision, ChangedBy: i.By, ChangedUnixMs: i.Changed.UnixMilli(),
+		},
+	}
+}
+
+func (e *staleError) Unwrap() error { return e.error }
+
+// StatusDetails makes fault.Status send the conflict along.
+func (e *staleError) StatusDetails() []proto.Message { return []proto.Message{e.conflict} }
 
 func (s *Store) stamp(i *Item, actor string) {
 	i.Revision, i.By, i.Changed = i.Revision+1, actor, s.now()

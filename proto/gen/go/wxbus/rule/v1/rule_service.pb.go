@@ -1799,6 +1799,97 @@ func (x *GetRuleResponse) GetFields() []*FieldChange {
 	return nil
 }
 
+// RevisionConflict is in the details of ABORTED: what somebody else made of the rule or section meanwhile.
+type RevisionConflict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the rule or section.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// name of the rule or section.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// revision now.
+	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// requested_revision is the one that the change was based on.
+	RequestedRevision int64 `protobuf:"varint,4,opt,name=requested_revision,json=requestedRevision,proto3" json:"requested_revision,omitempty"`
+	// changed_by names who made the revision.
+	ChangedBy string `protobuf:"bytes,5,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
+	// changed_unix_ms is when, Unix milliseconds.
+	ChangedUnixMs int64 `protobuf:"varint,6,opt,name=changed_unix_ms,json=changedUnixMs,proto3" json:"changed_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisionConflict) Reset() {
+	*x = RevisionConflict{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisionConflict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisionConflict) ProtoMessage() {}
+
+func (x *RevisionConflict) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisionConflict.ProtoReflect.Descriptor instead.
+func (*RevisionConflict) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RevisionConflict) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevisionConflict) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RevisionConflict) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RevisionConflict) GetRequestedRevision() int64 {
+	if x != nil {
+		return x.RequestedRevision
+	}
+	return 0
+}
+
+func (x *RevisionConflict) GetChangedBy() string {
+	if x != nil {
+		return x.ChangedBy
+	}
+	return ""
+}
+
+func (x *RevisionConflict) GetChangedUnixMs() int64 {
+	if x != nil {
+		return x.ChangedUnixMs
+	}
+	return 0
+}
+
 // SaveRuleRequest is the request of SaveRule.
 type SaveRuleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1818,7 +1909,7 @@ type SaveRuleRequest struct {
 
 func (x *SaveRuleRequest) Reset() {
 	*x = SaveRuleRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +1921,7 @@ func (x *SaveRuleRequest) String() string {
 func (*SaveRuleRequest) ProtoMessage() {}
 
 func (x *SaveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +1934,7 @@ func (x *SaveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRuleRequest.ProtoReflect.Descriptor instead.
 func (*SaveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{18}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SaveRuleRequest) GetId() string {
@@ -1892,7 +1983,7 @@ type SaveRuleResponse struct {
 
 func (x *SaveRuleResponse) Reset() {
 	*x = SaveRuleResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +1995,7 @@ func (x *SaveRuleResponse) String() string {
 func (*SaveRuleResponse) ProtoMessage() {}
 
 func (x *SaveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2008,7 @@ func (x *SaveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRuleResponse.ProtoReflect.Descriptor instead.
 func (*SaveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{19}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SaveRuleResponse) GetRule() *RuleInfo {
@@ -1940,7 +2031,7 @@ type DeleteRuleRequest struct {
 
 func (x *DeleteRuleRequest) Reset() {
 	*x = DeleteRuleRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2043,7 @@ func (x *DeleteRuleRequest) String() string {
 func (*DeleteRuleRequest) ProtoMessage() {}
 
 func (x *DeleteRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2056,7 @@ func (x *DeleteRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRuleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRuleRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{20}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteRuleRequest) GetId() string {
@@ -1991,7 +2082,7 @@ type DeleteRuleResponse struct {
 
 func (x *DeleteRuleResponse) Reset() {
 	*x = DeleteRuleResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2094,7 @@ func (x *DeleteRuleResponse) String() string {
 func (*DeleteRuleResponse) ProtoMessage() {}
 
 func (x *DeleteRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2107,7 @@ func (x *DeleteRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRuleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRuleResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{21}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{22}
 }
 
 // MoveRuleRequest is the request of MoveRule.
@@ -2040,7 +2131,7 @@ type MoveRuleRequest struct {
 
 func (x *MoveRuleRequest) Reset() {
 	*x = MoveRuleRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2143,7 @@ func (x *MoveRuleRequest) String() string {
 func (*MoveRuleRequest) ProtoMessage() {}
 
 func (x *MoveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2156,7 @@ func (x *MoveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRuleRequest.ProtoReflect.Descriptor instead.
 func (*MoveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{22}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MoveRuleRequest) GetId() string {
@@ -2152,7 +2243,7 @@ type MoveRuleResponse struct {
 
 func (x *MoveRuleResponse) Reset() {
 	*x = MoveRuleResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2164,7 +2255,7 @@ func (x *MoveRuleResponse) String() string {
 func (*MoveRuleResponse) ProtoMessage() {}
 
 func (x *MoveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2177,7 +2268,7 @@ func (x *MoveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRuleResponse.ProtoReflect.Descriptor instead.
 func (*MoveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{23}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MoveRuleResponse) GetRule() *RuleInfo {
@@ -2210,7 +2301,7 @@ type SectionInfo struct {
 
 func (x *SectionInfo) Reset() {
 	*x = SectionInfo{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2313,7 @@ func (x *SectionInfo) String() string {
 func (*SectionInfo) ProtoMessage() {}
 
 func (x *SectionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2326,7 @@ func (x *SectionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SectionInfo.ProtoReflect.Descriptor instead.
 func (*SectionInfo) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{24}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SectionInfo) GetName() string {
@@ -2302,7 +2393,7 @@ type SaveSectionRequest struct {
 
 func (x *SaveSectionRequest) Reset() {
 	*x = SaveSectionRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2405,7 @@ func (x *SaveSectionRequest) String() string {
 func (*SaveSectionRequest) ProtoMessage() {}
 
 func (x *SaveSectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2418,7 @@ func (x *SaveSectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSectionRequest.ProtoReflect.Descriptor instead.
 func (*SaveSectionRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{25}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SaveSectionRequest) GetName() string {
@@ -2362,7 +2453,7 @@ type SaveSectionResponse struct {
 
 func (x *SaveSectionResponse) Reset() {
 	*x = SaveSectionResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2374,7 +2465,7 @@ func (x *SaveSectionResponse) String() string {
 func (*SaveSectionResponse) ProtoMessage() {}
 
 func (x *SaveSectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2387,7 +2478,7 @@ func (x *SaveSectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSectionResponse.ProtoReflect.Descriptor instead.
 func (*SaveSectionResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{26}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SaveSectionResponse) GetSection() *SectionInfo {
@@ -2406,7 +2497,7 @@ type GetDraftRequest struct {
 
 func (x *GetDraftRequest) Reset() {
 	*x = GetDraftRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2418,7 +2509,7 @@ func (x *GetDraftRequest) String() string {
 func (*GetDraftRequest) ProtoMessage() {}
 
 func (x *GetDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2431,7 +2522,7 @@ func (x *GetDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDraftRequest.ProtoReflect.Descriptor instead.
 func (*GetDraftRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{27}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{28}
 }
 
 // GetDraftResponse is the response of GetDraft.
@@ -2451,7 +2542,7 @@ type GetDraftResponse struct {
 
 func (x *GetDraftResponse) Reset() {
 	*x = GetDraftResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2554,7 @@ func (x *GetDraftResponse) String() string {
 func (*GetDraftResponse) ProtoMessage() {}
 
 func (x *GetDraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2567,7 @@ func (x *GetDraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDraftResponse.ProtoReflect.Descriptor instead.
 func (*GetDraftResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetDraftResponse) GetSummary() *DraftSummary {
@@ -2528,7 +2619,7 @@ type RuleChange struct {
 
 func (x *RuleChange) Reset() {
 	*x = RuleChange{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +2631,7 @@ func (x *RuleChange) String() string {
 func (*RuleChange) ProtoMessage() {}
 
 func (x *RuleChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +2644,7 @@ func (x *RuleChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleChange.ProtoReflect.Descriptor instead.
 func (*RuleChange) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RuleChange) GetKind() RuleState {
@@ -2617,7 +2708,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2720,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2733,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FieldChange) GetPath() string {
@@ -2693,7 +2784,7 @@ type DiscardDraftRequest struct {
 
 func (x *DiscardDraftRequest) Reset() {
 	*x = DiscardDraftRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2796,7 @@ func (x *DiscardDraftRequest) String() string {
 func (*DiscardDraftRequest) ProtoMessage() {}
 
 func (x *DiscardDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2809,7 @@ func (x *DiscardDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDraftRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDraftRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DiscardDraftRequest) GetIds() []string {
@@ -2748,7 +2839,7 @@ type DiscardDraftResponse struct {
 
 func (x *DiscardDraftResponse) Reset() {
 	*x = DiscardDraftResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2760,7 +2851,7 @@ func (x *DiscardDraftResponse) String() string {
 func (*DiscardDraftResponse) ProtoMessage() {}
 
 func (x *DiscardDraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2773,7 +2864,7 @@ func (x *DiscardDraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDraftResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDraftResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DiscardDraftResponse) GetDiscarded() int32 {
@@ -2803,7 +2894,7 @@ type PublishDraftRequest struct {
 
 func (x *PublishDraftRequest) Reset() {
 	*x = PublishDraftRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +2906,7 @@ func (x *PublishDraftRequest) String() string {
 func (*PublishDraftRequest) ProtoMessage() {}
 
 func (x *PublishDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +2919,7 @@ func (x *PublishDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishDraftRequest.ProtoReflect.Descriptor instead.
 func (*PublishDraftRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PublishDraftRequest) GetNote() string {
@@ -2858,7 +2949,7 @@ type PublishDraftResponse struct {
 
 func (x *PublishDraftResponse) Reset() {
 	*x = PublishDraftResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2870,7 +2961,7 @@ func (x *PublishDraftResponse) String() string {
 func (*PublishDraftResponse) ProtoMessage() {}
 
 func (x *PublishDraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2883,7 +2974,7 @@ func (x *PublishDraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishDraftResponse.ProtoReflect.Descriptor instead.
 func (*PublishDraftResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{34}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PublishDraftResponse) GetRuleSet() *RuleSetInfo {
@@ -2917,7 +3008,7 @@ type RuleSetRef struct {
 
 func (x *RuleSetRef) Reset() {
 	*x = RuleSetRef{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2929,7 +3020,7 @@ func (x *RuleSetRef) String() string {
 func (*RuleSetRef) ProtoMessage() {}
 
 func (x *RuleSetRef) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2942,7 +3033,7 @@ func (x *RuleSetRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSetRef.ProtoReflect.Descriptor instead.
 func (*RuleSetRef) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{35}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RuleSetRef) GetSet() isRuleSetRef_Set {
@@ -3017,7 +3108,7 @@ type DiffRuleSetsRequest struct {
 
 func (x *DiffRuleSetsRequest) Reset() {
 	*x = DiffRuleSetsRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3029,7 +3120,7 @@ func (x *DiffRuleSetsRequest) String() string {
 func (*DiffRuleSetsRequest) ProtoMessage() {}
 
 func (x *DiffRuleSetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3042,7 +3133,7 @@ func (x *DiffRuleSetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRuleSetsRequest.ProtoReflect.Descriptor instead.
 func (*DiffRuleSetsRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{36}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DiffRuleSetsRequest) GetBefore() *RuleSetRef {
@@ -3076,7 +3167,7 @@ type DiffRuleSetsResponse struct {
 
 func (x *DiffRuleSetsResponse) Reset() {
 	*x = DiffRuleSetsResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3088,7 +3179,7 @@ func (x *DiffRuleSetsResponse) String() string {
 func (*DiffRuleSetsResponse) ProtoMessage() {}
 
 func (x *DiffRuleSetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3101,7 +3192,7 @@ func (x *DiffRuleSetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRuleSetsResponse.ProtoReflect.Descriptor instead.
 func (*DiffRuleSetsResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{37}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DiffRuleSetsResponse) GetChanges() []*RuleChange {
@@ -3163,7 +3254,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3175,7 +3266,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3188,7 +3279,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{38}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AuditEntry) GetId() int64 {
@@ -3291,7 +3382,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3394,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3407,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{39}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListAuditRequest) GetPageSize() int32 {
@@ -3381,7 +3472,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3393,7 +3484,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3406,7 +3497,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{40}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -3442,7 +3533,7 @@ type ImportRulesRequest struct {
 
 func (x *ImportRulesRequest) Reset() {
 	*x = ImportRulesRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3545,7 @@ func (x *ImportRulesRequest) String() string {
 func (*ImportRulesRequest) ProtoMessage() {}
 
 func (x *ImportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3558,7 @@ func (x *ImportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ImportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{41}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ImportRulesRequest) GetContent() []byte {
@@ -3526,7 +3617,7 @@ type ImportRulesResponse struct {
 
 func (x *ImportRulesResponse) Reset() {
 	*x = ImportRulesResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3538,7 +3629,7 @@ func (x *ImportRulesResponse) String() string {
 func (*ImportRulesResponse) ProtoMessage() {}
 
 func (x *ImportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3551,7 +3642,7 @@ func (x *ImportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ImportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{42}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ImportRulesResponse) GetChanges() []*RuleChange {
@@ -3613,7 +3704,7 @@ type LeftOut struct {
 
 func (x *LeftOut) Reset() {
 	*x = LeftOut{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3625,7 +3716,7 @@ func (x *LeftOut) String() string {
 func (*LeftOut) ProtoMessage() {}
 
 func (x *LeftOut) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3638,7 +3729,7 @@ func (x *LeftOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
 func (*LeftOut) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{43}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *LeftOut) GetPath() string {
@@ -3680,7 +3771,7 @@ type ExportRulesRequest struct {
 
 func (x *ExportRulesRequest) Reset() {
 	*x = ExportRulesRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3692,7 +3783,7 @@ func (x *ExportRulesRequest) String() string {
 func (*ExportRulesRequest) ProtoMessage() {}
 
 func (x *ExportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3705,7 +3796,7 @@ func (x *ExportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ExportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{44}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ExportRulesRequest) GetSet() *RuleSetRef {
@@ -3726,7 +3817,7 @@ type ExportRulesResponse struct {
 
 func (x *ExportRulesResponse) Reset() {
 	*x = ExportRulesResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3738,7 +3829,7 @@ func (x *ExportRulesResponse) String() string {
 func (*ExportRulesResponse) ProtoMessage() {}
 
 func (x *ExportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3751,7 +3842,7 @@ func (x *ExportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ExportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{45}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ExportRulesResponse) GetYaml() []byte {
@@ -3780,7 +3871,7 @@ type ShadowRunRequest struct {
 
 func (x *ShadowRunRequest) Reset() {
 	*x = ShadowRunRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3792,7 +3883,7 @@ func (x *ShadowRunRequest) String() string {
 func (*ShadowRunRequest) ProtoMessage() {}
 
 func (x *ShadowRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3805,7 +3896,7 @@ func (x *ShadowRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowRunRequest.ProtoReflect.Descriptor instead.
 func (*ShadowRunRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{46}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ShadowRunRequest) GetBefore() *RuleSetRef {
@@ -3856,7 +3947,7 @@ type ShadowRunResponse struct {
 
 func (x *ShadowRunResponse) Reset() {
 	*x = ShadowRunResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3868,7 +3959,7 @@ func (x *ShadowRunResponse) String() string {
 func (*ShadowRunResponse) ProtoMessage() {}
 
 func (x *ShadowRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3881,7 +3972,7 @@ func (x *ShadowRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowRunResponse.ProtoReflect.Descriptor instead.
 func (*ShadowRunResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{47}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ShadowRunResponse) GetProgress() *ShadowProgress {
@@ -3915,7 +4006,7 @@ type ShadowProgress struct {
 
 func (x *ShadowProgress) Reset() {
 	*x = ShadowProgress{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3927,7 +4018,7 @@ func (x *ShadowProgress) String() string {
 func (*ShadowProgress) ProtoMessage() {}
 
 func (x *ShadowProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3940,7 +4031,7 @@ func (x *ShadowProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowProgress.ProtoReflect.Descriptor instead.
 func (*ShadowProgress) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{48}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ShadowProgress) GetEvents() int64 {
@@ -4002,7 +4093,7 @@ type ShadowResult struct {
 
 func (x *ShadowResult) Reset() {
 	*x = ShadowResult{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4014,7 +4105,7 @@ func (x *ShadowResult) String() string {
 func (*ShadowResult) ProtoMessage() {}
 
 func (x *ShadowResult) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4027,7 +4118,7 @@ func (x *ShadowResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowResult.ProtoReflect.Descriptor instead.
 func (*ShadowResult) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{49}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ShadowResult) GetEvents() int64 {
@@ -4132,7 +4223,7 @@ type ShadowRule struct {
 
 func (x *ShadowRule) Reset() {
 	*x = ShadowRule{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4144,7 +4235,7 @@ func (x *ShadowRule) String() string {
 func (*ShadowRule) ProtoMessage() {}
 
 func (x *ShadowRule) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4157,7 +4248,7 @@ func (x *ShadowRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowRule.ProtoReflect.Descriptor instead.
 func (*ShadowRule) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{50}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ShadowRule) GetRule() string {
@@ -4240,7 +4331,7 @@ type ShadowDifference struct {
 
 func (x *ShadowDifference) Reset() {
 	*x = ShadowDifference{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4252,7 +4343,7 @@ func (x *ShadowDifference) String() string {
 func (*ShadowDifference) ProtoMessage() {}
 
 func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4265,7 +4356,7 @@ func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowDifference.ProtoReflect.Descriptor instead.
 func (*ShadowDifference) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{51}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ShadowDifference) GetAccount() string {
@@ -4336,7 +4427,7 @@ type ShadowOutcome struct {
 
 func (x *ShadowOutcome) Reset() {
 	*x = ShadowOutcome{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4348,7 +4439,7 @@ func (x *ShadowOutcome) String() string {
 func (*ShadowOutcome) ProtoMessage() {}
 
 func (x *ShadowOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4361,7 +4452,7 @@ func (x *ShadowOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowOutcome.ProtoReflect.Descriptor instead.
 func (*ShadowOutcome) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{52}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ShadowOutcome) GetRule() string {
@@ -4414,7 +4505,7 @@ type GetCoverageRequest struct {
 
 func (x *GetCoverageRequest) Reset() {
 	*x = GetCoverageRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4426,7 +4517,7 @@ func (x *GetCoverageRequest) String() string {
 func (*GetCoverageRequest) ProtoMessage() {}
 
 func (x *GetCoverageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4439,7 +4530,7 @@ func (x *GetCoverageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoverageRequest.ProtoReflect.Descriptor instead.
 func (*GetCoverageRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{53}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetCoverageRequest) GetAccount() string {
@@ -4490,7 +4581,7 @@ type GetCoverageResponse struct {
 
 func (x *GetCoverageResponse) Reset() {
 	*x = GetCoverageResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4502,7 +4593,7 @@ func (x *GetCoverageResponse) String() string {
 func (*GetCoverageResponse) ProtoMessage() {}
 
 func (x *GetCoverageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4515,7 +4606,7 @@ func (x *GetCoverageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoverageResponse.ProtoReflect.Descriptor instead.
 func (*GetCoverageResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{54}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetCoverageResponse) GetDecided() int64 {
@@ -4598,7 +4689,7 @@ type RuleCoverage struct {
 
 func (x *RuleCoverage) Reset() {
 	*x = RuleCoverage{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4610,7 +4701,7 @@ func (x *RuleCoverage) String() string {
 func (*RuleCoverage) ProtoMessage() {}
 
 func (x *RuleCoverage) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4623,7 +4714,7 @@ func (x *RuleCoverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCoverage.ProtoReflect.Descriptor instead.
 func (*RuleCoverage) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{55}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RuleCoverage) GetRule() string {
@@ -4674,7 +4765,7 @@ type Phrase struct {
 
 func (x *Phrase) Reset() {
 	*x = Phrase{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4686,7 +4777,7 @@ func (x *Phrase) String() string {
 func (*Phrase) ProtoMessage() {}
 
 func (x *Phrase) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4699,7 +4790,7 @@ func (x *Phrase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phrase.ProtoReflect.Descriptor instead.
 func (*Phrase) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{56}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Phrase) GetText() string {
@@ -4858,7 +4949,15 @@ const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\x0fGetRuleResponse\x12+\n" +
 	"\x04rule\x18\x01 \x01(\v2\x17.wxbus.rule.v1.RuleInfoR\x04rule\x12\x1b\n" +
 	"\tlive_yaml\x18\x02 \x01(\tR\bliveYaml\x122\n" +
-	"\x06fields\x18\x03 \x03(\v2\x1a.wxbus.rule.v1.FieldChangeR\x06fields\"\x92\x01\n" +
+	"\x06fields\x18\x03 \x03(\v2\x1a.wxbus.rule.v1.FieldChangeR\x06fields\"\xc8\x01\n" +
+	"\x10RevisionConflict\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\x12-\n" +
+	"\x12requested_revision\x18\x04 \x01(\x03R\x11requestedRevision\x12\x1d\n" +
+	"\n" +
+	"changed_by\x18\x05 \x01(\tR\tchangedBy\x12&\n" +
+	"\x0fchanged_unix_ms\x18\x06 \x01(\x03R\rchangedUnixMs\"\x92\x01\n" +
 	"\x0fSaveRuleRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x12\n" +
@@ -5145,7 +5244,7 @@ func file_wxbus_rule_v1_rule_service_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_rule_v1_rule_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_wxbus_rule_v1_rule_service_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_wxbus_rule_v1_rule_service_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_wxbus_rule_v1_rule_service_proto_goTypes = []any{
 	(PublishMode)(0),                // 0: wxbus.rule.v1.PublishMode
 	(RuleState)(0),                  // 1: wxbus.rule.v1.RuleState
@@ -5170,47 +5269,48 @@ var file_wxbus_rule_v1_rule_service_proto_goTypes = []any{
 	(*DraftSummary)(nil),            // 20: wxbus.rule.v1.DraftSummary
 	(*GetRuleRequest)(nil),          // 21: wxbus.rule.v1.GetRuleRequest
 	(*GetRuleResponse)(nil),         // 22: wxbus.rule.v1.GetRuleResponse
-	(*SaveRuleRequest)(nil),         // 23: wxbus.rule.v1.SaveRuleRequest
-	(*SaveRuleResponse)(nil),        // 24: wxbus.rule.v1.SaveRuleResponse
-	(*DeleteRuleRequest)(nil),       // 25: wxbus.rule.v1.DeleteRuleRequest
-	(*DeleteRuleResponse)(nil),      // 26: wxbus.rule.v1.DeleteRuleResponse
-	(*MoveRuleRequest)(nil),         // 27: wxbus.rule.v1.MoveRuleRequest
-	(*MoveRuleResponse)(nil),        // 28: wxbus.rule.v1.MoveRuleResponse
-	(*SectionInfo)(nil),             // 29: wxbus.rule.v1.SectionInfo
-	(*SaveSectionRequest)(nil),      // 30: wxbus.rule.v1.SaveSectionRequest
-	(*SaveSectionResponse)(nil),     // 31: wxbus.rule.v1.SaveSectionResponse
-	(*GetDraftRequest)(nil),         // 32: wxbus.rule.v1.GetDraftRequest
-	(*GetDraftResponse)(nil),        // 33: wxbus.rule.v1.GetDraftResponse
-	(*RuleChange)(nil),              // 34: wxbus.rule.v1.RuleChange
-	(*FieldChange)(nil),             // 35: wxbus.rule.v1.FieldChange
-	(*DiscardDraftRequest)(nil),     // 36: wxbus.rule.v1.DiscardDraftRequest
-	(*DiscardDraftResponse)(nil),    // 37: wxbus.rule.v1.DiscardDraftResponse
-	(*PublishDraftRequest)(nil),     // 38: wxbus.rule.v1.PublishDraftRequest
-	(*PublishDraftResponse)(nil),    // 39: wxbus.rule.v1.PublishDraftResponse
-	(*RuleSetRef)(nil),              // 40: wxbus.rule.v1.RuleSetRef
-	(*DiffRuleSetsRequest)(nil),     // 41: wxbus.rule.v1.DiffRuleSetsRequest
-	(*DiffRuleSetsResponse)(nil),    // 42: wxbus.rule.v1.DiffRuleSetsResponse
-	(*AuditEntry)(nil),              // 43: wxbus.rule.v1.AuditEntry
-	(*ListAuditRequest)(nil),        // 44: wxbus.rule.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),       // 45: wxbus.rule.v1.ListAuditResponse
-	(*ImportRulesRequest)(nil),      // 46: wxbus.rule.v1.ImportRulesRequest
-	(*ImportRulesResponse)(nil),     // 47: wxbus.rule.v1.ImportRulesResponse
-	(*LeftOut)(nil),                 // 48: wxbus.rule.v1.LeftOut
-	(*ExportRulesRequest)(nil),      // 49: wxbus.rule.v1.ExportRulesRequest
-	(*ExportRulesResponse)(nil),     // 50: wxbus.rule.v1.ExportRulesResponse
-	(*ShadowRunRequest)(nil),        // 51: wxbus.rule.v1.ShadowRunRequest
-	(*ShadowRunResponse)(nil),       // 52: wxbus.rule.v1.ShadowRunResponse
-	(*ShadowProgress)(nil),          // 53: wxbus.rule.v1.ShadowProgress
-	(*ShadowResult)(nil),            // 54: wxbus.rule.v1.ShadowResult
-	(*ShadowRule)(nil),              // 55: wxbus.rule.v1.ShadowRule
-	(*ShadowDifference)(nil),        // 56: wxbus.rule.v1.ShadowDifference
-	(*ShadowOutcome)(nil),           // 57: wxbus.rule.v1.ShadowOutcome
-	(*GetCoverageRequest)(nil),      // 58: wxbus.rule.v1.GetCoverageRequest
-	(*GetCoverageResponse)(nil),     // 59: wxbus.rule.v1.GetCoverageResponse
-	(*RuleCoverage)(nil),            // 60: wxbus.rule.v1.RuleCoverage
-	(*Phrase)(nil),                  // 61: wxbus.rule.v1.Phrase
-	(Route)(0),                      // 62: wxbus.rule.v1.Route
-	(*v1.Content)(nil),              // 63: wxbus.event.v1.Content
+	(*RevisionConflict)(nil),        // 23: wxbus.rule.v1.RevisionConflict
+	(*SaveRuleRequest)(nil),         // 24: wxbus.rule.v1.SaveRuleRequest
+	(*SaveRuleResponse)(nil),        // 25: wxbus.rule.v1.SaveRuleResponse
+	(*DeleteRuleRequest)(nil),       // 26: wxbus.rule.v1.DeleteRuleRequest
+	(*DeleteRuleResponse)(nil),      // 27: wxbus.rule.v1.DeleteRuleResponse
+	(*MoveRuleRequest)(nil),         // 28: wxbus.rule.v1.MoveRuleRequest
+	(*MoveRuleResponse)(nil),        // 29: wxbus.rule.v1.MoveRuleResponse
+	(*SectionInfo)(nil),             // 30: wxbus.rule.v1.SectionInfo
+	(*SaveSectionRequest)(nil),      // 31: wxbus.rule.v1.SaveSectionRequest
+	(*SaveSectionResponse)(nil),     // 32: wxbus.rule.v1.SaveSectionResponse
+	(*GetDraftRequest)(nil),         // 33: wxbus.rule.v1.GetDraftRequest
+	(*GetDraftResponse)(nil),        // 34: wxbus.rule.v1.GetDraftResponse
+	(*RuleChange)(nil),              // 35: wxbus.rule.v1.RuleChange
+	(*FieldChange)(nil),             // 36: wxbus.rule.v1.FieldChange
+	(*DiscardDraftRequest)(nil),     // 37: wxbus.rule.v1.DiscardDraftRequest
+	(*DiscardDraftResponse)(nil),    // 38: wxbus.rule.v1.DiscardDraftResponse
+	(*PublishDraftRequest)(nil),     // 39: wxbus.rule.v1.PublishDraftRequest
+	(*PublishDraftResponse)(nil),    // 40: wxbus.rule.v1.PublishDraftResponse
+	(*RuleSetRef)(nil),              // 41: wxbus.rule.v1.RuleSetRef
+	(*DiffRuleSetsRequest)(nil),     // 42: wxbus.rule.v1.DiffRuleSetsRequest
+	(*DiffRuleSetsResponse)(nil),    // 43: wxbus.rule.v1.DiffRuleSetsResponse
+	(*AuditEntry)(nil),              // 44: wxbus.rule.v1.AuditEntry
+	(*ListAuditRequest)(nil),        // 45: wxbus.rule.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),       // 46: wxbus.rule.v1.ListAuditResponse
+	(*ImportRulesRequest)(nil),      // 47: wxbus.rule.v1.ImportRulesRequest
+	(*ImportRulesResponse)(nil),     // 48: wxbus.rule.v1.ImportRulesResponse
+	(*LeftOut)(nil),                 // 49: wxbus.rule.v1.LeftOut
+	(*ExportRulesRequest)(nil),      // 50: wxbus.rule.v1.ExportRulesRequest
+	(*ExportRulesResponse)(nil),     // 51: wxbus.rule.v1.ExportRulesResponse
+	(*ShadowRunRequest)(nil),        // 52: wxbus.rule.v1.ShadowRunRequest
+	(*ShadowRunResponse)(nil),       // 53: wxbus.rule.v1.ShadowRunResponse
+	(*ShadowProgress)(nil),          // 54: wxbus.rule.v1.ShadowProgress
+	(*ShadowResult)(nil),            // 55: wxbus.rule.v1.ShadowResult
+	(*ShadowRule)(nil),              // 56: wxbus.rule.v1.ShadowRule
+	(*ShadowDifference)(nil),        // 57: wxbus.rule.v1.ShadowDifference
+	(*ShadowOutcome)(nil),           // 58: wxbus.rule.v1.ShadowOutcome
+	(*GetCoverageRequest)(nil),      // 59: wxbus.rule.v1.GetCoverageRequest
+	(*GetCoverageResponse)(nil),     // 60: wxbus.rule.v1.GetCoverageResponse
+	(*RuleCoverage)(nil),            // 61: wxbus.rule.v1.RuleCoverage
+	(*Phrase)(nil),                  // 62: wxbus.rule.v1.Phrase
+	(Route)(0),                      // 63: wxbus.rule.v1.Route
+	(*v1.Content)(nil),              // 64: wxbus.event.v1.Content
 }
 var file_wxbus_rule_v1_rule_service_proto_depIdxs = []int32{
 	0,  // 0: wxbus.rule.v1.PublishRuleSetRequest.mode:type_name -> wxbus.rule.v1.PublishMode
@@ -5218,50 +5318,50 @@ var file_wxbus_rule_v1_rule_service_proto_depIdxs = []int32{
 	7,  // 2: wxbus.rule.v1.GetRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
 	7,  // 3: wxbus.rule.v1.ListRuleSetsResponse.rule_sets:type_name -> wxbus.rule.v1.RuleSetInfo
 	7,  // 4: wxbus.rule.v1.RollBackRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	62, // 5: wxbus.rule.v1.DryRunResponse.route:type_name -> wxbus.rule.v1.Route
-	63, // 6: wxbus.rule.v1.DryRunResponse.replies:type_name -> wxbus.event.v1.Content
+	63, // 5: wxbus.rule.v1.DryRunResponse.route:type_name -> wxbus.rule.v1.Route
+	64, // 6: wxbus.rule.v1.DryRunResponse.replies:type_name -> wxbus.event.v1.Content
 	16, // 7: wxbus.rule.v1.DryRunResponse.candidates:type_name -> wxbus.rule.v1.Candidate
 	1,  // 8: wxbus.rule.v1.RuleInfo.state:type_name -> wxbus.rule.v1.RuleState
 	1,  // 9: wxbus.rule.v1.ListRulesRequest.states:type_name -> wxbus.rule.v1.RuleState
 	17, // 10: wxbus.rule.v1.ListRulesResponse.rules:type_name -> wxbus.rule.v1.RuleInfo
 	20, // 11: wxbus.rule.v1.ListRulesResponse.draft:type_name -> wxbus.rule.v1.DraftSummary
 	17, // 12: wxbus.rule.v1.GetRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
-	35, // 13: wxbus.rule.v1.GetRuleResponse.fields:type_name -> wxbus.rule.v1.FieldChange
+	36, // 13: wxbus.rule.v1.GetRuleResponse.fields:type_name -> wxbus.rule.v1.FieldChange
 	17, // 14: wxbus.rule.v1.SaveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
 	17, // 15: wxbus.rule.v1.MoveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
-	29, // 16: wxbus.rule.v1.SaveSectionResponse.section:type_name -> wxbus.rule.v1.SectionInfo
+	30, // 16: wxbus.rule.v1.SaveSectionResponse.section:type_name -> wxbus.rule.v1.SectionInfo
 	20, // 17: wxbus.rule.v1.GetDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
-	34, // 18: wxbus.rule.v1.GetDraftResponse.changes:type_name -> wxbus.rule.v1.RuleChange
-	29, // 19: wxbus.rule.v1.GetDraftResponse.sections:type_name -> wxbus.rule.v1.SectionInfo
+	35, // 18: wxbus.rule.v1.GetDraftResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	30, // 19: wxbus.rule.v1.GetDraftResponse.sections:type_name -> wxbus.rule.v1.SectionInfo
 	1,  // 20: wxbus.rule.v1.RuleChange.kind:type_name -> wxbus.rule.v1.RuleState
-	35, // 21: wxbus.rule.v1.RuleChange.fields:type_name -> wxbus.rule.v1.FieldChange
+	36, // 21: wxbus.rule.v1.RuleChange.fields:type_name -> wxbus.rule.v1.FieldChange
 	17, // 22: wxbus.rule.v1.RuleChange.rule:type_name -> wxbus.rule.v1.RuleInfo
 	20, // 23: wxbus.rule.v1.DiscardDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
 	7,  // 24: wxbus.rule.v1.PublishDraftResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	40, // 25: wxbus.rule.v1.DiffRuleSetsRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
-	40, // 26: wxbus.rule.v1.DiffRuleSetsRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
-	34, // 27: wxbus.rule.v1.DiffRuleSetsResponse.changes:type_name -> wxbus.rule.v1.RuleChange
-	35, // 28: wxbus.rule.v1.DiffRuleSetsResponse.sections:type_name -> wxbus.rule.v1.FieldChange
+	41, // 25: wxbus.rule.v1.DiffRuleSetsRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
+	41, // 26: wxbus.rule.v1.DiffRuleSetsRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
+	35, // 27: wxbus.rule.v1.DiffRuleSetsResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	36, // 28: wxbus.rule.v1.DiffRuleSetsResponse.sections:type_name -> wxbus.rule.v1.FieldChange
 	2,  // 29: wxbus.rule.v1.AuditEntry.action:type_name -> wxbus.rule.v1.AuditAction
 	2,  // 30: wxbus.rule.v1.ListAuditRequest.actions:type_name -> wxbus.rule.v1.AuditAction
-	43, // 31: wxbus.rule.v1.ListAuditResponse.entries:type_name -> wxbus.rule.v1.AuditEntry
+	44, // 31: wxbus.rule.v1.ListAuditResponse.entries:type_name -> wxbus.rule.v1.AuditEntry
 	3,  // 32: wxbus.rule.v1.ImportRulesRequest.format:type_name -> wxbus.rule.v1.ImportFormat
 	4,  // 33: wxbus.rule.v1.ImportRulesRequest.mode:type_name -> wxbus.rule.v1.ImportMode
-	34, // 34: wxbus.rule.v1.ImportRulesResponse.changes:type_name -> wxbus.rule.v1.RuleChange
-	35, // 35: wxbus.rule.v1.ImportRulesResponse.sections:type_name -> wxbus.rule.v1.FieldChange
-	48, // 36: wxbus.rule.v1.ImportRulesResponse.left_out:type_name -> wxbus.rule.v1.LeftOut
-	40, // 37: wxbus.rule.v1.ExportRulesRequest.set:type_name -> wxbus.rule.v1.RuleSetRef
-	40, // 38: wxbus.rule.v1.ShadowRunRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
-	40, // 39: wxbus.rule.v1.ShadowRunRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
-	53, // 40: wxbus.rule.v1.ShadowRunResponse.progress:type_name -> wxbus.rule.v1.ShadowProgress
-	54, // 41: wxbus.rule.v1.ShadowRunResponse.result:type_name -> wxbus.rule.v1.ShadowResult
-	55, // 42: wxbus.rule.v1.ShadowResult.rules:type_name -> wxbus.rule.v1.ShadowRule
-	56, // 43: wxbus.rule.v1.ShadowResult.differences:type_name -> wxbus.rule.v1.ShadowDifference
-	57, // 44: wxbus.rule.v1.ShadowDifference.before:type_name -> wxbus.rule.v1.ShadowOutcome
-	57, // 45: wxbus.rule.v1.ShadowDifference.after:type_name -> wxbus.rule.v1.ShadowOutcome
-	62, // 46: wxbus.rule.v1.ShadowOutcome.route:type_name -> wxbus.rule.v1.Route
-	60, // 47: wxbus.rule.v1.GetCoverageResponse.rules:type_name -> wxbus.rule.v1.RuleCoverage
-	61, // 48: wxbus.rule.v1.GetCoverageResponse.phrases:type_name -> wxbus.rule.v1.Phrase
+	35, // 34: wxbus.rule.v1.ImportRulesResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	36, // 35: wxbus.rule.v1.ImportRulesResponse.sections:type_name -> wxbus.rule.v1.FieldChange
+	49, // 36: wxbus.rule.v1.ImportRulesResponse.left_out:type_name -> wxbus.rule.v1.LeftOut
+	41, // 37: wxbus.rule.v1.ExportRulesRequest.set:type_name -> wxbus.rule.v1.RuleSetRef
+	41, // 38: wxbus.rule.v1.ShadowRunRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
+	41, // 39: wxbus.rule.v1.ShadowRunRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
+	54, // 40: wxbus.rule.v1.ShadowRunResponse.progress:type_name -> wxbus.rule.v1.ShadowProgress
+	55, // 41: wxbus.rule.v1.ShadowRunResponse.result:type_name -> wxbus.rule.v1.ShadowResult
+	56, // 42: wxbus.rule.v1.ShadowResult.rules:type_name -> wxbus.rule.v1.ShadowRule
+	57, // 43: wxbus.rule.v1.ShadowResult.differences:type_name -> wxbus.rule.v1.ShadowDifference
+	58, // 44: wxbus.rule.v1.ShadowDifference.before:type_name -> wxbus.rule.v1.ShadowOutcome
+	58, // 45: wxbus.rule.v1.ShadowDifference.after:type_name -> wxbus.rule.v1.ShadowOutcome
+	63, // 46: wxbus.rule.v1.ShadowOutcome.route:type_name -> wxbus.rule.v1.Route
+	61, // 47: wxbus.rule.v1.GetCoverageResponse.rules:type_name -> wxbus.rule.v1.RuleCoverage
+	62, // 48: wxbus.rule.v1.GetCoverageResponse.phrases:type_name -> wxbus.rule.v1.Phrase
 	5,  // 49: wxbus.rule.v1.RuleService.PublishRuleSet:input_type -> wxbus.rule.v1.PublishRuleSetRequest
 	8,  // 50: wxbus.rule.v1.RuleService.GetRuleSet:input_type -> wxbus.rule.v1.GetRuleSetRequest
 	10, // 51: wxbus.rule.v1.RuleService.ListRuleSets:input_type -> wxbus.rule.v1.ListRuleSetsRequest
@@ -5269,19 +5369,19 @@ var file_wxbus_rule_v1_rule_service_proto_depIdxs = []int32{
 	14, // 53: wxbus.rule.v1.RuleService.DryRun:input_type -> wxbus.rule.v1.DryRunRequest
 	18, // 54: wxbus.rule.v1.RuleService.ListRules:input_type -> wxbus.rule.v1.ListRulesRequest
 	21, // 55: wxbus.rule.v1.RuleService.GetRule:input_type -> wxbus.rule.v1.GetRuleRequest
-	23, // 56: wxbus.rule.v1.RuleService.SaveRule:input_type -> wxbus.rule.v1.SaveRuleRequest
-	25, // 57: wxbus.rule.v1.RuleService.DeleteRule:input_type -> wxbus.rule.v1.DeleteRuleRequest
-	27, // 58: wxbus.rule.v1.RuleService.MoveRule:input_type -> wxbus.rule.v1.MoveRuleRequest
-	30, // 59: wxbus.rule.v1.RuleService.SaveSection:input_type -> wxbus.rule.v1.SaveSectionRequest
-	32, // 60: wxbus.rule.v1.RuleService.GetDraft:input_type -> wxbus.rule.v1.GetDraftRequest
-	36, // 61: wxbus.rule.v1.RuleService.DiscardDraft:input_type -> wxbus.rule.v1.DiscardDraftRequest
-	38, // 62: wxbus.rule.v1.RuleService.PublishDraft:input_type -> wxbus.rule.v1.PublishDraftRequest
-	41, // 63: wxbus.rule.v1.RuleService.DiffRuleSets:input_type -> wxbus.rule.v1.DiffRuleSetsRequest
-	44, // 64: wxbus.rule.v1.RuleService.ListAudit:input_type -> wxbus.rule.v1.ListAuditRequest
-	46, // 65: wxbus.rule.v1.RuleService.ImportRules:input_type -> wxbus.rule.v1.ImportRulesRequest
-	49, // 66: wxbus.rule.v1.RuleService.ExportRules:input_type -> wxbus.rule.v1.ExportRulesRequest
-	51, // 67: wxbus.rule.v1.RuleService.ShadowRun:input_type -> wxbus.rule.v1.ShadowRunRequest
-	58, // 68: wxbus.rule.v1.RuleService.GetCoverage:input_type -> wxbus.rule.v1.GetCoverageRequest
+	24, // 56: wxbus.rule.v1.RuleService.SaveRule:input_type -> wxbus.rule.v1.SaveRuleRequest
+	26, // 57: wxbus.rule.v1.RuleService.DeleteRule:input_type -> wxbus.rule.v1.DeleteRuleRequest
+	28, // 58: wxbus.rule.v1.RuleService.MoveRule:input_type -> wxbus.rule.v1.MoveRuleRequest
+	31, // 59: wxbus.rule.v1.RuleService.SaveSection:input_type -> wxbus.rule.v1.SaveSectionRequest
+	33, // 60: wxbus.rule.v1.RuleService.GetDraft:input_type -> wxbus.rule.v1.GetDraftRequest
+	37, // 61: wxbus.rule.v1.RuleService.DiscardDraft:input_type -> wxbus.rule.v1.DiscardDraftRequest
+	39, // 62: wxbus.rule.v1.RuleService.PublishDraft:input_type -> wxbus.rule.v1.PublishDraftRequest
+	42, // 63: wxbus.rule.v1.RuleService.DiffRuleSets:input_type -> wxbus.rule.v1.DiffRuleSetsRequest
+	45, // 64: wxbus.rule.v1.RuleService.ListAudit:input_type -> wxbus.rule.v1.ListAuditRequest
+	47, // 65: wxbus.rule.v1.RuleService.ImportRules:input_type -> wxbus.rule.v1.ImportRulesRequest
+	50, // 66: wxbus.rule.v1.RuleService.ExportRules:input_type -> wxbus.rule.v1.ExportRulesRequest
+	52, // 67: wxbus.rule.v1.RuleService.ShadowRun:input_type -> wxbus.rule.v1.ShadowRunRequest
+	59, // 68: wxbus.rule.v1.RuleService.GetCoverage:input_type -> wxbus.rule.v1.GetCoverageRequest
 	6,  // 69: wxbus.rule.v1.RuleService.PublishRuleSet:output_type -> wxbus.rule.v1.PublishRuleSetResponse
 	9,  // 70: wxbus.rule.v1.RuleService.GetRuleSet:output_type -> wxbus.rule.v1.GetRuleSetResponse
 	11, // 71: wxbus.rule.v1.RuleService.ListRuleSets:output_type -> wxbus.rule.v1.ListRuleSetsResponse
@@ -5289,19 +5389,19 @@ var file_wxbus_rule_v1_rule_service_proto_depIdxs = []int32{
 	15, // 73: wxbus.rule.v1.RuleService.DryRun:output_type -> wxbus.rule.v1.DryRunResponse
 	19, // 74: wxbus.rule.v1.RuleService.ListRules:output_type -> wxbus.rule.v1.ListRulesResponse
 	22, // 75: wxbus.rule.v1.RuleService.GetRule:output_type -> wxbus.rule.v1.GetRuleResponse
-	24, // 76: wxbus.rule.v1.RuleService.SaveRule:output_type -> wxbus.rule.v1.SaveRuleResponse
-	26, // 77: wxbus.rule.v1.RuleService.DeleteRule:output_type -> wxbus.rule.v1.DeleteRuleResponse
-	28, // 78: wxbus.rule.v1.RuleService.MoveRule:output_type -> wxbus.rule.v1.MoveRuleResponse
-	31, // 79: wxbus.rule.v1.RuleService.SaveSection:output_type -> wxbus.rule.v1.SaveSectionResponse
-	33, // 80: wxbus.rule.v1.RuleService.GetDraft:output_type -> wxbus.rule.v1.GetDraftResponse
-	37, // 81: wxbus.rule.v1.RuleService.DiscardDraft:output_type -> wxbus.rule.v1.DiscardDraftResponse
-	39, // 82: wxbus.rule.v1.RuleService.PublishDraft:output_type -> wxbus.rule.v1.PublishDraftResponse
-	42, // 83: wxbus.rule.v1.RuleService.DiffRuleSets:output_type -> wxbus.rule.v1.DiffRuleSetsResponse
-	45, // 84: wxbus.rule.v1.RuleService.ListAudit:output_type -> wxbus.rule.v1.ListAuditResponse
-	47, // 85: wxbus.rule.v1.RuleService.ImportRules:output_type -> wxbus.rule.v1.ImportRulesResponse
-	50, // 86: wxbus.rule.v1.RuleService.ExportRules:output_type -> wxbus.rule.v1.ExportRulesResponse
-	52, // 87: wxbus.rule.v1.RuleService.ShadowRun:output_type -> wxbus.rule.v1.ShadowRunResponse
-	59, // 88: wxbus.rule.v1.RuleService.GetCoverage:output_type -> wxbus.rule.v1.GetCoverageResponse
+	25, // 76: wxbus.rule.v1.RuleService.SaveRule:output_type -> wxbus.rule.v1.SaveRuleResponse
+	27, // 77: wxbus.rule.v1.RuleService.DeleteRule:output_type -> wxbus.rule.v1.DeleteRuleResponse
+	29, // 78: wxbus.rule.v1.RuleService.MoveRule:output_type -> wxbus.rule.v1.MoveRuleResponse
+	32, // 79: wxbus.rule.v1.RuleService.SaveSection:output_type -> wxbus.rule.v1.SaveSectionResponse
+	34, // 80: wxbus.rule.v1.RuleService.GetDraft:output_type -> wxbus.rule.v1.GetDraftResponse
+	38, // 81: wxbus.rule.v1.RuleService.DiscardDraft:output_type -> wxbus.rule.v1.DiscardDraftResponse
+	40, // 82: wxbus.rule.v1.RuleService.PublishDraft:output_type -> wxbus.rule.v1.PublishDraftResponse
+	43, // 83: wxbus.rule.v1.RuleService.DiffRuleSets:output_type -> wxbus.rule.v1.DiffRuleSetsResponse
+	46, // 84: wxbus.rule.v1.RuleService.ListAudit:output_type -> wxbus.rule.v1.ListAuditResponse
+	48, // 85: wxbus.rule.v1.RuleService.ImportRules:output_type -> wxbus.rule.v1.ImportRulesResponse
+	51, // 86: wxbus.rule.v1.RuleService.ExportRules:output_type -> wxbus.rule.v1.ExportRulesResponse
+	53, // 87: wxbus.rule.v1.RuleService.ShadowRun:output_type -> wxbus.rule.v1.ShadowRunResponse
+	60, // 88: wxbus.rule.v1.RuleService.GetCoverage:output_type -> wxbus.rule.v1.GetCoverageResponse
 	69, // [69:89] is the sub-list for method output_type
 	49, // [49:69] is the sub-list for method input_type
 	49, // [49:49] is the sub-list for extension type_name
@@ -5316,13 +5416,13 @@ func file_wxbus_rule_v1_rule_service_proto_init() {
 	}
 	file_wxbus_rule_v1_rule_events_proto_init()
 	file_wxbus_rule_v1_rule_service_proto_msgTypes[13].OneofWrappers = []any{}
-	file_wxbus_rule_v1_rule_service_proto_msgTypes[18].OneofWrappers = []any{}
-	file_wxbus_rule_v1_rule_service_proto_msgTypes[22].OneofWrappers = []any{
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[19].OneofWrappers = []any{}
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[23].OneofWrappers = []any{
 		(*MoveRuleRequest_Priority)(nil),
 		(*MoveRuleRequest_Before)(nil),
 		(*MoveRuleRequest_After)(nil),
 	}
-	file_wxbus_rule_v1_rule_service_proto_msgTypes[35].OneofWrappers = []any{
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[36].OneofWrappers = []any{
 		(*RuleSetRef_Version)(nil),
 		(*RuleSetRef_Draft)(nil),
 		(*RuleSetRef_Yaml)(nil),
@@ -5333,7 +5433,7 @@ func file_wxbus_rule_v1_rule_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_rule_v1_rule_service_proto_rawDesc), len(file_wxbus_rule_v1_rule_service_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   57,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

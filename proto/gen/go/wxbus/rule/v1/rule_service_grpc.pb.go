@@ -72,7 +72,7 @@ type RuleServiceClient interface {
 	// GetRule returns one rule of the working copy and what is live of it. NOT_FOUND when there is none.
 	GetRule(ctx context.Context, in *GetRuleRequest, opts ...grpc.CallOption) (*GetRuleResponse, error)
 	// SaveRule creates or changes a rule of the working copy. INVALID_ARGUMENT lists every mistake with its path
-	// in the rule. ABORTED, with the current revision and its author in the text, when somebody else changed it.
+	// in the rule. ABORTED, with a RevisionConflict in the details, when somebody else changed it.
 	SaveRule(ctx context.Context, in *SaveRuleRequest, opts ...grpc.CallOption) (*SaveRuleResponse, error)
 	// DeleteRule removes a rule from the working copy; a rule that is live stays live until the draft is published.
 	// ABORTED when somebody else changed it.
@@ -355,7 +355,7 @@ type RuleServiceServer interface {
 	// GetRule returns one rule of the working copy and what is live of it. NOT_FOUND when there is none.
 	GetRule(context.Context, *GetRuleRequest) (*GetRuleResponse, error)
 	// SaveRule creates or changes a rule of the working copy. INVALID_ARGUMENT lists every mistake with its path
-	// in the rule. ABORTED, with the current revision and its author in the text, when somebody else changed it.
+	// in the rule. ABORTED, with a RevisionConflict in the details, when somebody else changed it.
 	SaveRule(context.Context, *SaveRuleRequest) (*SaveRuleResponse, error)
 	// DeleteRule removes a rule from the working copy; a rule that is live stays live until the draft is published.
 	// ABORTED when somebody else changed it.
