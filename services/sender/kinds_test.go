@@ -603,3 +603,45 @@ func TestTemplatesAreReadOnce(t *testing.T) {
 	_, err = s.ListTemplates(t.Context(), &senderv1.ListTemplatesRequest{Account: "mini", Kind: senderv1.TemplateKind_TEMPLATE_KIND_TEMPLATE})
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
 }
+
+// TestNothingIsSentToAFanWhoLeft: the reason is clear, WeChat is not asked, and who comes back gets messages again. A
+// one-time subscription outlives the follow.
+func TestNothingIsSentToAFanWhoLeft(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	f.cfg.CallTimeout = time.Minute
+	s := f.replica(t, "a")
+	gone := make(chan struct{})
+	f.wechat.answer(func(call, int) answer {
+		<-gone // the fan leaves during the call
+		return answer{errcode: 45015}
+	})
+	chain := f.request("fan-1", "during", "hello")
+	chain.Fallback = []*eventv1.Content{template("instead")}
+	during := send(t, s, chain).GetId()
+	require.Eventually(t, func() bool { return state(t, s, "shop", during).GetAttempts() == 1 }, 30*time.Second, 5*time.Millisecond)
+	f.push(t, "fan-1", "leave", eventv1.EventKind_EVENT_KIND_UNSUBSCRIBE, "unsubscribe")
+	require.Eventually(t, func() bool {
+		return strings.Contains(quota(t, s, "shop", "fan-1").GetReason(), "unsubscribed")
+	}, 30*time.Second, 5*time.Millisecond)
+	for name, c := range map[string]*eventv1.Content{"template": template("x"), "subscribe": subscription()} {
+		_, err := s.Send(t.Context(), bare("shop", "fan-1", name, c))
+		require.Equal(t, fault.Refused, fault.KindOf(err), name)
+		require.ErrorContains(t, err, "the fan does not follow", name)
+	}
+	_, err := s.Send(t.Context(), bare("shop", "fan-1", "chain", template("x"), subscription()))
+	require.ErrorContains(t, err, "the fan does not follow")
+	close(gone)
+	require.Contains(t, ends(t, s, "shop", during, failed).GetReason(), "the fan does not follow", "its template is not sent")
+	require.Len(t, f.wechat.seen(), 1, "WeChat was asked for the first message only")
+	f.wechat.answer(nil)
+
+	once := &eventv1.Content{Body: &eventv1.Content_OneTime{OneTime: &eventv1.OneTimeContent{
+		TemplateId: "O1", Scene: 7, Title: "到货", Content: &eventv1.TemplateValue{Value: "有货了"},
+	}}}
+	ends(t, s, "shop", send(t, s, bare("shop", "fan-1", "once", once)).GetId(), sent)
+
+	f.push(t, "fan-1", "back", eventv1.EventKind_EVENT_KIND_SUBSCRIBE, "subscribe")
+	require.Eventually(t, func() bool { return quota(t, s, "shop", "fan-1").GetRemaining() > 0 }, 30*time.Second, 5*time.Millisecond)
+	ends(t, s, "shop", send(t, s, bare("shop", "fan-1", "again", template("x"))).GetId(), accepted)
+}

@@ -80,7 +80,7 @@ var campaigns = map[string]func(*testing.T, *world){
 			Progress struct {
 				Sent      int `json:"sent"`
 				Confirmed int `json:"confirmed"`
-				Failed    int `json:"failed"`
+				Refused   int `json:"refused"`
 				Failures  []struct {
 					Errcode int    `json:"errcode"`
 					Advice  string `json:"advice"`
@@ -92,8 +92,8 @@ var campaigns = map[string]func(*testing.T, *world){
 		require.Equal(t, "CAMPAIGN_STATE_FINISHED", rec.State)
 		require.Equal(t, 2, rec.Progress.Sent, out)
 		require.Equal(t, 2, rec.Progress.Confirmed, "WeChat told that they got it: %s", out)
-		require.Equal(t, 1, rec.Progress.Failed, out)
-		require.Equal(t, 43004, rec.Progress.Failures[0].Errcode, out)
-		require.Contains(t, rec.Progress.Failures[0].Advice, "do not replay")
+		require.Equal(t, 1, rec.Progress.Refused, "who has left is known, and WeChat is not asked: %s", out)
+		require.Zero(t, rec.Progress.Failures[0].Errcode, out)
+		require.Contains(t, rec.Progress.Failures[0].Advice, "see the reason")
 	},
 }

@@ -121,7 +121,7 @@ var errcodes = map[string]func(*testing.T, *world){
 			require.Contains(t, refused.Error.Message, tc.reason)
 			require.Equal(t, []int{tc.code}, codesOf(w.saw(t, account, sendPath)), "the refusal asked nobody")
 			f.says(t, "嘘") // nobody answers, but the window is open
-			require.True(t, eventually(t, 60*time.Second, func() bool { return f.remaining(t) == 5 }))
+			require.True(t, eventually(t, 60*time.Second, func() bool { return f.quota(t).Remaining == 5 }))
 			f.state(t, f.accepted(t, "开"), "sent")
 			f.sees(t, "passive:你好，朋友", "kf:开")
 		}
@@ -140,6 +140,24 @@ var errcodes = map[string]func(*testing.T, *world){
 		require.NoError(t, err, out)
 		require.Equal(t, []int{48001}, codesOf(w.saw(t, denied, sendPath)))
 		f.sees(t, "passive:你好，朋友", "template:thing1: 三")
+	},
+	"a fan who is known to have left gets nothing, WeChat is not asked, and a fan who comes back does": func(t *testing.T, w *world) {
+		f := w.newFan(t, compatXML)
+		f.edit(t, map[string]any{"consents": map[string]int{"S1": 1}})
+		f.opens(t)
+		f.leaves(t)
+		for key, message := range map[string]map[string]any{
+			"text": {"msgtype": "text", "text": map[string]any{"content": "在吗"}}, "template": templateMessage("x"), "subscribe": subscribeMessage("S1"),
+		} {
+			status, out := f.sendJSON(t, key, message)
+			require.Equal(t, http.StatusUnprocessableEntity, status, "%s: %+v", key, out)
+			require.Contains(t, out.Error.Message, "does not follow", key)
+		}
+		f.does(t, "subscribe", nil)
+		require.True(t, eventually(t, 60*time.Second, func() bool { return f.quota(t).Class == "open" }))
+		_, out := f.sendJSON(t, "again", templateMessage("欢迎回来"))
+		f.state(t, out.ID, "sent")
+		require.True(t, contains(f.saw(t), "template:thing1: 欢迎回来"))
 	},
 	"43004: a template to somebody who does not follow fails with WeChat's code": func(t *testing.T, w *world) {
 		f := w.stranger(t, compatJSON)

@@ -41,19 +41,26 @@ func (f *fan) send(t testing.TB, key, text string) (int, sent) {
 func (f *fan) opens(t testing.TB) {
 	t.Helper()
 	f.says(t, "你好")
-	require.True(t, eventually(t, 60*time.Second, func() bool { return f.remaining(t) >= 3 }), "the window of %s is open", f.openid)
+	require.True(t, eventually(t, 60*time.Second, func() bool { return f.quota(t).Remaining >= 3 }), "the window of %s is open", f.openid)
 }
 
-// remaining is how many messages the API says may be sent.
-func (f *fan) remaining(t testing.TB) int {
+// quota is what the API says about the fan's window.
+func (f *fan) quota(t testing.TB) (quota struct {
+	Remaining int    `json:"remaining"`
+	Class     string `json:"class"`
+}) {
 	t.Helper()
 	status, body := f.w.call(t, http.MethodGet, f.w.Console+"/api/v1/accounts/"+f.account+"/fans/"+f.openid+"/quota", nil, nil)
 	require.Equal(t, http.StatusOK, status, "%s", body)
-	var quota struct {
-		Remaining int `json:"remaining"`
-	}
 	require.NoError(t, json.Unmarshal(body, &quota), "%s", body)
-	return quota.Remaining
+	return quota
+}
+
+// leaves makes the fan unfollow, and waits until the sender knows.
+func (f *fan) leaves(t testing.TB) {
+	t.Helper()
+	f.does(t, "unsubscribe", nil)
+	require.True(t, eventually(t, 60*time.Second, func() bool { return f.quota(t).Class == "unsubscribed" }), "%s has left", f.openid)
 }
 
 var sending = map[string]func(*testing.T, *world){

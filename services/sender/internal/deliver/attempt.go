@@ -96,10 +96,13 @@ func (w *Worker) key(j *job) pace.Key {
 	return pace.Key{Account: j.account.Name, Endpoint: j.endpoint().Token}
 }
 
-// admit holds a message of the window for a step whose turn came after Send had returned: one that waited for its own
-// time, or a fallback.
+// admit judges a step whose turn came after Send had returned, one that waited or a fallback, as Send judges the others: it
+// holds a message of the window, and sends nothing to a fan who has left.
 func (w *Worker) admit(ctx context.Context, j *job) error {
 	rec := j.rec.Rec
+	if j.endpoint().Follower && !j.takesWindow() {
+		return w.stays(ctx, j)
+	}
 	if !j.takesWindow() || (rec.GetStep() == 0 && j.m.GetNotBeforeUnixMs() == 0) {
 		return nil
 	}
@@ -111,6 +114,19 @@ func (w *Worker) admit(ctx context.Context, j *job) error {
 		return err
 	}
 	return w.refuse(ctx, j, 0, verdict.String())
+}
+
+// stays refuses a message for a fan who has left since Send looked.
+func (w *Worker) stays(ctx context.Context, j *job) error {
+	waited := j.rec.Rec.GetStep() > 0 || j.m.GetNotBeforeUnixMs() != 0 || j.m.GetReturned()
+	if !waited || j.rec.Rec.GetUncertain() {
+		return nil
+	}
+	gone, err := w.Windows.Left(ctx, j.fan())
+	if err != nil || !gone {
+		return err
+	}
+	return w.refuse(ctx, j, 0, grants.Unsubscribed.String())
 }
 
 // ReasonNoAPI is why an account without the customer-service API sends nothing by it.

@@ -28,6 +28,8 @@ type Endpoint struct {
 	Family string
 	// Daily is how many calls a day a verified account has by default (protocol f.5); zero is no limit.
 	Daily int64
+	// Follower tells that the fan must follow an Official Account. A one-time subscription outlives that.
+	Follower bool
 	// Worth is how long a message is worth sending; zero is as long as every message.
 	Worth time.Duration
 }
@@ -42,19 +44,19 @@ const (
 // The endpoints.
 var (
 	CustomSend = Endpoint{
-		ID: senderv1.SendEndpoint_SEND_ENDPOINT_CUSTOM_SEND, Token: "custom_send", Path: wechat.PathCustomSend, Daily: 500_000,
+		ID: senderv1.SendEndpoint_SEND_ENDPOINT_CUSTOM_SEND, Token: "custom_send", Path: wechat.PathCustomSend, Daily: 500_000, Follower: true,
 	}
 	Typing = Endpoint{
 		ID: senderv1.SendEndpoint_SEND_ENDPOINT_TYPING, Token: "typing", Path: wechat.PathTyping, Daily: 500_000,
-		Worth: 15 * time.Second,
+		Worth: 15 * time.Second, Follower: true,
 	}
 	Template = Endpoint{
 		ID: senderv1.SendEndpoint_SEND_ENDPOINT_TEMPLATE, Token: "template", Path: wechat.PathTemplateSend, Daily: 100_000,
-		RepeatFor: 9 * time.Minute, Family: FamilyTemplate,
+		RepeatFor: 9 * time.Minute, Family: FamilyTemplate, Follower: true,
 	}
 	SubscribeOfficial = Endpoint{
 		ID: senderv1.SendEndpoint_SEND_ENDPOINT_SUBSCRIBE_OFFICIAL, Token: "subscribe_official", Path: wechat.PathSubscribeOfficial,
-		Daily: 100_000, Family: FamilySubscribe,
+		Daily: 100_000, Family: FamilySubscribe, Follower: true,
 	}
 	SubscribeMiniProgram = Endpoint{
 		ID: senderv1.SendEndpoint_SEND_ENDPOINT_SUBSCRIBE_MINI_PROGRAM, Token: "subscribe_mini_program", Path: wechat.PathSubscribeMiniProgram,

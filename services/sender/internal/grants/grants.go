@@ -73,8 +73,11 @@ func Fold(rec *senderv1.GrantRecord, n Numbers, kind eventv1.AccountKind, ev *se
 		return foldUnsubscribe(rec, ev, now)
 	}
 	rule := n.rule(kind, ev)
-	if rule.Messages == 0 || beforeClose(rec, ev) {
+	if beforeClose(rec, ev) {
 		return rec
+	}
+	if rule.Messages == 0 {
+		return foldFollow(rec, ev, now)
 	}
 	opened := time.Unix(ev.GetCreateTime(), 0)
 	deadline := opened.Add(rule.Window).UnixMilli()
@@ -127,6 +130,16 @@ func foldUnsubscribe(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence, now 
 	next.CountedUnixMs = nil
 	next.ClosedBy = unsubscribed
 	next.ClosedCreateTime = ev.GetCreateTime()
+	return next
+}
+
+// foldFollow takes back that the fan has left, when to follow opens no window.
+func foldFollow(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence, now time.Time) *senderv1.GrantRecord {
+	if ev.GetKind() != eventv1.EventKind_EVENT_KIND_SUBSCRIBE || !left(rec.GetClosedBy()) {
+		return rec
+	}
+	next := remember(rec, ev, now)
+	next.ClosedBy = 0
 	return next
 }
 

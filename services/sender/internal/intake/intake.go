@@ -221,10 +221,17 @@ func (i *Intake) refusal(ctx context.Context, a account.Account, m *senderv1.Out
 	if newer {
 		return refusal{reason: reasonOwner, final: true}, nil
 	}
-	if !custom {
-		return refusal{}, nil
-	}
 	fan := windows.Fan{Account: a.Name, Kind: a.ProtoKind(), OpenID: m.GetOpenid()}
+	if !custom {
+		gone := false
+		if e.Follower && m.GetMass() == nil {
+			gone, err = i.Windows.Left(ctx, fan)
+		}
+		if err != nil || !gone {
+			return refusal{}, err
+		}
+		return refusal{reason: grants.Unsubscribed.String()}, nil
+	}
 	needed := deliver.Reservations(m, rec)
 	verdict, err := i.Windows.Reserve(ctx, fan, ev, needed...)
 	if err != nil || verdict == grants.Open {

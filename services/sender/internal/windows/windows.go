@@ -180,6 +180,12 @@ type Quota struct {
 	Verdict   grants.Verdict
 }
 
+// Left tells whether the fan is known to have left the account. Nobody knows after the time for which windows are kept.
+func (l *Ledger) Left(ctx context.Context, fan Fan) (bool, error) {
+	q, err := l.Quota(ctx, fan)
+	return q.Verdict == grants.Unsubscribed, err
+}
+
 // Quota returns what may be sent to the fan.
 func (l *Ledger) Quota(ctx context.Context, fan Fan) (Quota, error) {
 	key, err := topology.FanKey(fan.Account, fan.OpenID)
