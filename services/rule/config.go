@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/config"
+	"github.com/wxbus/wxbus/pkg/httpout"
 	"github.com/wxbus/wxbus/services/rule/internal/chat"
-	"github.com/wxbus/wxbus/services/rule/internal/egress"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
@@ -110,10 +110,10 @@ func (c ChatConfig) validate() (errs []error) {
 }
 
 // policy returns which addresses may be called for a provider: public ones by https, or whatever the operator listed.
-func (c ChatConfig) policy(p ChatProvider) egress.Policy {
+func (c ChatConfig) policy(p ChatProvider) httpout.Policy {
 	listed := slices.Contains(c.PrivateBases, p.BaseURL)
 	const how = "list it under rule.chat.private_bases"
-	return egress.Policy{AllowHTTP: listed, AllowPrivate: listed, HowHTTP: how, HowPrivate: how}
+	return httpout.Policy{AllowHTTP: listed, AllowPrivate: listed, HowHTTP: how, HowPrivate: how}
 }
 
 // handlerTimeout bounds one handling of an event: a webhook, a chat model, delayed replies, the retry span, and for each reply a sender

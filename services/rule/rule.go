@@ -20,6 +20,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/bus"
 	"github.com/wxbus/wxbus/pkg/decision"
 	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/httpout"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 	"github.com/wxbus/wxbus/pkg/sqldb"
 	"github.com/wxbus/wxbus/pkg/telemetry"
@@ -30,7 +31,6 @@ import (
 	"github.com/wxbus/wxbus/services/rule/internal/chat"
 	"github.com/wxbus/wxbus/services/rule/internal/coverage"
 	"github.com/wxbus/wxbus/services/rule/internal/decide"
-	"github.com/wxbus/wxbus/services/rule/internal/egress"
 	"github.com/wxbus/wxbus/services/rule/internal/fan"
 	"github.com/wxbus/wxbus/services/rule/internal/grpcapi"
 	"github.com/wxbus/wxbus/services/rule/internal/owner"
@@ -105,7 +105,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s := &Service{cfg: cfg, deps: deps, fans: fan.New(deps.Log)}
 	s.hook = webhook.New(webhook.Options{
 		Secret: cfg.Webhook.Secret, Timeout: cfg.Webhook.Timeout,
-		Policy: egress.Policy{AllowHTTP: cfg.Webhook.AllowHTTP, AllowPrivate: cfg.Webhook.AllowPrivate,
+		Policy: httpout.Policy{AllowHTTP: cfg.Webhook.AllowHTTP, AllowPrivate: cfg.Webhook.AllowPrivate,
 			HowHTTP: "set rule.webhook.allow_http", HowPrivate: "set rule.webhook.allow_private"},
 		Tracer: deps.Tel.TracerProvider.Tracer(scope), Now: deps.Now,
 	})

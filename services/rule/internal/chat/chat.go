@@ -16,9 +16,9 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/wxbus/wxbus/pkg/httpout"
 	"github.com/wxbus/wxbus/pkg/secret"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
-	"github.com/wxbus/wxbus/services/rule/internal/egress"
 )
 
 // Bounds of one question.
@@ -38,7 +38,7 @@ type Provider struct {
 	Model string
 	// DailyTokens that may be used in a day, over all rules and replicas; zero for no limit.
 	DailyTokens int64
-	Policy      egress.Policy
+	Policy      httpout.Policy
 }
 
 // Ledger counts the tokens of a provider over all replicas.
@@ -192,7 +192,7 @@ func (p *provider) post(ctx context.Context, q Question) (*response, int, error)
 	}
 	resp, err := p.http.Do(req)
 	if err != nil {
-		return nil, 0, egress.Plain(err)
+		return nil, 0, httpout.Plain(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end or given up
 	if resp.StatusCode != http.StatusOK {
@@ -201,7 +201,7 @@ func (p *provider) post(ctx context.Context, q Question) (*response, int, error)
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, resp.StatusCode, egress.Plain(err)
+		return nil, resp.StatusCode, httpout.Plain(err)
 	case len(text) > maxAnswer:
 		return nil, resp.StatusCode, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	}

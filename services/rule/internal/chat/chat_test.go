@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/wxbus/wxbus/pkg/httpout"
 	"github.com/wxbus/wxbus/pkg/secret"
 	"github.com/wxbus/wxbus/pkg/testkit"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/chat"
-	"github.com/wxbus/wxbus/services/rule/internal/egress"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -47,7 +47,7 @@ func client(t *testing.T, h http.HandlerFunc, change func(*chat.Provider)) (*cha
 	t.Cleanup(server.Close)
 	p := chat.Provider{
 		Name: "main", BaseURL: server.URL + "/v1/", APIKey: secret.New("topsecret"), Model: "small", DailyTokens: 100,
-		Policy: egress.Policy{AllowHTTP: true, AllowPrivate: true},
+		Policy: httpout.Policy{AllowHTTP: true, AllowPrivate: true},
 	}
 	if change != nil {
 		change(&p)
@@ -122,7 +122,7 @@ func TestFailuresHaveFewWordsAndNoSecrets(t *testing.T) {
 		_, err := c.Ask(t.Context(), chat.Question{Text: "x", Timeout: timeout})
 		require.EqualError(t, err, want)
 	}
-	c, _ := client(t, answer(ok), func(p *chat.Provider) { p.Policy = egress.Policy{AllowHTTP: true} })
+	c, _ := client(t, answer(ok), func(p *chat.Provider) { p.Policy = httpout.Policy{AllowHTTP: true} })
 	_, err := c.Ask(t.Context(), chat.Question{Text: "x", Timeout: time.Second})
 	require.ErrorContains(t, err, "is a private address")
 }

@@ -34,10 +34,10 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/wxbus/wxbus/pkg/httpout"
 	"github.com/wxbus/wxbus/pkg/secret"
 	"github.com/wxbus/wxbus/pkg/telemetry"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
-	"github.com/wxbus/wxbus/services/rule/internal/egress"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
 
@@ -51,7 +51,7 @@ type Options struct {
 	// Timeout of a call whose rule has none.
 	Timeout time.Duration
 	// Policy says which addresses may be called.
-	Policy egress.Policy
+	Policy httpout.Policy
 	Tracer trace.Tracer
 	Now    func() time.Time
 }
@@ -60,13 +60,13 @@ type Options struct {
 type Client struct {
 	options    Options
 	http       *http.Client
-	budget     *egress.Budget
+	budget     *budget
 	propagator propagation.TextMapPropagator
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	return &Client{options: o, propagator: telemetry.Propagator(), http: o.Policy.Client(), budget: egress.NewBudget()}
+	return &Client{options: o, propagator: telemetry.Propagator(), http: o.Policy.Client(), budget: newBudget()}
 }
 
 // Close ends idle connections. Calls must have ended.
@@ -104,11 +104,11 @@ func (c *Client) Call(ctx context.Context, q Question) (answer Answer, err error
 	if err != nil {
 		return Answer{}, err
 	}
-	c.budget.Called()
+	c.budget.called()
 	for try := 0; ; try++ {
 		var again bool
 		answer, again, err = c.try(ctx, q, body)
-		if err == nil || !again || try == q.Hook.Retries || !c.budget.Repeat() || !pause(ctx, pauseBefore<<try) {
+		if err == nil || !again || try == q.Hook.Retries || !c.budget.repeat() || !pause(ctx, pauseBefore<<try) {
 			return answer, err
 		}
 	}
@@ -141,7 +141,7 @@ func (c *Client) try(ctx context.Context, q Question, body []byte) (answer Answe
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return Answer{}, ctx.Err() == nil && !egress.Forbidden(err), egress.Plain(err)
+		return Answer{}, ctx.Err() == nil && !httpout.Forbidden(err), httpout.Plain(err)
 	}
 	defer func() { _ = response.Body.Close() }() // read to its end or given up
 	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
@@ -214,7 +214,7 @@ func read(response *http.Response) (Answer, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return Answer{}, egress.Plain(err)
+		return Answer{}, httpout.Plain(err)
 	case len(body) > maxAnswer:
 		return Answer{}, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	case len(bytes.TrimSpace(body)) == 0:

@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/wxbus/wxbus/pkg/httpout"
 	"github.com/wxbus/wxbus/pkg/secret"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
-	"github.com/wxbus/wxbus/services/rule/internal/egress"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 	"github.com/wxbus/wxbus/services/rule/internal/webhook"
 )
@@ -30,7 +30,7 @@ var event = &eventv1.InboundEvent{
 func client(t *testing.T, change func(*webhook.Options)) *webhook.Client {
 	t.Helper()
 	o := webhook.Options{
-		Timeout: 5 * time.Second, Policy: egress.Policy{AllowHTTP: true, AllowPrivate: true, HowHTTP: "set rule.webhook.allow_http", HowPrivate: "set rule.webhook.allow_private"},
+		Timeout: 5 * time.Second, Policy: httpout.Policy{AllowHTTP: true, AllowPrivate: true, HowHTTP: "set rule.webhook.allow_http", HowPrivate: "set rule.webhook.allow_private"},
 		Tracer: noop.NewTracerProvider().Tracer(""), Now: func() time.Time { return time.Unix(1700000001, 0) },
 	}
 	if change != nil {
@@ -139,7 +139,7 @@ func TestASlowSystemIsNotWaitedFor(t *testing.T) {
 func TestOnlyPublicHTTPSAddressesAreCalledByDefault(t *testing.T) {
 	called := false
 	hook := serve(t, func(http.ResponseWriter, *http.Request) { called = true })
-	strict := client(t, func(o *webhook.Options) { o.Policy = egress.Policy{HowHTTP: "set rule.webhook.allow_http"} })
+	strict := client(t, func(o *webhook.Options) { o.Policy = httpout.Policy{HowHTTP: "set rule.webhook.allow_http"} })
 	_, err := strict.Call(t.Context(), hook)
 	require.EqualError(t, err, "must be https, or set rule.webhook.allow_http")
 

@@ -1,4 +1,4 @@
-package egress_test
+package httpout_test
 
 import (
 	"context"
@@ -10,14 +10,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/wxbus/wxbus/pkg/testkit"
-	"github.com/wxbus/wxbus/services/rule/internal/egress"
+	"github.com/wxbus/wxbus/pkg/httpout"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
-
 func TestPrivateAddressesAreKnown(t *testing.T) {
-	public := egress.Policy{HowHTTP: "set rule.webhook.allow_http"}
+	public := httpout.Policy{HowHTTP: "set rule.webhook.allow_http"}
 	for _, host := range []string{
 		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3",
 		"224.0.0.1", "255.255.255.255", "198.18.0.1", "[::1]", "[::]", "[fe80::1]", "[fd00::1]", "[::ffff:10.0.0.1]",
@@ -51,7 +48,7 @@ func TestANameThatChangesItsMindDoesNotGetAround(t *testing.T) {
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	require.NoError(t, err)
 
-	client := egress.Policy{AllowHTTP: true}.Client()
+	client := httpout.Policy{AllowHTTP: true}.Client()
 	defer client.CloseIdleConnections()
 	names := &rebind{answers: []string{"8.8.8.8", "127.0.0.1"}}
 	require.Equal(t, "8.8.8.8", names.next(), "what a check of the name would have seen")
@@ -67,13 +64,13 @@ func TestANameThatChangesItsMindDoesNotGetAround(t *testing.T) {
 	if err == nil {
 		require.NoError(t, response.Body.Close())
 	}
-	require.True(t, egress.Forbidden(err), "%v", err)
-	require.EqualError(t, egress.Plain(err), "the address is not one that may be called")
+	require.True(t, httpout.Forbidden(err), "%v", err)
+	require.EqualError(t, httpout.Plain(err), "the address is not one that may be called")
 	require.False(t, called)
 }
 
 func TestLinkLocalAddressesAreNeverCalled(t *testing.T) {
-	client := egress.Policy{AllowHTTP: true, AllowPrivate: true}.Client()
+	client := httpout.Policy{AllowHTTP: true, AllowPrivate: true}.Client()
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://169.254.169.254/latest/meta-data", nil)
 	require.NoError(t, err)
@@ -81,30 +78,18 @@ func TestLinkLocalAddressesAreNeverCalled(t *testing.T) {
 	if err == nil {
 		require.NoError(t, response.Body.Close())
 	}
-	require.True(t, egress.Forbidden(err), "%v", err)
+	require.True(t, httpout.Forbidden(err), "%v", err)
 }
 
 func TestErrorsDoNotHoldTheAddress(t *testing.T) {
-	client := egress.Policy{AllowHTTP: true, AllowPrivate: true}.Client()
+	client := httpout.Policy{AllowHTTP: true, AllowPrivate: true}.Client()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:1/?key=topsecret", nil)
 	require.NoError(t, err)
 	response, err := client.Do(request)
 	if err == nil {
 		require.NoError(t, response.Body.Close())
 	}
-	require.NotContains(t, egress.Plain(err).Error(), "topsecret")
-	require.EqualError(t, egress.Plain(context.DeadlineExceeded), "no answer in time")
-	require.EqualError(t, egress.Plain(errors.New("a\nb")), "a b")
-}
-
-func TestABudgetAllowsAShareOfTheCalls(t *testing.T) {
-	b := egress.NewBudget()
-	allowed := 0
-	for range 1000 {
-		b.Called()
-		if b.Repeat() {
-			allowed++
-		}
-	}
-	require.InDelta(t, 110, allowed, 2)
+	require.NotContains(t, httpout.Plain(err).Error(), "topsecret")
+	require.EqualError(t, httpout.Plain(context.DeadlineExceeded), "no answer in time")
+	require.EqualError(t, httpout.Plain(errors.New("http://x/?key=topsecret")), "the connection broke", "an error of nobody we know")
 }
