@@ -108,13 +108,14 @@ var errcodes = map[string]func(*testing.T, *world){
 	},
 	"45015 and 45047: WeChat closes the window, the next message is refused without a call, and the fan opens it again": func(t *testing.T, w *world) {
 		for account, tc := range map[string]struct {
-			code   int
-			reason string
-		}{shut: {45015, "WeChat refused"}, full: {45047, "exhausted"}} {
+			code          int
+			class, reason string
+		}{shut: {45015, "closed_by_wechat", "WeChat refused"}, full: {45047, "exhausted", "exhausted"}} {
 			f := w.writes(t, account)
 			got := f.state(t, f.accepted(t, "关"), "failed")
 			require.Equal(t, tc.code, got.Errcode)
 			require.Contains(t, got.Reason, "next action")
+			require.True(t, eventually(t, 60*time.Second, func() bool { return f.quota(t).Class == tc.class }), "the window is corrected after the message has its end")
 			status, refused := f.send(t, "refused-"+f.openid, "再试")
 			require.GreaterOrEqual(t, status, 400)
 			require.Less(t, status, 500)
