@@ -69,6 +69,7 @@ var accesses = map[string]access{
 		follows: []string{StreamInbound, StreamDecisions, StreamDelivery, StreamConversations, StreamDeadLetters, StreamAdvisories,
 			bucketStream(BucketOwners), bucketStream(BucketTokens)},
 		hears: []string{prefixDeskSignal + ">"},
+		admin: []string{"CONSUMER.LIST.*"}, // it measures what waits
 	},
 }
 

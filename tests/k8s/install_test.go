@@ -110,8 +110,9 @@ func (c *cluster) upgrade(t *testing.T, sim simulator) {
 		c.do(t, "delete", "job", "provision", "--ignore-not-found")
 		c.apply(t, current)
 		c.ready(t)
-		out := c.do(t, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}")
-		require.NotContains(t, out, ":previous")
+		eventually(t, 3*time.Minute, "the last pod of the former release is gone", func() bool {
+			return !strings.Contains(c.do(t, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"), ":previous")
+		})
 	})
 }
 
@@ -120,7 +121,7 @@ func (c *cluster) restartAll(t *testing.T, sim simulator) {
 		for _, target := range append([]string{"statefulset/nats"}, prefixed("deployment/", serviceNames)...) {
 			start := time.Now()
 			c.do(t, "rollout", "restart", target)
-			c.do(t, "rollout", "status", target, "--timeout=420s")
+			c.do(t, "rollout", "status", target, "--timeout=420s") // the last of the old pods still drains
 			t.Logf("restart of %s: %.0f s", target, time.Since(start).Seconds())
 		}
 	})

@@ -54,7 +54,7 @@ func (w *Witness) ask(ctx context.Context, account string) ([]*gatewayv1.Collect
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
 	nc := w.bus.NC()
-	inbox := nats.NewInbox()
+	inbox := nc.NewInbox() // below the prefix that this service may listen to
 	answers := make(chan *nats.Msg, maxAnswers)
 	sub, err := nc.ChanSubscribe(inbox, answers)
 	if err != nil {
