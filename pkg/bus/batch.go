@@ -173,8 +173,8 @@ func (b *Batcher) write(batch []queued) (failed int) {
 // await waits for the answer to w, and gives w back unless somebody else may still hold it.
 func (b *Batcher) await(ctx context.Context, w *waiter) (Ack, error) {
 	var expired <-chan time.Time
-	if _, ok := ctx.Deadline(); !ok {
-		timer := time.NewTimer(DefaultPublishTimeout)
+	if waitsLonger(ctx) {
+		timer := time.NewTimer(AnswerTimeout)
 		defer timer.Stop()
 		expired = timer.C
 	}

@@ -118,7 +118,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		}
 		c.links = append(c.links, l)
 	}
-	if c.js, err = jetstream.New(c.links[0].nc); err != nil {
+	if c.js, err = newJetStream(c.links[0].nc); err != nil {
 		return nil, errors.Join(fault.Wrap(fault.Internal, err), c.Close(ctx))
 	}
 	return c, nil
@@ -278,7 +278,8 @@ func (c *Conn) asyncError(sub *nats.Subscription, err error) {
 	c.log.Error("nats error", "client", c.name, "subject", template, "error", err)
 }
 
-// JS returns the JetStream context of the first connection.
+// JS returns the JetStream context of the first connection. Reads and writes of its buckets wait for an answer
+// until their context ends, at most AnswerTimeout.
 func (c *Conn) JS() jetstream.JetStream { return c.js }
 
 // NC returns the first connection.

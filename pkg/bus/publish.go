@@ -11,8 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// DefaultPublishTimeout bounds a publish whose context has no deadline.
-const DefaultPublishTimeout = 5 * time.Second
+// AnswerTimeout bounds every wait for a word of the server. What was sent to a leader that died is gone, and
+// nobody will ever answer: who waits for longer, because its own deadline is minutes away, waits in vain.
+const AnswerTimeout = 5 * time.Second
 
 // Headers of our own.
 const (
@@ -39,7 +40,7 @@ type Msg struct {
 	ExpectStream string
 }
 
-// Publish stores one message and waits for the server's word: until ctx ends, or 5 s without a deadline.
+// Publish stores one message and waits for the server's word: until ctx ends, at most 5 s.
 // It never repeats by itself. After ErrTimeout the message may be stored; with an ID the caller may
 // publish it again anywhere. The errors are the Err… of this package, with their fault kinds.
 func (c *Conn) Publish(ctx context.Context, m Msg) (Ack, error) {
@@ -65,8 +66,8 @@ func (c *Conn) Publish(ctx context.Context, m Msg) (Ack, error) {
 // await waits for the answer to w and gives w back.
 func (l *link) await(ctx context.Context, w *waiter) (Ack, error) {
 	var expired <-chan time.Time
-	if _, ok := ctx.Deadline(); !ok {
-		timer := time.NewTimer(DefaultPublishTimeout)
+	if waitsLonger(ctx) {
+		timer := time.NewTimer(AnswerTimeout)
 		defer timer.Stop()
 		expired = timer.C
 	}
@@ -89,6 +90,12 @@ func (l *link) await(ctx context.Context, w *waiter) (Ack, error) {
 	}
 	waiters.Put(w)
 	return Ack{}, transportFault(cause)
+}
+
+// waitsLonger tells whether ctx lives longer than AnswerTimeout.
+func waitsLonger(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || time.Until(deadline) > AnswerTimeout
 }
 
 // outgoing is a message under construction. It is reused, so that a publish does not allocate the

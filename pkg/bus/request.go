@@ -25,7 +25,7 @@ const maxResponding = 1024
 func (c *Conn) Request(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, DefaultPublishTimeout)
+		ctx, cancel = context.WithTimeout(ctx, AnswerTimeout)
 		defer cancel()
 	}
 	template := topology.Template(subject)

@@ -152,6 +152,8 @@ func (s *Store) subject(account, openid, id string) (string, error) {
 
 // read asks the leader of the stream: a follower may not have the last version yet.
 func (s *Store) read(ctx context.Context, subject string) (*rulev1.DecisionMade, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, bus.AnswerTimeout)
+	defer cancel()
 	stream, err := s.open(ctx)
 	if err != nil {
 		return nil, 0, err

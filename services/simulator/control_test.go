@@ -89,6 +89,31 @@ func TestControlAPI(t *testing.T) {
 	require.Empty(t, w.Pushes())
 }
 
+func TestEveryPushIsReadPageByPage(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		status, _ := w.do(http.MethodPost, "/sim/v1/push", map[string]any{"account": "shop", "openid": fan, "type": "text", "fields": map[string]any{"Content": "hello"}})
+		require.Equal(t, http.StatusOK, status)
+	}
+	page := func(after uint64) (ids []uint64) {
+		status, text, _ := w.raw(http.MethodGet, fmt.Sprintf("/sim/v1/pushes?after=%d", after), nil)
+		require.Equal(t, http.StatusOK, status)
+		var pushes []simulator.PushRecord
+		require.NoError(t, json.Unmarshal([]byte(text), &pushes))
+		for _, p := range pushes {
+			ids = append(ids, p.ID)
+		}
+		return ids
+	}
+	all := page(0)
+	require.Len(t, all, 3)
+	require.Equal(t, all[1:], page(all[0]))
+	require.Empty(t, page(all[2]))
+	status, out := w.do(http.MethodGet, "/sim/v1/pushes?after=first", nil)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, out["error"], "after")
+}
+
 func TestLoadAndReportByHTTP(t *testing.T) {
 	w := newWorld(t)
 	status, _ := w.do(http.MethodPost, "/sim/v1/load", map[string]any{"rate": 0})

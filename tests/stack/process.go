@@ -3,6 +3,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,9 @@ import (
 // Process is one child process. It is killed when the test ends.
 type Process struct {
 	Name  string
-	Admin string // host:port of /readyz; empty when there is none
+	Admin string // host:port of the port for operators; empty when there is none
 
+	health string // path there that answers 200 when it is ready; default /readyz
 	cmd    *exec.Cmd
 	log    string
 	exited chan struct{}
@@ -97,14 +99,24 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Log returns the last lines of the output.
 func (p *Process) Log(lines int) string { return tail(p.log, lines) }
 
-// WaitReady waits until /readyz answers 200.
+// Running tells whether the process has not ended yet.
+func (p *Process) Running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// WaitReady waits until /readyz answers 200, or /healthz of a NATS server.
 func (p *Process) WaitReady(t testing.TB, limit time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	last := "no answer"
 	for {
-		ok, detail := readyz(ctx, p.Admin)
+		ok, detail := p.Ready(ctx)
 		if ok {
 			return
 		}
@@ -121,8 +133,9 @@ func (p *Process) WaitReady(t testing.TB, limit time.Duration) {
 	}
 }
 
-func readyz(ctx context.Context, addr string) (ok bool, detail string) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+// Ready asks once whether the process is ready; detail is the status that it answered with.
+func (p *Process) Ready(ctx context.Context) (ok bool, detail string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+cmp.Or(p.health, "/readyz"), nil)
 	if err != nil {
 		return false, err.Error()
 	}

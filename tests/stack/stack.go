@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wxbus/wxbus/tests/link"
 )
 
 // Mode is the shape in which the services run.
@@ -35,8 +38,17 @@ type Options struct {
 	Rules string
 	// Gateways is the number of gateways, at least 1; default 3.
 	Gateways int
-	// Rule replicas in split mode; default 2.
-	RuleReplicas int
+	// Replicas of each service in split mode; default 2 of rule and 1 of the others.
+	Replicas map[string]int
+	// Balance puts a proxy in front of the replicas of each service, as a Service of Kubernetes would.
+	// Without it only the first replica is called.
+	Balance bool
+	// SQL is the URL of a Postgres, which more than one replica of agent-routing need; default: SQLite files.
+	SQL string
+	// Store returns the folder in which a NATS server of split mode keeps its data; default: below Dir.
+	Store func(server int) string
+	// Network puts a proxy into every connection to and between the NATS servers of split mode.
+	Network bool
 }
 
 // Stack is a running system.
@@ -51,9 +63,12 @@ type Stack struct {
 	Servers   []*Process            // NATS servers; only in split mode
 	Services  map[string][]*Process // by service; in one process all services name the same one
 
+	Network *Network // nil without Options.Network
+
 	owner testing.TB // processes end with it, also those that a part of it starts again
 	bin   string
 	env   []string
+	grpc  map[string][]string // where the replicas of a service listen
 }
 
 // Gateway is one replica.
@@ -67,9 +82,6 @@ func Start(t testing.TB, o Options) *Stack {
 	t.Helper()
 	if o.Gateways == 0 {
 		o.Gateways = 3
-	}
-	if o.RuleReplicas == 0 {
-		o.RuleReplicas = 2
 	}
 	s := &Stack{owner: t, Mode: o.Mode, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
 	s.configure(t, o)
@@ -115,15 +127,10 @@ func (s *Stack) configure(t testing.TB, o Options) {
 	section(c, "console")["listen"] = strings.TrimPrefix(s.Console, "http://")
 	sim := section(c, "simulator")
 	sim["listen"], sim["targets"] = strings.TrimPrefix(s.Simulator, "http://"), gateways
-	addresses := map[string]any{}
-	for _, service := range []string{"rule", "token", "sender", "agent-routing"} {
-		if o.Mode == All && service != "rule" {
-			addresses[service] = addresses["rule"] // one process, one address
-			continue
-		}
-		addresses[service] = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+	section(c, "grpc")["addresses"] = s.addresses(t, o)
+	if o.SQL != "" {
+		section(c, "sql")["url"] = o.SQL
 	}
-	section(c, "grpc")["addresses"] = addresses
 	for _, a := range c["accounts"].([]map[string]any) {
 		a["api_base"] = s.Simulator
 	}
@@ -136,6 +143,35 @@ func (s *Stack) configure(t testing.TB, o Options) {
 	b, err := yaml.Marshal(c)
 	require.NoError(t, err)
 	s.File = s.write(t, "wxbus.yaml", b)
+}
+
+// addresses chooses where each service is called, and where its replicas listen.
+func (s *Stack) addresses(t testing.TB, o Options) map[string]any {
+	called := map[string]any{}
+	s.grpc = map[string][]string{}
+	for _, service := range []string{"rule", "token", "sender", "agent-routing"} {
+		if o.Mode == All && service != "rule" {
+			called[service] = called["rule"] // one process, one address
+			continue
+		}
+		var listen []string
+		for range o.replicas(service) {
+			listen = append(listen, fmt.Sprintf("127.0.0.1:%d", FreePort(t)))
+		}
+		s.grpc[service], called[service] = listen, listen[0]
+		if o.Balance {
+			called[service] = link.New(t, listen...).Addr()
+		}
+	}
+	return called
+}
+
+func (o Options) replicas(service string) int {
+	usual := 1
+	if service == "rule" {
+		usual = 2
+	}
+	return cmp.Or(o.Replicas[service], usual)
 }
 
 func (s *Stack) natsConfig(t testing.TB, c map[string]any, mode Mode) {
@@ -210,9 +246,7 @@ func (s *Stack) RestartSender(t testing.TB) {
 		s.startMain(s.owner)
 		return
 	}
-	p := s.service(s.owner, "sender-0", "sender", s.Address("sender"), nil)
-	s.Services["sender"][0] = p
-	p.WaitReady(t, 60*time.Second)
+	s.Restart(t, "sender", 0)
 }
 
 // grpcListen makes the all-in-one listen where the file says that its services are: one address can
@@ -235,16 +269,22 @@ func (s *Stack) Address(service string) string {
 }
 
 func (s *Stack) startSplit(t testing.TB, o Options) {
-	s.startCluster(t)
+	s.startCluster(t, o)
 	s.provision(t)
-	s.startService(t, "simulator", 1)
-	s.startService(t, "token", 1)
-	s.startService(t, "sender", 1)
-	s.startService(t, "agent-routing", 1)
-	s.startService(t, "rule", o.RuleReplicas)
-	s.startService(t, "console", 1)
+	for _, service := range []string{"simulator", "token", "sender", "agent-routing", "rule", "console"} {
+		s.startService(t, service, o.replicas(service))
+	}
 	for i := range s.Gateways {
 		s.startGateway(t, i)
+	}
+	s.WaitReady(t)
+}
+
+// WaitReady waits until every process is ready.
+func (s *Stack) WaitReady(t testing.TB) {
+	t.Helper()
+	for _, p := range s.Servers {
+		p.WaitReady(t, 90*time.Second)
 	}
 	for _, ps := range s.Services {
 		for _, p := range ps {
@@ -257,24 +297,54 @@ func (s *Stack) startSplit(t testing.TB, o Options) {
 }
 
 // startCluster runs three NATS servers with the settings of production.
-func (s *Stack) startCluster(t testing.TB) {
+func (s *Stack) startCluster(t testing.TB, o Options) {
 	t.Helper()
-	routes := make([]string, 3)
-	ports := make([]int, 3)
-	for i := range routes {
+	ports := make([]int, len(s.NATS))
+	for i := range ports {
 		ports[i] = FreePort(t)
-		routes[i] = fmt.Sprintf("nats://127.0.0.1:%d", ports[i])
+	}
+	if o.Network {
+		s.Network = newNetwork(t, s.NATS, ports)
 	}
 	for i, u := range s.NATS {
-		name := fmt.Sprintf("nats-%d", i)
-		file := s.write(t, name+".conf", fmt.Appendf(nil, `
+		store := filepath.Join(s.Dir, natsName(i))
+		if o.Store != nil {
+			store = o.Store(i)
+		}
+		monitor := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+		s.write(t, natsName(i)+".conf", fmt.Appendf(nil, `
 server_name: %s
 listen: %q
+http: %q
 jetstream { store_dir: %q, sync_interval: always }
-cluster { name: wxbus, listen: "127.0.0.1:%d", routes: [%s] }
-`, name, strings.TrimPrefix(u, "nats://"), filepath.Join(s.Dir, name), ports[i], strings.Join(routes, ", ")))
-		s.Servers = append(s.Servers, startProcess(t, s.Dir, name, filepath.Join(s.bin, "natsd"), []string{"-c", file}, nil))
+cluster { name: wxbus, listen: "127.0.0.1:%d", no_advertise: true, %s }
+`, natsName(i), strings.TrimPrefix(u, "nats://"), monitor, store, ports[i], s.routes(i, ports)))
+		s.Servers = append(s.Servers, &Process{Admin: monitor})
+		s.StartServer(i)
 	}
+}
+
+func natsName(i int) string { return fmt.Sprintf("nats-%d", i) }
+
+// routes are the connections that a NATS server makes to the others.
+func (s *Stack) routes(from int, ports []int) string {
+	if s.Network != nil {
+		return s.Network.routes(from)
+	}
+	urls := make([]string, len(ports))
+	for i, port := range ports {
+		urls[i] = fmt.Sprintf("nats://127.0.0.1:%d", port)
+	}
+	return "routes: [" + strings.Join(urls, ", ") + "]"
+}
+
+// StartServer starts a NATS server again that has ended. It does not wait until it is ready.
+func (s *Stack) StartServer(i int) {
+	s.owner.Helper()
+	monitor := s.Servers[i].Admin
+	p := startProcess(s.owner, s.Dir, natsName(i), filepath.Join(s.bin, "natsd"), []string{"-c", filepath.Join(s.Dir, natsName(i)+".conf")}, nil)
+	p.Admin, p.health = monitor, "/healthz"
+	s.Servers[i] = p
 }
 
 // provision retries while the cluster elects its leaders.
@@ -294,20 +364,35 @@ type lazy struct{ b *[]byte }
 
 func (l *lazy) String() string { return string(*l.b) }
 
-// startService runs replicas of a service by its own binary. Only the first listens at the address
-// of the file, as a Service of Kubernetes would have one; the others take any free one.
+// startService runs replicas of a service by its own binary.
 func (s *Stack) startService(t testing.TB, service string, replicas int) {
 	t.Helper()
 	for i := range replicas {
-		grpc := s.Address(service)
-		if i > 0 || grpc == "" {
-			grpc = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
-		}
-		s.Services[service] = append(s.Services[service], s.service(t, fmt.Sprintf("%s-%d", service, i), service, grpc, nil))
+		s.Services[service] = append(s.Services[service], s.replica(service, i))
 	}
 	if service == "simulator" {
 		s.Services[service][0].WaitReady(t, 30*time.Second)
 	}
+}
+
+// replica starts a replica of a service.
+func (s *Stack) replica(service string, i int) *Process {
+	var env []string
+	grpc := fmt.Sprintf("127.0.0.1:%d", FreePort(s.owner))
+	switch {
+	case i < len(s.grpc[service]):
+		grpc = s.grpc[service][i]
+	case service == "console" && i > 0:
+		env = []string{fmt.Sprintf("WXBUS_CONSOLE_LISTEN=127.0.0.1:%d", FreePort(s.owner))}
+	}
+	return s.service(s.owner, fmt.Sprintf("%s-%d", service, i), service, grpc, env)
+}
+
+// Restart starts a replica of a service again that has ended, at the same address, and waits until it is ready.
+func (s *Stack) Restart(t testing.TB, service string, i int) {
+	t.Helper()
+	s.Services[service][i] = s.replica(service, i)
+	s.Services[service][i].WaitReady(t, 90*time.Second)
 }
 
 func (s *Stack) startGateway(t testing.TB, i int) {
@@ -319,7 +404,11 @@ func (s *Stack) startGateway(t testing.TB, i int) {
 func (s *Stack) service(t testing.TB, name, binary, grpc string, env []string) *Process {
 	t.Helper()
 	admin := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
-	args := []string{"-config", s.File, "-nats", strings.Join(s.NATS, ","), "-admin", admin, "-grpc", grpc}
+	urls := s.NATS
+	if s.Network != nil {
+		urls = s.Network.urls(t, name)
+	}
+	args := []string{"-config", s.File, "-nats", strings.Join(urls, ","), "-admin", admin, "-grpc", grpc}
 	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, binary), args, append(env, s.env...))
 	p.Admin = admin
 	return p

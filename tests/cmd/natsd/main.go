@@ -7,8 +7,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+)
+
+// A server that is told to stop hands its leaderships over and sends its clients away, in this order, as
+// nats-server does on "-sl=ldm". Its shortest times are half a minute; a test has few clients.
+const (
+	graceOfTests    = time.Second
+	lameDuckOfTests = 4 * time.Second
 )
 
 func main() { os.Exit(run(os.Args)) }
@@ -24,6 +32,7 @@ func run(args []string) int {
 		return 2
 	}
 	opts.NoSigs = true
+	opts.LameDuckGracePeriod, opts.LameDuckDuration = graceOfTests, lameDuckOfTests
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "natsd:", err)

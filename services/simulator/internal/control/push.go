@@ -1,10 +1,14 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
+	"strconv"
 
 	"github.com/wxbus/wxbus/services/simulator/internal/codec"
+	"github.com/wxbus/wxbus/services/simulator/internal/ledger"
 	"github.com/wxbus/wxbus/services/simulator/internal/pusher"
 )
 
@@ -47,12 +51,25 @@ func (s *Server) kinds(*http.Request) (any, error) {
 	return map[string][]string{"messages": m, "events": e}, nil
 }
 
-const listedPushes = 1000
+const (
+	listedPushes = 1000
+	pagedPushes  = 5000
+)
 
-// pushes returns the newest pushes with their attempts.
-func (s *Server) pushes(*http.Request) (any, error) {
+// pushes returns the newest pushes with their attempts, or with ?after= the first ones above that id, so that a
+// reader gets every push that is kept page by page.
+func (s *Server) pushes(r *http.Request) (any, error) {
 	all := s.Ledger.Pushes()
-	return all[max(0, len(all)-listedPushes):], nil
+	text := r.URL.Query().Get("after")
+	if text == "" {
+		return all[max(0, len(all)-listedPushes):], nil
+	}
+	after, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return nil, problem{http.StatusBadRequest, "after: must be the id of a push, or 0"}
+	}
+	from, _ := slices.BinarySearchFunc(all, after+1, func(p ledger.Push, id uint64) int { return cmp.Compare(p.ID, id) })
+	return all[from:min(from+pagedPushes, len(all))], nil
 }
 
 func (s *Server) log(*http.Request) (any, error) { return s.Ledger.Lines(), nil }

@@ -1,0 +1,6 @@
+package chaos
+
+// Rows about what comes in.
+func inputRows() []row {
+	return []row{}
+}

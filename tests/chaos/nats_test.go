@@ -1,0 +1,84 @@
+package chaos
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/pkg/topology"
+
+	"github.com/wxbus/wxbus/tests/chaos/record"
+)
+
+// Rows about the NATS servers.
+func natsRows() []row {
+	return []row{
+		{number: 3, name: "kill -9 of the NATS server that leads INBOUND", ci: true, short: 12 * time.Second, steps: killLeader, checks: leaderChecks(2500 * time.Millisecond)},
+		{number: 4, name: "SIGSTOP of the NATS server that leads INBOUND for 15 s", short: 25 * time.Second, steps: pauseLeader, checks: leaderChecks(3 * time.Second)},
+		{number: 5, name: "kill -9 of all NATS servers, back after 10 s", short: 25 * time.Second, steps: killAll, checks: outageChecks},
+	}
+}
+
+func killLeader(x *trial) {
+	x.at(0.25)
+	i := x.leader(x.t, topology.StreamInbound)
+	x.broke("kill -9 nats-%d", i)
+	x.Servers[i].Kill()
+	x.after(max(3*time.Second, x.span/6))
+	x.serverBack(i)
+	x.at(1)
+}
+
+func (x *trial) serverBack(servers ...int) {
+	x.t.Helper()
+	for _, i := range servers {
+		x.StartServer(i)
+	}
+	for _, i := range servers {
+		x.Servers[i].WaitReady(x.t, 2*time.Minute)
+		x.healed("nats-%d is back", i)
+	}
+}
+
+func pauseLeader(x *trial) {
+	x.at(0.2)
+	i := x.leader(x.t, topology.StreamInbound)
+	x.broke("SIGSTOP nats-%d", i)
+	require.NoError(x.t, x.Servers[i].Signal(syscall.SIGSTOP))
+	x.after(15 * time.Second)
+	require.NoError(x.t, x.Servers[i].Signal(syscall.SIGCONT))
+	x.healed("SIGCONT nats-%d", i)
+	x.at(1)
+}
+
+// leaderChecks are those of a leader that is gone: pushes go to the spill stream meanwhile.
+func leaderChecks(slowest time.Duration) func(x *trial) []record.Check {
+	return func(x *trial) []record.Check {
+		spilled := x.state(topology.StreamSpill).LastSeq + 1 - x.from[topology.StreamSpill]
+		return []record.Check{
+			x.acknowledged(), x.attemptsInTime(), x.slowestAnswer(slowest), x.atRest(30 * time.Second),
+			timing("pushes that took the spill stream", "some", spilled > 0, "%d", spilled),
+		}
+	}
+}
+
+func killAll(x *trial) {
+	x.at(0.2)
+	all := x.random.Perm(len(x.Servers))
+	for _, i := range all {
+		x.Servers[i].Kill()
+	}
+	x.broke("kill -9 of all NATS servers")
+	x.after(10 * time.Second)
+	x.serverBack(all...)
+	x.at(1)
+}
+
+func outageChecks(x *trial) []record.Check {
+	r := x.facts.Report
+	return []record.Check{
+		timing("pushes that WeChat gave up", "only such whose three attempts end before NATS is back", true, "%d of %d", r.NotAcked, r.Pushes),
+		x.atRest(time.Minute),
+	}
+}

@@ -1,0 +1,102 @@
+package chaos
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/tests/chaos/record"
+)
+
+// row is one line of the fault table.
+type row struct {
+	number int
+	name   string
+	ci     bool // part of the short form
+	// world is what the row needs besides the usual system.
+	world world
+	// accounts that are pushed to; default all.
+	accounts []string
+	// short and full are how long pushes are made; default 10 s and 60 s.
+	short, full time.Duration
+	// factor of the usual rate; default 1.
+	factor float64
+	// burst multiplies the rate in the middle half of the time; default 1.
+	burst float64
+	// faults is the simulator's script while pushes are made.
+	faults []fault
+	// steps breaks things while pushes are made, and heals them. It returns when everything is healed.
+	steps func(x *trial)
+	// checks are what the row expects besides that nothing is lost, doubled, disordered or without an end.
+	checks func(x *trial) []record.Check
+	// allowed are classes of the simulator's report that the row is about.
+	allowed []string
+}
+
+// table returns the rows in their order. Row 24, power loss, is not here: see docs/faults.md.
+func table() []row {
+	return slices.Concat(processRows(), natsRows(), apiRows(), inputRows())
+}
+
+func (r row) span() time.Duration {
+	switch {
+	case full() && r.full > 0:
+		return r.full
+	case full():
+		return time.Minute
+	case r.short > 0:
+		return r.short
+	default:
+		return 10 * time.Second
+	}
+}
+
+// world names a system in which rows run one after the other.
+type world string
+
+// Worlds.
+const (
+	usual world = "usual"
+	wires world = "wires" // with a proxy in every connection to NATS
+	disks world = "disks" // the stores of NATS on file systems of their own, which can be filled
+)
+
+// TestFaults runs the table. Rows of one world share its system: each has fans of its own, and begins when
+// everything is at rest.
+func TestFaults(t *testing.T) {
+	rows := wanted(t)
+	var records []record.Record
+	for _, w := range []world{usual, wires, disks} {
+		mine := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.world != w && (r.world != "" || w != usual) })
+		if len(mine) == 0 {
+			continue
+		}
+		t.Run(string(w), func(t *testing.T) {
+			s := start(t, w)
+			for n := range *trials {
+				for _, r := range mine {
+					rec, ok := s.run(t, r, n+1)
+					if !ok {
+						return // what is broken stays broken for the rows behind it
+					}
+					records = append(records, rec)
+				}
+			}
+		})
+	}
+	report(t, records)
+}
+
+// report writes the list of all trials.
+func report(t *testing.T, records []record.Record) {
+	t.Helper()
+	for _, r := range records {
+		t.Logf("row %2d trial %d: %-11s L=%d D=%d O=%d of %d pushes, %d not acknowledged, slowest answer %s: %s", r.Row, r.Trial, r.Outcome(),
+			r.Verdict.Lost(), r.Verdict.Doubled(), r.Verdict.Disordered(), r.Facts.Pushes, r.Facts.NotAcked, time.Duration(r.Ack.Max).Round(time.Millisecond), r.Name)
+	}
+	if *outFolder != "" && len(records) > 0 {
+		require.NoError(t, record.WriteIndex(*outFolder, records))
+	}
+}
