@@ -90,6 +90,11 @@ observability: build ## alerts, dashboards and runbooks against a real Prometheu
 	scripts/prometheus.sh
 	go test -count=1 -timeout 15m ./tests/observability
 
+.PHONY: chaos
+chaos: build ## the fault table: ROWS=3,4 TRIALS=3 SEED=7 RATE=100; results below data/chaos
+	go test -count=1 -timeout 24h -v ./tests/chaos -args -form=full -rows=$(ROWS) -trials=$(or $(TRIALS),1) -seed=$(or $(SEED),1) \
+	  -rate=$(or $(RATE),0) -out=$(CURDIR)/data/chaos
+
 .PHONY: soak
 soak: build ## 20 000 pushes at 500/s with 5 % faults of each kind; prints the simulator's report
 	go test -count=1 -timeout 30m -v -tags soak ./tests/soak/...

@@ -17,6 +17,11 @@ func natsRows() []row {
 		{number: 3, name: "kill -9 of the NATS server that leads INBOUND", ci: true, short: 12 * time.Second, steps: killLeader, checks: leaderChecks(2500 * time.Millisecond)},
 		{number: 4, name: "SIGSTOP of the NATS server that leads INBOUND for 15 s", short: 25 * time.Second, steps: pauseLeader, checks: leaderChecks(3 * time.Second)},
 		{number: 5, name: "kill -9 of all NATS servers, back after 10 s", short: 25 * time.Second, steps: killAll, checks: outageChecks},
+		{number: 7, name: "partitions: a NATS server from the others, a gateway, services, one direction only", world: wires, short: time.Minute, full: 2 * time.Minute, steps: partition, checks: outageChecks},
+		{number: 8, name: "disk full: a follower, the leader, all", world: disks, short: time.Minute, full: 2 * time.Minute, steps: fillDisks, checks: diskChecks},
+		{number: 9, name: "streams full", short: 20 * time.Second, steps: fillStreams, checks: fullChecks},
+		{number: 22, name: "rolling upgrade of NATS, gateways and services", short: 2 * time.Minute, full: 4 * time.Minute, steps: roll, checks: rollChecks},
+		{number: 23, name: "a NATS server loses its disk", short: 30 * time.Second, steps: loseDisk, checks: leaderChecks(2500 * time.Millisecond)},
 	}
 }
 
@@ -58,9 +63,15 @@ func leaderChecks(slowest time.Duration) func(x *trial) []record.Check {
 		spilled := x.state(topology.StreamSpill).LastSeq + 1 - x.from[topology.StreamSpill]
 		return []record.Check{
 			x.acknowledged(), x.attemptsInTime(), x.slowestAnswer(slowest), x.atRest(30 * time.Second),
-			timing("pushes that took the spill stream", "some", spilled > 0, "%d", spilled),
+			timing("pushes that took the spill stream", "some", spilled > 0, "%d", spilled), x.orderAfterSpill(),
 		}
 	}
+}
+
+// orderAfterSpill reports replies that a later one overtook while their push was on the spill stream.
+func (x *trial) orderAfterSpill() record.Check {
+	n := len(x.record.Verdict.AfterSpill)
+	return timing("replies out of order after a spill", "0", n == 0, "%d", n)
 }
 
 func killAll(x *trial) {

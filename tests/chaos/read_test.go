@@ -23,7 +23,8 @@ import (
 
 // readStreams are the streams that are read back, and whether nothing is ever deleted in them.
 func readStreams() map[string]bool {
-	return map[string]bool{topology.StreamInbound: true, topology.StreamDecisions: false, topology.StreamDelivery: true, topology.StreamDeadLetters: true}
+	return map[string]bool{topology.StreamInbound: true, topology.StreamDecisions: false, topology.StreamDelivery: true, topology.StreamDeadLetters: true,
+		topology.StreamSpill: true}
 }
 
 // positions are the first sequences after what the streams have now.
@@ -33,7 +34,6 @@ func (x *trial) positions() map[string]uint64 {
 	for name := range readStreams() {
 		out[name] = x.state(name).LastSeq + 1
 	}
-	out[topology.StreamSpill] = x.state(topology.StreamSpill).LastSeq + 1
 	return out
 }
 
@@ -79,10 +79,11 @@ type books struct {
 // read fills in the facts: the streams to their ends, then the simulator's report and its pushes.
 func (x *trial) read() {
 	x.t.Helper()
-	b := &books{Books: judge.Books{Events: map[judge.Key][]string{}, Decisions: map[string]judge.Decision{}, Sends: map[string]judge.Send{}, Dead: map[string]string{}},
+	b := &books{Books: judge.Books{Events: map[judge.Key][]string{}, Decisions: map[string]judge.Decision{}, Sends: map[string]judge.Send{}, Dead: map[string]string{}, Spilled: map[judge.Key]bool{}},
 		first: x.from[topology.StreamInbound]}
 	for name, take := range map[string]func(jetstream.Msg){
 		topology.StreamInbound: b.event, topology.StreamDecisions: b.decision, topology.StreamDelivery: b.settled, topology.StreamDeadLetters: b.deadLetter,
+		topology.StreamSpill: b.spilled,
 	} {
 		x.facts.Readings = append(x.facts.Readings, x.readStream(name, take))
 	}
@@ -168,6 +169,13 @@ func (b *books) event(m jetstream.Msg) {
 	b.stored = append(b.stored, stored{Account: e.GetAccount(), OpenID: e.GetOpenid(), MsgID: e.GetMsgId(), Event: e.GetEvent(), CreateTime: e.GetCreateTime()})
 	key := judge.Key{Account: e.GetAccount(), OpenID: e.GetOpenid(), MsgID: e.GetMsgId()}
 	b.Events[key] = append(b.Events[key], e.GetId())
+}
+
+func (b *books) spilled(m jetstream.Msg) {
+	var e eventv1.InboundEvent
+	if proto.Unmarshal(m.Data(), &e) == nil {
+		b.Spilled[judge.Key{Account: e.GetAccount(), OpenID: e.GetOpenid(), MsgID: e.GetMsgId()}] = true
+	}
 }
 
 func (b *books) decision(m jetstream.Msg) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +22,12 @@ import (
 	"github.com/wxbus/wxbus/tests/stack"
 )
 
-// The accounts: two answer passively, one by the customer-service API only.
+// The accounts: two answer passively, one by the customer-service API only, and so does one whose quota is used up.
 const (
 	passiveXML  = "one"
 	passiveJSON = "two"
 	byAPI       = "ack"
+	small       = "small"
 )
 
 func accounts() []string { return []string{passiveXML, passiveJSON, byAPI} }
@@ -50,6 +52,8 @@ type system struct {
 	*stack.Stack
 	world  world
 	js     jetstream.JetStream
+	stores []string // folders of the NATS servers
+	disks  []string // file systems of the NATS servers, in the world of disks
 	commit string
 }
 
@@ -59,12 +63,21 @@ const replicas = 2
 func start(t *testing.T, w world) *system {
 	t.Helper()
 	began := time.Now()
-	o := stack.Options{
-		Mode: stack.Split, Config: configuration(), Rules: "rules: []\n", Gateways: 3, Balance: true, SQL: sqldbtest.URL(t).Reveal(),
-		Replicas: map[string]int{"token": replicas, "sender": replicas, "agent-routing": replicas, "rule": replicas, "console": replicas},
-		Network:  w == wires,
+	s := &system{world: w, commit: commit(t)}
+	config := configuration()
+	if w == disks {
+		for i := range 3 {
+			s.disks = append(s.disks, mountDisk(t, i))
+		}
+		config["nats"] = map[string]any{"max_store": diskStore}
 	}
-	s := &system{Stack: stack.Start(t, o), world: w, commit: commit(t)}
+	s.stores = s.folders(t)
+	o := stack.Options{
+		Mode: stack.Split, Config: config, Rules: "rules: []\n", Gateways: 3, Balance: true, SQL: sqldbtest.URL(t).Reveal(),
+		Replicas: map[string]int{"token": replicas, "sender": replicas, "agent-routing": replicas, "rule": replicas, "console": replicas},
+		Network:  w == wires, Store: func(i int) string { return s.stores[i] },
+	}
+	s.Stack = stack.Start(t, o)
 	nc, err := nats.Connect(strings.Join(s.NATS, ","), nats.Timeout(5*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))
 	require.NoError(t, err)
@@ -76,13 +89,28 @@ func start(t *testing.T, w world) *system {
 	return s
 }
 
+// folders returns where the NATS servers keep their data.
+func (s *system) folders(t *testing.T) (out []string) {
+	if s.disks != nil {
+		for _, disk := range s.disks {
+			out = append(out, filepath.Join(disk, "data"))
+		}
+		return out
+	}
+	dir := t.TempDir()
+	for i := range 3 {
+		out = append(out, filepath.Join(dir, fmt.Sprintf("nats-%d", i)))
+	}
+	return out
+}
+
 // configuration has WeChat's own times and the defaults of the services, but for the rate of an account: the
 // usual 100 calls a second are less than what the load asks for.
 func configuration() map[string]any {
 	var list []map[string]any
-	for i, name := range accounts() {
+	for i, name := range append(accounts(), small) {
 		reply := "passive"
-		if name == byAPI {
+		if name == byAPI || name == small {
 			reply = "ack"
 		}
 		list = append(list, map[string]any{
@@ -116,7 +144,8 @@ func (s *system) run(t *testing.T, r row, n int) (rec record.Record, ok bool) {
 		x.warm()
 		x.push()
 		x.judge()
-		rec, ok = x.record, true
+		rec, ok = x.record, true // it is at rest, whatever was found
+		x.explain()
 	})
 	return rec, ok
 }
@@ -187,21 +216,24 @@ func (s *system) leader(t *testing.T, stream string) int {
 	return found
 }
 
-// minted is how many tokens WeChat gave out for an account.
-func (s *system) minted(t *testing.T, account string) int {
-	t.Helper()
+// tokens is what WeChat knows about an account's tokens.
+type tokens struct {
+	Minted int `json:"minted"`
+	Forced int `json:"forced_today"`
+}
+
+func (x *trial) tokens(account string) tokens {
+	x.t.Helper()
 	var list []struct {
 		Name   string `json:"name"`
-		Tokens struct {
-			Minted int `json:"minted"`
-		} `json:"tokens"`
+		Tokens tokens `json:"tokens"`
 	}
-	s.Sim(t, http.MethodGet, "/sim/v1/accounts", nil, &list)
+	x.Sim(x.t, http.MethodGet, "/sim/v1/accounts", nil, &list)
 	for _, a := range list {
 		if a.Name == account {
-			return a.Tokens.Minted
+			return a.Tokens
 		}
 	}
-	t.Fatalf("the simulator has no account %s", account)
-	return 0
+	x.t.Fatalf("the simulator has no account %s", account)
+	return tokens{}
 }

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ type row struct {
 	short, full time.Duration
 	// factor of the usual rate; default 1.
 	factor float64
-	// burst multiplies the rate in the middle half of the time; default 1.
+	// burst multiplies the rate in the third quarter of the time; default 1.
 	burst float64
 	// faults is the simulator's script while pushes are made.
 	faults []fault
@@ -31,13 +32,17 @@ type row struct {
 	steps func(x *trial)
 	// checks are what the row expects besides that nothing is lost, doubled, disordered or without an end.
 	checks func(x *trial) []record.Check
+	// after tidies up for the next trial, when everything was read.
+	after func(x *trial)
 	// allowed are classes of the simulator's report that the row is about.
 	allowed []string
 }
 
 // table returns the rows in their order. Row 24, power loss, is not here: see docs/faults.md.
 func table() []row {
-	return slices.Concat(processRows(), natsRows(), apiRows(), inputRows())
+	rows := slices.Concat(processRows(), natsRows(), apiRows(), inputRows())
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.number, b.number) })
+	return rows
 }
 
 func (r row) span() time.Duration {

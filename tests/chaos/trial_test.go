@@ -29,6 +29,8 @@ type fault struct {
 	Copies   int     `json:"copies,omitempty"`
 	Rate     float64 `json:"rate,omitempty"`
 	Count    int     `json:"count,omitempty"`
+	From     string  `json:"from,omitempty"` // since the script was set, that is since the load began
+	To       string  `json:"to,omitempty"`
 
 	Matched int `json:"matched,omitempty"`
 	Hits    int `json:"hits,omitempty"`
@@ -48,6 +50,7 @@ type trial struct {
 	from   map[string]uint64 // first sequence of each stream that belongs to the trial
 	facts  judge.Facts
 	notes  map[string]any // of steps for checks
+	missed string         // faults that never happened
 }
 
 func newTrial(t *testing.T, s *system, r row, n int) *trial {
@@ -107,20 +110,19 @@ func (x *trial) replies(account, fan string) (seen []int) {
 	return seen
 }
 
-// plan is the load. Each fan asks every four seconds or so.
+// plan is the load. Each fan asks every four seconds or so, also in a burst.
 func (x *trial) plan() map[string]any {
-	pushes := x.rate * x.span.Seconds()
-	if x.row.burst > 0 {
-		pushes *= 1 + (x.row.burst-1)/2
-	}
+	burst := max(x.row.burst, 1)
+	pushes := x.rate * x.span.Seconds() * (0.75 + 0.25*burst)
 	n := float64(len(x.accounts()))
-	fans := max(x.rate*4/n, pushes/(n*(numbers-1))+1, 1)
+	fans := max(x.rate*burst*4/n, pushes/(n*(numbers-1))+1, 1)
 	plan := map[string]any{
 		"accounts": x.accounts(), "fans": int(fans), "rate": x.rate, "duration": x.span.String(), "keywords": numbers,
 		"fan_prefix": x.prefix, "settle": "1s", "max_in_flight": 100_000,
 	}
 	if x.row.burst > 0 {
-		plan["burst"] = map[string]any{"every": (x.span / 4).String(), "for": (x.span / 2).String(), "factor": x.row.burst}
+		plan["burst"] = map[string]any{"every": (x.span / 2).String(), "for": (x.span / 4).String(), "factor": burst}
+		plan["duration"], plan["count"] = (2 * x.span).String(), int(pushes)
 	}
 	return plan
 }
@@ -138,9 +140,9 @@ func (x *trial) push() {
 	}
 	x.waitForLoad()
 	if len(x.row.faults) > 0 {
-		x.facts.Load.Error += x.struck()
-		x.Sim(x.t, http.MethodDelete, "/sim/v1/faults", nil, nil)
+		x.endFaults()
 	}
+	x.facts.Load.Error += x.missed
 	x.WaitReady(x.t)
 	over := time.Now()
 	x.waitForRest(x.t)
@@ -194,8 +196,8 @@ func (x *trial) setFaults(rules ...fault) {
 	x.Sim(x.t, http.MethodPut, "/sim/v1/faults", map[string]any{"rules": rules}, nil)
 }
 
-// struck returns which fault of the script never happened: then nothing is known about it.
-func (x *trial) struck() string {
+// endFaults ends the script. Of a fault that never happened nothing is known, so the trial is incomplete then.
+func (x *trial) endFaults() {
 	x.t.Helper()
 	var status struct {
 		Rules []fault `json:"rules"`
@@ -204,10 +206,10 @@ func (x *trial) struck() string {
 	for _, r := range status.Rules {
 		x.t.Logf("fault %s %s %s: %d of %d", r.Name, r.On, r.Kind, r.Hits, r.Matched)
 		if r.Hits == 0 {
-			return "a fault never happened: " + r.Kind
+			x.missed += "a fault never happened: " + r.Kind + " "
 		}
 	}
-	return ""
+	x.Sim(x.t, http.MethodDelete, "/sim/v1/faults", nil, nil)
 }
 
 // judge reads everything, decides, and writes the result down.
@@ -221,11 +223,15 @@ func (x *trial) judge() {
 	if x.row.checks != nil {
 		r.Checks = x.row.checks(x)
 	}
+	if x.row.after != nil {
+		x.row.after(x)
+	}
 	if *outFolder != "" {
 		require.NoError(x.t, r.Write(filepath.Join(*outFolder, r.Folder())))
 	}
-	x.explain()
 }
+
+const shownViolations = 20
 
 // explain logs what was found and fails for what decides.
 func (x *trial) explain() {
@@ -236,10 +242,8 @@ func (x *trial) explain() {
 	for _, c := range r.Checks {
 		x.t.Logf("%-5t %s: expected %s, measured %s", c.Met, c.Name, c.Expected, c.Measured)
 	}
-	for i, v := range r.Verdict.Violations {
-		if i < 20 {
-			x.t.Logf("%s: %s: %s", v.Class, v.ID, v.Detail)
-		}
+	for _, v := range r.Verdict.Violations[:min(len(r.Verdict.Violations), shownViolations)] {
+		x.t.Logf("%s: %s: %s", v.Class, v.ID, v.Detail)
 	}
 	require.Empty(x.t, r.Verdict.Incomplete, "INCOMPLETE: nothing can be said")
 	require.Empty(x.t, r.Verdict.Counts, "broken promises")

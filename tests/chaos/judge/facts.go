@@ -38,8 +38,19 @@ type Report struct {
 	Calls          map[string]map[string]int `json:"calls"` // by path and errcode
 	Violations     map[string]Incidents      `json:"violations"`
 	OrderUnclear   Incidents                 `json:"order_unclear"`
+	Ambiguous      []Ambiguous               `json:"ambiguous,omitempty"` // the first thousand
 	AmbiguousCount int                       `json:"ambiguous_count"`
 	Checker        Checker                   `json:"checker"`
+}
+
+// Ambiguous is a call of WeChat's API whose caller cannot know what happened, with what really happened.
+type Ambiguous struct {
+	Account  string `json:"account"`
+	Path     string `json:"path"`
+	OpenID   string `json:"openid"`
+	Text     string `json:"text"`
+	Fault    string `json:"fault"`
+	Accepted bool   `json:"accepted"`
 }
 
 // Incidents are a class of violations: the exact count and the first ones.
@@ -119,6 +130,7 @@ type Books struct {
 	Decisions map[string]Decision // by id of the event
 	Sends     map[string]Send     // what was settled, by id of the event that it answers
 	Dead      map[string]string   // reason of the dead letter, by id of the event
+	Spilled   map[Key]bool        // pushes that took the spill stream
 }
 
 // Routes of a decision.

@@ -115,11 +115,40 @@ func TestTheThreeLettersOfTheTable(t *testing.T) {
 	require.Equal(t, [3]int{3, 9, 6}, [3]int{v.Lost(), v.Doubled(), v.Disordered()})
 }
 
+// TestOnlyASpilledPushMayBeLate: the same incident is a broken promise when its push did not take the spill stream.
+func TestOnlyASpilledPushMayBeLate(t *testing.T) {
+	f := good()
+	f.Report.Violations["out_of_order"] = judge.Incidents{Count: 2, Incidents: []judge.Incident{{ID: "one/oFan number 1"}, {ID: "one/oFan number 3"}}}
+	require.Equal(t, 2, judge.Judge(f).Disordered())
+	f.Books.Spilled = map[judge.Key]bool{{Account: "one", OpenID: "oFan", MsgID: "1"}: true}
+	v := judge.Judge(f)
+	require.Equal(t, 1, v.Disordered())
+	require.Len(t, v.AfterSpill, 1)
+	require.Equal(t, "one/oFan number 3", v.Violations[0].ID)
+	f.Books.Spilled[judge.Key{Account: "one", OpenID: "oFan", MsgID: "3"}] = true
+	v = judge.Judge(f)
+	require.True(t, v.Kept(), "%+v", v)
+	require.Len(t, v.AfterSpill, 2)
+	f.Report.Violations["out_of_order"] = judge.Incidents{Count: 3, Incidents: f.Report.Violations["out_of_order"].Incidents}
+	require.Equal(t, 1, judge.Judge(f).Disordered(), "what is not listed is not excused")
+}
+
 func TestWhatARowIsAboutIsNoViolation(t *testing.T) {
 	f := good()
 	f.Report.Violations["kf_outside_window"] = judge.Incidents{Count: 1}
 	require.False(t, judge.Judge(f).Kept())
 	require.True(t, judge.Judge(f, "kf_outside_window").Kept())
+}
+
+func TestAParkedSendIsAnEndOnlyWhereTheRowIsAboutIt(t *testing.T) {
+	f := good()
+	delete(f.Books.Sends, "e4")
+	require.False(t, judge.Judge(f).Kept())
+	v := judge.Judge(f, judge.AllowParked)
+	require.True(t, v.Kept(), "%+v", v)
+	require.Equal(t, 1, v.Fates[judge.FateParked])
+	delete(f.Books.Decisions, "e4")
+	require.False(t, judge.Judge(f, judge.AllowParked).Kept(), "nothing was decided about it")
 }
 
 // TestWhoDidNotSeeEverythingDoesNotJudge: a reader that ends early must never look like a kept promise.
