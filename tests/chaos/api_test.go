@@ -165,7 +165,8 @@ func tokenChecks(x *trial) []record.Check {
 	}
 	const first = 1 // after the simulator began a new book
 	return []record.Check{
-		count("refreshes by all replicas", fmt.Sprintf("1 for the start and 1 for each of %d", n), calls == first+n, "%d", calls),
+		// Fewer when nothing was sent between two of them.
+		count("refreshes by all replicas", fmt.Sprintf("1 for the start and 1 for each of %d", n), calls > first && calls <= first+n, "%d", calls),
 		count("repetitions of a message", "≤ 1 for a bad token", more <= 1, "%d", more),
 		timing("calls with a bad token", "some", refused > 0, "%d", refused),
 		x.acknowledged(), x.slowestReply(5 * time.Second),

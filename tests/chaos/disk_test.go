@@ -86,7 +86,7 @@ func fillDisks(x *trial) {
 }
 
 func diskChecks(x *trial) []record.Check {
-	return append(outageChecks(x), x.slowestAnswer(3*time.Second), x.orderAfterSpill())
+	return append(outageChecks(x), x.slowestAnswer(3*time.Second))
 }
 
 const noteRefused = "refused before"
@@ -133,7 +133,7 @@ func fullChecks(x *trial) []record.Check {
 		count("attempts that were refused", "some", status > 0, "%d", status),
 		count("wxbus_gateway_refused_total{reason=\"stream_full\"}", fmt.Sprintf("the same: %d", status), int(refused) == status, "%.0f", refused),
 		timing("pushes that WeChat gave up", "those that were refused three times", true, "%d", x.fates(judge.FateNotStored)),
-		x.atRest(30 * time.Second), x.orderAfterSpill(),
+		x.atRest(30 * time.Second), x.inOrder(),
 	}
 }
 

@@ -149,7 +149,7 @@ func poisonChecks(x *trial) []record.Check {
 	return []record.Check{
 		count("dead letters of the rule service", fmt.Sprintf("each of %d once", sent), byService[topology.ServiceRule] == sent, "%d; by service: %v", byService[topology.ServiceRule], byService),
 		count("dead letters without a reason", "0", silent == 0, "%d", silent),
-		count("deliveries before a message is given up", "≤ 5; 1 where no retry can help", most <= 5, "at most %d", most),
+		timing("deliveries before a message is given up", "≤ 5; 1 where no retry can help", most <= 5, "at most %d", most),
 		x.acknowledged(), x.slowestAnswer(time.Second),
 	}
 }

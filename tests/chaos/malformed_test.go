@@ -178,7 +178,7 @@ func (x *trial) replay() map[string]int {
 	path, body := genuine(text("7000000001", "nobody has a rule for this")).request(x, "replay")
 	for range 5 {
 		for _, gw := range x.Gateways {
-			answers[x.answer(gw.URL+path, body)]++
+			answers[x.insist(gw.URL+path, body)]++
 		}
 	}
 	return answers
@@ -186,7 +186,18 @@ func (x *trial) replay() map[string]int {
 
 func (x *trial) send(gateway string, e envelope, nonce string) string {
 	path, body := e.request(x, url.QueryEscape(nonce))
-	return x.answer(gateway+path, body)
+	return x.insist(gateway+path, body)
+}
+
+// insist asks again, as WeChat does, while a gateway says that it cannot store anything now.
+func (x *trial) insist(target, body string) (answer string) {
+	for range 30 {
+		if answer = x.answer(target, body); !strings.HasPrefix(answer, "503 ") {
+			break
+		}
+		x.after(time.Second)
+	}
+	return answer
 }
 
 // answer returns status and body of the answer.

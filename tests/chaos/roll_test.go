@@ -52,7 +52,7 @@ func rollChecks(x *trial) []record.Check {
 	return []record.Check{
 		count("processes that do not stop in order", "0", len(bad) == 0, "%v", bad),
 		timing("everything is replaced while pushes come", "yes", last <= x.span, "after %s of %s", last.Round(time.Second), x.span),
-		x.acknowledged(), x.slowestAnswer(time.Second), x.orderAfterSpill(),
+		x.acknowledged(), x.slowestAnswer(time.Second), x.inOrder(),
 	}
 }
 

@@ -49,7 +49,7 @@ func TestNothingSecretLeavesAProcess(t *testing.T) {
 	r := startReceiver(t)
 	account := accountOf(1, desk, "passive")
 	account["token"], account["encoding_aes_key"], account["app_secret"] = canaryToken, canaryAESKey, canarySecret
-	s := stack.Start(t, stack.Options{Mode: stack.Split, Gateways: 1, RuleReplicas: 1, Config: map[string]any{
+	s := stack.Start(t, stack.Options{Mode: stack.Split, Gateways: 1, Replicas: map[string]int{"rule": 1}, Config: map[string]any{
 		"telemetry": map[string]any{"otlp_endpoint": r.endpoint, "sample_ratio": 1},
 		"accounts":  []map[string]any{account},
 		"console": map[string]any{

@@ -152,7 +152,7 @@ var wayOfAToken = []string{
 
 func TestSpansOfSeparateProcessesArriveAsOneTrace(t *testing.T) {
 	r := startReceiver(t)
-	s := stack.Start(t, stack.Options{Mode: stack.Split, Gateways: 1, RuleReplicas: 1, Config: map[string]any{
+	s := stack.Start(t, stack.Options{Mode: stack.Split, Gateways: 1, Replicas: map[string]int{"rule": 1}, Config: map[string]any{
 		"telemetry": map[string]any{"otlp_endpoint": r.endpoint, "sample_ratio": 1},
 		"accounts":  []map[string]any{accountOf(1, desk, "passive")},
 	}, Rules: twoReplies})

@@ -43,9 +43,11 @@ type Verdict struct {
 	// Counts of each class, exact; Violations are the first of each class, with their ids.
 	Counts     map[string]int `json:"counts"`
 	Violations []Violation    `json:"violations,omitempty"`
-	// AfterSpill are replies out of order whose push took the spill stream: until it is home the fan's next push
-	// can be faster. docs/guarantees.md says so; they are counted and reported, and break nothing.
-	AfterSpill []Violation `json:"after_spill,omitempty"`
+	// Excused are incidents that do not fail the trial and are reported: of the classes that the row allows, and
+	// AfterSpill, replies out of order whose push took the spill stream. Until it is home the fan's next push can
+	// be faster; docs/guarantees.md says so.
+	Excused    map[string]int `json:"excused,omitempty"`
+	AfterSpill []Violation    `json:"after_spill,omitempty"`
 	// Fates of the numbered pushes, and the ids of those with a fate that somebody will ask about.
 	Fates   map[string]int      `json:"fates"`
 	FateIDs map[string][]string `json:"fate_ids,omitempty"`
@@ -60,8 +62,8 @@ func (v Verdict) Lost() int { return v.Counts[ClassLost] }
 // Doubled counts replies that a fan saw twice and pushes that are stored twice.
 func (v Verdict) Doubled() int { return v.Counts["reply_seen_twice"] + v.Counts["stored_twice"] }
 
-// Disordered counts replies that came after a later one of the same fan.
-func (v Verdict) Disordered() int { return v.Counts[ClassOrder] }
+// Disordered counts replies that came after a later one of the same fan, excused ones too.
+func (v Verdict) Disordered() int { return v.Counts[ClassOrder] + v.Excused[ClassOrder] }
 
 // keepIDs is how many ids of each class and fate a verdict names.
 const keepIDs = 1000
@@ -71,14 +73,11 @@ const AllowParked = "parked"
 
 // Judge looks at a trial. Classes of the simulator's report in allowed are what the trial is about and no violations.
 func Judge(f Facts, allowed ...string) Verdict {
-	v := Verdict{Counts: map[string]int{}, Fates: map[string]int{}, FateIDs: map[string][]string{}}
+	v := Verdict{Counts: map[string]int{}, Excused: map[string]int{}, Fates: map[string]int{}, FateIDs: map[string][]string{}}
 	v.complete(f)
 	spilled := f.spilled()
 	for class, in := range f.Report.Violations {
-		if slices.Contains(allowed, class) {
-			continue
-		}
-		v.incidents(class, in, spilled)
+		v.incidents(class, in, spilled, slices.Contains(allowed, class))
 	}
 	for _, p := range f.Pushes {
 		v.push(p, f, slices.Contains(allowed, AllowParked))
@@ -89,17 +88,22 @@ func Judge(f Facts, allowed ...string) Verdict {
 }
 
 // incidents takes over a class of the simulator's violations.
-func (v *Verdict) incidents(class string, in Incidents, spilled map[string]bool) {
+func (v *Verdict) incidents(class string, in Incidents, spilled map[string]bool, allowed bool) {
 	n := in.Count
 	for _, i := range in.Incidents {
 		if class == ClassOrder && spilled[i.ID] {
 			v.AfterSpill = append(v.AfterSpill, Violation{class, i.ID, i.Detail})
+			v.Excused[class]++
 			n--
 			continue
 		}
 		v.Violations = append(v.Violations, Violation{class, i.ID, i.Detail})
 	}
-	if n > 0 {
+	switch {
+	case n == 0:
+	case allowed:
+		v.Excused[class] += n
+	default:
 		v.Counts[class] += n
 	}
 }
