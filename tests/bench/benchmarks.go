@@ -9,6 +9,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,6 +109,31 @@ func (r Row) Verdict() string {
 	default:
 		return fmt.Sprintf("**missed**, %.1f × the budget", r.Value/r.Limit)
 	}
+}
+
+var campaignLine = regexp.MustCompile(`campaign of (\d+): ([\d.]+) messages a second of (\d+), memory (-?\d+) MB above idle, (\d+) double sends`)
+
+// CampaignRows returns the rows of a campaign whose sender is killed twice, from the log of its test.
+func CampaignRows(log []byte) []Row {
+	rate := Row{What: "campaign, killed twice: rate between the kills", Budget: "its bucket ± 2 %", Limit: 2}
+	memory := Row{What: "the same: memory of the process while it sends", Budget: "≤ 100 MB above idle", Limit: 100}
+	twice := Row{What: "the same: fans with the message twice", Budget: "0", Limit: 0.5}
+	m := campaignLine.FindSubmatch(log)
+	if m == nil {
+		for _, r := range []*Row{&rate, &memory, &twice} {
+			r.Missing = "no log of the campaign"
+		}
+		return []Row{rate, memory, twice}
+	}
+	number := func(i int) float64 {
+		n, _ := strconv.ParseFloat(string(m[i]), 64) // the expression has digits only
+		return n
+	}
+	rate.Value = 100 * math.Abs(number(2)-number(3)) / number(3)
+	rate.Measured = fmt.Sprintf("%s of %s/s (%.1f %% off), %s recipients", m[2], m[3], rate.Value, m[1])
+	memory.Value, memory.Measured = number(4), fmt.Sprintf("%s MB", m[4])
+	twice.Value, twice.Measured = number(5), fmt.Sprintf("%s of %s", m[5], m[1])
+	return []Row{rate, memory, twice}
 }
 
 // Table returns the rows as Markdown.

@@ -40,6 +40,20 @@ func TestOutputOfGoTest(t *testing.T) {
 	require.False(t, ok, "a test that failed measured nothing")
 }
 
+func TestLogOfACampaign(t *testing.T) {
+	rows := bench.CampaignRows([]byte("    campaign_test.go:70: campaign of 100000: 396.4 messages a second of 400, memory 61 MB above idle, 0 double sends, sent 99998\n"))
+	require.Len(t, rows, 3)
+	for i, want := range []string{"396.4 of 400/s (0.9 % off), 100000 recipients", "61 MB", "0 of 100000"} {
+		require.Equal(t, want, rows[i].Measured)
+		require.Equal(t, "kept", rows[i].Verdict())
+	}
+	rows = bench.CampaignRows([]byte("campaign of 10: 9.0 messages a second of 10, memory 160 MB above idle, 1 double sends"))
+	for _, row := range rows {
+		require.Contains(t, row.Verdict(), "missed")
+	}
+	require.Contains(t, bench.CampaignRows(nil)[0].Verdict(), "not measured")
+}
+
 func TestTable(t *testing.T) {
 	require.Equal(t, `| what | measured | budget | verdict |
 |---|---|---|---|

@@ -35,6 +35,8 @@ func TestBudgets(t *testing.T) {
 	measure("reply without fsync", func(t *testing.T) []Row { return replyRows(t, false) })
 	measure("reply with fsync", func(t *testing.T) []Row { return replyRows(t, true) })
 	rows = append(rows, tokenRow(micro), callersRow(micro))
+	measure("fairness", fairnessRows)
+	rows = append(rows, campaignRows(t)...)
 	measure("memory", memoryRows)
 
 	text := fmt.Sprintf("%s, %d cores, %s\n\n%s", runtime.Version(), runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH, Table(rows))
@@ -55,6 +57,17 @@ func readBenchmarks(t *testing.T) Results {
 	r, err := ReadResults(f)
 	require.NoError(t, err)
 	return r
+}
+
+// campaignRows reads what the campaign that was killed twice has logged.
+func campaignRows(t *testing.T) []Row {
+	t.Helper()
+	if *benchmarks == "" {
+		return CampaignRows(nil)
+	}
+	text, err := os.ReadFile(*benchmarks)
+	require.NoError(t, err)
+	return CampaignRows(text)
 }
 
 // median fills in a row from a benchmark of a package.

@@ -24,13 +24,13 @@ import (
 var (
 	recipients   = flag.Int("recipients", 2000, "recipients of the campaign")
 	campaignRate = flag.Int("campaign-rate", 200, "messages a second of the campaign's account")
-	strictRate   = flag.Bool("strict-rate", false, "fail unless the rate between the kills is the configured one, within 2 %")
 )
 
 // campaignRun is one campaign while its sender is being killed.
 type campaignRun struct {
 	*stack.Stack
 	people int
+	peak   float64 // of the memory of the sender's process since the last kill, in MB
 }
 
 // TestACampaignSurvivesKills sends to everybody while the process that does it is killed twice, and lets the phones
@@ -46,29 +46,25 @@ func TestACampaignSurvivesKills(t *testing.T) {
 		Mode: stack.Mode(*mode), Config: config, Gateways: 1, Rules: "rules: [{name: quiet, match: any, do: [none]}]\n",
 	})}
 	c.openWindows(t)
-	c.start(t)
 	idle := c.memory(t)
+	c.start(t)
 
 	c.until(t, c.people/4)
 	c.KillSender()
 	c.RestartSender(t)
-	before := time.Now()
+	c.peak = 0
 	c.until(t, c.people*3/8)
 	from, begun := c.sent(t), time.Now()
 	c.until(t, c.people*5/8)
 	to, took := c.sent(t), time.Since(begun)
-	busy := c.memory(t)
-	rate := float64(to-from) / took.Seconds()
-	t.Logf("campaign of %d: %.1f messages a second of %d, memory %.0f MB after the start and %.0f MB under way, first result after %s",
-		c.people, rate, *campaignRate, idle, busy, time.Since(before).Round(time.Second)-took.Round(time.Second))
-	if *strictRate {
-		require.InEpsilon(t, float64(*campaignRate), rate, 0.02)
-		require.Less(t, busy, idle+100, "memory is flat")
-	}
+	rate, busy := float64(to-from)/took.Seconds(), c.peak
 	c.until(t, c.people*3/4)
 	c.KillSender()
 	c.RestartSender(t)
-	c.judge(t, c.finished(t))
+	twice := c.judge(t, c.finished(t))
+	// make bench reads this line.
+	t.Logf("campaign of %d: %.1f messages a second of %d, memory %.0f MB above idle, %d double sends", c.people, rate, *campaignRate, busy-idle, twice)
+	require.Zero(t, twice)
 }
 
 func openid(i int) string { return fmt.Sprintf("oCampaign%06d", i) }
@@ -156,7 +152,10 @@ func (c *campaignRun) sent(t *testing.T) int { return int(c.record(t).GetProgres
 func (c *campaignRun) until(t *testing.T, n int) {
 	t.Helper()
 	limit := time.Duration(c.people / *campaignRate)*2*time.Second + time.Minute
-	require.Eventually(t, func() bool { return c.sent(t) >= n }, limit, 100*time.Millisecond, "%d are not sent: %s", n, c.record(t).GetProgress())
+	require.Eventually(t, func() bool {
+		c.peak = max(c.peak, c.memory(t))
+		return c.sent(t) >= n
+	}, limit, 100*time.Millisecond, "%d are not sent", n)
 }
 
 func (c *campaignRun) finished(t *testing.T) *senderv1.CampaignRecord {
@@ -167,8 +166,8 @@ func (c *campaignRun) finished(t *testing.T) *senderv1.CampaignRecord {
 	return c.record(t)
 }
 
-// judge looks at every phone.
-func (c *campaignRun) judge(t *testing.T, rec *senderv1.CampaignRecord) {
+// judge looks at every phone and returns how many fans have the message more than once.
+func (c *campaignRun) judge(t *testing.T, rec *senderv1.CampaignRecord) (twice int) {
 	t.Helper()
 	none := 0
 	for i := range c.people {
@@ -184,9 +183,12 @@ func (c *campaignRun) judge(t *testing.T, rec *senderv1.CampaignRecord) {
 				got++
 			}
 		}
-		require.LessOrEqual(t, got, 1, "%s has the message twice", openid(i))
-		if got == 0 {
+		switch {
+		case got == 0:
 			none++
+		case got > 1:
+			twice++
+			t.Logf("%s has the message %d times", openid(i), got)
 		}
 	}
 	p := rec.GetProgress()
@@ -194,6 +196,7 @@ func (c *campaignRun) judge(t *testing.T, rec *senderv1.CampaignRecord) {
 	require.EqualValues(t, c.people, p.GetSent()+p.GetAmbiguous(), "%s", p)
 	require.LessOrEqual(t, none, int(p.GetAmbiguous()), "who has none is known as ambiguous")
 	require.LessOrEqual(t, p.GetAmbiguous(), uint32(2*16), "at most the calls that were under way")
+	return twice
 }
 
 // memory is the resident memory of the process of the sender, in MB.
