@@ -129,6 +129,10 @@ lint: ## golangci-lint and buf lint (installs the pinned tools)
 	bin/golangci-lint run $(PATTERNS)
 	bin/buf lint
 
+.PHONY: security
+security: ## known vulnerabilities in what is linked (govulncheck), unsafe code (gosec)
+	scripts/security.sh
+
 .PHONY: breaking
 breaking: ## check that no stored or served message changed its wire form since BASE (main)
 	scripts/tools.sh buf

@@ -9,6 +9,7 @@ declare -A tools=(
   [protoc-gen-go-grpc]=google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
   [protoc-gen-connect-go]=connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1
   [buf]=github.com/bufbuild/buf/cmd/buf@v1.73.0
+  [govulncheck]=golang.org/x/vuln/cmd/govulncheck@v1.9.0
   [golangci-lint]=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 )
 names=("$@")

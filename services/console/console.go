@@ -296,8 +296,12 @@ func (s *Service) newCollector(deps Deps) *status.Collector {
 	for _, s := range deps.Topology.Streams() {
 		streams = append(streams, s.Name)
 	}
+	durables := map[string][]string{}
+	for _, c := range deps.Topology.Consumers() {
+		durables[c.Stream] = append(durables[c.Stream], c.Config.Durable)
+	}
 	return status.New(status.Options{
-		Version: deps.Version, Accounts: deps.Accounts, JetStream: deps.Bus.JS(), Streams: streams,
+		Version: deps.Version, Accounts: deps.Accounts, JetStream: deps.Bus.JS(), Streams: streams, Durables: durables,
 		Rules:         rulev1.NewRuleServiceClient(deps.Services["rule"]),
 		Conversations: agentroutingv1.NewConversationServiceClient(deps.Services["agent-routing"]),
 		Health:        health, Log: deps.Log, Now: deps.Now,

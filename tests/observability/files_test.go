@@ -6,6 +6,7 @@ package observability
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,6 +157,9 @@ func TestRunbooksNameCommandsAndSettingsThatExist(t *testing.T) {
 	require.NoError(t, err)
 	files, err := filepath.Glob(root(t, "docs", "runbooks", "*.md"))
 	require.NoError(t, err)
+	for _, name := range []string{"operations", "security", "capacity"} {
+		files = append(files, root(t, "docs", name+".md"))
+	}
 	commands := map[string]string{}
 	for _, f := range files {
 		text, err := os.ReadFile(f)
@@ -176,6 +180,39 @@ func TestRunbooksNameCommandsAndSettingsThatExist(t *testing.T) {
 		require.NoError(t, err, "%s: wxbus %s: %s", file, c, out)
 		require.Regexp(t, `(?m)^  wxbus `+regexp.QuoteMeta(c)+`(\s|$)`, string(out), "%s: no command wxbus %s", file, c)
 	}
+}
+
+// promised is a test that the security page names.
+var promised = regexp.MustCompile("`(Test[A-Za-z0-9]+)`")
+
+func TestTheSecurityPageNamesTestsThatExist(t *testing.T) {
+	page, err := os.ReadFile(root(t, "docs", "security.md"))
+	require.NoError(t, err)
+	names := map[string]bool{}
+	for _, m := range promised.FindAllStringSubmatch(string(page), -1) {
+		names[m[1]] = true
+	}
+	require.Greater(t, len(names), 40)
+	definition := regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9]+)\(`)
+	for _, dir := range []string{"pkg", "services", "tests"} {
+		require.NoError(t, filepath.WalkDir(root(t, dir), func(path string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if e.IsDir() && e.Name() == "node_modules" {
+				return filepath.SkipDir
+			}
+			if !strings.HasSuffix(path, "_test.go") {
+				return nil
+			}
+			text, err := os.ReadFile(path)
+			for _, m := range definition.FindAllStringSubmatch(string(text), -1) {
+				delete(names, m[1])
+			}
+			return err
+		}))
+	}
+	require.Empty(t, names, "docs/security.md names tests that do not exist")
 }
 
 func TestDashboardsAreComplete(t *testing.T) {

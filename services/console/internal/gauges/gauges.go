@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 const (
 	defaultEvery = 10 * time.Second
 	// patience bounds one round.
-	patience = 5 * time.Second
+	patience = 8 * time.Second
 )
 
 // Options of Gauges; all but Every required.
@@ -161,27 +162,19 @@ func (g *Gauges) askStream(ctx context.Context, name string, streams map[string]
 		return err
 	}
 	state := s.CachedInfo().State
-	services := map[string]string{}
+	found := map[reader]int64{}
 	for _, c := range g.o.Topology.Consumers() {
-		if c.Stream == name {
-			services[c.Config.Durable] = c.Service
+		if c.Stream != name {
+			continue
 		}
-	}
-	if len(services) > 0 {
-		found := map[reader]int64{}
-		consumers := s.ListConsumers(ctx)
-		for info := range consumers.Info() {
-			if service, ok := services[info.Name]; ok {
-				found[reader{service, name}] += int64(info.NumPending) + int64(info.NumAckPending)
-			}
-		}
-		if err := consumers.Err(); err != nil {
+		durable, err := s.Consumer(ctx, c.Config.Durable) // by name: listing is a right that nobody needs
+		if err != nil {
 			return err
 		}
-		for r, n := range found {
-			waiting[r] = n
-		}
+		info := durable.CachedInfo()
+		found[reader{c.Service, name}] += int64(info.NumPending) + int64(info.NumAckPending)
 	}
+	maps.Copy(waiting, found)
 	streams[name] = stream{messages: int64(state.Msgs), bytes: int64(state.Bytes), limit: g.limits[name]}
 	return nil
 }

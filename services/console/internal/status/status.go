@@ -44,6 +44,7 @@ type Options struct {
 	Accounts      *account.Directory
 	JetStream     jetstream.JetStream
 	Streams       []string
+	Durables      map[string][]string // readers by stream
 	Rules         rulev1.RuleServiceClient
 	Conversations agentroutingv1.ConversationServiceClient
 	Health        map[string]func(context.Context) error
@@ -154,12 +155,16 @@ func (c *Collector) stream(ctx context.Context, name string) (*consolev1.StreamS
 	}
 	state := s.CachedInfo().State
 	row := &consolev1.StreamStatus{Name: name, Messages: state.Msgs, Bytes: state.Bytes}
-	consumers := s.ListConsumers(ctx)
-	for info := range consumers.Info() {
+	for _, durable := range c.o.Durables[name] { // by name: listing is a right that nobody needs
+		reader, err := s.Consumer(ctx, durable)
+		if err != nil {
+			return nil, err
+		}
 		// What was delivered and not acknowledged may be parked for a later try, so it is not done.
+		info := reader.CachedInfo()
 		row.Pending = max(row.Pending, info.NumPending+uint64(info.NumAckPending))
 	}
-	return row, consumers.Err()
+	return row, nil
 }
 
 func (c *Collector) services(ctx context.Context) []*consolev1.ServiceStatus {
