@@ -103,6 +103,10 @@ soak: build ## 20 000 pushes at 500/s with 5 % faults of each kind; prints the s
 bench: build ## budgets of the design as ratios in one run
 	scripts/bench.sh
 
+.PHONY: bench-scale
+bench-scale: build ## cost of a push with more gateways, accounts, fans and bytes, against baselines in the same run
+	scripts/bench-scale.sh
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	scripts/fuzz.sh $(FUZZTIME)
