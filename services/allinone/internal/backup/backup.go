@@ -177,7 +177,7 @@ func digest(name string) (string, int64, error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("read the backup: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	sum := sha256.New()
 	n, err := io.Copy(sum, f)
 	if err != nil {
@@ -266,7 +266,7 @@ func restoreStream(ctx context.Context, s Source, dir string, want Stream) error
 	if err != nil {
 		return fmt.Errorf("read the backup: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	if err := restore(ctx, s.NC, want, f); err != nil {
 		return err
 	}
