@@ -128,8 +128,11 @@ func healthy(t *testing.T, s *stack.Stack) {
 	require.Eventually(t, func() bool { // the first administrator is made beside the start
 		return call(t, s, "/api/wxbus.console.v1.SessionService/LogIn", nil, map[string]any{"name": "admin", "password": canaryPassword}) == http.StatusOK
 	}, patience, 500*time.Millisecond, "nobody can log in")
-	status := call(t, s, sends, withKey(canaryAPIKey, "canary-1"), message(canarySecond))
-	require.Less(t, status, 300)
+	n := 0
+	require.Eventually(t, func() bool { // refused until the sender knows what the fan wrote
+		n++
+		return call(t, s, sends, withKey(canaryAPIKey, fmt.Sprintf("canary-healthy-%d", n)), message(canarySecond)) < 300
+	}, patience, 500*time.Millisecond, "nothing can be sent")
 }
 
 // refused does what must be refused.
@@ -162,17 +165,34 @@ func broken(t *testing.T, s *stack.Stack, say func(string)) {
 		{"on": "api", "kind": "truncate", "count": 1},
 		{"on": "api", "kind": "reset", "count": 1},
 	} {
-		say("天气") // opens the window of the fan again
 		s.Sim(t, http.MethodPut, "/sim/v1/faults", map[string]any{"rules": []map[string]any{fault}}, nil)
-		require.Less(t, call(t, s, sends, withKey(canaryAPIKey, fmt.Sprintf("canary-fault-%d", i)), message(canaryUnsent)), 500)
-		var script struct{ Rules []struct{ Hits int } }
-		require.Eventually(t, func() bool {
-			s.Sim(t, http.MethodGet, "/sim/v1/faults", nil, &script)
-			return len(script.Rules) == 1 && script.Rules[0].Hits > 0
-		}, patience, 200*time.Millisecond, "nothing met the fault %v", fault)
+		deadline := time.Now().Add(patience)
+		for n := 0; !met(t, s); n++ {
+			require.False(t, time.Now().After(deadline), "nothing meets the fault %v", fault)
+			say("天气") // opens the window of the fan again
+			require.Less(t, call(t, s, sends, withKey(canaryAPIKey, fmt.Sprintf("canary-fault-%d-%d", i, n)), message(canaryUnsent)), 500)
+		}
 	}
 	s.Sim(t, http.MethodDelete, "/sim/v1/faults", nil, nil)
 	say(canaryQuestion)
+}
+
+// met tells whether a call has met the only fault of the script, or will not within seconds.
+func met(t *testing.T, s *stack.Stack) bool {
+	t.Helper()
+	var script struct{ Rules []struct{ Hits int } }
+	for range 25 {
+		s.Sim(t, http.MethodGet, "/sim/v1/faults", nil, &script)
+		if len(script.Rules) == 1 && script.Rules[0].Hits > 0 {
+			return true
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-t.Context().Done():
+			return false
+		}
+	}
+	return false
 }
 
 // running returns the processes of ours, by a name.
