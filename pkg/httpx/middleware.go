@@ -1,10 +1,12 @@
 package httpx
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -81,16 +83,27 @@ func answerPanic(log *slog.Logger, rec *recorder, r *http.Request, p any) {
 	http.Error(rec, "internal error "+id, http.StatusInternalServerError)
 }
 
-// LogUnusual logs requests that end with a status of 500 or more, or take longer than slow; the
+type lastsKey struct{}
+
+// Lasts says that the request of ctx is meant to take long, a feed or a film, so that LogUnusual does not call that unusual.
+func Lasts(ctx context.Context) {
+	if lasts, ok := ctx.Value(lastsKey{}).(*atomic.Bool); ok {
+		lasts.Store(true)
+	}
+}
+
+// LogUnusual logs requests that end with a status of 500 or more, or take longer than slow without Lasts; the
 // others are counted by metrics and not worth a line. It logs the route, never the path or the query:
 // they hold openids and signatures. A slow of 0 logs failures only.
 func LogUnusual(log *slog.Logger, slow time.Duration) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			rec, begin := &recorder{ResponseWriter: w}, time.Now()
-			next.ServeHTTP(rec, r)
+			rec, begin, lasts := &recorder{ResponseWriter: w}, time.Now(), new(atomic.Bool)
+			inner := r.WithContext(context.WithValue(r.Context(), lastsKey{}, lasts))
+			next.ServeHTTP(rec, inner)
+			r.Pattern = inner.Pattern // who is outside names the request by it
 			took, status := time.Since(begin), max(rec.status, http.StatusOK)
-			if status < http.StatusInternalServerError && (slow <= 0 || took < slow) {
+			if status < http.StatusInternalServerError && (slow <= 0 || took < slow || lasts.Load()) {
 				return
 			}
 			log.WarnContext(r.Context(), "unusual request", logkey.Method, r.Method, logkey.Route, r.Pattern,

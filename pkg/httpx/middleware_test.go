@@ -98,7 +98,15 @@ func TestOnlyUnusualRequestsAreLogged(t *testing.T) {
 		"client's mistake": {time.Minute, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }, false, 0},
 		"failure":          {time.Minute, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, true, 503},
 		"slow":             {1, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "x") }, true, 200},
-		"slow is ignored":  {0, func(http.ResponseWriter, *http.Request) {}, false, 0},
+		"slow and meant so": {1, func(w http.ResponseWriter, r *http.Request) {
+			httpx.Lasts(r.Context())
+			_, _ = io.WriteString(w, "x")
+		}, false, 0},
+		"meant so, but a failure": {1, func(w http.ResponseWriter, r *http.Request) {
+			httpx.Lasts(r.Context())
+			w.WriteHeader(http.StatusBadGateway)
+		}, true, 502},
+		"slow is ignored": {0, func(http.ResponseWriter, *http.Request) {}, false, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

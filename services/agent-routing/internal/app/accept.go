@@ -19,7 +19,7 @@ func (t *turn) begin(ctx context.Context, m domain.Member, s domain.Step) error 
 		return nil
 	}
 	t.conv.ToldAgent = m.ID
-	return t.say(ctx, domain.TextAssigned, map[string]string{"agent": m.Name})
+	return t.say(ctx, domain.TextAssigned, map[string]string{"agent": domain.AgentFor(m, t.conv.Language)})
 }
 
 // Accept makes an agent the one who talks to a fan who waits or was offered to them. It fails with Conflict when another agent was

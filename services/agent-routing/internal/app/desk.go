@@ -28,7 +28,6 @@ type Facts interface {
 	Owner(ctx context.Context, fact *agentroutingv1.OwnerChanged) error
 	Event(ctx context.Context, account, conversation, id string, event []byte) error
 	Purge(ctx context.Context, account, conversation string) (int64, error)
-	Signal(ctx context.Context, signal *agentroutingv1.DeskSignal) error
 }
 
 // Transcript knows what a fan said around an event, oldest first.

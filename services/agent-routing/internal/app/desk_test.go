@@ -124,7 +124,7 @@ func TestFullAgentsKeepFansWaitingInOrder(t *testing.T) {
 			w.clock.Advance(time.Second)
 		}
 		require.Equal(t, domain.Active, w.conversation(ids[0]).State)
-		require.Equal(t, []string{"您好，我是客服a，很高兴为您服务。", "当前排队人数较多，您排在第 1 位，请稍候。", "当前排队人数较多，您排在第 2 位，请稍候。"}, w.texts())
+		require.Equal(t, []string{"您好，我是客服专员，很高兴为您服务。", "当前排队人数较多，您排在第 1 位，请稍候。", "当前排队人数较多，您排在第 2 位，请稍候。"}, w.texts())
 		_, err := w.desk.Take(w.ctx, act(ids[2], "a"))
 		require.Equal(t, fault.Refused, fault.KindOf(err), "full")
 		_, err = w.desk.Close(w.ctx, act(ids[0], "a"), false)
@@ -314,7 +314,7 @@ func TestWhatADeadProcessLeftBehindIsDoneOnce(t *testing.T) {
 		}
 		require.NoError(t, group.Wait())
 		require.Equal(t, []string{"opened", "assigned"}, w.changes(ev.GetId()))
-		require.Equal(t, []string{"您好，我是客服a，很高兴为您服务。"}, w.texts())
+		require.Equal(t, []string{"您好，我是客服专员，很高兴为您服务。"}, w.texts())
 		require.Len(t, w.facts, 2)
 		w.requireNumbered()
 		q, err := w.store.Query()

@@ -192,8 +192,6 @@ func (a *around) Purge(_ context.Context, account, conversation string) (int64, 
 	return 1, nil
 }
 
-func (a *around) Signal(context.Context, *agentroutingv1.DeskSignal) error { return nil }
-
 func (a *around) Around(_ context.Context, account, openID, event string, _ time.Time) (before, since []*eventv1.InboundEvent, err error) {
 	leave, err := a.enter()
 	if err != nil {

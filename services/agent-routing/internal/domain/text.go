@@ -86,6 +86,17 @@ func (g Group) Say(kind TextKind, language string, values map[string]string) str
 // Chinese tells whether a fan of that language gets Chinese texts; so does one of unknown language.
 func Chinese(language string) bool { return language == "" || primary(language) == "zh" }
 
+// AgentFor returns the name of an agent for fans of a language: a neutral word for an agent who has none, because the id is a log-in.
+func AgentFor(m Member, language string) string {
+	if m.Name != "" && m.Name != m.ID {
+		return m.Name
+	}
+	if Chinese(language) {
+		return "专员"
+	}
+	return "your agent"
+}
+
 func or(s, otherwise string) string {
 	if s != "" {
 		return s

@@ -132,3 +132,10 @@ func FuzzFold(f *testing.F) {
 		}
 	})
 }
+
+func TestFansNeverReadTheLogInOfAnAgent(t *testing.T) {
+	require.Equal(t, "小李", domain.AgentFor(domain.Member{ID: "li.wei", Name: "小李"}, "en"))
+	require.Equal(t, "专员", domain.AgentFor(domain.Member{ID: "li.wei", Name: "li.wei"}, ""))
+	require.Equal(t, "专员", domain.AgentFor(domain.Member{ID: "li.wei"}, "zh_CN"))
+	require.Equal(t, "your agent", domain.AgentFor(domain.Member{ID: "li.wei", Name: "li.wei"}, "en_US"))
+}

@@ -444,9 +444,9 @@ func (s *Agents) values(ctx context.Context, q store.Q, in *agentroutingv1.Rende
 	if err != nil {
 		return nil, err
 	}
-	values["fan.name"], values["agent.name"], values["account"] = fan.Name(), agent, in.GetAccount()
-	if ok {
-		values["agent.name"] = m.Name
+	if !ok {
+		m = domain.Member{ID: agent}
 	}
+	values["fan.name"], values["agent.name"], values["account"] = fan.Name(), domain.AgentFor(m, fan.Language), in.GetAccount()
 	return values, nil
 }

@@ -214,6 +214,7 @@ func (d *Door) Enter(w http.ResponseWriter, r *http.Request, method string, requ
 		d.Fail(w, r, method, err)
 		return nil, nil, false
 	}
+	httpx.Lasts(r.Context())
 	ctx, end := untilStop(actAs(access.With(r.Context(), caller)))
 	return ctx, func() { end() }, true
 }

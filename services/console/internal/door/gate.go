@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/httpx"
 
 	"github.com/wxbus/wxbus/services/console/internal/audit"
 )
@@ -64,6 +65,7 @@ func (g *gate) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.S
 		if c == nil {
 			return g.d.Error(ctx, conn.Spec().Procedure, errNoCall)
 		}
+		httpx.Lasts(ctx)
 		ctx, change := audit.WithChange(ctx)
 		ctx, end := untilStop(ctx)
 		checked := &checkedConn{StreamingHandlerConn: conn, call: c}
