@@ -23,6 +23,7 @@ run "match of rules" -run '^$' -bench '^BenchmarkMatch$' -count=5 ./services/rul
 run "reload of rules" -run '^$' -bench '^BenchmarkReload100k$' -count=5 ./services/rule/internal/ruleset
 run "token lookup" -run '^$' -bench '^BenchmarkCurrent$' -count=5 ./pkg/tokens
 run "callers with a dead token" -run '^TestTenThousandCallersWithADeadTokenMakeOneRefresh$' -v ./services/token
+run "search over ${SEARCH_MESSAGES:-1000000} messages" -run '^$' -bench '^BenchmarkSearch$' -benchtime=10x -v ./services/agent-routing/internal/store
 run "campaign, killed twice" -timeout 60m -run '^TestACampaignSurvivesKills$' -v ./tests/soak -args -mode=all \
   -recipients="${CAMPAIGN_RECIPIENTS:-100000}" -campaign-rate="${CAMPAIGN_RATE:-400}"
 

@@ -22,6 +22,7 @@ type Result struct {
 	Time   time.Duration // of one operation
 	Nanos  float64       // the same, not rounded
 	Allocs float64       // of one operation; -1 when not reported
+	P95    float64       // the metric p95-ms; 0 when not reported
 }
 
 // Results are the lines by benchmark, without the suffix for GOMAXPROCS.
@@ -57,10 +58,12 @@ func parseLine(line string) (name string, r Result, ok bool) {
 	}
 	r = Result{Time: time.Duration(ns), Nanos: ns, Allocs: -1}
 	for i := 4; i+1 < len(f); i += 2 {
-		if f[i+1] == "allocs/op" {
-			if r.Allocs, err = strconv.ParseFloat(f[i], 64); err != nil {
-				return "", Result{}, false
-			}
+		into := map[string]*float64{"allocs/op": &r.Allocs, "p95-ms": &r.P95}[f[i+1]]
+		if into == nil {
+			continue
+		}
+		if *into, err = strconv.ParseFloat(f[i], 64); err != nil {
+			return "", Result{}, false
 		}
 	}
 	return withoutProcs(f[0]), r, true

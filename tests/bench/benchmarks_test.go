@@ -17,6 +17,7 @@ BenchmarkCurrent-2   	12345678	       105.5 ns/op	       0 B/op	       0 allocs/
 BenchmarkCurrent-2   	12345678	       100.5 ns/op	       0 B/op	       0 allocs/op
 BenchmarkMatch/near/100000         	  100000	     10250 ns/op
 BenchmarkReload100k 	       2	 650000000 ns/op	  12.50 MB/s	 100 B/op	   3 allocs/op
+BenchmarkSearch-2   	      10	 950000000 ns/op	       412.5 p95-ms
 === RUN   TestTenThousandCallers
 --- PASS: TestTenThousandCallers (0.52s)
 --- FAIL: TestOther (0.01s)
@@ -26,7 +27,7 @@ ok  	github.com/wxbus/wxbus/pkg/tokens	3.1s
 func TestOutputOfGoTest(t *testing.T) {
 	got, err := bench.ReadResults(strings.NewReader(output))
 	require.NoError(t, err)
-	require.Len(t, got, 4)
+	require.Len(t, got, 5)
 	current, ok := got.Median("BenchmarkCurrent")
 	require.True(t, ok)
 	require.Equal(t, bench.Result{Time: 100, Nanos: 100.5, Allocs: 0}, current)
@@ -34,6 +35,8 @@ func TestOutputOfGoTest(t *testing.T) {
 	require.Equal(t, bench.Result{Time: 10250, Nanos: 10250, Allocs: -1}, near)
 	reload, _ := got.Median("BenchmarkReload100k")
 	require.Equal(t, bench.Result{Time: 650 * time.Millisecond, Nanos: 650e6, Allocs: 3}, reload)
+	search, _ := got.Median("BenchmarkSearch")
+	require.InDelta(t, 412.5, search.P95, 0)
 	callers, _ := got.Median("TestTenThousandCallers")
 	require.Equal(t, 520*time.Millisecond, callers.Time)
 	_, ok = got.Median("TestOther")

@@ -38,6 +38,8 @@ func TestBudgets(t *testing.T) {
 	measure("fairness", fairnessRows)
 	rows = append(rows, campaignRows(t)...)
 	measure("memory", memoryRows)
+	measure("screen", screenRows)
+	rows = append(rows, searchRow(micro))
 
 	text := fmt.Sprintf("%s, %d cores, %s\n\n%s", runtime.Version(), runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH, Table(rows))
 	t.Logf("\n%s", text)
@@ -125,6 +127,13 @@ func tokenRow(r Results) Row {
 	row := Row{What: "token lookup by a client", Budget: "≤ 1 µs, no network", Limit: 1000}
 	return median(r, "BenchmarkCurrent", row, func(x Result, row *Row) {
 		row.Value, row.Measured = x.Nanos, fmt.Sprintf("%.0f ns, %.0f allocations", x.Nanos, x.Allocs)
+	})
+}
+
+func searchRow(r Results) Row {
+	row := Row{What: "search over 1 000 000 messages, Postgres", Budget: "p95 ≤ 500 ms", Limit: 500}
+	return median(r, "BenchmarkSearch", row, func(x Result, row *Row) {
+		row.Value, row.Measured = x.P95, fmt.Sprintf("p95 %.0f ms", x.P95)
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -138,66 +137,6 @@ AND (author_kind = ? OR (author_kind IN (?, ?, ?) AND author <> ?)) ORDER BY seq
 		[]any{account, openID, int64(after), int16(agentroutingv1.AuthorKind_AUTHOR_KIND_FAN), int16(agentroutingv1.AuthorKind_AUTHOR_KIND_AGENT),
 			int16(agentroutingv1.AuthorKind_AUTHOR_KIND_NOTE), int16(agentroutingv1.AuthorKind_AUTHOR_KIND_WHISPER), agent, limit}, scanMessage)
 }
-
-// Find says what to search.
-type Find struct {
-	Words, Grams           []string
-	Account, OpenID, Agent string
-	From, To               time.Time
-	// Before continues after the last hit of the page before.
-	Before Cursor
-	Limit  int
-}
-
-// Cursor is a place in the order newest first.
-type Cursor struct {
-	AtMs            int64
-	Account, OpenID string
-	Seq             uint64
-}
-
-// Search returns messages that contain every word, newest first.
-func (q Q) Search(ctx context.Context, f Find) ([]*agentroutingv1.Message, error) {
-	var where strings.Builder
-	var args []any
-	also := func(sql string, values ...any) {
-		if where.Len() > 0 {
-			where.WriteString(" AND ")
-		}
-		where.WriteString(sql)
-		args = append(args, values...)
-	}
-	for _, g := range f.Grams {
-		const with = "EXISTS (SELECT 1 FROM grams g WHERE g.account = m.account AND g.openid = m.openid AND g.seq = m.seq AND "
-		if len([]rune(g)) == 1 {
-			also(with+"g.gram >= ? AND g.gram < ?)", g, g+"\U0010FFFF")
-		} else {
-			also(with+"g.gram = ?)", g)
-		}
-	}
-	for _, w := range f.Words {
-		also("m.folded LIKE ? ESCAPE '!'", "%"+likeLiteral.Replace(w)+"%")
-	}
-	for _, eq := range []struct{ column, value string }{{"account", f.Account}, {"openid", f.OpenID}, {"author", f.Agent}} {
-		if eq.value != "" {
-			also("m."+eq.column+" = ?", eq.value)
-		}
-	}
-	if !f.From.IsZero() {
-		also("m.at_ms >= ?", millis(f.From))
-	}
-	if !f.To.IsZero() {
-		also("m.at_ms < ?", millis(f.To))
-	}
-	if b := f.Before; b.AtMs != 0 {
-		also("(m.at_ms < ? OR (m.at_ms = ? AND (m.account < ? OR (m.account = ? AND (m.openid < ? OR (m.openid = ? AND m.seq < ?))))))",
-			b.AtMs, b.AtMs, b.Account, b.Account, b.OpenID, b.OpenID, int64(b.Seq))
-	}
-	return collect(ctx, q, "SELECT m.body FROM messages m WHERE "+where.String()+
-		" ORDER BY m.at_ms DESC, m.account DESC, m.openid DESC, m.seq DESC LIMIT ?", append(args, f.Limit), scanMessage)
-}
-
-var likeLiteral = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
 // SaidIn returns the newest messages of the fan in a conversation, oldest first.
 func (q Q) SaidIn(ctx context.Context, account, openID, conversation string, limit int) ([]*agentroutingv1.Message, error) {

@@ -280,12 +280,33 @@ func TestSearchFindsWhatContainsTheWords(t *testing.T) {
 				}
 			}
 			got := map[string]int{}
-			for _, text := range search(t.Context(), rt, q, query) {
+			whole := search(t.Context(), rt, q, query)
+			for _, text := range whole {
 				got[text]++
 			}
 			require.Equal(rt, want, got, query)
+			limit, near := rapid.IntRange(1, 8).Draw(rt, "limit"), rapid.SampledFrom([]int{1, 9, 60, 1000}).Draw(rt, "near")
+			require.Equal(rt, whole, pages(t.Context(), rt, q, query, limit, near), "%q by pages of %d, the newest %d first", query, limit, near)
 		})
 	})
+}
+
+// pages searches page by page and returns all hits.
+func pages(ctx context.Context, t require.TestingT, q store.Q, query string, limit, near int) (out []string) {
+	find := store.Find{Limit: limit, Near: near}
+	find.Words, find.Grams = domain.Words(query)
+	for {
+		found, err := q.Search(ctx, find)
+		require.NoError(t, err)
+		for _, m := range found {
+			out = append(out, m.GetText())
+		}
+		if len(found) < limit {
+			return out
+		}
+		last := found[len(found)-1]
+		find.Before = store.Cursor{AtMs: last.GetAtUnixMs(), Account: last.GetAccount(), OpenID: last.GetOpenid(), Seq: last.GetSeq()}
+	}
 }
 
 func TestTheOutboxKeepsItsOrder(t *testing.T) {
