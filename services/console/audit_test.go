@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -161,4 +162,29 @@ func TestUsersAreChangedDisabledAndHelped(t *testing.T) {
 	colleagues, err := admin.users.ListColleagues(ctx, connect.NewRequest(&consolev1.ListColleaguesRequest{}))
 	require.NoError(t, err)
 	require.Len(t, colleagues.Msg.GetColleagues(), 4)
+}
+
+func TestWhoReadsWhatAFanSaidIsWrittenDownOnceInAWhile(t *testing.T) {
+	s := demoSite(t, busy)
+	admin, li, wang := s.as("admin"), s.as("li"), s.as("wang")
+	const action = "wxbus.agentrouting.v1.ConversationService/GetMedia"
+	for range 3 {
+		require.Equal(t, http.StatusOK, li.file(t, "picture").status) // a page asks again and again
+	}
+	require.Equal(t, http.StatusOK, wang.file(t, "picture").status)
+	require.Equal(t, http.StatusNotFound, li.file(t, "nothing-of-the-kind?playable=1").status)
+	require.Equal(t, http.StatusUnauthorized, s.visit().file(t, "picture").status)
+	s.clock.Advance(16 * time.Minute)
+	require.Equal(t, http.StatusOK, li.file(t, "picture").status)
+	var seen [][]string
+	require.Eventually(t, func() bool {
+		seen = nil
+		for _, e := range admin.entries(t, &consolev1.ListAuditRequest{}) {
+			if e.GetAction() == action && e.GetTarget() == "picture" {
+				seen = append(seen, []string{e.GetActor(), e.GetAccount(), e.GetOutcome()})
+			}
+		}
+		return len(seen) >= 3
+	}, 30*time.Second, 20*time.Millisecond)
+	require.Equal(t, [][]string{{"li", "shop", "ok"}, {"wang", "shop", "ok"}, {"li", "shop", "ok"}}, seen)
 }

@@ -219,7 +219,7 @@ func (s *Service) newGuard(logins *login.Service, now func() time.Time) (*access
 }
 
 func (s *Service) newDoor(deps Deps, logins *login.Service, collector *status.Collector) (*door.Door, error) {
-	o := door.Options{Guard: s.guard, Audit: s.audit, Log: deps.Log, Backends: map[string]grpc.ClientConnInterface{}}
+	o := door.Options{Guard: s.guard, Audit: s.audit, Log: deps.Log, Now: deps.Now, Backends: map[string]grpc.ClientConnInterface{}}
 	for name, pkg := range backends {
 		o.Backends[pkg] = deps.Services[name]
 	}

@@ -39,7 +39,9 @@ const (
 
 // Recorder keeps audit entries.
 type Recorder interface {
+	// Record keeps an entry and waits a moment until it is stored; Queue does not wait.
 	Record(ctx context.Context, e *store.Entry)
+	Queue(ctx context.Context, e *store.Entry)
 }
 
 // Options of a Door. Every field is required.
@@ -47,6 +49,7 @@ type Options struct {
 	Guard *access.Guard
 	Audit Recorder
 	Log   *slog.Logger
+	Now   func() time.Time
 	// Backends are the connections to services, by the package of their protos, for example wxbus.rule.v1.
 	Backends map[string]grpc.ClientConnInterface
 }
@@ -56,11 +59,12 @@ type Door struct {
 	o        Options
 	handlers map[string]http.Handler // by package.Service/Method or by package.Service
 	errors   *connect.ErrorWriter
+	reads    reads
 }
 
 // New returns a door to every method of the backends that the policy knows.
 func New(o Options) (*Door, error) {
-	d := &Door{o: o, handlers: map[string]http.Handler{}, errors: connect.NewErrorWriter()}
+	d := &Door{o: o, handlers: map[string]http.Handler{}, errors: connect.NewErrorWriter(), reads: reads{now: o.Now, last: map[read]time.Time{}}}
 	for pkg, conn := range o.Backends {
 		found := false
 		protoregistry.GlobalFiles.RangeFilesByPackage(protoreflect.FullName(pkg), func(f protoreflect.FileDescriptor) bool {
@@ -207,13 +211,15 @@ func (d *Door) Enter(w http.ResponseWriter, r *http.Request, method string, requ
 		return nil, nil, false
 	}
 	caller, err := d.admit(r, a)
+	c := &call{method: method, access: a, caller: caller}
 	if err == nil {
-		err = (&call{method: method, access: a, caller: caller}).check(request)
+		err = c.check(request)
 	}
 	if err != nil {
 		d.Fail(w, r, method, err)
 		return nil, nil, false
 	}
+	d.audited(context.WithoutCancel(r.Context()), c, request, nil, nil)
 	httpx.Lasts(r.Context())
 	ctx, end := untilStop(actAs(access.With(r.Context(), caller)))
 	return ctx, func() { end() }, true
@@ -272,12 +278,16 @@ func (c *call) checkSelf(r protoreflect.Message) error {
 	return nil
 }
 
-// audited writes the entry of a write that is over.
+// audited writes the entry of a call that is over: of every write, and of reads that the policy wants to be known.
 func (d *Door) audited(ctx context.Context, c *call, request proto.Message, change *audit.Change, err error) {
+	e := entryOf(c, request)
+	e.TraceID = traceID(ctx)
 	if c.access.Read {
+		if err == nil && d.noteRead(c, e) {
+			d.o.Audit.Queue(ctx, e)
+		}
 		return
 	}
-	e := &store.Entry{Action: c.method, Outcome: "ok", TraceID: traceID(ctx)}
 	if err != nil {
 		code, _ := codeOf(err)
 		e.Outcome = code.String()
@@ -285,20 +295,8 @@ func (d *Door) audited(ctx context.Context, c *call, request proto.Message, chan
 			return // strangers could fill the log
 		}
 	}
-	if c.caller != nil {
-		e.Actor, e.Address = c.caller.Actor(), c.caller.Address
-	}
 	if request != nil {
-		r := request.ProtoReflect()
 		e.RequestDigest = audit.Digest(request)
-		if c.access.Account != "" {
-			if all := values(r, c.access.Account); len(all) > 0 {
-				e.Account = all[0]
-			}
-		}
-		if c.access.Target != "" {
-			e.Target = values(r, c.access.Target)[0]
-		}
 	}
 	e.BeforeHash, e.AfterHash = change.Hashes()
 	d.o.Audit.Record(ctx, e)

@@ -19,6 +19,8 @@ type Access struct {
 	Scope string
 	// Read marks methods that change nothing: they are not audited.
 	Read bool
+	// Logged reads show what a fan said: who read it is written down, once in a while for each thing.
+	Logged bool
 	// Quiet methods are called by a page on its own: they do not keep a session awake that nobody uses.
 	Quiet bool
 	// FirstSteps methods are allowed before a password is set that only its user knows.

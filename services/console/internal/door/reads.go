@@ -1,0 +1,72 @@
+package door
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wxbus/wxbus/services/console/internal/store"
+)
+
+const (
+	// readAgain is how long the same person reads the same thing without a further entry: a page asks again and again.
+	readAgain = 15 * time.Minute
+	// maxReads bounds the reads that are remembered; beyond it all are written down anew.
+	maxReads = 10_000
+)
+
+// reads remembers who has read what a short while ago.
+type reads struct {
+	now func() time.Time
+
+	mu   sync.Mutex // guards last
+	last map[read]time.Time
+}
+
+type read struct{ actor, account, what string }
+
+// first tells whether a read is worth an entry, and remembers it.
+func (r *reads) first(x read) bool {
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, known := r.last[x]; known && now.Sub(at) < readAgain {
+		return false
+	}
+	if len(r.last) >= maxReads {
+		clear(r.last)
+	}
+	r.last[x] = now
+	return true
+}
+
+// noteRead writes down who read a conversation. Nobody waits for it.
+func (d *Door) noteRead(c *call, e *store.Entry) bool {
+	what := e.Target
+	if what == "" {
+		what = c.method
+	}
+	return c.access.Logged && c.caller != nil && d.reads.first(read{c.caller.Actor(), e.Account, what})
+}
+
+// entryOf is what the log says of a call.
+func entryOf(c *call, request proto.Message) *store.Entry {
+	e := &store.Entry{Action: c.method, Outcome: "ok"}
+	if c.caller != nil {
+		e.Actor, e.Address = c.caller.Actor(), c.caller.Address
+	}
+	if request == nil {
+		return e
+	}
+	r := request.ProtoReflect()
+	if c.access.Account != "" {
+		if all := values(r, c.access.Account); len(all) > 0 {
+			e.Account = all[0]
+		}
+	}
+	if c.access.Target != "" {
+		e.Target = values(r, c.access.Target)[0]
+	}
+	return e
+}
