@@ -54,7 +54,7 @@ function Gate() {
     return <main className="page"><div className="card" style={{ width: 400, margin: "15vh auto 0", padding: 24 }}><h1 className="t20">{t("password.title")}</h1><PasswordForm must /></div></main>;
   }
   return (
-    <BrowserRouter>
+    <BrowserRouter useTransitions={false}>
       <DeskProvider>
         <Shell>
           <Suspense fallback={<Spin delay={200} style={{ margin: "auto" }} />}>

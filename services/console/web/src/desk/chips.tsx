@@ -6,6 +6,7 @@ import { QuotaClass, SenderService, type GetQuotaResponse } from "../gen/wxbus/s
 import { CampaignService } from "../gen/wxbus/sender/v1/campaign_service_pb";
 import { useI18n } from "../i18n";
 import { useClients } from "../rpc/clients";
+import { keepOf } from "../rpc/keep";
 import { useMe } from "../session/session";
 import { useSecond } from "../ui/clock";
 import { clockText } from "../ui/duration";
@@ -28,9 +29,10 @@ export function useQuota(c: Conversation, messages: number): Quota {
   const { sender } = useClients();
   const { can } = useMe();
   const now = useSecond();
+  const queryKey = ["quota", c.account, c.openid, messages];
   const query: UseQueryResult<GetQuotaResponse> = useQuery({
-    queryKey: ["quota", c.account, c.openid, messages], queryFn: () => sender.getQuota({ account: c.account, openid: c.openid }),
-    enabled: can(SenderService.method.getQuota), refetchInterval: 30_000, placeholderData: (before) => before,
+    queryKey, queryFn: () => sender.getQuota({ account: c.account, openid: c.openid }),
+    enabled: can(SenderService.method.getQuota), refetchInterval: 30_000, placeholderData: keepOf(queryKey, 3),
   });
   const data = query.data;
   const over = data !== undefined && data.deadlineUnixMs > 0n && Number(data.deadlineUnixMs) <= now;

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { App, Button, Tooltip } from "antd";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { SignalKind } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
 import { AuthorKind, type Conversation, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import type { Content } from "../gen/wxbus/event/v1/content_pb";
@@ -13,6 +13,8 @@ import { useMe } from "../session/session";
 import { clock } from "../ui/clock";
 import { Icon } from "../ui/icon";
 import { Kbd } from "../ui/parts";
+import { useChanged, useKept, useStable } from "../ui/stable";
+import { fanKey } from "../feed/store";
 import { CannedPopup, type CannedChoice } from "./canned";
 import { Chips, useQuota, WindowClosed } from "./chips";
 import { imageContent, kindOf, textContent, videoContent, voiceContent } from "./content";
@@ -40,6 +42,13 @@ interface Staged {
   preview?: { url: string; type: string; name: string } | undefined;
 }
 
+// Writing is what somebody is about to say to one fan.
+interface Writing {
+  draft: Draft;
+  staged: readonly Staged[];
+  guard: readonly Message[] | undefined;
+}
+
 const typingEvery = 4_000;
 const limits = { image: 10, voice: 2, video: 10 } as const; // MB, as WeChat takes them
 
@@ -51,29 +60,31 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
   const { notification } = App.useApp();
   const keys = useKeys();
   const area = useRef<HTMLTextAreaElement>(null);
-  const [draft, setDraft] = useState<Draft>(() => loadDraft(c) ?? { text: "", note: false, sinceSeq: 0n, startedAt: 0 });
-  const [staged, setStaged] = useState<Staged[]>([]);
-  const [guard, setGuard] = useState<readonly Message[]>();
+  const fan = fanKey(c);
+  const [{ draft, staged, guard }, write] = useKept<Writing>(fan, () => ({ draft: loadDraft(c) ?? { text: "", note: false, sinceSeq: 0n, startedAt: 0 }, staged: [], guard: undefined }));
+  const setStaged = (change: (list: readonly Staged[]) => readonly Staged[]) => write((w) => ({ ...w, staged: change(w.staged) }));
+  const setGuard = (messages: readonly Message[] | undefined) => write((w) => ({ ...w, guard: messages }));
   const [canned, setCanned] = useState(false);
+  if (useChanged(fan)) setCanned(false);
   const quota = useQuota(c, messages.length);
   const lastSeq = messages.at(-1)?.seq ?? 0n;
   const { text, note } = draft;
 
   const change = useCallback((part: Partial<Draft>) => {
-    setDraft((d) => {
-      const next = { ...d, ...part };
-      if (!d.text && next.text) Object.assign(next, { sinceSeq: lastSeq, startedAt: clock.now() });
+    write((w) => {
+      const next = { ...w.draft, ...part };
+      if (!w.draft.text && next.text) Object.assign(next, { sinceSeq: lastSeq, startedAt: clock.now() });
       saveDraft(c, next);
-      return next;
+      return { ...w, draft: next };
     });
-  }, [c, lastSeq]);
+  }, [c, lastSeq, write]);
   const focus = useCallback((as: "reply" | "note") => {
     change({ note: as === "note" });
     requestAnimationFrame(() => area.current?.focus());
   }, [change]);
   useWanted(wanted, onWanted, focus);
-  useTyping(c, text, note);
-  useGrowing(area, text);
+  const tellTyping = useTyping(c);
+  useGrowing(area, fan, text);
 
   const parts = useMemo(() => (note ? [] : splitText(text)), [text, note]);
   const cost = parts.length + staged.length;
@@ -109,13 +120,13 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
     const batch: Staged[] = [...staged, ...parts.map((p) => ({ content: textContent(p), text: p }))];
     const kept = text;
     change({ text: "", sinceSeq: 0n });
-    setStaged([]);
+    setStaged(() => []);
     batch.forEach((b, i) => {
       // Only the first one asks whether somebody was faster: the others follow their own.
       outbox.send({ conversation: c, agent: user, content: b.content, text: b.text, preview: b.preview, expectedLastSeq: anyway || i > 0 ? 0n : lastSeq }).catch((err: unknown) => {
         if (!(err instanceof Collision)) return; // the bubble shows it
         change({ text: kept });
-        setStaged([]);
+        setStaged(() => []);
         setGuard(err.messages);
       });
     });
@@ -152,12 +163,14 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
       requestAnimationFrame(() => selectHole(area.current, 0));
     } else {
       const texts = choice.contents.filter((x) => x.body.case === "text").map((x) => (x.body.value as { content: string }).content);
-      setStaged(choice.contents.filter((x) => x.body.case !== "text").map((content) => ({ content, text: choice.title })));
+      setStaged(() => choice.contents.filter((x) => x.body.case !== "text").map((content) => ({ content, text: choice.title })));
       change({ text: texts.join("\n\n") });
       requestAnimationFrame(() => selectHole(area.current, 0));
     }
   };
 
+  const openCanned = useCallback(() => setCanned(true), []);
+  const take = useStable((file: File) => void upload(file));
   const onKeyDown = (e: React.KeyboardEvent<HTMLTextAreaElement>) => {
     if (e.nativeEvent.isComposing || popup) return;
     if (e.key === "Escape") {
@@ -175,7 +188,7 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
 
   return (
     <div className="composer" id="composer" data-zone onDragOver={(e) => e.preventDefault()} onDrop={(e) => { e.preventDefault(); for (const f of e.dataTransfer.files) void upload(f); }}>
-      {popup && <CannedPopup c={c} query={query} onChoose={choose} onClose={() => { setCanned(false); if (query !== undefined) change({ text: "" }); area.current?.focus(); }} />}
+      {popup && <CannedPopup key={fan} c={c} query={query} onChoose={choose} onClose={() => { setCanned(false); if (query !== undefined) change({ text: "" }); area.current?.focus(); }} />}
       {note && <Mentions area={area.current} text={text} onPick={(next) => change({ text: next })} />}
       <div className="chips">
         <Chips c={c} quota={quota} cost={cost} />
@@ -199,14 +212,11 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
       )}
       {closed && !note ? <WindowClosed c={c} quota={quota} draft={text} onHold={onHold} onNote={() => focus("note")} /> : (
         <>
-          <textarea ref={area} className={note ? "is-note" : ""} rows={2} value={text} data-zone-focus aria-label={note ? t("composer.noteLabel") : t("composer.label")} placeholder={note ? t("composer.notePlaceholder") : t("composer.placeholder")}
-            onChange={(e) => change({ text: e.target.value })} onKeyDown={onKeyDown} onPaste={(e) => { const files = [...e.clipboardData.files]; if (files.length > 0) { e.preventDefault(); for (const f of files) void upload(f); } }} />
+          <textarea key={fan} ref={area} className={note ? "is-note" : ""} rows={2} value={text} data-zone-focus aria-label={note ? t("composer.noteLabel") : t("composer.label")} placeholder={note ? t("composer.notePlaceholder") : t("composer.placeholder")}
+            onChange={(e) => { change({ text: e.target.value }); if (e.target.value && !note) tellTyping(); }} onKeyDown={onKeyDown} onPaste={(e) => { const files = [...e.clipboardData.files]; if (files.length > 0) { e.preventDefault(); for (const f of files) void upload(f); } }} />
           {parts.length > 1 && <SplitPreview parts={parts} />}
           <div className="tools">
-            <Tool icon="bolt" label={t("composer.canned")} hint="/" disabled={note} onClick={() => setCanned(true)} />
-            <FileTool icon="img" label={t("composer.image")} accept="image/jpeg,image/png,image/gif" disabled={note} onFile={upload} />
-            <FileTool icon="mic" label={t("composer.voice")} accept="audio/amr,audio/mpeg,.amr,.mp3" disabled={note} onFile={upload} />
-            <FileTool icon="video" label={t("composer.video")} accept="video/mp4" disabled={note} onFile={upload} />
+            <Tools disabled={note} onCanned={openCanned} onFile={take} />
             <span className="grow" />
             <span className="t12 t3 cost" aria-live="polite">
               {tooMany ? <b className="tone-amber">{t("composer.tooMany", { need: cost, left: quota.data?.remaining ?? 0 })}</b>
@@ -246,6 +256,19 @@ function SplitPreview({ parts }: { parts: readonly string[] }) {
   );
 }
 
+// Tools is drawn once: what it is given stays the same from fan to fan.
+const Tools = memo(function Tools({ disabled, onCanned, onFile }: { disabled: boolean; onCanned(): void; onFile(f: File): void }) {
+  const { t } = useI18n();
+  return (
+    <>
+      <Tool icon="bolt" label={t("composer.canned")} hint="/" disabled={disabled} onClick={onCanned} />
+      <FileTool icon="img" label={t("composer.image")} accept="image/jpeg,image/png,image/gif" disabled={disabled} onFile={onFile} />
+      <FileTool icon="mic" label={t("composer.voice")} accept="audio/amr,audio/mpeg,.amr,.mp3" disabled={disabled} onFile={onFile} />
+      <FileTool icon="video" label={t("composer.video")} accept="video/mp4" disabled={disabled} onFile={onFile} />
+    </>
+  );
+});
+
 function Tool({ icon, label, hint, disabled, onClick }: { icon: "bolt"; label: string; hint?: string; disabled?: boolean; onClick(): void }) {
   return <Tooltip title={`${label} ${hint ?? ""}`}><button type="button" className="icon-button" aria-label={label} disabled={disabled} onClick={onClick}><Icon name={icon} /></button></Tooltip>;
 }
@@ -262,27 +285,26 @@ function FileTool({ icon, label, accept, disabled, onFile }: { icon: "img" | "mi
   );
 }
 
-// useTyping tells the fan and the colleagues that somebody writes, at most every few seconds.
-function useTyping(c: Conversation, text: string, note: boolean): void {
+// useTyping tells the fan and the colleagues that somebody writes, at most every few seconds for each fan.
+function useTyping(c: Conversation): () => void {
   const { conversations } = useClients();
   const { user } = useMe();
-  const told = useRef(0);
-  useEffect(() => {
-    if (!text || note || Date.now() - told.current < typingEvery) return;
-    told.current = Date.now();
+  const told = useRef({ id: "", at: 0 });
+  return () => {
+    if (told.current.id === c.id && Date.now() - told.current.at < typingEvery) return;
+    told.current = { id: c.id, at: Date.now() };
     void conversations.setTyping({ account: c.account, conversation: c.id, actor: user, kind: SignalKind.TYPING }).catch(() => undefined); // a courtesy
-    // oxlint-disable-next-line react/exhaustive-deps -- the text is what counts
-  }, [text]);
+  };
 }
 
 // useGrowing lets the field grow with its text, up to 40% of the height.
-function useGrowing(area: React.RefObject<HTMLTextAreaElement | null>, text: string): void {
+function useGrowing(area: React.RefObject<HTMLTextAreaElement | null>, fan: string, text: string): void {
   useEffect(() => {
     const el = area.current;
     if (!el) return;
-    el.style.height = "auto";
-    el.style.height = `${Math.min(Math.max(60, el.scrollHeight), Math.max(60, window.innerHeight * 0.4 - 108))}px`;
-  }, [area, text]);
+    el.style.height = "";
+    if (text) el.style.height = `${Math.min(Math.max(60, el.scrollHeight), Math.max(60, window.innerHeight * 0.4 - 108))}px`;
+  }, [area, fan, text]);
 }
 
 export function useCannedReplies(account: string) {

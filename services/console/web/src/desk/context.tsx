@@ -7,10 +7,13 @@ import { FanAvatar } from "../fan/avatar";
 import { useI18n } from "../i18n";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
+import { keepOf } from "../rpc/keep";
 import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { Icon } from "../ui/icon";
 import { accountHue, Facts, Kbd, Monogram } from "../ui/parts";
+import { useChanged } from "../ui/stable";
+import { conversationKey } from "../feed/store";
 import { useQuota } from "./chips";
 import { useChanges, useColleagueNames } from "./thread-pane";
 
@@ -28,15 +31,19 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
   const nameOf = useColleagueNames();
   const quota = useQuota(c, Number(c.lastSeq));
   const key = ["fan", c.account, c.openid];
-  const fan = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), placeholderData: (before) => before }).data?.fan;
+  const fan = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), placeholderData: keepOf(key, 3) }).data?.fan;
   const opened = useChanges(c)?.find((e) => e.event.case === "conversationChanged" && e.event.value.change === "opened");
   const source = opened?.event.case === "conversationChanged" ? opened.event.value.reason : "";
   const [renaming, setRenaming] = useState<string>();
   const [tagging, setTagging] = useState<string>();
+  if (useChanged(conversationKey(c))) {
+    setRenaming(undefined);
+    setTagging(undefined);
+  }
   const change = useMutation({
-    mutationFn: async (o: { remark?: string; add?: string[]; remove?: string[] }): Promise<unknown> =>
-      o.remark !== undefined ? conversations.renameFan({ account: c.account, openid: c.openid, remark: o.remark, actor: user }) : conversations.tagFan({ account: c.account, openid: c.openid, add: o.add ?? [], remove: o.remove ?? [], actor: user }),
-    onSuccess: () => cache.invalidateQueries({ queryKey: key }),
+    mutationFn: async ({ of, ...o }: { of: Conversation; remark?: string; add?: string[]; remove?: string[] }): Promise<unknown> =>
+      o.remark !== undefined ? conversations.renameFan({ account: of.account, openid: of.openid, remark: o.remark, actor: user }) : conversations.tagFan({ account: of.account, openid: of.openid, add: o.add ?? [], remove: o.remove ?? [], actor: user }),
+    onSuccess: (_, { of }) => cache.invalidateQueries({ queryKey: ["fan", of.account, of.openid] }),
     onError: (err) => notification.error({ title: say(err, t).text }),
   });
   useActions({ rename: () => setRenaming(fan?.remark ?? ""), tag: () => setTagging("") });
@@ -53,17 +60,17 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
               <div className="row g4"><h2 className="t16 cut">{fan?.name || c.fanName}</h2><button type="button" className="icon-button tiny" aria-label={t("context.rename")} title={keys.chord("rename")} onClick={() => setRenaming(fan?.remark ?? "")}><Icon name="pen" size={14} /></button></div>
             ) : (
               <Input autoFocus size="small" maxLength={30} value={renaming} aria-label={t("context.rename")} placeholder={fan?.friendlyName} onChange={(e) => setRenaming(e.target.value)} onBlur={() => setRenaming(undefined)}
-                onKeyDown={(e) => { if (e.key === "Escape") setRenaming(undefined); if (e.key === "Enter" && !e.nativeEvent.isComposing) { change.mutate({ remark: renaming }); setRenaming(undefined); } }} />
+                onKeyDown={(e) => { if (e.key === "Escape") setRenaming(undefined); if (e.key === "Enter" && !e.nativeEvent.isComposing) { change.mutate({ of: c, remark: renaming }); setRenaming(undefined); } }} />
             )}
             <div className="t12 t3">{fan?.remark ? fan.friendlyName : t("context.generated")}</div>
           </div>
           <button type="button" className="icon-button small" aria-label={t("act.close")} onClick={onClose}><Icon name="side" /></button>
         </div>
         <div className="row g4 wrap" style={{ marginTop: 12 }}>
-          {tags.map((tag) => <span key={tag} className="label">{tag}<button type="button" className="icon-button tiny" aria-label={t("context.removeTag", { tag })} onClick={() => change.mutate({ remove: [tag] })}><Icon name="x" size={12} /></button></span>)}
+          {tags.map((tag) => <span key={tag} className="label">{tag}<button type="button" className="icon-button tiny" aria-label={t("context.removeTag", { tag })} onClick={() => change.mutate({ of: c, remove: [tag] })}><Icon name="x" size={12} /></button></span>)}
           {tagging === undefined ? <button type="button" className="label line plain" onClick={() => setTagging("")}><Icon name="plus" size={12} />{t("context.addTag")}</button>
             : <Input autoFocus size="small" style={{ width: 110 }} maxLength={30} value={tagging} aria-label={t("context.addTag")} onChange={(e) => setTagging(e.target.value)} onBlur={() => setTagging(undefined)}
-              onKeyDown={(e) => { if (e.key === "Escape") setTagging(undefined); if (e.key === "Enter" && !e.nativeEvent.isComposing && tagging.trim()) { change.mutate({ add: [tagging.trim()] }); setTagging(undefined); } }} />}
+              onKeyDown={(e) => { if (e.key === "Escape") setTagging(undefined); if (e.key === "Enter" && !e.nativeEvent.isComposing && tagging.trim()) { change.mutate({ of: c, add: [tagging.trim()] }); setTagging(undefined); } }} />}
         </div>
         <div style={{ marginTop: 12 }}><Facts rows={[
           [t("context.source"), source || t("unknown")], [t("context.language"), fan?.language || c.language || t("unknown")],

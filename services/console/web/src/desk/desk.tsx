@@ -13,11 +13,12 @@ import { breakpoint } from "../theme/theme";
 import { useMedia } from "../ui/media-query";
 import { useSecond } from "../ui/clock";
 import { Empty } from "../ui/parts";
+import { useStable } from "../ui/stable";
 import { ContextPane, ContextStrip } from "./context";
 import { Inbox } from "./inbox";
 import { LinkBanner } from "./link-banner";
-import { listsOf, type Tab } from "./order";
-import { useDesk, useDeskVersion } from "./provider";
+import { byUrgency, listsOf, type Tab } from "./order";
+import { useConversations, useDesk } from "./provider";
 import { ThreadPane } from "./thread-pane";
 import { useOpenThread } from "./use-thread";
 
@@ -32,7 +33,7 @@ export function Desk() {
   const { user } = useMe();
   const { notification } = App.useApp();
   const { store, account, me, setPresence } = useDesk();
-  const version = useDeskVersion();
+  const version = useConversations();
   const now = useSecond();
   const [tab, setTab] = useState<Tab>("mine");
   const [showContext, setShowContext] = useState(false);
@@ -40,14 +41,15 @@ export function Desk() {
   const phone = useMedia(`(max-width: ${breakpoint.phone}px)`);
 
   // oxlint-disable-next-line react/exhaustive-deps -- the version stands for what the store holds
-  const fresh = useMemo(() => listsOf(store.all(), user, account, now), [store, version, user, account, now]);
+  const placed = useMemo(() => listsOf(store.all(), user, account), [store, version, user, account]);
+  const fresh = useMemo(() => byUrgency(placed, tab, now), [placed, tab, now]);
   const lists = useSettled(fresh);
   const shown = useMemo(() => (tab === "mine" ? [...lists.offers, ...lists.mine] : lists[tab]), [lists, tab]);
   const current = acct && id ? store.conversation(acct, id) : undefined;
   useOpenThread(acct, id, current);
   usePrefetch(shown, current);
 
-  const open = useCallback((c: Conversation) => void go(`/desk/${c.account}/${c.id}`), [go]);
+  const open = useStable((c: Conversation) => void go(`/desk/${c.account}/${c.id}`)); // go changes with every address
   const walkedAt = useWalk();
   const step = useCallback((by: number) => {
     walkedAt.touch();
@@ -103,13 +105,13 @@ export function Desk() {
   const contextShown = current && !phone && (narrow ? showContext : !showContext);
   return (
     <main className={`desk ${contextShown ? "with-context" : ""} ${current ? "has-thread" : ""}`}>
-      <Inbox tab={tab} onTab={setTab} lists={lists} shown={shown} current={current} onOpen={open} onAccept={accept} onDecline={decline} />
+      <Inbox tab={tab} onTab={setTab} lists={lists} shown={shown} current={current} onOpen={open} onAccept={accept} onDecline={decline} onTouch={walkedAt.touch} />
       <section className="pane thread-pane" aria-label={t("desk.thread")}>
         <LinkBanner />
-        {current ? <ThreadPane key={conversationKey(current)} conversation={current} onEnded={afterEnd} onBack={() => void go("/desk")} onAccept={accept} onContext={() => setShowContext((v) => !v)} />
+        {current ? <ThreadPane conversation={current} onEnded={afterEnd} onBack={() => void go("/desk")} onAccept={accept} onContext={() => setShowContext((v) => !v)} />
           : <Empty title={t("desk.none")} text={t("desk.none.text")} />}
       </section>
-      {current && !phone && (contextShown ? <ContextPane key={conversationKey(current)} conversation={current} onClose={() => setShowContext((v) => !v)} /> : <ContextStrip onOpen={() => setShowContext((v) => !v)} />)}
+      {current && !phone && (contextShown ? <ContextPane conversation={current} onClose={() => setShowContext((v) => !v)} /> : <ContextStrip onOpen={() => setShowContext((v) => !v)} />)}
     </main>
   );
 }
@@ -119,11 +121,10 @@ function useWalk() {
   return useMemo(() => ({ touch: () => void (walk.at = Date.now()) }), []);
 }
 
-// useSettled holds the order back while a pointer is over the list or keys are walking through it.
+// useSettled holds the order back while a pointer moves over the list or keys are walking through it.
 function useSettled<T>(fresh: T): T {
   const kept = useRef(fresh);
-  const hovered = typeof document !== "undefined" && document.querySelector(".inbox-list:hover") !== null && document.querySelector(".inbox-list.moving") !== null;
-  if (!hovered && Date.now() - walk.at > settle) kept.current = fresh;
+  if (Date.now() - walk.at > settle) kept.current = fresh;
   const [, again] = useState(0);
   useEffect(() => {
     if (kept.current === fresh) return undefined;

@@ -28,6 +28,7 @@ interface Props {
   onOpen(c: Conversation): void;
   onAccept(c: Conversation): void;
   onDecline(c: Conversation): void;
+  onTouch(): void; // a pointer moves over the list
 }
 
 type Item = { kind: "group"; label: string; hint?: string } | { kind: "row"; c: Conversation };
@@ -36,7 +37,7 @@ const tabs: Tab[] = ["mine", "queue", "all", "closed"];
 const rowHeight = 64;
 const groupHeight = 28;
 
-export function Inbox({ tab, onTab, lists, shown, current, onOpen, onAccept, onDecline }: Props) {
+export function Inbox({ tab, onTab, lists, shown, current, onOpen, onAccept, onDecline, onTouch }: Props) {
   const { t } = useI18n();
   const keys = useKeys();
   const list = useRef<ListHandle>(null);
@@ -59,8 +60,7 @@ export function Inbox({ tab, onTab, lists, shown, current, onOpen, onAccept, onD
       <div className="pane-head">
         <h1 className="t16">{t("desk.inbox")}</h1>
         <span className="grow" />
-        <PresenceControl />
-        <Tooltip title={t("key.palette")}><button type="button" className="icon-button small" aria-label={t("act.search")} onClick={() => keys.run("palette")}><Icon name="search" /></button></Tooltip>
+        <InboxTools />
       </div>
       <div className="tabs" role="tablist" aria-label={t("desk.inbox")}>
         {tabs.map((id) => (
@@ -70,7 +70,7 @@ export function Inbox({ tab, onTab, lists, shown, current, onOpen, onAccept, onD
       {offer && <OfferCard c={offer} more={lists.offers.length - 1} onAccept={onAccept} onDecline={onDecline} onPreview={onOpen} />}
       {items.length === 0 ? <InboxEmpty tab={tab} /> : (
         <VirtualList ref={list} className="inbox-list" items={items} heightOf={heightOf} keyOf={keyOf}
-          rest={{ id: "inbox-list", role: "listbox", "aria-label": t(`inbox.${tab}`), "aria-activedescendant": current ? `row-${conversationKey(current)}` : undefined, "data-zone": true }}
+          rest={{ id: "inbox-list", role: "listbox", "aria-label": t(`inbox.${tab}`), "aria-activedescendant": current ? `row-${conversationKey(current)}` : undefined, "data-zone": true, onPointerMove: onTouch }}
           render={(item) => item.kind === "group"
             ? <div className="group-row" role="presentation"><span>{item.label}</span><span className="grow" /><span>{item.hint}{!item.hint && <><Kbd chord={keys.chord("next")} /> <Kbd chord={keys.chord("previous")} /></>}</span></div>
             : <QueueRow c={item.c} open={current !== undefined && conversationKey(item.c) === conversationKey(current)} onOpen={onOpen} />} />
@@ -156,6 +156,17 @@ function OfferCard({ c, more, onAccept, onDecline, onPreview }: { c: Conversatio
 const presences = { online: Presence.ONLINE, away: Presence.AWAY, offline: Presence.OFFLINE } as const;
 const names = { [Presence.UNSPECIFIED]: "offline", [Presence.ONLINE]: "online", [Presence.AWAY]: "away", [Presence.OFFLINE]: "offline" } as const;
 const dots = { online: "green", away: "amber", offline: "off" } as const;
+
+const InboxTools = memo(function InboxTools() {
+  const { t } = useI18n();
+  const keys = useKeys();
+  return (
+    <>
+      <PresenceControl />
+      <Tooltip title={t("key.palette")}><button type="button" className="icon-button small" aria-label={t("act.search")} onClick={() => keys.run("palette")}><Icon name="search" /></button></Tooltip>
+    </>
+  );
+});
 
 function PresenceControl() {
   const { t } = useI18n();

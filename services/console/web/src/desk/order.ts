@@ -41,10 +41,18 @@ export interface Lists {
   closed: Conversation[];
 }
 
-const byRisk = (now: number) => (a: Conversation, b: Conversation) => risk(deadlineOf(a, now), now) - risk(deadlineOf(b, now), now) || Number(a.openedUnixMs - b.openedUnixMs) || (a.id < b.id ? -1 : 1);
+// sorted puts the least first. What it sorts by is computed once for each row, not once for each comparison.
+function sorted(list: readonly Conversation[], by: (c: Conversation) => number): Conversation[] {
+  const rows = list.map((c) => ({ c, by: by(c), opened: Number(c.openedUnixMs) }));
+  rows.sort((a, b) => a.by - b.by || a.opened - b.opened || (a.c.id < b.c.id ? -1 : 1));
+  return rows.map((r) => r.c);
+}
 
-// listsOf sorts who is where. Offers first, then own rows by least time left, then the queue by the same.
-export function listsOf(all: Iterable<Conversation>, user: string, account: string, now: number): Lists {
+const byRisk = (list: readonly Conversation[], now: number) => sorted(list, (c) => risk(deadlineOf(c, now), now));
+const waitingSince = (c: Conversation) => Number(c.waitingSinceUnixMs || c.openedUnixMs);
+
+// listsOf tells who is where, in the order that no clock changes: offers by their end, the queue by who waits longest.
+export function listsOf(all: Iterable<Conversation>, user: string, account: string): Lists {
   const lists: Lists = { offers: [], mine: [], queue: [], all: [], closed: [] };
   for (const c of all) {
     if (account && c.account !== account) continue;
@@ -57,11 +65,13 @@ export function listsOf(all: Iterable<Conversation>, user: string, account: stri
     else if (c.state === ConversationState.WAITING || c.state === ConversationState.LEFT_MESSAGE || c.state === ConversationState.OFFERED) lists.queue.push(c);
     else if (c.agent === user) lists.mine.push(c);
   }
-  const order = byRisk(now);
-  lists.offers.sort((a, b) => Number(a.offerUntilUnixMs - b.offerUntilUnixMs));
-  lists.mine.sort(order);
-  lists.queue.sort((a, b) => Number((a.waitingSinceUnixMs || a.openedUnixMs) - (b.waitingSinceUnixMs || b.openedUnixMs)));
-  lists.all.sort(order);
-  lists.closed.sort((a, b) => Number(b.closedUnixMs - a.closedUnixMs));
+  lists.offers = sorted(lists.offers, (c) => Number(c.offerUntilUnixMs));
+  lists.queue = sorted(lists.queue, waitingSince);
+  lists.closed = sorted(lists.closed, (c) => -Number(c.closedUnixMs));
   return lists;
+}
+
+// byUrgency puts least time left first, as it is now: in the own rows, and in all of them while they are shown.
+export function byUrgency(lists: Lists, tab: Tab, now: number): Lists {
+  return { ...lists, mine: byRisk(lists.mine, now), all: tab === "all" ? byRisk(lists.all, now) : lists.all };
 }

@@ -6,7 +6,7 @@ import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/
 import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
 import { AgentService } from "../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { Feed, type FeedState } from "../feed/feed";
-import { DeskStore } from "../feed/store";
+import { DeskStore, type Colleague, type Thread } from "../feed/store";
 import { useClients, type Clients } from "../rpc/clients";
 import { useMe } from "../session/session";
 import { clock } from "../ui/clock";
@@ -103,9 +103,24 @@ export function useStore(): DeskStore {
   return store;
 }
 
-export function useDeskVersion(): number {
+// useConversations re-renders when a conversation changes. Its number stands for what the store holds.
+export function useConversations(): number {
   const { store } = useDesk();
-  return useSyncExternalStore(store.subscribe, store.version);
+  return useSyncExternalStore(store.subscribe, store.conversationsVersion);
+}
+
+// useThread re-renders when the messages of this fan change.
+export function useThread(fan: { account: string; openid: string }): Thread {
+  const { store } = useDesk();
+  return useSyncExternalStore(store.subscribe, () => store.thread(fan));
+}
+
+// useColleagues tells who else looks at a conversation now, and who types.
+export function useColleagues(c: Conversation, now: number): Colleague[] {
+  const { store } = useDesk();
+  const { user } = useMe();
+  useSyncExternalStore(store.subscribe, store.colleaguesVersion);
+  return store.colleagues(c.account, c.id, now).filter((p) => p.actor !== user);
 }
 
 // useLatency measures a round trip every 15 s.

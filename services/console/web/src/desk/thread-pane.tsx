@@ -1,27 +1,30 @@
 import { useQuery } from "@tanstack/react-query";
 import { App, Button, Dropdown, Modal, Tooltip } from "antd";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { AuthorKind, ConversationState, MessageState, type Conversation, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import type { ConversationEvent } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
 import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
 import { UserService } from "../gen/wxbus/console/v1/user_service_pb";
 import { FanAvatar } from "../fan/avatar";
+import { conversationKey } from "../feed/store";
 import { useI18n, type Translate } from "../i18n";
 import type { Key } from "../i18n/words";
 import { words } from "../i18n/words";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
+import { keepOf } from "../rpc/keep";
 import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { useSecond } from "../ui/clock";
 import { Icon } from "../ui/icon";
 import { AgentAvatar, Kbd, Monogram } from "../ui/parts";
 import { DeadlineRing } from "../ui/ring";
+import { useChanged, useStable } from "../ui/stable";
 import { Bubble, PendingBubble, type BubbleActions } from "./bubble";
 import { ClosedBar } from "./closed-bar";
 import { Composer } from "./composer";
 import { deadlineOf } from "./order";
-import { useDesk, useStore } from "./provider";
+import { useColleagues, useDesk, useThread } from "./provider";
 import { Thread, type ThreadRow } from "./thread";
 import { Trace } from "./trace";
 import { TransferDialog } from "./transfer";
@@ -43,13 +46,18 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
   const { user, can } = useMe();
   const { notification, modal } = App.useApp();
   const { store } = useDesk();
-  useStore();
-  const thread = store.thread(c);
+  const thread = useThread(c);
   const { outbox, pending } = useOutbox(c);
   const [selected, setSelected] = useState<bigint>();
   const [traced, setTraced] = useState<Message>();
   const [transferring, setTransferring] = useState(false);
   const [wanted, setWanted] = useState<"reply" | "note">();
+  if (useChanged(conversationKey(c))) {
+    setSelected(undefined);
+    setTraced(undefined);
+    setTransferring(false);
+    setWanted(undefined);
+  }
   const nameOf = useColleagueNames();
   const changes = useChanges(c);
 
@@ -82,6 +90,18 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
     if (next) onEnded(c);
   };
   const hold = (until: number) => run(() => conversations.hold({ ...ref, untilUnixMs: BigInt(until) }));
+  const act = useStable((what: HeadAction, until?: number) => {
+    switch (what) {
+      case "transfer":
+        return setTransferring(true);
+      case "hold":
+        return void hold(until ?? 0);
+      case "end":
+        return void end(false);
+      default:
+        return void run(() => conversations[what](ref));
+    }
+  });
 
   const resend = useCallback((m: Message) => {
     if (!m.content) return;
@@ -127,11 +147,12 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
 
   return (
     <>
-      <ThreadHead c={c} mine={mine} nameOf={nameOf} onBack={onBack} onContext={onContext} onTransfer={() => setTransferring(true)} onHold={hold} onEnd={() => void end(false)}
-        onUnhold={() => void run(() => conversations.unhold(ref))} onRenew={() => void run(() => conversations.renew(ref))} onReopen={() => void run(() => conversations.reopen(ref))} onTakeOver={can(ConversationService.method.takeOver) ? () => void run(() => conversations.takeOver(ref)) : undefined} />
-      <Thread rows={rows} onTop={older} label={t("desk.thread")} reveal={selected === undefined ? undefined : `m/${selected}`} />
-      {mine ? <Composer key={`${c.account}/${c.openid}`} conversation={c} messages={thread.messages} outbox={outbox} nameOf={nameOf} wanted={wanted} onWanted={() => setWanted(undefined)} onHold={() => void hold(0)} />
-        : <ClosedBar c={c} nameOf={nameOf} onAccept={onAccept} wanted={wanted} onWanted={() => setWanted(undefined)} />}
+      <ThreadHead c={c} nameOf={nameOf} onBack={onBack} onContext={onContext}>
+        <HeadActions state={c.state} mine={mine} idleWarned={c.idleWarned} reopenUntil={Number(c.reopenUntilUnixMs)} mayTakeOver={can(ConversationService.method.takeOver)} run={act} />
+      </ThreadHead>
+      <Thread key={`${c.account}/${c.openid}`} rows={rows} onTop={older} label={t("desk.thread")} reveal={selected === undefined ? undefined : `m/${selected}`} />
+      {mine ? <Composer conversation={c} messages={thread.messages} outbox={outbox} nameOf={nameOf} wanted={wanted} onWanted={() => setWanted(undefined)} onHold={() => void hold(0)} />
+        : <ClosedBar key={conversationKey(c)} c={c} nameOf={nameOf} onAccept={onAccept} wanted={wanted} onWanted={() => setWanted(undefined)} />}
       {c.state === ConversationState.CLOSED && c.surveyScore > 0 && <p className="survey" role="status">{t("thread.survey", { score: c.surveyScore, max: 5 })} · {time(Number(c.closedUnixMs))}</p>}
       {traced && <Trace m={traced} onClose={() => setTraced(undefined)} />}
       <Modal open={transferring} onCancel={() => setTransferring(false)} footer={null} title={t("transfer.title")} destroyOnHidden width={480}>
@@ -144,8 +165,9 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
 // useChanges returns what happened to a conversation, oldest first; it is asked again when its state or agent changes.
 export function useChanges(c: Conversation): readonly ConversationEvent[] | undefined {
   const { conversations } = useClients();
+  const queryKey = ["changes", c.account, c.id, String(c.stateSinceUnixMs), c.agent];
   const query = useQuery({
-    queryKey: ["changes", c.account, c.id, String(c.stateSinceUnixMs), c.agent], placeholderData: (before) => before,
+    queryKey, placeholderData: keepOf(queryKey, 3),
     queryFn: () => conversations.getConversation({ account: c.account, conversation: c.id }),
   });
   return query.data?.changes;
@@ -164,26 +186,16 @@ export function useColleagueNames(): (id: string) => string {
 
 interface HeadProps {
   c: Conversation;
-  mine: boolean;
   nameOf(id: string): string;
   onBack(): void;
   onContext(): void;
-  onTransfer(): void;
-  onHold(until: number): void;
-  onUnhold(): void;
-  onRenew(): void;
-  onReopen(): void;
-  onEnd(): void;
-  onTakeOver?: (() => void) | undefined;
+  children: ReactNode;
 }
 
-function ThreadHead({ c, mine, nameOf, onBack, onContext, onTransfer, onHold, onUnhold, onRenew, onReopen, onEnd, onTakeOver }: HeadProps) {
+function ThreadHead({ c, nameOf, onBack, onContext, children }: HeadProps) {
   const { t } = useI18n();
-  const keys = useKeys();
-  const { user } = useMe();
-  const store = useStore();
   const now = useSecond();
-  const people = store.colleagues(c.account, c.id, now).filter((p) => p.actor !== user);
+  const people = useColleagues(c, now);
   const typing = people.filter((p) => p.typing).map((p) => nameOf(p.actor));
   const viewing = people.filter((p) => !p.typing).map((p) => nameOf(p.actor));
   const seen = typing.length > 0 ? t("thread.typing", { names: typing.join("、") }) : viewing.length > 0 ? t("thread.viewing", { names: viewing.join("、") }) : "";
@@ -196,20 +208,37 @@ function ThreadHead({ c, mine, nameOf, onBack, onContext, onTransfer, onHold, on
         <div className="row g4 t12 t3"><Monogram account={c.account} size={16} /><span className="cut">{c.account} · {c.group}{seen && <> · <span className="t2">{seen}</span></>}</span></div>
       </div>
       <span className="people">{people.slice(0, 4).map((p) => <AgentAvatar key={p.actor} name={nameOf(p.actor)} />)}</span>
-      {mine && (
-        <>
-          <Tooltip title={t("thread.transfer")}><Button type="text" size="small" className="head-action" icon={<Icon name="xfer" />} onClick={onTransfer}><span className="wide">{t("thread.transfer")}</span> <Kbd chord={keys.chord("transfer")} /></Button></Tooltip>
-          {c.state === ConversationState.ON_HOLD
-            ? <Button type="text" size="small" icon={<Icon name="undo" />} onClick={onUnhold}>{t("thread.unhold")} <Kbd chord={keys.chord("hold")} /></Button>
-            : <HoldMenu onHold={onHold} />}
-          {c.idleWarned && <Button size="small" onClick={onRenew}>{t("thread.renew")}</Button>}
-          <Button size="small" icon={<Icon name="done" />} onClick={onEnd} data-testid="end">{t("thread.end")} <Kbd chord={keys.chord("end")} /></Button>
-        </>
-      )}
-      {!mine && c.state === ConversationState.ACTIVE && onTakeOver && <Button size="small" icon={<Icon name="hand" />} onClick={onTakeOver}>{t("thread.takeOver")} <Kbd chord={keys.chord("takeOver")} /></Button>}
-      {c.state === ConversationState.CLOSED && Number(c.reopenUntilUnixMs) > now && <Button size="small" icon={<Icon name="undo" />} onClick={onReopen}>{t("thread.reopen")}</Button>}
+      {children}
     </header>
   );
+}
+
+type HeadAction = "transfer" | "hold" | "unhold" | "renew" | "reopen" | "takeOver" | "end";
+
+// HeadActions is what can be done with a conversation in this state. Another one in the same state draws nothing again.
+const HeadActions = memo(function HeadActions({ state, mine, idleWarned, reopenUntil, mayTakeOver, run }: { state: ConversationState; mine: boolean; idleWarned: boolean; reopenUntil: number; mayTakeOver: boolean; run(what: HeadAction, until?: number): void }) {
+  const { t } = useI18n();
+  const keys = useKeys();
+  if (state === ConversationState.CLOSED) return <Reopen until={reopenUntil} onReopen={() => run("reopen")} />;
+  if (!mine) {
+    return state === ConversationState.ACTIVE && mayTakeOver ? <Button size="small" icon={<Icon name="hand" />} onClick={() => run("takeOver")}>{t("thread.takeOver")} <Kbd chord={keys.chord("takeOver")} /></Button> : null;
+  }
+  return (
+    <>
+      <Tooltip title={t("thread.transfer")}><Button type="text" size="small" className="head-action" icon={<Icon name="xfer" />} onClick={() => run("transfer")}><span className="wide">{t("thread.transfer")}</span> <Kbd chord={keys.chord("transfer")} /></Button></Tooltip>
+      {state === ConversationState.ON_HOLD
+        ? <Button type="text" size="small" icon={<Icon name="undo" />} onClick={() => run("unhold")}>{t("thread.unhold")} <Kbd chord={keys.chord("hold")} /></Button>
+        : <HoldMenu onHold={(until) => run("hold", until)} />}
+      {idleWarned && <Button size="small" onClick={() => run("renew")}>{t("thread.renew")}</Button>}
+      <Button size="small" icon={<Icon name="done" />} onClick={() => run("end")} data-testid="end">{t("thread.end")} <Kbd chord={keys.chord("end")} /></Button>
+    </>
+  );
+});
+
+function Reopen({ until, onReopen }: { until: number; onReopen(): void }) {
+  const { t } = useI18n();
+  const now = useSecond();
+  return until > now ? <Button size="small" icon={<Icon name="undo" />} onClick={onReopen}>{t("thread.reopen")}</Button> : null;
 }
 
 function HoldMenu({ onHold }: { onHold(until: number): void }) {
@@ -242,6 +271,8 @@ interface RowsOf {
   onRetry(p: RowsOf["pending"][number]): void;
 }
 
+const dayNumber = (ms: number) => Math.floor((ms + 8 * 3_600_000) / 86_400_000); // of Asia/Shanghai, where the desk lives
+
 const estimates: Record<string, number> = { image: 180, voice: 96, location: 130, video: 200, miniprogrampage: 72, news: 96, link: 96, msgmenu: 120 };
 
 function useRows(o: RowsOf): ThreadRow[] {
@@ -252,13 +283,13 @@ function useRows(o: RowsOf): ThreadRow[] {
   return useMemo(() => {
     const rows: ThreadRow[] = [];
     rows.push({ key: "top", estimate: 26, fixed: true, render: () => <div className="activity">{o.more ? t("thread.loading") : o.loaded ? t("thread.beginning") : ""}</div> });
-    let last = "";
-    const today = day(Date.now());
+    let last = Number.NaN;
+    const today = dayNumber(Date.now());
     for (const e of entries) {
-      const d = day(e.at);
-      if (d !== last) {
-        last = d;
-        rows.push({ key: `d/${d}`, estimate: 26, render: () => <div className="activity">{d === today ? t("thread.today", { day: d }) : d}</div> });
+      const n = dayNumber(e.at);
+      if (n !== last) {
+        last = n;
+        rows.push({ key: `d/${n}`, estimate: 26, render: () => <div className="activity">{n === today ? t("thread.today", { day: day(e.at) }) : day(e.at)}</div> });
       }
       if ("m" in e) rows.push({ key: `m/${e.m.seq}`, estimate: estimates[e.m.msgType] ?? 46, render: () => <Bubble m={e.m} selected={e.m.seq === o.selected} actions={o.actions} /> });
       else rows.push({ key: `c/${e.c.number}`, estimate: 26, render: () => <div className="activity">{time(e.at)} {changeText(e.c, t, o.nameOf)}</div> });

@@ -2,6 +2,12 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, typ
 import { useI18n } from "../i18n";
 import { rowAt } from "../ui/virtual";
 
+function sums(sizes: Float64Array): Float64Array {
+  const out = new Float64Array(sizes.length + 1);
+  for (let i = 0; i < sizes.length; i++) out[i + 1] = (out[i] ?? 0) + (sizes[i] ?? 0);
+  return out;
+}
+
 export interface ThreadRow {
   key: string;
   // estimate is the height until it was measured.
@@ -18,7 +24,8 @@ interface Props {
   reveal?: string | undefined; // key of a row to show
 }
 
-const overscan = 400; // pixels above and below
+const overscan = 400; // pixels above and below, once a thread was shown
+const calm = 200; // ms until then: what is seen at once is drawn at once, and nothing else
 const step = 120; // the window moves in steps, so that most frames of a scroll draw nothing anew
 const near = 60; // this close to the end counts as at the end
 
@@ -27,8 +34,11 @@ interface View {
   height: number;
 }
 
+let lastHeight = 600; // of any thread, so that the next one draws no more than what fits
+
 function viewOf(el: HTMLElement, known: View): View {
   const top = Math.floor(el.scrollTop / step) * step;
+  lastHeight = el.clientHeight || lastHeight;
   return known.top === top && known.height === el.clientHeight ? known : { top, height: el.clientHeight };
 }
 
@@ -39,21 +49,26 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
   const { t } = useI18n();
   const box = useRef<HTMLDivElement>(null);
   const heights = useRef(new Map<string, number>());
-  const anchor = useRef<{ key: string; delta: number } | null>(null);
+  const anchor = useRef<{ key: string; index: number; delta: number } | null>(null);
   const stick = useRef(true);
   const resized = useRef(false);
-  const [view, setView] = useState<View>({ top: 0, height: 600 });
+  const width = useRef(0);
+  const [view, setView] = useState<View>(() => ({ top: Number.POSITIVE_INFINITY, height: lastHeight })); // the newest are seen first
   const [measured, setMeasured] = useState(0);
+  const [around, setAround] = useState(0);
+  useEffect(() => {
+    const timer = setTimeout(() => setAround(overscan), calm);
+    return () => clearTimeout(timer);
+  }, []);
 
-  const offsets = useMemo(() => {
-    const out = new Float64Array(rows.length + 1);
-    for (let i = 0; i < rows.length; i++) out[i + 1] = (out[i] ?? 0) + (heights.current.get(rows[i]?.key ?? "") ?? rows[i]?.estimate ?? 0);
-    return out;
-    // oxlint-disable-next-line react/exhaustive-deps -- measured stands for what is in heights
-  }, [rows, measured]);
+  const sizes = useMemo(() => Float64Array.from(rows, (r) => heights.current.get(r.key) ?? r.estimate), [rows]);
+  // oxlint-disable-next-line react/exhaustive-deps -- measured stands for what changed in sizes
+  const offsets = useMemo(() => sums(sizes), [sizes, measured]);
   const total = offsets[rows.length] ?? 0;
-  const from = rowAt(offsets, Math.max(0, view.top - overscan));
-  const to = Math.min(rows.length, rowAt(offsets, view.top + step + view.height + overscan) + 1);
+  const drawn = useRef(total);
+  drawn.current = total;
+  const from = rowAt(offsets, Math.max(0, Math.min(view.top, total - view.height) - around));
+  const to = Math.min(rows.length, rowAt(offsets, view.top + step + view.height + around) + 1);
 
   const onScroll = useCallback(() => {
     const el = box.current;
@@ -62,7 +77,7 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     const first = rowAt(offsets, el.scrollTop);
     const i = rows[first]?.fixed ? first + 1 : first; // a row that stays at the top says nothing about the place
     const row = rows[i];
-    anchor.current = row ? { key: row.key, delta: el.scrollTop - (offsets[i] ?? 0) } : null;
+    anchor.current = row ? { key: row.key, index: i, delta: el.scrollTop - (offsets[i] ?? 0) } : null;
     setView((v) => viewOf(el, v));
     if (el.scrollTop < 200) onTop();
   }, [offsets, rows, onTop]);
@@ -72,17 +87,20 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
   useLayoutEffect(() => {
     const el = box.current;
     if (!el) return;
+    width.current ||= el.clientWidth;
     let changed = false;
     const all = resized.current;
     resized.current = false;
-    for (const row of el.querySelectorAll<HTMLElement>("[data-row]")) {
-      const key = row.dataset["row"] ?? "";
+    const sheet = el.firstElementChild as HTMLElement;
+    for (let i = from; i < to; i++) {
+      const key = rows[i]?.key ?? "";
       if (!all && heights.current.has(key)) continue; // reading a height makes the browser lay out
-      const height = row.offsetHeight;
-      if (height > 0 && heights.current.get(key) !== height) {
-        heights.current.set(key, height);
-        changed = true;
-      }
+      const height = (sheet.children[i - from] as HTMLElement).offsetHeight;
+      if (height === 0) continue;
+      heights.current.set(key, height);
+      if (sizes[i] === height) continue;
+      sizes[i] = height;
+      changed = true;
     }
     if (changed) {
       setMeasured((n) => n + 1);
@@ -91,8 +109,9 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     let top = el.scrollTop;
     if (stick.current) top = el.scrollHeight;
     else if (anchor.current) {
-      const i = rows.findIndex((r) => r.key === anchor.current?.key);
-      if (i >= 0) top = (offsets[i] ?? 0) + anchor.current.delta;
+      const { key, index, delta } = anchor.current;
+      const i = rows[index]?.key === key ? index : rows.findIndex((r) => r.key === key);
+      if (i >= 0) top = (offsets[i] ?? 0) + delta;
     }
     if (Math.abs(top - el.scrollTop) > 0.5) el.scrollTop = top;
     setView((v) => viewOf(el, v));
@@ -101,12 +120,17 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
   useEffect(() => {
     const el = box.current;
     if (!el || typeof ResizeObserver === "undefined") return undefined;
+    const sheet = el.firstElementChild as HTMLElement;
+    // Rows that were drawn change the sheet as foreseen; a row that grew later, or another width, does not.
     const watch = new ResizeObserver(() => {
+      if (el.clientWidth === width.current && Math.abs(sheet.offsetHeight - drawn.current) < 1) return setView((v) => viewOf(el, v));
+      width.current = el.clientWidth;
       resized.current = true;
       setMeasured((n) => n + 1);
+      return undefined;
     });
     watch.observe(el);
-    if (el.firstElementChild) watch.observe(el.firstElementChild);
+    watch.observe(sheet);
     return () => watch.disconnect();
   }, []);
 
@@ -131,7 +155,7 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
   return (
     <div ref={box} className="thread" role="log" aria-live="off" aria-label={label} tabIndex={0} onScroll={onScroll} data-zone data-testid="thread">
       <div className="thread-sheet" style={{ paddingTop: offsets[from] ?? 0, paddingBottom: Math.max(0, total - (offsets[to] ?? total)) }}>
-        {rows.slice(from, to).map((r) => <div key={r.key} data-row={r.key} className="thread-row">{r.render()}</div>)}
+        {rows.slice(from, to).map((r) => <div key={r.key} className="thread-row">{r.render()}</div>)}
       </div>
       <span className="visually-hidden">{t("thread.count", { count: rows.length })}</span>
     </div>

@@ -3,7 +3,7 @@ import { SignalKind } from "../gen/wxbus/agentrouting/v1/conversation_events_pb"
 import type { Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { useClients } from "../rpc/clients";
 import { useMe } from "../session/session";
-import { useDesk } from "./provider";
+import { useDesk, useThread } from "./provider";
 
 const viewingEvery = 8_000; // a signal is worth 10 s
 
@@ -19,7 +19,7 @@ export function useOpenThread(account: string | undefined, id: string | undefine
   }, [account, id, known, conversations, store]);
 
   const openid = current?.openid;
-  const loaded = current ? store.thread(current).loaded : false;
+  const { loaded } = useThread({ account: account ?? "", openid: openid ?? "" });
   useEffect(() => {
     if (!account || !openid || loaded) return;
     conversations.listMessages({ account, openid, limit: 50 }).then((res) => store.putPage({ account, openid }, res.messages, res.more), () => undefined); // loaded again when the feed is back

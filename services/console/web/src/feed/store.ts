@@ -30,11 +30,15 @@ export class DeskStore {
   private signals = new Map<string, Map<string, Colleague>>();
   private listeners = new Set<() => void>();
   private queued = false;
-  private changes = 0;
+  private changes = { all: 0, conversations: 0, colleagues: 0 };
   // missed is called when a number was skipped, which the server promises never to do.
   missed: (account: string, conversation: string) => void = () => undefined;
 
-  version = (): number => this.changes;
+  // What is drawn from a part of the store is drawn again when that part changes: a message of one
+  // fan sorts no list of ten thousand others.
+  version = (): number => this.changes.all;
+  conversationsVersion = (): number => this.changes.conversations;
+  colleaguesVersion = (): number => this.changes.colleagues;
 
   subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
@@ -42,8 +46,9 @@ export class DeskStore {
   };
 
   // Many facts may come at once after a cut, so listeners are told once per task.
-  private changed(): void {
-    this.changes++;
+  private changed(part?: "conversations" | "colleagues"): void {
+    this.changes.all++;
+    if (part) this.changes[part]++;
     if (this.queued) return;
     this.queued = true;
     queueMicrotask(() => {
@@ -70,7 +75,7 @@ export class DeskStore {
 
   put(list: readonly Conversation[]): void {
     for (const c of list) this.putOne(c);
-    this.changed();
+    this.changed("conversations");
   }
 
   // replace forgets what is not in the list: it was closed while nobody told us.
@@ -105,7 +110,7 @@ export class DeskStore {
     if (s.kind === SignalKind.GONE) people.delete(s.actor);
     else people.set(s.actor, { actor: s.actor, typing: s.kind === SignalKind.TYPING, at: Number(s.atUnixMs) });
     this.signals.set(key, people);
-    this.changed();
+    this.changed("colleagues");
   }
 
   apply(e: ConversationEvent): void {
@@ -121,7 +126,7 @@ export class DeskStore {
     const next = nextConversation(known, e);
     if (next) this.putOne(next);
     else if (!known) this.missed(e.account, e.conversation);
-    this.changed();
+    this.changed("conversations");
   }
 
   private applyToThread(e: ConversationEvent): void {

@@ -7,7 +7,7 @@ import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/
 import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
 import { ReportBy, ReportService } from "../gen/wxbus/agentrouting/v1/report_service_pb";
 import { FanAvatar } from "../fan/avatar";
-import { conversationKey } from "../feed/store";
+import { conversationKey, fanKey } from "../feed/store";
 import { useI18n } from "../i18n";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
@@ -21,7 +21,7 @@ import { toneOf } from "../ui/tone";
 import { Bubble, type BubbleActions } from "../desk/bubble";
 import { NoteField } from "../desk/note-field";
 import { deadlineOf, targets } from "../desk/order";
-import { useDesk, useStore } from "../desk/provider";
+import { useColleagues, useConversations, useDesk, useThread } from "../desk/provider";
 import { Thread, type ThreadRow } from "../desk/thread";
 import { Trace } from "../desk/trace";
 import { useColleagueNames } from "../desk/thread-pane";
@@ -42,7 +42,7 @@ export default function Wall() {
   const { notification } = App.useApp();
   const fail = useFailure();
   const keys = useKeys();
-  useStore();
+  useConversations();
   const now = useSecond();
   const [group, setGroup] = useState("");
   const [chosen, setChosen] = useState<{ account: string; id: string }>();
@@ -167,21 +167,20 @@ function WatchPane({ c, onTakeOver, onMove }: { c: Conversation; onTakeOver(): v
   const { t } = useI18n();
   const { can, user } = useMe();
   const keys = useKeys();
-  const store = useStore();
   const nameOf = useColleagueNames();
   const now = useSecond();
   const [traced, setTraced] = useState<Message>();
   useOpenThread(c.account, c.id, c);
-  const thread = store.thread(c);
+  const thread = useThread(c);
   const actions = useMemo<BubbleActions>(() => ({ onSelect: () => undefined, onTrace: setTraced, onResend: () => undefined, nameOf }), [nameOf]);
   const rows = useMemo<ThreadRow[]>(() => thread.messages.map((m) => ({ key: `m/${m.seq}`, estimate: 46, render: () => <Bubble m={m} selected={false} actions={actions} /> })), [thread.messages, actions]);
-  const typing = store.colleagues(c.account, c.id, now).filter((p) => p.typing && p.actor !== user).map((p) => nameOf(p.actor));
+  const typing = useColleagues(c, now).filter((p) => p.typing).map((p) => nameOf(p.actor));
   return (
     <>
       <header><DeadlineRing deadline={deadlineOf(c, now)}><FanAvatar fan={c} size={24} /></DeadlineRing><b className="cut">{c.fanName}</b><span className="t12 t3 cut grow">{c.agent ? t("wall.servedBy", { name: nameOf(c.agent) }) : t("wall.waits")}</span>{c.unanswered > 0 && <Tag tone="amber">{t("inbox.unanswered", { count: c.unanswered })}</Tag>}</header>
-      <Thread rows={rows} onTop={() => undefined} label={t("desk.thread")} />
+      <Thread key={fanKey(c)} rows={rows} onTop={() => undefined} label={t("desk.thread")} />
       {typing.length > 0 && <p className="t12 t3" style={{ padding: "4px 16px" }}>{t("thread.typing", { names: typing.join("、") })}</p>}
-      <NoteField c={c} wanted={undefined} onWanted={() => undefined} />
+      <NoteField key={conversationKey(c)} c={c} wanted={undefined} onWanted={() => undefined} />
       <div className="row" style={{ padding: "8px 16px 12px" }}>
         {can(ConversationService.method.takeOver) && c.state === ConversationState.ACTIVE && c.agent !== user && <Button type="primary" size="small" onClick={onTakeOver}>{t("thread.takeOver")} <Kbd chord={keys.chord("takeOver")} /></Button>}
         <Button size="small" icon={<Icon name="xfer" size={14} />} onClick={onMove}>{t("wall.move")} <Kbd chord={keys.chord("move")} /></Button>

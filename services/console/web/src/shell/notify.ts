@@ -1,16 +1,20 @@
-import { useEffect, useRef } from "react";
-import { useNavigate } from "react-router";
+import { useEffect, useMemo, useRef } from "react";
+import { useMatch, useNavigate } from "react-router";
 import { AuthorKind, ConversationState, MessageState } from "../gen/wxbus/agentrouting/v1/conversation_pb";
-import { useDesk, useFeed, useStore } from "../desk/provider";
+import { useConversations, useDesk, useFeed } from "../desk/provider";
 import { useI18n } from "../i18n";
 import { useMe } from "../session/session";
+import { useSecond } from "../ui/clock";
+import { attentionOf, showIcon } from "./attention";
 import { loadSounds, play } from "./sounds";
 
 const repeatOffer = 5_000;
 
-// useNotifications turns facts into sounds, desktop notifications and the title of the tab.
-export function useNotifications(current: { account?: string | undefined; conversation?: string | undefined }): void {
-  const { onEvent } = useDesk();
+// Notifications turns facts and deadlines into sounds, desktop notifications, the title and the icon of the tab.
+// It draws nothing itself, so the clock that it follows draws nothing else again.
+export function Notifications(): null {
+  const { store, me, onEvent } = useDesk();
+  const current = useMatch("/desk/:account/:conversation")?.params;
   const { user, displayName } = useMe();
   const { t } = useI18n();
   const go = useNavigate();
@@ -26,7 +30,7 @@ export function useNotifications(current: { account?: string | undefined; conver
       const c = v.value.conversation;
       if (c) desktop(t("desk.offer.desktop", { name: c.fanName }), c.preview, () => go(`/desk/${c.account}/${c.id}`));
     } else if (v.case === "messageAdded" && mine && v.value.message?.authorKind === AuthorKind.FAN) {
-      const shown = open.current.conversation === e.conversation && document.hasFocus();
+      const shown = open.current?.conversation === e.conversation && document.hasFocus();
       if (!shown) play("message");
     } else if (v.case === "noteAdded" && v.value.message && v.value.message.author !== user) {
       const text = v.value.message.text;
@@ -35,8 +39,10 @@ export function useNotifications(current: { account?: string | undefined; conver
     } else if (v.case === "messageStateChanged" && mine && (v.value.state === MessageState.FAILED || v.value.state === MessageState.AMBIGUOUS)) play("failed");
   }), [onEvent, user, displayName, t, go]);
 
-  const store = useStore();
-  const offers = [...store.all()].filter((c) => c.state === ConversationState.OFFERED && c.agent === user).length;
+  const version = useConversations();
+  const now = useSecond();
+  // oxlint-disable-next-line react/exhaustive-deps -- the version stands for what the store holds
+  const { offers, count, tone, red } = useMemo(() => attentionOf(store.all(), user, me?.groups ?? [], now), [store, version, user, me, now]);
   useEffect(() => {
     if (offers === 0) return undefined;
     const timer = setInterval(() => play("offer"), repeatOffer);
@@ -51,11 +57,20 @@ export function useNotifications(current: { account?: string | undefined; conver
     was.current = link.state;
   }, [link.state]);
 
-  const waiting = [...store.all()].filter((c) => c.agent === user && c.state === ConversationState.ACTIVE && c.unanswered > 0).length + offers;
-  const name = current.account && current.conversation ? store.conversation(current.account, current.conversation)?.fanName : undefined;
+  const toldRed = useRef<ReadonlySet<string>>(undefined);
   useEffect(() => {
-    document.title = `${waiting > 0 ? `(${waiting}) ` : ""}${name ? `${name} · ` : ""}wxbus`;
-  }, [waiting, name]);
+    if (version === 0) return; // nothing was loaded yet: what is red then is no news
+    const known = toldRed.current;
+    toldRed.current = new Set(red);
+    if (known && red.some((r) => !known.has(r))) play("red");
+  }, [red, version]);
+
+  useEffect(() => showIcon({ count, tone }), [count, tone]);
+  const name = current?.account && current.conversation ? store.conversation(current.account, current.conversation)?.fanName : undefined;
+  useEffect(() => {
+    document.title = `${count > 0 ? `(${count}) ` : ""}${name ? `${name} · ` : ""}wxbus`;
+  }, [count, name]);
+  return null;
 }
 
 function desktop(title: string, body: string, onClick: () => void): void {

@@ -1,6 +1,6 @@
 import { Dropdown, Tooltip } from "antd";
-import { useCallback, useState, type ReactNode } from "react";
-import { NavLink, useMatch, useNavigate } from "react-router";
+import { memo, useCallback, useMemo, useState, type ReactNode } from "react";
+import { NavLink, useNavigate } from "react-router";
 import { Presence } from "../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { AuditService } from "../gen/wxbus/console/v1/audit_service_pb";
 import { AccountService } from "../gen/wxbus/token/v1/account_service_pb";
@@ -9,8 +9,8 @@ import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_s
 import { ReportService } from "../gen/wxbus/agentrouting/v1/report_service_pb";
 import { AgentService } from "../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { RuleService } from "../gen/wxbus/rule/v1/rule_service_pb";
-import { ConversationState } from "../gen/wxbus/agentrouting/v1/conversation_pb";
-import { useDesk, useStore } from "../desk/provider";
+import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { useConversations, useDesk } from "../desk/provider";
 import { useI18n } from "../i18n";
 import type { Key } from "../i18n/words";
 import type { ActionID } from "../keys/actions";
@@ -24,7 +24,7 @@ import { AgentAvatar, Monogram } from "../ui/parts";
 import { useAccounts } from "./accounts";
 import { CheatSheet } from "./cheatsheet";
 import { Logo } from "./logo";
-import { useNotifications } from "./notify";
+import { Notifications } from "./notify";
 import { Palette } from "./palette";
 import { SoundDialog } from "./sound-dialog";
 import { StatusBar } from "./status-bar";
@@ -55,34 +55,30 @@ export function Shell({ children }: { children: ReactNode }) {
   const { t } = useI18n();
   const pages = usePages();
   const go = useNavigate();
-  const keys = useKeys();
   const [palette, setPalette] = useState(false);
   const [cheat, setCheat] = useState(false);
-  const match = useMatch("/desk/:account/:conversation");
-  useNotifications({ account: match?.params.account, conversation: match?.params.conversation });
 
+  const openPalette = useCallback(() => setPalette(true), []);
+  const openCheat = useCallback(() => setCheat(true), []);
   const to = (path: string) => (pages.some((p) => p.to === path) ? () => void go(path) : undefined);
   useActions({
-    palette: () => setPalette(true), keys: () => setCheat(true), zone: nextZone,
+    palette: openPalette, keys: openCheat, zone: nextZone,
     goDesk: to("/desk"), goWall: to("/wall"), goRules: to("/rules"), goSends: to("/sends"), goAccounts: to("/accounts"), goReports: to("/reports"), goSettings: to("/settings"),
   });
   return (
     <div className="app">
+      <Notifications />
       <a className="skip" href="#composer">{t("nav.skip")}</a>
       <nav className="rail" aria-label={t("nav.main")} data-zone tabIndex={-1}>
         <Logo />
-        {pages.map((p) => (
-          <Tooltip key={p.to} placement="right" title={`${t(p.label)} ${keyCaps(keys.chord(p.action)).join(" ")}`}>
-            <NavLink to={p.to} className="nav"><Icon name={p.icon} size={20} />{t(p.label)}</NavLink>
-          </Tooltip>
-        ))}
+        <RailPages />
         <span className="sep" />
         <AccountSwitch />
         <span className="grow" />
         <MyMenu />
       </nav>
       <div style={{ minWidth: 0, minHeight: 0, overflow: "hidden" }}>{children}</div>
-      <StatusBar onPalette={() => setPalette(true)} onKeys={() => setCheat(true)} />
+      <StatusBar onPalette={openPalette} onKeys={openCheat} />
       <nav className="bottom-nav" aria-label={t("nav.main")}>
         {pages.slice(0, 4).map((p) => <NavLink key={p.to} to={p.to}><Icon name={p.icon} size={20} />{t(p.label)}</NavLink>)}
         <MyMenu />
@@ -93,6 +89,17 @@ export function Shell({ children }: { children: ReactNode }) {
   );
 }
 
+// RailPages does not follow the address itself; its links do.
+const RailPages = memo(function RailPages() {
+  const { t } = useI18n();
+  const keys = useKeys();
+  return usePages().map((p) => (
+    <Tooltip key={p.to} placement="right" title={`${t(p.label)} ${keyCaps(keys.chord(p.action)).join(" ")}`}>
+      <NavLink to={p.to} className="nav"><Icon name={p.icon} size={20} />{t(p.label)}</NavLink>
+    </Tooltip>
+  ));
+});
+
 // nextZone moves the focus to the next zone of the page: rail, inbox, thread, composer, context.
 function nextZone(): void {
   const zones = [...document.querySelectorAll<HTMLElement>("[data-zone]")].filter((z) => z.offsetParent !== null);
@@ -102,16 +109,27 @@ function nextZone(): void {
   inner?.focus();
 }
 
-function AccountSwitch() {
+// unreadOf counts for each account who waits for this person, or for anybody.
+function unreadOf(all: Iterable<Conversation>, user: string): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const c of all) {
+    const waits = c.state === ConversationState.WAITING || (c.state === ConversationState.ACTIVE && c.agent === user && c.unanswered > 0);
+    if (waits) counts.set(c.account, (counts.get(c.account) ?? 0) + 1);
+  }
+  return counts;
+}
+
+const AccountSwitch = memo(function AccountSwitch() {
   const { t } = useI18n();
-  const { account, setAccount } = useDesk();
-  const store = useStore();
+  const { store, account, setAccount } = useDesk();
+  const version = useConversations();
   const { user } = useMe();
   const names = useAccounts();
+  // oxlint-disable-next-line react/exhaustive-deps -- the version stands for what the store holds
+  const unread = useMemo(() => unreadOf(store.all(), user), [store, version, user]);
   if (names.length < 2) return null;
-  const unread = (name: string) => [...store.all()].filter((c) => c.account === name && ((c.agent === user && c.unanswered > 0 && c.state === ConversationState.ACTIVE) || c.state === ConversationState.WAITING)).length;
   return names.slice(0, 12).map((name) => {
-    const count = unread(name);
+    const count = unread.get(name) ?? 0;
     return (
       <Tooltip key={name} placement="right" title={name}>
         <button type="button" className="acct" aria-pressed={account === name} aria-label={`${t("nav.onlyAccount", { name })}${count > 0 ? ` ${count > 99 ? "99+" : count}` : ""}`} onClick={() => setAccount(account === name ? "" : name)}>
@@ -121,11 +139,11 @@ function AccountSwitch() {
       </Tooltip>
     );
   });
-}
+});
 
 const tones = { [Presence.ONLINE]: "green", [Presence.AWAY]: "amber", [Presence.OFFLINE]: "off", [Presence.UNSPECIFIED]: "off" } as const;
 
-function MyMenu() {
+const MyMenu = memo(function MyMenu() {
   const { t, locale, setLocale } = useI18n();
   const { choice, choose } = useTheme();
   const me = useMe();
@@ -161,4 +179,4 @@ function MyMenu() {
       <PasswordDialog open={password} onClose={() => setPassword(false)} />
     </>
   );
-}
+});

@@ -1,5 +1,5 @@
-import { ConversationState } from "../gen/wxbus/agentrouting/v1/conversation_pb";
-import { useDesk, useFeed, useStore } from "../desk/provider";
+import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { useConversations, useDesk, useFeed } from "../desk/provider";
 import { useI18n } from "../i18n";
 import { useKeys } from "../keys/keys";
 import { threshold } from "../theme/theme";
@@ -7,7 +7,7 @@ import { useSecond } from "../ui/clock";
 import { clockText } from "../ui/duration";
 import { Icon } from "../ui/icon";
 import { Dot, Kbd } from "../ui/parts";
-import { useState } from "react";
+import { memo, useMemo, useState } from "react";
 import { loadSounds, saveSounds } from "./sounds";
 
 const missedPings = 30_000;
@@ -28,16 +28,26 @@ export function ConnectionChip() {
   );
 }
 
-export function StatusBar({ onPalette, onKeys }: { onPalette: () => void; onKeys: () => void }) {
+function waitingOf(all: Iterable<Conversation>, account: string): { count: number; oldest: number } {
+  const waiting = { count: 0, oldest: Number.POSITIVE_INFINITY };
+  for (const c of all) {
+    if ((c.state !== ConversationState.WAITING && c.state !== ConversationState.OFFERED) || (account && c.account !== account)) continue;
+    waiting.count++;
+    waiting.oldest = Math.min(waiting.oldest, Number(c.waitingSinceUnixMs || c.openedUnixMs));
+  }
+  return waiting;
+}
+
+export const StatusBar = memo(function StatusBar({ onPalette, onKeys }: { onPalette: () => void; onKeys: () => void }) {
   const { t, number } = useI18n();
   const keys = useKeys();
   const { seq } = useFeed();
-  const { account } = useDesk();
-  const store = useStore();
+  const { store, account } = useDesk();
+  const version = useConversations();
   const now = useSecond();
   const [sounds, setSounds] = useState(loadSounds);
-  const waiting = [...store.all()].filter((c) => (c.state === ConversationState.WAITING || c.state === ConversationState.OFFERED) && (!account || c.account === account));
-  const oldest = Math.min(...waiting.map((c) => Number(c.waitingSinceUnixMs || c.openedUnixMs)));
+  // oxlint-disable-next-line react/exhaustive-deps -- the version stands for what the store holds
+  const waiting = useMemo(() => waitingOf(store.all(), account), [store, version, account]);
   const quiet = sounds.volume === 0;
   const toggle = () => {
     const next = { ...sounds, volume: quiet ? 0.5 : 0 };
@@ -48,11 +58,11 @@ export function StatusBar({ onPalette, onKeys }: { onPalette: () => void; onKeys
     <footer className="status">
       <ConnectionChip />
       {seq !== undefined && <span data-testid="seq">{t("status.seq", { seq: number(seq) })}</span>}
-      <span>{t("status.queue", { count: waiting.length })}{waiting.length > 0 && <> · {t("status.longest", { time: clockText(now - oldest) })}</>}</span>
+      <span>{t("status.queue", { count: waiting.count })}{waiting.count > 0 && <> · {t("status.longest", { time: clockText(now - waiting.oldest) })}</>}</span>
       <span className="grow" />
       <button type="button" className="plain row g4 wide" onClick={toggle} aria-pressed={!quiet}><Icon name="vol" size={14} />{quiet ? t("status.soundOff") : t("status.soundOn")}</button>
       <button type="button" className="plain row g4" onClick={onPalette}><Kbd chord={keys.chord("palette")} /> {t("status.commands")}</button>
       <button type="button" className="plain row g4" onClick={onKeys}><Kbd chord={keys.chord("keys")} /> {t("status.keys")}</button>
     </footer>
   );
-}
+});
