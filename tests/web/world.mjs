@@ -11,18 +11,17 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 
 // Ports below the range from which the system takes those of outgoing connections, so that none is taken
 // between its choice and its use.
+// freePorts takes ports below the range from which systems hand out ports on their own, so that no connection
+// takes one between its choice and its use.
 async function freePorts(count) {
-  const servers = [];
-  while (servers.length < count) {
+  const open = [];
+  while (open.length < count) {
     const server = createServer();
-    const free = await new Promise((done) => {
-      server.once("error", () => done(false));
-      server.listen(10_000 + Math.floor(Math.random() * 22_000), "127.0.0.1", () => done(true));
-    });
-    if (free) servers.push(server);
+    const ok = await new Promise((done) => server.once("error", () => done(false)).listen(10_000 + Math.floor(Math.random() * 22_000), "127.0.0.1", () => done(true)));
+    if (ok) open.push(server);
   }
-  const ports = servers.map((s) => s.address().port);
-  await Promise.all(servers.map((s) => new Promise((done) => s.close(done))));
+  const ports = open.map((s) => s.address().port);
+  await Promise.all(open.map((s) => new Promise((done) => s.close(done))));
   return ports;
 }
 
@@ -44,7 +43,7 @@ export async function startWorld({ verbose = false } = {}) {
   const [gateway, consolePort, sim, admin] = await freePorts(4);
   const demo = await readFile(join(root, "services/allinone/demo/wxbus.yaml"), "utf8");
   const config = demo.replaceAll("127.0.0.1:8080", `127.0.0.1:${gateway}`).replaceAll("127.0.0.1:8081", `127.0.0.1:${consolePort}`).replaceAll("127.0.0.1:8082", `127.0.0.1:${sim}`)
-    + `\nadmin: {listen: "127.0.0.1:${admin}"}\nnats: {listen: "-1"}\nrules_file: ${join(root, "services/allinone/demo/rules.yaml")}\n`;
+    + `\nadmin: {listen: "127.0.0.1:${admin}"}\ngrpc: {listen: "127.0.0.1:0"}\nnats: {listen: "-1"}\nrules_file: ${join(root, "services/allinone/demo/rules.yaml")}\n`;
   const file = join(dir, "wxbus.yaml");
   await writeFile(file, config);
   const child = spawn(join(root, "bin/wxbus"), ["up", "--config", file, "--data", join(dir, "data")], { stdio: ["ignore", "pipe", "pipe"] });
