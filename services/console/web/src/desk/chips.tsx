@@ -4,6 +4,7 @@ import { useNavigate } from "react-router";
 import type { Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { QuotaClass, SenderService, type GetQuotaResponse } from "../gen/wxbus/sender/v1/sender_service_pb";
 import { CampaignService } from "../gen/wxbus/sender/v1/campaign_service_pb";
+import { fanKey } from "../feed/store";
 import { useI18n } from "../i18n";
 import { useClients } from "../rpc/clients";
 import { keepOf } from "../rpc/keep";
@@ -12,6 +13,7 @@ import { useSecond } from "../ui/clock";
 import { clockText } from "../ui/duration";
 import { Icon } from "../ui/icon";
 import { Chip, Pips } from "../ui/parts";
+import { useSoon } from "../ui/stable";
 import { toneOf } from "../ui/tone";
 import { targets } from "./order";
 
@@ -29,10 +31,11 @@ export function useQuota(c: Conversation, messages: number): Quota {
   const { sender } = useClients();
   const { can } = useMe();
   const now = useSecond();
+  const soon = useSoon(fanKey(c));
   const queryKey = ["quota", c.account, c.openid, messages];
   const query: UseQueryResult<GetQuotaResponse> = useQuery({
     queryKey, queryFn: () => sender.getQuota({ account: c.account, openid: c.openid }),
-    enabled: can(SenderService.method.getQuota), refetchInterval: 30_000, placeholderData: keepOf(queryKey, 3),
+    enabled: soon && can(SenderService.method.getQuota), refetchInterval: 30_000, placeholderData: keepOf(queryKey, 3),
   });
   const data = query.data;
   const over = data !== undefined && data.deadlineUnixMs > 0n && Number(data.deadlineUnixMs) <= now;

@@ -12,7 +12,7 @@ import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { Icon } from "../ui/icon";
 import { accountHue, Facts, Kbd, Monogram } from "../ui/parts";
-import { useChanged } from "../ui/stable";
+import { useChanged, useSoon } from "../ui/stable";
 import { conversationKey } from "../feed/store";
 import { useQuota } from "./chips";
 import { useChanges, useColleagueNames } from "./thread-pane";
@@ -31,7 +31,7 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
   const nameOf = useColleagueNames();
   const quota = useQuota(c, Number(c.lastSeq));
   const key = ["fan", c.account, c.openid];
-  const fan = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), placeholderData: keepOf(key, 3) }).data?.fan;
+  const fan = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), enabled: useSoon(conversationKey(c)), placeholderData: keepOf(key, 3) }).data?.fan;
   const opened = useChanges(c)?.find((e) => e.event.case === "conversationChanged" && e.event.value.change === "opened");
   const source = opened?.event.case === "conversationChanged" ? opened.event.value.reason : "";
   const [renaming, setRenaming] = useState<string>();

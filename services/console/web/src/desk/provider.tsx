@@ -54,6 +54,7 @@ export function DeskProvider({ children }: { children: ReactNode }) {
     clients, now: clock.now,
     onEvent(e, live) {
       store.apply(e);
+      if (e.event.case === "conversationChanged") void cache.invalidateQueries({ queryKey: ["changes", e.account, e.conversation] });
       for (const l of listeners.current) l(e, live);
     },
     onSignal: (s) => store.signal(s),

@@ -12,14 +12,13 @@ import type { Key } from "../i18n/words";
 import { words } from "../i18n/words";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
-import { keepOf } from "../rpc/keep";
 import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { useSecond } from "../ui/clock";
 import { Icon } from "../ui/icon";
 import { AgentAvatar, Kbd, Monogram } from "../ui/parts";
 import { DeadlineRing } from "../ui/ring";
-import { useChanged, useStable } from "../ui/stable";
+import { useChanged, useSoon, useStable } from "../ui/stable";
 import { Bubble, PendingBubble, type BubbleActions } from "./bubble";
 import { ClosedBar } from "./closed-bar";
 import { Composer } from "./composer";
@@ -162,12 +161,11 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
   );
 }
 
-// useChanges returns what happened to a conversation, oldest first; it is asked again when its state or agent changes.
+// useChanges returns what happened to a conversation, oldest first; it is asked again with every change (DeskProvider).
 export function useChanges(c: Conversation): readonly ConversationEvent[] | undefined {
   const { conversations } = useClients();
-  const queryKey = ["changes", c.account, c.id, String(c.stateSinceUnixMs), c.agent];
   const query = useQuery({
-    queryKey, placeholderData: keepOf(queryKey, 3),
+    queryKey: ["changes", c.account, c.id], enabled: useSoon(conversationKey(c)),
     queryFn: () => conversations.getConversation({ account: c.account, conversation: c.id }),
   });
   return query.data?.changes;

@@ -3,6 +3,7 @@ import { SignalKind } from "../gen/wxbus/agentrouting/v1/conversation_events_pb"
 import type { Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { useClients } from "../rpc/clients";
 import { useMe } from "../session/session";
+import { useSoon } from "../ui/stable";
 import { useDesk, useThread } from "./provider";
 
 const viewingEvery = 8_000; // a signal is worth 10 s
@@ -25,8 +26,9 @@ export function useOpenThread(account: string | undefined, id: string | undefine
     conversations.listMessages({ account, openid, limit: 50 }).then((res) => store.putPage({ account, openid }, res.messages, res.more), () => undefined); // loaded again when the feed is back
   }, [account, openid, loaded, conversations, store]);
 
+  const soon = useSoon(`${account}/${id}`);
   useEffect(() => {
-    if (!account || !id || !known) return undefined;
+    if (!account || !id || !known || !soon) return undefined;
     const tell = (kind: SignalKind) => void conversations.setTyping({ account, conversation: id, actor: user, kind }).catch(() => undefined); // a courtesy
     tell(SignalKind.VIEWING);
     const timer = setInterval(() => tell(SignalKind.VIEWING), viewingEvery);
@@ -34,5 +36,5 @@ export function useOpenThread(account: string | undefined, id: string | undefine
       clearInterval(timer);
       tell(SignalKind.GONE);
     };
-  }, [account, id, known, conversations, user]);
+  }, [account, id, known, soon, conversations, user]);
 }

@@ -1,6 +1,6 @@
 import { act, renderHook } from "@testing-library/react";
-import { describe, expect, it } from "vitest";
-import { useChanged, useKept, useStable } from "./stable";
+import { describe, expect, it, vi } from "vitest";
+import { useChanged, useKept, useSoon, useStable } from "./stable";
 
 describe("useKept", () => {
   it("gives what is set late to the key that it was begun for", () => {
@@ -41,4 +41,16 @@ it("useChanged is true once for another key", () => {
   rerender({ key: "b" });
   rerender({ key: "b" });
   expect(seen.filter(Boolean)).toHaveLength(1);
+});
+
+it("useSoon waits a moment, and asks nothing for what was only passed", () => {
+  vi.useFakeTimers();
+  const { result, rerender } = renderHook(({ key }) => useSoon(key), { initialProps: { key: "a" } });
+  expect(result.current).toBe(false);
+  rerender({ key: "b" });
+  act(() => void vi.runAllTimers());
+  expect(result.current).toBe(true);
+  rerender({ key: "c" });
+  expect(result.current).toBe(false);
+  vi.useRealTimers();
 });

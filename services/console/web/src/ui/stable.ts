@@ -1,4 +1,4 @@
-import { useCallback, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 
 // useStable returns a function that stays the same and does what f does now, so that what is given it is not drawn again.
 export function useStable<A extends unknown[], R>(f: (...args: A) => R): (...args: A) => R {
@@ -36,4 +36,17 @@ export function useChanged(key: string): boolean {
   if (last === key) return false;
   setLast(key);
   return true;
+}
+
+const moment = 80; // ms
+
+// useSoon is false until a key was shown for a moment. What the server is asked for then is in nobody's way
+// when the key is first seen, and is not asked at all for what was only passed on the way.
+export function useSoon(key: string): boolean {
+  const [seen, setSeen] = useState<string>();
+  useEffect(() => {
+    const timer = setTimeout(() => setSeen(key), moment);
+    return () => clearTimeout(timer);
+  }, [key]);
+  return seen === key;
 }
