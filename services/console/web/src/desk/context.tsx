@@ -16,6 +16,7 @@ import { useChanged, useSoon } from "../ui/stable";
 import { conversationKey } from "../feed/store";
 import { useQuota } from "./chips";
 import { useChanges, useColleagueNames } from "./thread-pane";
+import { excludedText, whyOf } from "./why";
 
 const shownHistory = 8;
 
@@ -96,9 +97,9 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
       {c.assignment && (
         <section>
           <h3>{t("context.why")}</h3>
-          <p>{nameOf(c.assignment.winner) || t("none")}: {c.assignment.why}</p>
+          <p><b>{nameOf(c.assignment.winner) || t("none")}</b> · {whyOf(c.assignment, t)}</p>
           <p className="t12 t3">{t("context.candidates", { count: c.assignment.candidates.length })}</p>
-          {c.assignment.candidates.filter((x) => x.excludedBy).slice(0, 4).map((x) => <div key={x.agent} className="row t12"><span className="grow cut">{nameOf(x.agent)} {x.load}/{x.capacity}</span><span className="t3">{t("context.excluded", { why: x.excludedBy })}</span></div>)}
+          {c.assignment.candidates.filter((x) => x.excludedBy).slice(0, 4).map((x) => <div key={x.agent} className="row t12"><span className="grow cut">{nameOf(x.agent)} {x.load}/{x.capacity}</span><span className="t3">{t("context.excluded", { why: excludedText(x.excludedBy, t) })}</span></div>)}
         </section>
       )}
       <section>

@@ -18,6 +18,7 @@ import { loadDraft } from "./draft";
 import { deadlineOf, type Lists, type Tab } from "./order";
 import { useClosed } from "./use-closed";
 import { useDesk } from "./provider";
+import { whyOf } from "./why";
 
 interface Props {
   tab: Tab;
@@ -139,7 +140,7 @@ function OfferCard({ c, more, onAccept, onDecline, onPreview }: { c: Conversatio
         <DeadlineRing deadline={deadline}><FanAvatar fan={c} /></DeadlineRing>
         <div className="grow">
           <div className="row g4"><b>{c.fanName}</b><Monogram account={c.account} size={16} /><span className="t12 t3 cut grow">{c.account}</span>{deadline && <span className="t12 tone-amber nowrap">{t("offer.left")} <DeadlineText deadline={deadline} />{deadline.at - now < 20_000 && " s"}</span>}</div>
-          <div className="t12 t2 cut" style={{ marginTop: 2 }}>{t("offer.why", { why: c.assignment?.why || c.reason })}</div>
+          <div className="t12 t2 cut" style={{ marginTop: 2 }}>{t("offer.why", { why: whyOf(c.assignment, t) || c.reason })}</div>
         </div>
       </div>
       {c.preview && <p className="quote">{c.preview}</p>}

@@ -28,6 +28,7 @@ import { Thread, type ThreadRow } from "./thread";
 import { Trace } from "./trace";
 import { TransferDialog } from "./transfer";
 import { useOutbox } from "./use-outbox";
+import { whyOf } from "./why";
 
 interface Props {
   conversation: Conversation;
@@ -313,7 +314,7 @@ function changeText(e: ConversationEvent, t: Translate, nameOf: (id: string) => 
   const key = `change.${v.change}`;
   if (!(key in words)) return v.change;
   return t(key as Key, {
-    group: v.conversation?.group || e.group, reason: v.reason, agent: nameOf(v.change === "declined" || v.change === "offer_expired" ? v.fromAgent : v.conversation?.agent || e.agent), why: v.assignment?.why || v.reason,
+    group: v.conversation?.group || e.group, reason: v.reason, agent: nameOf(v.change === "declined" || v.change === "offer_expired" ? v.fromAgent : v.conversation?.agent || e.agent), why: whyOf(v.assignment, t) || v.reason,
     from: nameOf(v.fromAgent || v.fromGroup), to: nameOf(v.conversation?.agent || "") || v.conversation?.group || "", score: v.conversation?.surveyScore ?? 0,
   });
 }
