@@ -13,6 +13,7 @@ import { breakpoint } from "../theme/theme";
 import { useMedia } from "../ui/media-query";
 import { useSecond } from "../ui/clock";
 import { Empty } from "../ui/parts";
+import { Handle, useWidths, type Pane } from "../ui/resize";
 import { useStable } from "../ui/stable";
 import { ContextPane, ContextStrip } from "./context";
 import { Inbox } from "./inbox";
@@ -22,6 +23,8 @@ import { useConversations, useDesk } from "./provider";
 import { ThreadPane } from "./thread-pane";
 import { useOpenThread } from "./use-thread";
 
+const inboxPane: Pane = { name: "inbox", least: 280, most: 400 };
+const contextPane: Pane = { name: "context", least: 280, most: 400 };
 const settle = 1_000; // rows keep their place while somebody walks through them
 
 // Desk is the workbench of an agent: who waits, what was said, and what is known of the fan.
@@ -102,15 +105,18 @@ export function Desk() {
     else void go("/desk");
   }, [lists, open, go]);
 
+  const { style, resize } = useWidths(user);
   const contextShown = current && !phone && (narrow ? showContext : !showContext);
   return (
-    <main className={`desk ${contextShown ? "with-context" : ""} ${current ? "has-thread" : ""}`}>
+    <main className={`desk ${contextShown ? "with-context" : ""} ${current ? "has-thread" : ""}`} style={style}>
       <Inbox tab={tab} onTab={setTab} lists={lists} shown={shown} current={current} onOpen={open} onAccept={accept} onDecline={decline} onTouch={walkedAt.touch} />
+      <Handle pane={inboxPane} label={t("desk.resizeInbox")} onResize={resize} />
       <section className="pane thread-pane" aria-label={t("desk.thread")}>
         <LinkBanner />
         {current ? <ThreadPane conversation={current} onEnded={afterEnd} onBack={() => void go("/desk")} onAccept={accept} onContext={() => setShowContext((v) => !v)} />
           : <Empty title={t("desk.none")} text={t("desk.none.text")} />}
       </section>
+      {contextShown && <Handle pane={contextPane} label={t("desk.resizeContext")} after onResize={resize} />}
       {current && !phone && (contextShown ? <ContextPane conversation={current} onClose={() => setShowContext((v) => !v)} /> : <ContextStrip onOpen={() => setShowContext((v) => !v)} />)}
     </main>
   );

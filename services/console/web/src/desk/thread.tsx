@@ -36,8 +36,8 @@ interface View {
 
 let lastHeight = 600; // of any thread, so that the next one draws no more than what fits
 
-function viewOf(el: HTMLElement, known: View): View {
-  const top = Math.floor(el.scrollTop / step) * step;
+function viewOf(el: HTMLElement, scrollTop: number, known: View): View {
+  const top = Math.floor(scrollTop / step) * step;
   lastHeight = el.clientHeight || lastHeight;
   return known.top === top && known.height === el.clientHeight ? known : { top, height: el.clientHeight };
 }
@@ -78,7 +78,7 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     const i = rows[first]?.fixed ? first + 1 : first; // a row that stays at the top says nothing about the place
     const row = rows[i];
     anchor.current = row ? { key: row.key, index: i, delta: el.scrollTop - (offsets[i] ?? 0) } : null;
-    setView((v) => viewOf(el, v));
+    setView((v) => viewOf(el, el.scrollTop, v));
     if (el.scrollTop < 200) onTop();
   }, [offsets, rows, onTop]);
 
@@ -106,15 +106,17 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
       setMeasured((n) => n + 1);
       return;
     }
+    // The place follows from the heights that are known and not from the page: a picture that grew since it was
+    // measured would otherwise move the place by being drawn, and being drawn by the place, for ever.
     let top = el.scrollTop;
-    if (stick.current) top = el.scrollHeight;
+    if (stick.current) top = Math.max(0, total - el.clientHeight);
     else if (anchor.current) {
       const { key, index, delta } = anchor.current;
       const i = rows[index]?.key === key ? index : rows.findIndex((r) => r.key === key);
       if (i >= 0) top = (offsets[i] ?? 0) + delta;
     }
-    if (Math.abs(top - el.scrollTop) > 0.5) el.scrollTop = top;
-    setView((v) => viewOf(el, v));
+    if (Math.abs(top - el.scrollTop) > 0.5) el.scrollTop = stick.current ? el.scrollHeight : top;
+    setView((v) => viewOf(el, top, v));
   });
 
   useEffect(() => {
@@ -123,7 +125,7 @@ export function Thread({ rows, onTop, label, reveal }: Props) {
     const sheet = el.firstElementChild as HTMLElement;
     // Rows that were drawn change the sheet as foreseen; a row that grew later, or another width, does not.
     const watch = new ResizeObserver(() => {
-      if (el.clientWidth === width.current && Math.abs(sheet.offsetHeight - drawn.current) < 1) return setView((v) => viewOf(el, v));
+      if (el.clientWidth === width.current && Math.abs(sheet.offsetHeight - drawn.current) < 1) return setView((v) => viewOf(el, el.scrollTop, v));
       width.current = el.clientWidth;
       resized.current = true;
       setMeasured((n) => n + 1);

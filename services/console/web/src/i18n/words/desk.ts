@@ -3,6 +3,8 @@ import type { Pairs } from "../pairs";
 export const desk = {
   "desk.inbox": ["会话", "Conversations"],
   "desk.thread": ["对话", "Thread"],
+  "desk.resizeInbox": ["会话列表的宽度", "Width of the conversations"],
+  "desk.resizeContext": ["粉丝资料的宽度", "Width of the fan card"],
   "desk.none": ["没有打开的会话", "No conversation is open"],
   "desk.none.text": ["用 J、K 选一个，或按 A 接下一位。", "Choose one with J and K, or press A for the next one."],
   "desk.offer.desktop": ["{name} 在等", "{name} is waiting"],
