@@ -60,9 +60,14 @@ web-check: ## types, lint and unit tests of the page
 	scripts/web.sh check
 
 .PHONY: web-test
-web-test: build ## every browser test of the page, with pictures into docs/screens
+web-test: build ## every browser test of the page
 	scripts/web.sh chromium
 	node tests/web/run.mjs --all
+
+.PHONY: web-screens
+web-screens: build ## pictures of the page in both languages and themes, into docs/screens
+	scripts/web.sh chromium
+	node tests/web/screens.mjs
 
 .PHONY: web-bench
 web-bench: ## frames while scrolling 10 000 rows and messages, and the time of a switch

@@ -1,0 +1,117 @@
+// Pictures of the page for the guides, over the real system: the main views in both languages and both themes, into
+// docs/screens. Names: view, language, theme.
+//   node tests/web/screens.mjs [--only VIEW]
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { launch, opener } from "./browser.mjs";
+import { acceptOffer, bubble, composer, desk, groupWith, talk, write } from "./desk.mjs";
+import { API, demoUsers, Fan, startWorld } from "./world.mjs";
+
+const args = process.argv.slice(2);
+const only = args.includes("--only") ? args[args.indexOf("--only") + 1] : undefined;
+const out = fileURLToPath(new URL("../../docs/screens/", import.meta.url));
+for (const dir of [out, fileURLToPath(new URL("out/", import.meta.url))]) await mkdir(dir, { recursive: true });
+
+// What people say, in the language of the picture.
+const stories = {
+  "zh-CN": {
+    asks: "我要退货，鞋子小了一码", hello: "您好，可以退。请把鞋盒一起寄回，运费由我们承担。", more: "好的，退款大概多久到账？", answer: "签收后 3 个工作日内原路退回。", note: "熟客，去年买过 6 次，退款优先处理", others: ["订单一直没有更新，麻烦看一下，退款也可以", "我要退货，颜色发错了", "退款什么时候到账？"],
+    canned: [{ title: "退货说明", shortcut: "th", text: "您好 {fan.name}，请在 {日期} 前寄回，运费由我们承担。" }, { title: "退款时间", shortcut: "tk", text: "签收后 3 个工作日内原路退回。" }], tag: "金卡", ask: "退货",
+  },
+  en: {
+    asks: "refund please, the shoes are one size too small", hello: "Of course. Send them back in their box, we pay the postage.", more: "Thanks. When do I get the money?", answer: "Within 3 working days after they arrive.", note: "Regular: six orders last year, refund first", others: ["My order has not moved for days, a refund is fine too", "refund: the colour is wrong", "When does my refund arrive?"],
+    canned: [{ title: "How to return", shortcut: "th", text: "Hello {fan.name}, please send it before {date}, we pay the postage." }, { title: "Time of a refund", shortcut: "tk", text: "Within 3 working days after it arrives." }], tag: "Gold", ask: "refund",
+  },
+};
+
+const world = await startWorld();
+const browser = await launch();
+const open = opener({ browser, url: world.url });
+const users = await demoUsers(world);
+const admin = await new API(world).logIn(users.admin.name, users.admin.password);
+const agents = "wxbus.agentrouting.v1.AgentService";
+
+async function cannedReplies(story) {
+  const { replies = [] } = await admin.call(`${agents}/ListCannedReplies`, {});
+  for (const r of replies) await admin.call(`${agents}/DeleteCannedReply`, { id: r.id });
+  for (const r of story.canned) await admin.call(`${agents}/PutCannedReply`, { reply: { title: r.title, shortcut: r.shortcut, scope: "CANNED_SCOPE_ALL", blocks: [{ content: { text: { content: r.text } } }] } });
+}
+
+// arrange makes a busy desk: one conversation in the middle, one that begins, an offer, and people who wait.
+async function arrange(story) {
+  await desk({ admin, users }, users.agent);
+  await groupWith(admin, { survey: true });
+  await cannedReplies(story);
+  const page = await open({ user: users.agent });
+  const people = await admin.call(`${agents}/ListAgents`);
+  const me = people.agents.find((a) => a.id === users.agent.name);
+  await admin.call(`${agents}/PutAgent`, { agent: { ...me, capacity: 3, autoAccept: false } });
+  const fan = await Fan.follow(world, "shop", "Screen");
+  await fan.says(story.asks);
+  await acceptOffer(page);
+  const address = new URL(page.url()).pathname;
+  const [account, id] = address.split("/").slice(-2);
+  await write(page, story.hello);
+  await fan.sees("the first answer", (c) => c.text === story.hello);
+  await fan.sendsImage();
+  await fan.push("location", { Location_X: "31.2304", Location_Y: "121.4737", Scale: "15", Label: "上海市黄浦区南京东路 300 号" });
+  await fan.says(story.more);
+  await bubble(page, story.more).waitFor();
+  await admin.call(`${talk}/AddNote`, { account, conversation: id, text: story.note, idempotencyKey: crypto.randomUUID() });
+  await admin.call(`${talk}/TagFan`, { account, openid: fan.openid, add: [story.tag] });
+  await write(page, story.answer);
+  await fan.sees("the second answer", (c) => c.text === story.answer);
+  const second = await Fan.follow(world, "shop", "Second");
+  await second.says(story.others[0]);
+  await acceptOffer(page);
+  for (const text of story.others.slice(1)) await (await Fan.follow(world, "shop", "Queue")).says(text);
+  await page.getByTestId("offer").waitFor();
+  return { address, done: () => page.done() }; // an open page keeps the agent online
+}
+
+let taken = 0;
+async function shot(page, view, locale, theme) {
+  await page.mouse.move(0, 0);
+  await page.evaluate(() => Promise.all([document.fonts.ready, ...document.getAnimations().map((a) => a.finished.catch(() => undefined))]));
+  await page.screenshot({ path: `${out}${view}.${locale}.${theme}.png`, animations: "disabled", caret: "hide" });
+  taken++;
+}
+
+// views are what is shown: who looks, at what, and what must be there before the picture is taken.
+const views = [
+  { view: "login", at: "/desk", ready: (p) => p.locator("#login-name").waitFor() },
+  { view: "desk.offer", user: users.agent, at: (s) => s.address, ready: (p) => p.getByTestId("offer").waitFor().then(() => p.getByTestId("quota").waitFor()) },
+  { view: "desk.canned", user: users.agent, at: (s) => s.address, ready: (p) => composer(p).fill("/t").then(() => p.locator(".canned-preview").waitFor()) },
+  { view: "desk-phone", user: users.agent, size: { width: 390, height: 844 }, at: (s) => s.address, ready: (p) => p.getByTestId("quota").waitFor() },
+  { view: "trace", user: users.supervisor, at: (s) => s.address, ready: (p) => p.getByText(/微信已接收|Accepted by WeChat/).last().click().then(() => p.getByTestId("trace").waitFor()) },
+  { view: "wall", user: users.supervisor, at: "/wall", ready: (p) => p.locator(".tile .rings button").first().click().then(() => p.locator(".watch .msg").first().waitFor()) },
+  { view: "rules", user: users.admin, at: "/rules", ready: (p, story) => p.locator(".rule-row").nth(1).click().then(() => p.getByTestId("try").fill(story.ask)).then(() => p.getByTestId("try-result").waitFor()) },
+  { view: "accounts", user: users.admin, at: "/accounts", ready: (p) => p.getByTestId("doctor").click().then(() => p.getByTestId("doctor-result").waitFor()) },
+  { view: "reports", user: users.supervisor, at: "/reports", ready: (p) => p.locator("main table").first().waitFor() },
+  { view: "settings-groups", user: users.admin, at: "/settings/groups", ready: (p) => p.locator("main .card, main table").first().waitFor() },
+];
+
+for (const [locale, story] of Object.entries(stories)) {
+  const scene = await arrange(story);
+  for (const theme of ["light", "dark"]) {
+    for (const v of views) {
+      if (only && v.view !== only) continue;
+      const page = await open({ user: v.user, locale, theme, width: v.size?.width ?? 1440, height: v.size?.height ?? 900, ...(v.user ? {} : { url: world.url + v.at }) });
+      if (v.user) await page.goto(world.url + (typeof v.at === "string" ? v.at : v.at(scene)));
+      await v.ready(page, story).catch(async (err) => {
+        await page.screenshot({ path: fileURLToPath(new URL("out/screens.png", import.meta.url)) });
+        console.error(v.view, locale, theme, page.problems);
+        throw err;
+      });
+      await shot(page, v.view, locale, theme);
+      await page.done();
+    }
+  }
+  await scene.done();
+}
+const phone = await open({ url: `${world.sim}/phone` });
+await phone.locator(".phone .bub").first().or(phone.locator(".phone")).first().waitFor();
+await shot(phone, "phone", "zh-CN", "light");
+await browser.close();
+await world.stop();
+console.log(`${taken} pictures in docs/screens`);
