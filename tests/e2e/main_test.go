@@ -13,7 +13,10 @@ import (
 	"github.com/wxbus/wxbus/tests/stack"
 )
 
-var mode = flag.String("mode", "all", "all or split")
+var (
+	mode  = flag.String("mode", "all", "all or split")
+	users = flag.Bool("users", false, "in mode split, give every service its own user of NATS, with the permissions of deploy/k8s")
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -154,7 +157,7 @@ func start(t *testing.T) *world {
 	t.Helper()
 	hook := newWebhook(t)
 	w := &world{webhook: hook}
-	w.Stack = stack.Start(t, stack.Options{Mode: stack.Mode(*mode), Config: config(hook), Rules: rules(hook)})
+	w.Stack = stack.Start(t, stack.Options{Mode: stack.Mode(*mode), Config: config(hook), Rules: rules(hook), Users: *users})
 	w.sim(t, http.MethodPut, "/sim/v1/faults", answersOfWeChat, nil)
 	return w
 }

@@ -66,7 +66,7 @@ func (f forged) post(t *testing.T, gateway string) (int, string) {
 // stored counts the events of a fan on the inbound stream.
 func (w *world) stored(t *testing.T, openid string) uint64 {
 	t.Helper()
-	nc, err := nats.Connect(strings.Join(w.NATS, ","))
+	nc, err := nats.Connect(strings.Join(w.NATS, ","), w.Operator())
 	require.NoError(t, err)
 	defer nc.Close()
 	js, err := jetstream.New(nc)

@@ -254,12 +254,15 @@ type loadStatus struct {
 	}
 }
 
+// judged is how many pushes of one run the simulator can judge.
+const judged = 90_000
+
 // start begins a load run; stop ends it and returns when its pushes are over.
 func (s simulator) start(t *testing.T, rate int) {
 	t.Helper()
 	s.call(t, http.MethodPost, "/sim/v1/reset", nil, nil)
 	s.call(t, http.MethodPost, "/sim/v1/load", map[string]any{
-		"accounts": []string{"shop"}, "rate": rate, "duration": "20m", "fans": 200, "keywords": numbers, "settle": "10s",
+		"accounts": []string{"shop"}, "rate": rate, "duration": fmt.Sprintf("%ds", min(1200, judged/rate)), "fans": 200, "keywords": numbers, "settle": "10s",
 		"fan_prefix": fmt.Sprintf("oLoad%d", time.Now().Unix()),
 	}, nil)
 }

@@ -103,7 +103,7 @@ func provisioned(t *testing.T) (*server.Server, *topology.Topology) {
 	return srv, topo
 }
 
-// Whether each service can do all of its work is shown by the end-to-end table, which runs over servers with these users.
+// Whether each service can do all of its work is shown by make e2e-users: the end-to-end table over servers with these users.
 func TestEachServiceMayDoItsWorkAndNotThatOfOthers(t *testing.T) {
 	srv, topo := provisioned(t)
 	published := map[string]string{

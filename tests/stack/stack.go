@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wxbus/wxbus/pkg/topology"
+
 	"github.com/wxbus/wxbus/tests/link"
 )
 
@@ -49,6 +51,8 @@ type Options struct {
 	Store func(server int) string
 	// Network puts a proxy into every connection to and between the NATS servers of split mode.
 	Network bool
+	// Users gives NATS the users of deploy/k8s in split mode, and each service its own.
+	Users bool
 }
 
 // Stack is a running system.
@@ -64,6 +68,8 @@ type Stack struct {
 	Services  map[string][]*Process // by service; in one process all services name the same one
 
 	Network *Network // nil without Options.Network
+
+	passwords []string // environment of NATS servers that know a user for each service
 
 	owner testing.TB // processes end with it, also those that a part of it starts again
 	bin   string
@@ -299,6 +305,10 @@ func (s *Stack) WaitReady(t testing.TB) {
 // startCluster runs three NATS servers with the settings of production.
 func (s *Stack) startCluster(t testing.TB, o Options) {
 	t.Helper()
+	users := ""
+	if o.Users {
+		users = s.useUsers(t)
+	}
 	ports := make([]int, len(s.NATS))
 	for i := range ports {
 		ports[i] = FreePort(t)
@@ -313,12 +323,13 @@ func (s *Stack) startCluster(t testing.TB, o Options) {
 		}
 		monitor := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 		s.write(t, natsName(i)+".conf", fmt.Appendf(nil, `
+%s
 server_name: %s
 listen: %q
 http: %q
 jetstream { store_dir: %q, sync_interval: always }
 cluster { name: wxbus, listen: "127.0.0.1:%d", no_advertise: true, %s }
-`, natsName(i), strings.TrimPrefix(u, "nats://"), monitor, store, ports[i], s.routes(i, ports)))
+`, users, natsName(i), strings.TrimPrefix(u, "nats://"), monitor, store, ports[i], s.routes(i, ports)))
 		s.Servers = append(s.Servers, &Process{Admin: monitor})
 		s.StartServer(i)
 	}
@@ -342,7 +353,7 @@ func (s *Stack) routes(from int, ports []int) string {
 func (s *Stack) StartServer(i int) {
 	s.owner.Helper()
 	monitor := s.Servers[i].Admin
-	p := startProcess(s.owner, s.Dir, natsName(i), filepath.Join(s.bin, "natsd"), []string{"-c", filepath.Join(s.Dir, natsName(i)+".conf")}, nil)
+	p := startProcess(s.owner, s.Dir, natsName(i), filepath.Join(s.bin, "natsd"), []string{"-c", filepath.Join(s.Dir, natsName(i)+".conf")}, s.passwords)
 	p.Admin, p.health = monitor, "/healthz"
 	s.Servers[i] = p
 }
@@ -355,7 +366,9 @@ func (s *Stack) provision(t testing.TB) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		var err error
-		out, err = exec.CommandContext(ctx, filepath.Join(s.bin, "wxbus"), "provision", "--config", s.File, "--nats", strings.Join(s.NATS, ",")).CombinedOutput()
+		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "wxbus"), "provision", "--config", s.File, "--nats", strings.Join(s.NATS, ","))
+		cmd.Env = append(os.Environ(), s.login(topology.UserProvision)...)
+		out, err = cmd.CombinedOutput()
 		return err == nil
 	}, 90*time.Second, 500*time.Millisecond, "wxbus provision: %s", &lazy{&out})
 }
@@ -409,7 +422,7 @@ func (s *Stack) service(t testing.TB, name, binary, grpc string, env []string) *
 		urls = s.Network.urls(t, name)
 	}
 	args := []string{"-config", s.File, "-nats", strings.Join(urls, ","), "-admin", admin, "-grpc", grpc}
-	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, binary), args, append(env, s.env...))
+	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, binary), args, append(append(env, s.env...), s.login(binary)...))
 	p.Admin = admin
 	return p
 }
@@ -438,6 +451,7 @@ func (s *Stack) CLI(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "wxbus"), append(args, "--config", s.File, "--nats", strings.Join(s.NATS, ","))...)
 	cmd.Dir = s.Dir
+	cmd.Env = append(os.Environ(), s.login(topology.UserOperator)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
