@@ -112,17 +112,23 @@ func fillStreams(x *trial) {
 	x.at(1)
 }
 
-// limit changes the size of a stream and returns what it was.
+// limit changes the size of a stream and returns what it was. It asks again when the answer got lost.
 func (x *trial) limit(name string, limit int64) (was int64) {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
-	defer cancel()
-	stream, err := x.js.Stream(ctx, name)
-	require.NoError(x.t, err)
-	c := stream.CachedInfo().Config
-	was, c.MaxBytes = c.MaxBytes, limit
-	_, err = x.js.UpdateStream(ctx, c)
-	require.NoError(x.t, err)
+	require.Eventually(x.t, func() bool {
+		ctx, cancel := context.WithTimeout(x.t.Context(), 5*time.Second)
+		defer cancel()
+		stream, err := x.js.Stream(ctx, name)
+		if err != nil {
+			return false
+		}
+		c := stream.CachedInfo().Config
+		if c.MaxBytes != limit {
+			was, c.MaxBytes = c.MaxBytes, limit
+		}
+		_, err = x.js.UpdateStream(ctx, c)
+		return err == nil
+	}, time.Minute, 100*time.Millisecond, "%s does not change its size", name)
 	return was
 }
 
