@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -34,9 +33,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// nats.go 1.55.0 loses this goroutine when the put of an object ends before it has begun: it then
-	// waits on a channel that is nil.
-	testkit.Main(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+	testkit.Main(m)
 }
 
 const (

@@ -5,12 +5,9 @@ package trace
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/wxbus/wxbus/pkg/testkit"
 )
 
-// nats.go 1.55.0 leaves this goroutine behind for each object put, now and then; the rule service puts its rules.
 func TestMain(m *testing.M) {
-	testkit.Main(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+	testkit.Main(m)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/metric/noop"
-	"go.uber.org/goleak"
 
 	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -24,9 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// nats.go 1.55.0 loses this goroutine when the put of an object ends before it has begun: it then
-	// waits on a channel that is nil.
-	testkit.Main(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+	testkit.Main(m)
 }
 
 func open(t *testing.T, env *bustest.Env) *publish.Store {
