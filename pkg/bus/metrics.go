@@ -78,28 +78,28 @@ func newMetrics(provider metric.MeterProvider) (*metrics, error) {
 }
 
 func (m *metrics) publish(ctx context.Context, subject string, err error, duplicate bool, took time.Duration) {
-	labels := m.publishLabel(publishKey{topology.StreamOf(subject), publishOutcome(err, duplicate)})
+	labels := m.publishLabel(ctx, publishKey{topology.StreamOf(subject), publishOutcome(err, duplicate)})
 	m.published.Add(ctx, 1, labels.add...)
 	m.publishTime.Record(ctx, took.Seconds(), labels.record...)
 }
 
-func (m *metrics) publishLabel(key publishKey) *labelled {
+func (m *metrics) publishLabel(ctx context.Context, key publishKey) *labelled {
 	if v, ok := m.publishLabels.Load(key); ok {
 		return v.(*labelled)
 	}
 	labels := newLabelled(attribute.String("stream", key.stream), attribute.String("outcome", key.outcome))
 	m.publishLabels.Store(key, labels)
 	if _, known := m.streams.LoadOrStore(key.stream, true); !known {
-		m.promise(key.stream)
+		m.promise(ctx, key.stream)
 	}
 	return labels
 }
 
 // promise makes the outcomes that alerts count exist at zero: a rate does not see the first count of a series
 // that comes into being with it.
-func (m *metrics) promise(stream string) {
+func (m *metrics) promise(ctx context.Context, stream string) {
 	for _, outcome := range []string{"stream_full", "timeout"} {
-		m.published.Add(context.Background(), 0, newLabelled(attribute.String("stream", stream), attribute.String("outcome", outcome)).add...)
+		m.published.Add(ctx, 0, newLabelled(attribute.String("stream", stream), attribute.String("outcome", outcome)).add...)
 	}
 }
 

@@ -26,7 +26,7 @@ func FreePorts(n int) ([]int, error) {
 	}()
 	var errs error
 	for try := 0; len(ports) < n && try < n+100; try++ {
-		port := lowestPort + rand.IntN(endOfPorts-lowestPort) //nolint:gosec // which port does not matter
+		port := lowestPort + rand.IntN(endOfPorts-lowestPort)
 		if _, taken := given.LoadOrStore(port, true); taken {
 			continue
 		}

@@ -107,7 +107,7 @@ func inspect(binary string) (*buildinfo.BuildInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: not a Linux binary: %w", binary, err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			return nil, fmt.Errorf("%s: linked dynamically; build it with CGO_ENABLED=0", binary)
@@ -264,7 +264,7 @@ func Write(dir, ref string, img v1.Image) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("clear %s: %w", dir, err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // images hold nothing secret
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
 	l, err := layout.Write(dir, mutate.IndexMediaType(empty.Index, types.OCIImageIndex))

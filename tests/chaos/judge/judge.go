@@ -56,7 +56,7 @@ type Verdict struct {
 // Kept tells that everything is known and no promise was broken.
 func (v Verdict) Kept() bool { return len(v.Incomplete) == 0 && len(v.Counts) == 0 }
 
-// Lost, Doubled and Disordered are L, D and O of the fault table.
+// Lost is L of the fault table; Doubled and Disordered below are D and O.
 func (v Verdict) Lost() int { return v.Counts[ClassLost] }
 
 // Doubled counts replies that a fan saw twice and pushes that are stored twice.

@@ -64,7 +64,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 		if err := image.Write(filepath.Join(*out, name), ref, img); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(*out, name+".cdx.json"), bom, 0o644); err != nil { //nolint:gosec // public by purpose
+		if err := os.WriteFile(filepath.Join(*out, name+".cdx.json"), bom, 0o644); err != nil {
 			return fmt.Errorf("write bill of materials: %w", err)
 		}
 		if err := describe(stdout, ref, img); err != nil {

@@ -97,7 +97,7 @@ func TestWhatIsNoVoiceIsNotConverted(t *testing.T) {
 func script(t *testing.T, text string) *media.Converter {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ffmpeg")
-	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700)) //nolint:gosec // it is to be run
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700))
 	return media.NewConverter(path)
 }
 

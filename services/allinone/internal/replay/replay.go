@@ -147,7 +147,7 @@ func (r *run) look(ctx context.Context, m jetstream.Msg) error {
 	ev := &eventv1.InboundEvent{}
 	if proto.Unmarshal(m.Data(), ev) != nil || ev.GetId() == "" {
 		r.count.Unreadable++
-		return nil
+		return nil //nolint:nilerr // counted, and the run goes on
 	}
 	switch _, _, err := r.records.Get(ctx, ev.GetAccount(), ev.GetOpenid(), ev.GetId()); {
 	case err == nil:

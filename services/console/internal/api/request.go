@@ -57,7 +57,7 @@ func sendRequest(body []byte) (*senderv1.SendRequest, error) {
 func takeOptions(body []byte) (rest []byte, o options, err error) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(body, &members) != nil {
-		return body, o, nil
+		return body, o, nil //nolint:nilerr // the reader of messages says it
 	}
 	found := false
 	for _, name := range optionNames {

@@ -211,7 +211,7 @@ func (h *Hub) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		h.give(f)
+		h.give(ctx, f)
 	}
 }
 
@@ -234,7 +234,7 @@ func (h *Hub) position(ctx context.Context) (uint64, error) {
 }
 
 // give hands a fact to every client that may see it. A client that does not keep up is marked, never waited for.
-func (h *Hub) give(f fact) {
+func (h *Hub) give(ctx context.Context, f fact) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if f.seq <= h.last {
@@ -244,7 +244,7 @@ func (h *Hub) give(f fact) {
 	if f.event == nil {
 		return
 	}
-	h.delay.Record(context.Background(), max(h.o.Now().Sub(time.UnixMilli(f.event.GetStoredUnixMs())), 0).Seconds())
+	h.delay.Record(ctx, max(h.o.Now().Sub(time.UnixMilli(f.event.GetStoredUnixMs())), 0).Seconds())
 	for c := range h.clients {
 		if c.slow || !c.sees(f.event.GetAccount()) {
 			continue

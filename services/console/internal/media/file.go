@@ -39,7 +39,7 @@ var _ io.ReadSeeker = (*file)(nil)
 // open opens a file at its beginning, where most are read.
 func open(ctx context.Context, files agentroutingv1.ConversationServiceClient, request *agentroutingv1.GetMediaRequest) (*file, error) {
 	f := &file{ctx: ctx, files: files, request: request}
-	first, err := f.from(0)
+	first, err := f.from(0) //nolint:contextcheck // every part is read under the context of the file
 	if err != nil {
 		f.close()
 		return nil, err

@@ -62,7 +62,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
-	file, err := open(ctx, h.Files, request)
+	file, err := open(ctx, h.Files, request) //nolint:contextcheck // Enter derives it from the request's
 	if err != nil {
 		h.Door.Fail(w, r, method, err)
 		return
@@ -70,12 +70,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer file.close()
 	// The real clock: it is the deadline of a connection.
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(longest)); err != nil {
-		h.Log.DebugContext(ctx, "an answer has no deadline", logkey.Error, err)
+		h.Log.DebugContext(ctx, "an answer has no deadline", logkey.Error, err) //nolint:contextcheck // Enter derives it from the request's
 	}
 	describe(w.Header(), request, file.kind)
 	http.ServeContent(w, r, "", time.Time{}, file)
 	if file.err != nil && ctx.Err() == nil {
-		h.Log.WarnContext(ctx, "a file ended early", logkey.Account, request.GetAccount(), logkey.Error, file.err)
+		h.Log.WarnContext(ctx, "a file ended early", logkey.Account, request.GetAccount(), logkey.Error, file.err) //nolint:contextcheck // Enter derives it from the request's
 	}
 }
 
