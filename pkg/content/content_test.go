@@ -80,7 +80,7 @@ var (
 		"mpnewsarticle":    `{"touser":"o_x","msgtype":"mpnewsarticle","mpnewsarticle":{"article_id":"A"}}`,
 		"wxcard":           `{"touser":"o_x","msgtype":"wxcard","wxcard":{"card_id":"C"}}`,
 		"text made by AI":  `{"touser":"o_x","msgtype":"text","aimsgcontext":{"is_ai_msg":1},"text":{"content":"x"}}`,
-		"type of tomorrow": `{"touser":"o_x","msgtype":"hologram"}`,
+		"type of tomorrow": `{"touser":"o_x","msgtype":"hologram","hologram":{"media_id":"M"}}`,
 	}
 	kfContents = map[string]*eventv1.Content{
 		"text":             text("a <a href=\"http://x?a=1&b=2\">点</a>\n"),
@@ -97,7 +97,7 @@ var (
 		"mpnewsarticle":    {Body: &eventv1.Content_MpArticle{MpArticle: &eventv1.MpArticleContent{ArticleId: "A"}}},
 		"wxcard":           {Body: &eventv1.Content_Card{Card: &eventv1.CardContent{CardId: "C"}}},
 		"text made by AI":  raw("text", `{"aimsgcontext":{"is_ai_msg":1},"msgtype":"text","text":{"content":"x"}}`),
-		"type of tomorrow": raw("hologram", `{"msgtype":"hologram"}`),
+		"type of tomorrow": raw("hologram", `{"hologram":{"media_id":"M"},"msgtype":"hologram"}`),
 	}
 )
 
@@ -218,6 +218,7 @@ func TestFromKfJSONRefuses(t *testing.T) {
 		`{"x":"` + strings.Repeat("x", 64<<10) + `"}`: "body: larger than 64 KiB",
 		`{}`: "touser: required; msgtype: required",
 		`{"touser":1,"msgtype":"text","text":{"content":"x"}}`:                                                    "touser: must be a string; touser: required",
+		`{"touser":"o_x","msgtype":"hologram"}`:                                                                   "msgtype: is unknown, and there is no member of that name with the content",
 		`{"touser":"o_x","msgtype":"text"}`:                                                                       "text: required",
 		`{"touser":"o_x","msgtype":"text","text":null}`:                                                           "text: required",
 		`{"touser":"o_x","msgtype":"text","text":"hi"}`:                                                           "text: must be an object; text: required",

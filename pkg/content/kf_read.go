@@ -68,6 +68,10 @@ func (o *object) content(msgType string, route Route) *eventv1.Content {
 		read, known = notice, true
 	}
 	_, marked := o.members["aimsgcontext"]
+	if _, found := o.members[msgType]; !known && !found {
+		o.problems.add("msgtype", "is unknown, and there is no member of that name with the content")
+		return nil
+	}
 	if !known || marked {
 		return o.raw(msgType)
 	}
