@@ -196,14 +196,19 @@ func (a *app) send(ctx context.Context, f *sendFlags, build func(context.Context
 		if err != nil {
 			return err
 		}
-		rec := resp.GetRecord()
-		if f.wait {
-			if rec, err = a.settled(ctx, c, f, resp.GetId()); err != nil {
-				return err
-			}
-		}
-		return a.printSend(f, resp.GetId(), rec)
+		return a.taken(ctx, c, f, resp.GetId(), resp.GetRecord())
 	})
+}
+
+// taken prints a message that the sender has taken, after its end when that is wanted.
+func (a *app) taken(ctx context.Context, c senderv1.SenderServiceClient, f *sendFlags, id string, rec *senderv1.SendRecord) error {
+	if f.wait {
+		var err error
+		if rec, err = a.settled(ctx, c, f, id); err != nil {
+			return err
+		}
+	}
+	return a.printSend(f, id, rec)
 }
 
 // moment reads the time of --not-before.

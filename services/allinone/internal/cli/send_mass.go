@@ -149,13 +149,7 @@ func (a *app) massSend(f *sendFlags, cmd *cobra.Command, target func(m *senderv1
 			if err != nil {
 				return err
 			}
-			rec := resp.GetRecord()
-			if f.wait {
-				if rec, err = a.settled(ctx, c, f, resp.GetId()); err != nil {
-					return err
-				}
-			}
-			return a.printSend(f, resp.GetId(), rec)
+			return a.taken(ctx, c, f, resp.GetId(), resp.GetRecord())
 		})
 	}
 	body.add(cmd)
