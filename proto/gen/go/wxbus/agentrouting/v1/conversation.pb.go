@@ -312,6 +312,9 @@ const (
 	MessageState_MESSAGE_STATE_FAILED MessageState = 3
 	// MESSAGE_STATE_AMBIGUOUS means that nobody can know whether the fan got it; it is never sent again by itself.
 	MessageState_MESSAGE_STATE_AMBIGUOUS MessageState = 4
+	// MESSAGE_STATE_SKIPPED means that an automatic text was left out because it could not be sent: nothing failed, and WeChat was
+	// not asked. Reason says why.
+	MessageState_MESSAGE_STATE_SKIPPED MessageState = 5
 )
 
 // Enum value maps for MessageState.
@@ -322,6 +325,7 @@ var (
 		2: "MESSAGE_STATE_ACCEPTED",
 		3: "MESSAGE_STATE_FAILED",
 		4: "MESSAGE_STATE_AMBIGUOUS",
+		5: "MESSAGE_STATE_SKIPPED",
 	}
 	MessageState_value = map[string]int32{
 		"MESSAGE_STATE_UNSPECIFIED": 0,
@@ -329,6 +333,7 @@ var (
 		"MESSAGE_STATE_ACCEPTED":    2,
 		"MESSAGE_STATE_FAILED":      3,
 		"MESSAGE_STATE_AMBIGUOUS":   4,
+		"MESSAGE_STATE_SKIPPED":     5,
 	}
 )
 
@@ -557,7 +562,10 @@ type Conversation struct {
 	// assignment explains why the agent got it; unset before the first one.
 	Assignment *Assignment `protobuf:"bytes,32,opt,name=assignment,proto3" json:"assignment,omitempty"`
 	// position in the queue, from 1; zero when the fan does not wait. Filled in lists and by GetConversation only.
-	Position      int32 `protobuf:"varint,33,opt,name=position,proto3" json:"position,omitempty"`
+	Position int32 `protobuf:"varint,33,opt,name=position,proto3" json:"position,omitempty"`
+	// kept_for_end is how many messages of the fan's window agents leave for the end of the conversation, the survey or the
+	// goodbye; zero when nothing is said then. ReplyRequest.use_kept takes them all the same.
+	KeptForEnd    int32 `protobuf:"varint,34,opt,name=kept_for_end,json=keptForEnd,proto3" json:"kept_for_end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -819,6 +827,13 @@ func (x *Conversation) GetAssignment() *Assignment {
 func (x *Conversation) GetPosition() int32 {
 	if x != nil {
 		return x.Position
+	}
+	return 0
+}
+
+func (x *Conversation) GetKeptForEnd() int32 {
+	if x != nil {
+		return x.KeptForEnd
 	}
 	return 0
 }
@@ -1659,7 +1674,7 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\x0e2 .wxbus.agentrouting.v1.OwnerKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\"\n" +
-	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\"\xa2\t\n" +
+	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\"\xc4\t\n" +
 	"\fConversation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -1700,7 +1715,9 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"\n" +
 	"assignment\x18  \x01(\v2!.wxbus.agentrouting.v1.AssignmentR\n" +
 	"assignment\x12\x1a\n" +
-	"\bposition\x18! \x01(\x05R\bposition\"\xdc\x02\n" +
+	"\bposition\x18! \x01(\x05R\bposition\x12 \n" +
+	"\fkept_for_end\x18\" \x01(\x05R\n" +
+	"keptForEnd\"\xdc\x02\n" +
 	"\n" +
 	"Assignment\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x16\n" +
@@ -1817,13 +1834,14 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"\x0fAUTHOR_KIND_BOT\x10\x03\x12\x16\n" +
 	"\x12AUTHOR_KIND_SYSTEM\x10\x04\x12\x14\n" +
 	"\x10AUTHOR_KIND_NOTE\x10\x05\x12\x17\n" +
-	"\x13AUTHOR_KIND_WHISPER\x10\x06*\x9a\x01\n" +
+	"\x13AUTHOR_KIND_WHISPER\x10\x06*\xb5\x01\n" +
 	"\fMessageState\x12\x1d\n" +
 	"\x19MESSAGE_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14MESSAGE_STATE_QUEUED\x10\x01\x12\x1a\n" +
 	"\x16MESSAGE_STATE_ACCEPTED\x10\x02\x12\x18\n" +
 	"\x14MESSAGE_STATE_FAILED\x10\x03\x12\x1b\n" +
-	"\x17MESSAGE_STATE_AMBIGUOUS\x10\x04*p\n" +
+	"\x17MESSAGE_STATE_AMBIGUOUS\x10\x04\x12\x19\n" +
+	"\x15MESSAGE_STATE_SKIPPED\x10\x05*p\n" +
 	"\n" +
 	"MediaState\x12\x1b\n" +
 	"\x17MEDIA_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +

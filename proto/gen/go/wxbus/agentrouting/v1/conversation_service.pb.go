@@ -508,7 +508,9 @@ type ReplyRequest struct {
 	// other agents exist, nothing is sent: ABORTED, with ReplyCollision in the details. Zero sends anyway.
 	ExpectedLastSeq uint64 `protobuf:"varint,7,opt,name=expected_last_seq,json=expectedLastSeq,proto3" json:"expected_last_seq,omitempty"`
 	// kf_account shows the fan the name of that native agent; optional.
-	KfAccount     string `protobuf:"bytes,8,opt,name=kf_account,json=kfAccount,proto3" json:"kf_account,omitempty"`
+	KfAccount string `protobuf:"bytes,8,opt,name=kf_account,json=kfAccount,proto3" json:"kf_account,omitempty"`
+	// use_kept sends also when that takes what is kept for the end of the conversation: the survey or the goodbye is then left out.
+	UseKept       bool `protobuf:"varint,9,opt,name=use_kept,json=useKept,proto3" json:"use_kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,6 +599,13 @@ func (x *ReplyRequest) GetKfAccount() string {
 		return x.KfAccount
 	}
 	return ""
+}
+
+func (x *ReplyRequest) GetUseKept() bool {
+	if x != nil {
+		return x.UseKept
+	}
+	return false
 }
 
 // ReplyResponse is the response of Reply.
@@ -882,6 +891,62 @@ func (x *ReplyCollision) GetLastSeq() uint64 {
 	return 0
 }
 
+// ReplyWouldUseKept is in the details of FAILED_PRECONDITION when a reply would take what is kept for the end. Nothing was stored: the same
+// request with use_kept sends it.
+type ReplyWouldUseKept struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// remaining messages of the fan's window.
+	Remaining int32 `protobuf:"varint,1,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	// kept is how many of them are for the end of the conversation.
+	Kept          int32 `protobuf:"varint,2,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplyWouldUseKept) Reset() {
+	*x = ReplyWouldUseKept{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplyWouldUseKept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplyWouldUseKept) ProtoMessage() {}
+
+func (x *ReplyWouldUseKept) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplyWouldUseKept.ProtoReflect.Descriptor instead.
+func (*ReplyWouldUseKept) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReplyWouldUseKept) GetRemaining() int32 {
+	if x != nil {
+		return x.Remaining
+	}
+	return 0
+}
+
+func (x *ReplyWouldUseKept) GetKept() int32 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
 // ListConversationsRequest is the request of ListConversations. Empty fields do not filter.
 type ListConversationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -907,7 +972,7 @@ type ListConversationsRequest struct {
 
 func (x *ListConversationsRequest) Reset() {
 	*x = ListConversationsRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[13]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +984,7 @@ func (x *ListConversationsRequest) String() string {
 func (*ListConversationsRequest) ProtoMessage() {}
 
 func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[13]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +997,7 @@ func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{13}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListConversationsRequest) GetStates() []ConversationState {
@@ -1008,7 +1073,7 @@ type ListConversationsResponse struct {
 
 func (x *ListConversationsResponse) Reset() {
 	*x = ListConversationsResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[14]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1020,7 +1085,7 @@ func (x *ListConversationsResponse) String() string {
 func (*ListConversationsResponse) ProtoMessage() {}
 
 func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[14]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,7 +1098,7 @@ func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConversationsResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{14}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListConversationsResponse) GetConversations() []*Conversation {
@@ -1079,7 +1144,7 @@ type ListQueueRequest struct {
 
 func (x *ListQueueRequest) Reset() {
 	*x = ListQueueRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[15]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1156,7 @@ func (x *ListQueueRequest) String() string {
 func (*ListQueueRequest) ProtoMessage() {}
 
 func (x *ListQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[15]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1169,7 @@ func (x *ListQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueueRequest.ProtoReflect.Descriptor instead.
 func (*ListQueueRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{15}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListQueueRequest) GetGroup() string {
@@ -1145,7 +1210,7 @@ type ListQueueResponse struct {
 
 func (x *ListQueueResponse) Reset() {
 	*x = ListQueueResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[16]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1222,7 @@ func (x *ListQueueResponse) String() string {
 func (*ListQueueResponse) ProtoMessage() {}
 
 func (x *ListQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[16]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1235,7 @@ func (x *ListQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueueResponse.ProtoReflect.Descriptor instead.
 func (*ListQueueResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{16}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListQueueResponse) GetWaiting() []*Conversation {
@@ -1216,7 +1281,7 @@ type GetConversationRequest struct {
 
 func (x *GetConversationRequest) Reset() {
 	*x = GetConversationRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[17]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1293,7 @@ func (x *GetConversationRequest) String() string {
 func (*GetConversationRequest) ProtoMessage() {}
 
 func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[17]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1306,7 @@ func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConversationRequest.ProtoReflect.Descriptor instead.
 func (*GetConversationRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{17}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetConversationRequest) GetAccount() string {
@@ -1280,7 +1345,7 @@ type GetConversationResponse struct {
 
 func (x *GetConversationResponse) Reset() {
 	*x = GetConversationResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[18]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1357,7 @@ func (x *GetConversationResponse) String() string {
 func (*GetConversationResponse) ProtoMessage() {}
 
 func (x *GetConversationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[18]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1370,7 @@ func (x *GetConversationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConversationResponse.ProtoReflect.Descriptor instead.
 func (*GetConversationResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{18}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetConversationResponse) GetConversation() *Conversation {
@@ -1352,7 +1417,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[19]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1429,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[19]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1442,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{19}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListMessagesRequest) GetAccount() string {
@@ -1442,7 +1507,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[20]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1519,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[20]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1532,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{20}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -1509,7 +1574,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[21]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1586,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[21]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1599,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{21}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SearchRequest) GetQuery() string {
@@ -1606,7 +1671,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1683,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1696,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{22}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SearchResponse) GetHits() []*SearchHit {
@@ -1663,7 +1728,7 @@ type SearchHit struct {
 
 func (x *SearchHit) Reset() {
 	*x = SearchHit{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1740,7 @@ func (x *SearchHit) String() string {
 func (*SearchHit) ProtoMessage() {}
 
 func (x *SearchHit) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1753,7 @@ func (x *SearchHit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchHit.ProtoReflect.Descriptor instead.
 func (*SearchHit) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{23}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SearchHit) GetMessage() *Message {
@@ -1729,7 +1794,7 @@ type DeclineRequest struct {
 
 func (x *DeclineRequest) Reset() {
 	*x = DeclineRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1806,7 @@ func (x *DeclineRequest) String() string {
 func (*DeclineRequest) ProtoMessage() {}
 
 func (x *DeclineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1819,7 @@ func (x *DeclineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineRequest.ProtoReflect.Descriptor instead.
 func (*DeclineRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{24}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeclineRequest) GetAccount() string {
@@ -1796,7 +1861,7 @@ type DeclineResponse struct {
 
 func (x *DeclineResponse) Reset() {
 	*x = DeclineResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +1873,7 @@ func (x *DeclineResponse) String() string {
 func (*DeclineResponse) ProtoMessage() {}
 
 func (x *DeclineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,7 +1886,7 @@ func (x *DeclineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineResponse.ProtoReflect.Descriptor instead.
 func (*DeclineResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{25}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeclineResponse) GetConversation() *Conversation {
@@ -1846,7 +1911,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +1923,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +1936,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{26}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TakeRequest) GetAccount() string {
@@ -1906,7 +1971,7 @@ type TakeResponse struct {
 
 func (x *TakeResponse) Reset() {
 	*x = TakeResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +1983,7 @@ func (x *TakeResponse) String() string {
 func (*TakeResponse) ProtoMessage() {}
 
 func (x *TakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +1996,7 @@ func (x *TakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
 func (*TakeResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{27}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TakeResponse) GetConversation() *Conversation {
@@ -1958,7 +2023,7 @@ type TakeOverRequest struct {
 
 func (x *TakeOverRequest) Reset() {
 	*x = TakeOverRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1970,7 +2035,7 @@ func (x *TakeOverRequest) String() string {
 func (*TakeOverRequest) ProtoMessage() {}
 
 func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1983,7 +2048,7 @@ func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOverRequest.ProtoReflect.Descriptor instead.
 func (*TakeOverRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TakeOverRequest) GetAccount() string {
@@ -2025,7 +2090,7 @@ type TakeOverResponse struct {
 
 func (x *TakeOverResponse) Reset() {
 	*x = TakeOverResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2102,7 @@ func (x *TakeOverResponse) String() string {
 func (*TakeOverResponse) ProtoMessage() {}
 
 func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2115,7 @@ func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOverResponse.ProtoReflect.Descriptor instead.
 func (*TakeOverResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TakeOverResponse) GetConversation() *Conversation {
@@ -2079,7 +2144,7 @@ type AddNoteRequest struct {
 
 func (x *AddNoteRequest) Reset() {
 	*x = AddNoteRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2156,7 @@ func (x *AddNoteRequest) String() string {
 func (*AddNoteRequest) ProtoMessage() {}
 
 func (x *AddNoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2169,7 @@ func (x *AddNoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNoteRequest.ProtoReflect.Descriptor instead.
 func (*AddNoteRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AddNoteRequest) GetAccount() string {
@@ -2153,7 +2218,7 @@ type AddNoteResponse struct {
 
 func (x *AddNoteResponse) Reset() {
 	*x = AddNoteResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2230,7 @@ func (x *AddNoteResponse) String() string {
 func (*AddNoteResponse) ProtoMessage() {}
 
 func (x *AddNoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2243,7 @@ func (x *AddNoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNoteResponse.ProtoReflect.Descriptor instead.
 func (*AddNoteResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AddNoteResponse) GetMessage() *Message {
@@ -2207,7 +2272,7 @@ type WhisperRequest struct {
 
 func (x *WhisperRequest) Reset() {
 	*x = WhisperRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2284,7 @@ func (x *WhisperRequest) String() string {
 func (*WhisperRequest) ProtoMessage() {}
 
 func (x *WhisperRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2297,7 @@ func (x *WhisperRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhisperRequest.ProtoReflect.Descriptor instead.
 func (*WhisperRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WhisperRequest) GetAccount() string {
@@ -2281,7 +2346,7 @@ type WhisperResponse struct {
 
 func (x *WhisperResponse) Reset() {
 	*x = WhisperResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2358,7 @@ func (x *WhisperResponse) String() string {
 func (*WhisperResponse) ProtoMessage() {}
 
 func (x *WhisperResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2371,7 @@ func (x *WhisperResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhisperResponse.ProtoReflect.Descriptor instead.
 func (*WhisperResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WhisperResponse) GetMessage() *Message {
@@ -2333,7 +2398,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2410,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2423,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{34}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WatchRequest) GetAccount() string {
@@ -2400,7 +2465,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2477,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +2490,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{35}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WatchResponse) GetEvent() *ConversationEvent {
@@ -2459,7 +2524,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2471,7 +2536,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2484,7 +2549,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{36}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TransferRequest) GetAccount() string {
@@ -2569,7 +2634,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2646,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2659,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{37}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TransferResponse) GetConversation() *Conversation {
@@ -2623,7 +2688,7 @@ type HoldRequest struct {
 
 func (x *HoldRequest) Reset() {
 	*x = HoldRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2635,7 +2700,7 @@ func (x *HoldRequest) String() string {
 func (*HoldRequest) ProtoMessage() {}
 
 func (x *HoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2648,7 +2713,7 @@ func (x *HoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
 func (*HoldRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{38}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *HoldRequest) GetAccount() string {
@@ -2697,7 +2762,7 @@ type HoldResponse struct {
 
 func (x *HoldResponse) Reset() {
 	*x = HoldResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +2774,7 @@ func (x *HoldResponse) String() string {
 func (*HoldResponse) ProtoMessage() {}
 
 func (x *HoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +2787,7 @@ func (x *HoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
 func (*HoldResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{39}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *HoldResponse) GetConversation() *Conversation {
@@ -2747,7 +2812,7 @@ type UnholdRequest struct {
 
 func (x *UnholdRequest) Reset() {
 	*x = UnholdRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2824,7 @@ func (x *UnholdRequest) String() string {
 func (*UnholdRequest) ProtoMessage() {}
 
 func (x *UnholdRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2837,7 @@ func (x *UnholdRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnholdRequest.ProtoReflect.Descriptor instead.
 func (*UnholdRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{40}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *UnholdRequest) GetAccount() string {
@@ -2807,7 +2872,7 @@ type UnholdResponse struct {
 
 func (x *UnholdResponse) Reset() {
 	*x = UnholdResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2819,7 +2884,7 @@ func (x *UnholdResponse) String() string {
 func (*UnholdResponse) ProtoMessage() {}
 
 func (x *UnholdResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2832,7 +2897,7 @@ func (x *UnholdResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnholdResponse.ProtoReflect.Descriptor instead.
 func (*UnholdResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{41}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *UnholdResponse) GetConversation() *Conversation {
@@ -2857,7 +2922,7 @@ type ReopenRequest struct {
 
 func (x *ReopenRequest) Reset() {
 	*x = ReopenRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2869,7 +2934,7 @@ func (x *ReopenRequest) String() string {
 func (*ReopenRequest) ProtoMessage() {}
 
 func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2882,7 +2947,7 @@ func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenRequest.ProtoReflect.Descriptor instead.
 func (*ReopenRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{42}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReopenRequest) GetAccount() string {
@@ -2917,7 +2982,7 @@ type ReopenResponse struct {
 
 func (x *ReopenResponse) Reset() {
 	*x = ReopenResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2929,7 +2994,7 @@ func (x *ReopenResponse) String() string {
 func (*ReopenResponse) ProtoMessage() {}
 
 func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2942,7 +3007,7 @@ func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenResponse.ProtoReflect.Descriptor instead.
 func (*ReopenResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{43}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReopenResponse) GetConversation() *Conversation {
@@ -2967,7 +3032,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2979,7 +3044,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2992,7 +3057,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{44}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RenewRequest) GetAccount() string {
@@ -3027,7 +3092,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3104,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3117,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{45}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RenewResponse) GetConversation() *Conversation {
@@ -3079,7 +3144,7 @@ type SetTypingRequest struct {
 
 func (x *SetTypingRequest) Reset() {
 	*x = SetTypingRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3091,7 +3156,7 @@ func (x *SetTypingRequest) String() string {
 func (*SetTypingRequest) ProtoMessage() {}
 
 func (x *SetTypingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3104,7 +3169,7 @@ func (x *SetTypingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTypingRequest.ProtoReflect.Descriptor instead.
 func (*SetTypingRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{46}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SetTypingRequest) GetAccount() string {
@@ -3144,7 +3209,7 @@ type SetTypingResponse struct {
 
 func (x *SetTypingResponse) Reset() {
 	*x = SetTypingResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3221,7 @@ func (x *SetTypingResponse) String() string {
 func (*SetTypingResponse) ProtoMessage() {}
 
 func (x *SetTypingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3234,7 @@ func (x *SetTypingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTypingResponse.ProtoReflect.Descriptor instead.
 func (*SetTypingResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{47}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{48}
 }
 
 // GetFanRequest is the request of GetFan.
@@ -3187,7 +3252,7 @@ type GetFanRequest struct {
 
 func (x *GetFanRequest) Reset() {
 	*x = GetFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3199,7 +3264,7 @@ func (x *GetFanRequest) String() string {
 func (*GetFanRequest) ProtoMessage() {}
 
 func (x *GetFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3212,7 +3277,7 @@ func (x *GetFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFanRequest.ProtoReflect.Descriptor instead.
 func (*GetFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{48}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetFanRequest) GetAccount() string {
@@ -3247,7 +3312,7 @@ type GetFanResponse struct {
 
 func (x *GetFanResponse) Reset() {
 	*x = GetFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3259,7 +3324,7 @@ func (x *GetFanResponse) String() string {
 func (*GetFanResponse) ProtoMessage() {}
 
 func (x *GetFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3272,7 +3337,7 @@ func (x *GetFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFanResponse.ProtoReflect.Descriptor instead.
 func (*GetFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{49}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetFanResponse) GetFan() *Fan {
@@ -3299,7 +3364,7 @@ type RenameFanRequest struct {
 
 func (x *RenameFanRequest) Reset() {
 	*x = RenameFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3311,7 +3376,7 @@ func (x *RenameFanRequest) String() string {
 func (*RenameFanRequest) ProtoMessage() {}
 
 func (x *RenameFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3389,7 @@ func (x *RenameFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameFanRequest.ProtoReflect.Descriptor instead.
 func (*RenameFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{50}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RenameFanRequest) GetAccount() string {
@@ -3366,7 +3431,7 @@ type RenameFanResponse struct {
 
 func (x *RenameFanResponse) Reset() {
 	*x = RenameFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3443,7 @@ func (x *RenameFanResponse) String() string {
 func (*RenameFanResponse) ProtoMessage() {}
 
 func (x *RenameFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3456,7 @@ func (x *RenameFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameFanResponse.ProtoReflect.Descriptor instead.
 func (*RenameFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{51}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RenameFanResponse) GetFan() *Fan {
@@ -3420,7 +3485,7 @@ type TagFanRequest struct {
 
 func (x *TagFanRequest) Reset() {
 	*x = TagFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3432,7 +3497,7 @@ func (x *TagFanRequest) String() string {
 func (*TagFanRequest) ProtoMessage() {}
 
 func (x *TagFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3445,7 +3510,7 @@ func (x *TagFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagFanRequest.ProtoReflect.Descriptor instead.
 func (*TagFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{52}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *TagFanRequest) GetAccount() string {
@@ -3494,7 +3559,7 @@ type TagFanResponse struct {
 
 func (x *TagFanResponse) Reset() {
 	*x = TagFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3506,7 +3571,7 @@ func (x *TagFanResponse) String() string {
 func (*TagFanResponse) ProtoMessage() {}
 
 func (x *TagFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3519,7 +3584,7 @@ func (x *TagFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagFanResponse.ProtoReflect.Descriptor instead.
 func (*TagFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{53}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *TagFanResponse) GetFan() *Fan {
@@ -3546,7 +3611,7 @@ type GetMediaRequest struct {
 
 func (x *GetMediaRequest) Reset() {
 	*x = GetMediaRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3623,7 @@ func (x *GetMediaRequest) String() string {
 func (*GetMediaRequest) ProtoMessage() {}
 
 func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3636,7 @@ func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMediaRequest.ProtoReflect.Descriptor instead.
 func (*GetMediaRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{54}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetMediaRequest) GetAccount() string {
@@ -3617,7 +3682,7 @@ type GetMediaResponse struct {
 
 func (x *GetMediaResponse) Reset() {
 	*x = GetMediaResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3629,7 +3694,7 @@ func (x *GetMediaResponse) String() string {
 func (*GetMediaResponse) ProtoMessage() {}
 
 func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3642,7 +3707,7 @@ func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMediaResponse.ProtoReflect.Descriptor instead.
 func (*GetMediaResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{55}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetMediaResponse) GetContentType() string {
@@ -3697,7 +3762,7 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\fconversation\x18\x04 \x01(\tR\fconversation\"\x95\x01\n" +
 	"\x0eAcceptResponse\x12:\n" +
 	"\x06record\x18\x01 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\x12G\n" +
-	"\fconversation\x18\x02 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"\xa1\x02\n" +
+	"\fconversation\x18\x02 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"\xbc\x02\n" +
 	"\fReplyRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x14\n" +
@@ -3707,7 +3772,8 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\fconversation\x18\x06 \x01(\tR\fconversation\x12*\n" +
 	"\x11expected_last_seq\x18\a \x01(\x04R\x0fexpectedLastSeq\x12\x1d\n" +
 	"\n" +
-	"kf_account\x18\b \x01(\tR\tkfAccount\"\x83\x02\n" +
+	"kf_account\x18\b \x01(\tR\tkfAccount\x12\x19\n" +
+	"\buse_kept\x18\t \x01(\bR\auseKept\"\x83\x02\n" +
 	"\rReplyResponse\x12\x17\n" +
 	"\asend_id\x18\x01 \x01(\tR\x06sendId\x12:\n" +
 	"\x06record\x18\x02 \x01(\v2\".wxbus.agentrouting.v1.OwnerRecordR\x06record\x128\n" +
@@ -3726,7 +3792,10 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\fconversation\x18\x02 \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\"g\n" +
 	"\x0eReplyCollision\x12:\n" +
 	"\bmessages\x18\x01 \x03(\v2\x1e.wxbus.agentrouting.v1.MessageR\bmessages\x12\x19\n" +
-	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\"\x8a\x02\n" +
+	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\"E\n" +
+	"\x11ReplyWouldUseKept\x12\x1c\n" +
+	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\x05R\x04kept\"\x8a\x02\n" +
 	"\x18ListConversationsRequest\x12@\n" +
 	"\x06states\x18\x01 \x03(\x0e2(.wxbus.agentrouting.v1.ConversationStateR\x06states\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
@@ -3947,7 +4016,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP() []byte 
 	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescData
 }
 
-var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_wxbus_agentrouting_v1_conversation_service_proto_goTypes = []any{
 	(*ListWaitingRequest)(nil),        // 0: wxbus.agentrouting.v1.ListWaitingRequest
 	(*ListWaitingResponse)(nil),       // 1: wxbus.agentrouting.v1.ListWaitingResponse
@@ -3962,150 +4031,151 @@ var file_wxbus_agentrouting_v1_conversation_service_proto_goTypes = []any{
 	(*CloseRequest)(nil),              // 10: wxbus.agentrouting.v1.CloseRequest
 	(*CloseResponse)(nil),             // 11: wxbus.agentrouting.v1.CloseResponse
 	(*ReplyCollision)(nil),            // 12: wxbus.agentrouting.v1.ReplyCollision
-	(*ListConversationsRequest)(nil),  // 13: wxbus.agentrouting.v1.ListConversationsRequest
-	(*ListConversationsResponse)(nil), // 14: wxbus.agentrouting.v1.ListConversationsResponse
-	(*ListQueueRequest)(nil),          // 15: wxbus.agentrouting.v1.ListQueueRequest
-	(*ListQueueResponse)(nil),         // 16: wxbus.agentrouting.v1.ListQueueResponse
-	(*GetConversationRequest)(nil),    // 17: wxbus.agentrouting.v1.GetConversationRequest
-	(*GetConversationResponse)(nil),   // 18: wxbus.agentrouting.v1.GetConversationResponse
-	(*ListMessagesRequest)(nil),       // 19: wxbus.agentrouting.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),      // 20: wxbus.agentrouting.v1.ListMessagesResponse
-	(*SearchRequest)(nil),             // 21: wxbus.agentrouting.v1.SearchRequest
-	(*SearchResponse)(nil),            // 22: wxbus.agentrouting.v1.SearchResponse
-	(*SearchHit)(nil),                 // 23: wxbus.agentrouting.v1.SearchHit
-	(*DeclineRequest)(nil),            // 24: wxbus.agentrouting.v1.DeclineRequest
-	(*DeclineResponse)(nil),           // 25: wxbus.agentrouting.v1.DeclineResponse
-	(*TakeRequest)(nil),               // 26: wxbus.agentrouting.v1.TakeRequest
-	(*TakeResponse)(nil),              // 27: wxbus.agentrouting.v1.TakeResponse
-	(*TakeOverRequest)(nil),           // 28: wxbus.agentrouting.v1.TakeOverRequest
-	(*TakeOverResponse)(nil),          // 29: wxbus.agentrouting.v1.TakeOverResponse
-	(*AddNoteRequest)(nil),            // 30: wxbus.agentrouting.v1.AddNoteRequest
-	(*AddNoteResponse)(nil),           // 31: wxbus.agentrouting.v1.AddNoteResponse
-	(*WhisperRequest)(nil),            // 32: wxbus.agentrouting.v1.WhisperRequest
-	(*WhisperResponse)(nil),           // 33: wxbus.agentrouting.v1.WhisperResponse
-	(*WatchRequest)(nil),              // 34: wxbus.agentrouting.v1.WatchRequest
-	(*WatchResponse)(nil),             // 35: wxbus.agentrouting.v1.WatchResponse
-	(*TransferRequest)(nil),           // 36: wxbus.agentrouting.v1.TransferRequest
-	(*TransferResponse)(nil),          // 37: wxbus.agentrouting.v1.TransferResponse
-	(*HoldRequest)(nil),               // 38: wxbus.agentrouting.v1.HoldRequest
-	(*HoldResponse)(nil),              // 39: wxbus.agentrouting.v1.HoldResponse
-	(*UnholdRequest)(nil),             // 40: wxbus.agentrouting.v1.UnholdRequest
-	(*UnholdResponse)(nil),            // 41: wxbus.agentrouting.v1.UnholdResponse
-	(*ReopenRequest)(nil),             // 42: wxbus.agentrouting.v1.ReopenRequest
-	(*ReopenResponse)(nil),            // 43: wxbus.agentrouting.v1.ReopenResponse
-	(*RenewRequest)(nil),              // 44: wxbus.agentrouting.v1.RenewRequest
-	(*RenewResponse)(nil),             // 45: wxbus.agentrouting.v1.RenewResponse
-	(*SetTypingRequest)(nil),          // 46: wxbus.agentrouting.v1.SetTypingRequest
-	(*SetTypingResponse)(nil),         // 47: wxbus.agentrouting.v1.SetTypingResponse
-	(*GetFanRequest)(nil),             // 48: wxbus.agentrouting.v1.GetFanRequest
-	(*GetFanResponse)(nil),            // 49: wxbus.agentrouting.v1.GetFanResponse
-	(*RenameFanRequest)(nil),          // 50: wxbus.agentrouting.v1.RenameFanRequest
-	(*RenameFanResponse)(nil),         // 51: wxbus.agentrouting.v1.RenameFanResponse
-	(*TagFanRequest)(nil),             // 52: wxbus.agentrouting.v1.TagFanRequest
-	(*TagFanResponse)(nil),            // 53: wxbus.agentrouting.v1.TagFanResponse
-	(*GetMediaRequest)(nil),           // 54: wxbus.agentrouting.v1.GetMediaRequest
-	(*GetMediaResponse)(nil),          // 55: wxbus.agentrouting.v1.GetMediaResponse
-	(*OwnerRecord)(nil),               // 56: wxbus.agentrouting.v1.OwnerRecord
-	(*Conversation)(nil),              // 57: wxbus.agentrouting.v1.Conversation
-	(*v1.Content)(nil),                // 58: wxbus.event.v1.Content
-	(*Message)(nil),                   // 59: wxbus.agentrouting.v1.Message
-	(ConversationState)(0),            // 60: wxbus.agentrouting.v1.ConversationState
-	(*Fan)(nil),                       // 61: wxbus.agentrouting.v1.Fan
-	(*ConversationEvent)(nil),         // 62: wxbus.agentrouting.v1.ConversationEvent
-	(SignalKind)(0),                   // 63: wxbus.agentrouting.v1.SignalKind
+	(*ReplyWouldUseKept)(nil),         // 13: wxbus.agentrouting.v1.ReplyWouldUseKept
+	(*ListConversationsRequest)(nil),  // 14: wxbus.agentrouting.v1.ListConversationsRequest
+	(*ListConversationsResponse)(nil), // 15: wxbus.agentrouting.v1.ListConversationsResponse
+	(*ListQueueRequest)(nil),          // 16: wxbus.agentrouting.v1.ListQueueRequest
+	(*ListQueueResponse)(nil),         // 17: wxbus.agentrouting.v1.ListQueueResponse
+	(*GetConversationRequest)(nil),    // 18: wxbus.agentrouting.v1.GetConversationRequest
+	(*GetConversationResponse)(nil),   // 19: wxbus.agentrouting.v1.GetConversationResponse
+	(*ListMessagesRequest)(nil),       // 20: wxbus.agentrouting.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),      // 21: wxbus.agentrouting.v1.ListMessagesResponse
+	(*SearchRequest)(nil),             // 22: wxbus.agentrouting.v1.SearchRequest
+	(*SearchResponse)(nil),            // 23: wxbus.agentrouting.v1.SearchResponse
+	(*SearchHit)(nil),                 // 24: wxbus.agentrouting.v1.SearchHit
+	(*DeclineRequest)(nil),            // 25: wxbus.agentrouting.v1.DeclineRequest
+	(*DeclineResponse)(nil),           // 26: wxbus.agentrouting.v1.DeclineResponse
+	(*TakeRequest)(nil),               // 27: wxbus.agentrouting.v1.TakeRequest
+	(*TakeResponse)(nil),              // 28: wxbus.agentrouting.v1.TakeResponse
+	(*TakeOverRequest)(nil),           // 29: wxbus.agentrouting.v1.TakeOverRequest
+	(*TakeOverResponse)(nil),          // 30: wxbus.agentrouting.v1.TakeOverResponse
+	(*AddNoteRequest)(nil),            // 31: wxbus.agentrouting.v1.AddNoteRequest
+	(*AddNoteResponse)(nil),           // 32: wxbus.agentrouting.v1.AddNoteResponse
+	(*WhisperRequest)(nil),            // 33: wxbus.agentrouting.v1.WhisperRequest
+	(*WhisperResponse)(nil),           // 34: wxbus.agentrouting.v1.WhisperResponse
+	(*WatchRequest)(nil),              // 35: wxbus.agentrouting.v1.WatchRequest
+	(*WatchResponse)(nil),             // 36: wxbus.agentrouting.v1.WatchResponse
+	(*TransferRequest)(nil),           // 37: wxbus.agentrouting.v1.TransferRequest
+	(*TransferResponse)(nil),          // 38: wxbus.agentrouting.v1.TransferResponse
+	(*HoldRequest)(nil),               // 39: wxbus.agentrouting.v1.HoldRequest
+	(*HoldResponse)(nil),              // 40: wxbus.agentrouting.v1.HoldResponse
+	(*UnholdRequest)(nil),             // 41: wxbus.agentrouting.v1.UnholdRequest
+	(*UnholdResponse)(nil),            // 42: wxbus.agentrouting.v1.UnholdResponse
+	(*ReopenRequest)(nil),             // 43: wxbus.agentrouting.v1.ReopenRequest
+	(*ReopenResponse)(nil),            // 44: wxbus.agentrouting.v1.ReopenResponse
+	(*RenewRequest)(nil),              // 45: wxbus.agentrouting.v1.RenewRequest
+	(*RenewResponse)(nil),             // 46: wxbus.agentrouting.v1.RenewResponse
+	(*SetTypingRequest)(nil),          // 47: wxbus.agentrouting.v1.SetTypingRequest
+	(*SetTypingResponse)(nil),         // 48: wxbus.agentrouting.v1.SetTypingResponse
+	(*GetFanRequest)(nil),             // 49: wxbus.agentrouting.v1.GetFanRequest
+	(*GetFanResponse)(nil),            // 50: wxbus.agentrouting.v1.GetFanResponse
+	(*RenameFanRequest)(nil),          // 51: wxbus.agentrouting.v1.RenameFanRequest
+	(*RenameFanResponse)(nil),         // 52: wxbus.agentrouting.v1.RenameFanResponse
+	(*TagFanRequest)(nil),             // 53: wxbus.agentrouting.v1.TagFanRequest
+	(*TagFanResponse)(nil),            // 54: wxbus.agentrouting.v1.TagFanResponse
+	(*GetMediaRequest)(nil),           // 55: wxbus.agentrouting.v1.GetMediaRequest
+	(*GetMediaResponse)(nil),          // 56: wxbus.agentrouting.v1.GetMediaResponse
+	(*OwnerRecord)(nil),               // 57: wxbus.agentrouting.v1.OwnerRecord
+	(*Conversation)(nil),              // 58: wxbus.agentrouting.v1.Conversation
+	(*v1.Content)(nil),                // 59: wxbus.event.v1.Content
+	(*Message)(nil),                   // 60: wxbus.agentrouting.v1.Message
+	(ConversationState)(0),            // 61: wxbus.agentrouting.v1.ConversationState
+	(*Fan)(nil),                       // 62: wxbus.agentrouting.v1.Fan
+	(*ConversationEvent)(nil),         // 63: wxbus.agentrouting.v1.ConversationEvent
+	(SignalKind)(0),                   // 64: wxbus.agentrouting.v1.SignalKind
 }
 var file_wxbus_agentrouting_v1_conversation_service_proto_depIdxs = []int32{
-	56, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	56, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	56, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	56, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	57, // 4: wxbus.agentrouting.v1.AcceptResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 5: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
-	56, // 6: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	59, // 7: wxbus.agentrouting.v1.ReplyResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	57, // 8: wxbus.agentrouting.v1.ReplyResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	56, // 9: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	57, // 10: wxbus.agentrouting.v1.CloseResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	59, // 11: wxbus.agentrouting.v1.ReplyCollision.messages:type_name -> wxbus.agentrouting.v1.Message
-	60, // 12: wxbus.agentrouting.v1.ListConversationsRequest.states:type_name -> wxbus.agentrouting.v1.ConversationState
-	57, // 13: wxbus.agentrouting.v1.ListConversationsResponse.conversations:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 14: wxbus.agentrouting.v1.ListQueueResponse.waiting:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 15: wxbus.agentrouting.v1.ListQueueResponse.left_message:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 16: wxbus.agentrouting.v1.GetConversationResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 17: wxbus.agentrouting.v1.GetConversationResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	62, // 18: wxbus.agentrouting.v1.GetConversationResponse.changes:type_name -> wxbus.agentrouting.v1.ConversationEvent
-	59, // 19: wxbus.agentrouting.v1.ListMessagesResponse.messages:type_name -> wxbus.agentrouting.v1.Message
-	23, // 20: wxbus.agentrouting.v1.SearchResponse.hits:type_name -> wxbus.agentrouting.v1.SearchHit
-	59, // 21: wxbus.agentrouting.v1.SearchHit.message:type_name -> wxbus.agentrouting.v1.Message
-	57, // 22: wxbus.agentrouting.v1.DeclineResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 23: wxbus.agentrouting.v1.TakeResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 24: wxbus.agentrouting.v1.TakeOverResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	59, // 25: wxbus.agentrouting.v1.AddNoteResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	59, // 26: wxbus.agentrouting.v1.WhisperResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	62, // 27: wxbus.agentrouting.v1.WatchResponse.event:type_name -> wxbus.agentrouting.v1.ConversationEvent
-	57, // 28: wxbus.agentrouting.v1.TransferResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 29: wxbus.agentrouting.v1.HoldResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 30: wxbus.agentrouting.v1.UnholdResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 31: wxbus.agentrouting.v1.ReopenResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 32: wxbus.agentrouting.v1.RenewResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	63, // 33: wxbus.agentrouting.v1.SetTypingRequest.kind:type_name -> wxbus.agentrouting.v1.SignalKind
-	61, // 34: wxbus.agentrouting.v1.GetFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	61, // 35: wxbus.agentrouting.v1.RenameFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	61, // 36: wxbus.agentrouting.v1.TagFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	57, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	57, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	57, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	57, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	58, // 4: wxbus.agentrouting.v1.AcceptResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	59, // 5: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
+	57, // 6: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	60, // 7: wxbus.agentrouting.v1.ReplyResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	58, // 8: wxbus.agentrouting.v1.ReplyResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	57, // 9: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	58, // 10: wxbus.agentrouting.v1.CloseResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	60, // 11: wxbus.agentrouting.v1.ReplyCollision.messages:type_name -> wxbus.agentrouting.v1.Message
+	61, // 12: wxbus.agentrouting.v1.ListConversationsRequest.states:type_name -> wxbus.agentrouting.v1.ConversationState
+	58, // 13: wxbus.agentrouting.v1.ListConversationsResponse.conversations:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 14: wxbus.agentrouting.v1.ListQueueResponse.waiting:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 15: wxbus.agentrouting.v1.ListQueueResponse.left_message:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 16: wxbus.agentrouting.v1.GetConversationResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	62, // 17: wxbus.agentrouting.v1.GetConversationResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	63, // 18: wxbus.agentrouting.v1.GetConversationResponse.changes:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	60, // 19: wxbus.agentrouting.v1.ListMessagesResponse.messages:type_name -> wxbus.agentrouting.v1.Message
+	24, // 20: wxbus.agentrouting.v1.SearchResponse.hits:type_name -> wxbus.agentrouting.v1.SearchHit
+	60, // 21: wxbus.agentrouting.v1.SearchHit.message:type_name -> wxbus.agentrouting.v1.Message
+	58, // 22: wxbus.agentrouting.v1.DeclineResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 23: wxbus.agentrouting.v1.TakeResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 24: wxbus.agentrouting.v1.TakeOverResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	60, // 25: wxbus.agentrouting.v1.AddNoteResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	60, // 26: wxbus.agentrouting.v1.WhisperResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	63, // 27: wxbus.agentrouting.v1.WatchResponse.event:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	58, // 28: wxbus.agentrouting.v1.TransferResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 29: wxbus.agentrouting.v1.HoldResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 30: wxbus.agentrouting.v1.UnholdResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 31: wxbus.agentrouting.v1.ReopenResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	58, // 32: wxbus.agentrouting.v1.RenewResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 33: wxbus.agentrouting.v1.SetTypingRequest.kind:type_name -> wxbus.agentrouting.v1.SignalKind
+	62, // 34: wxbus.agentrouting.v1.GetFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	62, // 35: wxbus.agentrouting.v1.RenameFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	62, // 36: wxbus.agentrouting.v1.TagFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
 	0,  // 37: wxbus.agentrouting.v1.ConversationService.ListWaiting:input_type -> wxbus.agentrouting.v1.ListWaitingRequest
 	2,  // 38: wxbus.agentrouting.v1.ConversationService.ListServing:input_type -> wxbus.agentrouting.v1.ListServingRequest
 	4,  // 39: wxbus.agentrouting.v1.ConversationService.GetOwner:input_type -> wxbus.agentrouting.v1.GetOwnerRequest
 	6,  // 40: wxbus.agentrouting.v1.ConversationService.Accept:input_type -> wxbus.agentrouting.v1.AcceptRequest
 	8,  // 41: wxbus.agentrouting.v1.ConversationService.Reply:input_type -> wxbus.agentrouting.v1.ReplyRequest
 	10, // 42: wxbus.agentrouting.v1.ConversationService.Close:input_type -> wxbus.agentrouting.v1.CloseRequest
-	13, // 43: wxbus.agentrouting.v1.ConversationService.ListConversations:input_type -> wxbus.agentrouting.v1.ListConversationsRequest
-	15, // 44: wxbus.agentrouting.v1.ConversationService.ListQueue:input_type -> wxbus.agentrouting.v1.ListQueueRequest
-	17, // 45: wxbus.agentrouting.v1.ConversationService.GetConversation:input_type -> wxbus.agentrouting.v1.GetConversationRequest
-	19, // 46: wxbus.agentrouting.v1.ConversationService.ListMessages:input_type -> wxbus.agentrouting.v1.ListMessagesRequest
-	21, // 47: wxbus.agentrouting.v1.ConversationService.Search:input_type -> wxbus.agentrouting.v1.SearchRequest
-	24, // 48: wxbus.agentrouting.v1.ConversationService.Decline:input_type -> wxbus.agentrouting.v1.DeclineRequest
-	26, // 49: wxbus.agentrouting.v1.ConversationService.Take:input_type -> wxbus.agentrouting.v1.TakeRequest
-	28, // 50: wxbus.agentrouting.v1.ConversationService.TakeOver:input_type -> wxbus.agentrouting.v1.TakeOverRequest
-	30, // 51: wxbus.agentrouting.v1.ConversationService.AddNote:input_type -> wxbus.agentrouting.v1.AddNoteRequest
-	32, // 52: wxbus.agentrouting.v1.ConversationService.Whisper:input_type -> wxbus.agentrouting.v1.WhisperRequest
-	34, // 53: wxbus.agentrouting.v1.ConversationService.Watch:input_type -> wxbus.agentrouting.v1.WatchRequest
-	36, // 54: wxbus.agentrouting.v1.ConversationService.Transfer:input_type -> wxbus.agentrouting.v1.TransferRequest
-	38, // 55: wxbus.agentrouting.v1.ConversationService.Hold:input_type -> wxbus.agentrouting.v1.HoldRequest
-	40, // 56: wxbus.agentrouting.v1.ConversationService.Unhold:input_type -> wxbus.agentrouting.v1.UnholdRequest
-	42, // 57: wxbus.agentrouting.v1.ConversationService.Reopen:input_type -> wxbus.agentrouting.v1.ReopenRequest
-	44, // 58: wxbus.agentrouting.v1.ConversationService.Renew:input_type -> wxbus.agentrouting.v1.RenewRequest
-	46, // 59: wxbus.agentrouting.v1.ConversationService.SetTyping:input_type -> wxbus.agentrouting.v1.SetTypingRequest
-	48, // 60: wxbus.agentrouting.v1.ConversationService.GetFan:input_type -> wxbus.agentrouting.v1.GetFanRequest
-	50, // 61: wxbus.agentrouting.v1.ConversationService.RenameFan:input_type -> wxbus.agentrouting.v1.RenameFanRequest
-	52, // 62: wxbus.agentrouting.v1.ConversationService.TagFan:input_type -> wxbus.agentrouting.v1.TagFanRequest
-	54, // 63: wxbus.agentrouting.v1.ConversationService.GetMedia:input_type -> wxbus.agentrouting.v1.GetMediaRequest
+	14, // 43: wxbus.agentrouting.v1.ConversationService.ListConversations:input_type -> wxbus.agentrouting.v1.ListConversationsRequest
+	16, // 44: wxbus.agentrouting.v1.ConversationService.ListQueue:input_type -> wxbus.agentrouting.v1.ListQueueRequest
+	18, // 45: wxbus.agentrouting.v1.ConversationService.GetConversation:input_type -> wxbus.agentrouting.v1.GetConversationRequest
+	20, // 46: wxbus.agentrouting.v1.ConversationService.ListMessages:input_type -> wxbus.agentrouting.v1.ListMessagesRequest
+	22, // 47: wxbus.agentrouting.v1.ConversationService.Search:input_type -> wxbus.agentrouting.v1.SearchRequest
+	25, // 48: wxbus.agentrouting.v1.ConversationService.Decline:input_type -> wxbus.agentrouting.v1.DeclineRequest
+	27, // 49: wxbus.agentrouting.v1.ConversationService.Take:input_type -> wxbus.agentrouting.v1.TakeRequest
+	29, // 50: wxbus.agentrouting.v1.ConversationService.TakeOver:input_type -> wxbus.agentrouting.v1.TakeOverRequest
+	31, // 51: wxbus.agentrouting.v1.ConversationService.AddNote:input_type -> wxbus.agentrouting.v1.AddNoteRequest
+	33, // 52: wxbus.agentrouting.v1.ConversationService.Whisper:input_type -> wxbus.agentrouting.v1.WhisperRequest
+	35, // 53: wxbus.agentrouting.v1.ConversationService.Watch:input_type -> wxbus.agentrouting.v1.WatchRequest
+	37, // 54: wxbus.agentrouting.v1.ConversationService.Transfer:input_type -> wxbus.agentrouting.v1.TransferRequest
+	39, // 55: wxbus.agentrouting.v1.ConversationService.Hold:input_type -> wxbus.agentrouting.v1.HoldRequest
+	41, // 56: wxbus.agentrouting.v1.ConversationService.Unhold:input_type -> wxbus.agentrouting.v1.UnholdRequest
+	43, // 57: wxbus.agentrouting.v1.ConversationService.Reopen:input_type -> wxbus.agentrouting.v1.ReopenRequest
+	45, // 58: wxbus.agentrouting.v1.ConversationService.Renew:input_type -> wxbus.agentrouting.v1.RenewRequest
+	47, // 59: wxbus.agentrouting.v1.ConversationService.SetTyping:input_type -> wxbus.agentrouting.v1.SetTypingRequest
+	49, // 60: wxbus.agentrouting.v1.ConversationService.GetFan:input_type -> wxbus.agentrouting.v1.GetFanRequest
+	51, // 61: wxbus.agentrouting.v1.ConversationService.RenameFan:input_type -> wxbus.agentrouting.v1.RenameFanRequest
+	53, // 62: wxbus.agentrouting.v1.ConversationService.TagFan:input_type -> wxbus.agentrouting.v1.TagFanRequest
+	55, // 63: wxbus.agentrouting.v1.ConversationService.GetMedia:input_type -> wxbus.agentrouting.v1.GetMediaRequest
 	1,  // 64: wxbus.agentrouting.v1.ConversationService.ListWaiting:output_type -> wxbus.agentrouting.v1.ListWaitingResponse
 	3,  // 65: wxbus.agentrouting.v1.ConversationService.ListServing:output_type -> wxbus.agentrouting.v1.ListServingResponse
 	5,  // 66: wxbus.agentrouting.v1.ConversationService.GetOwner:output_type -> wxbus.agentrouting.v1.GetOwnerResponse
 	7,  // 67: wxbus.agentrouting.v1.ConversationService.Accept:output_type -> wxbus.agentrouting.v1.AcceptResponse
 	9,  // 68: wxbus.agentrouting.v1.ConversationService.Reply:output_type -> wxbus.agentrouting.v1.ReplyResponse
 	11, // 69: wxbus.agentrouting.v1.ConversationService.Close:output_type -> wxbus.agentrouting.v1.CloseResponse
-	14, // 70: wxbus.agentrouting.v1.ConversationService.ListConversations:output_type -> wxbus.agentrouting.v1.ListConversationsResponse
-	16, // 71: wxbus.agentrouting.v1.ConversationService.ListQueue:output_type -> wxbus.agentrouting.v1.ListQueueResponse
-	18, // 72: wxbus.agentrouting.v1.ConversationService.GetConversation:output_type -> wxbus.agentrouting.v1.GetConversationResponse
-	20, // 73: wxbus.agentrouting.v1.ConversationService.ListMessages:output_type -> wxbus.agentrouting.v1.ListMessagesResponse
-	22, // 74: wxbus.agentrouting.v1.ConversationService.Search:output_type -> wxbus.agentrouting.v1.SearchResponse
-	25, // 75: wxbus.agentrouting.v1.ConversationService.Decline:output_type -> wxbus.agentrouting.v1.DeclineResponse
-	27, // 76: wxbus.agentrouting.v1.ConversationService.Take:output_type -> wxbus.agentrouting.v1.TakeResponse
-	29, // 77: wxbus.agentrouting.v1.ConversationService.TakeOver:output_type -> wxbus.agentrouting.v1.TakeOverResponse
-	31, // 78: wxbus.agentrouting.v1.ConversationService.AddNote:output_type -> wxbus.agentrouting.v1.AddNoteResponse
-	33, // 79: wxbus.agentrouting.v1.ConversationService.Whisper:output_type -> wxbus.agentrouting.v1.WhisperResponse
-	35, // 80: wxbus.agentrouting.v1.ConversationService.Watch:output_type -> wxbus.agentrouting.v1.WatchResponse
-	37, // 81: wxbus.agentrouting.v1.ConversationService.Transfer:output_type -> wxbus.agentrouting.v1.TransferResponse
-	39, // 82: wxbus.agentrouting.v1.ConversationService.Hold:output_type -> wxbus.agentrouting.v1.HoldResponse
-	41, // 83: wxbus.agentrouting.v1.ConversationService.Unhold:output_type -> wxbus.agentrouting.v1.UnholdResponse
-	43, // 84: wxbus.agentrouting.v1.ConversationService.Reopen:output_type -> wxbus.agentrouting.v1.ReopenResponse
-	45, // 85: wxbus.agentrouting.v1.ConversationService.Renew:output_type -> wxbus.agentrouting.v1.RenewResponse
-	47, // 86: wxbus.agentrouting.v1.ConversationService.SetTyping:output_type -> wxbus.agentrouting.v1.SetTypingResponse
-	49, // 87: wxbus.agentrouting.v1.ConversationService.GetFan:output_type -> wxbus.agentrouting.v1.GetFanResponse
-	51, // 88: wxbus.agentrouting.v1.ConversationService.RenameFan:output_type -> wxbus.agentrouting.v1.RenameFanResponse
-	53, // 89: wxbus.agentrouting.v1.ConversationService.TagFan:output_type -> wxbus.agentrouting.v1.TagFanResponse
-	55, // 90: wxbus.agentrouting.v1.ConversationService.GetMedia:output_type -> wxbus.agentrouting.v1.GetMediaResponse
+	15, // 70: wxbus.agentrouting.v1.ConversationService.ListConversations:output_type -> wxbus.agentrouting.v1.ListConversationsResponse
+	17, // 71: wxbus.agentrouting.v1.ConversationService.ListQueue:output_type -> wxbus.agentrouting.v1.ListQueueResponse
+	19, // 72: wxbus.agentrouting.v1.ConversationService.GetConversation:output_type -> wxbus.agentrouting.v1.GetConversationResponse
+	21, // 73: wxbus.agentrouting.v1.ConversationService.ListMessages:output_type -> wxbus.agentrouting.v1.ListMessagesResponse
+	23, // 74: wxbus.agentrouting.v1.ConversationService.Search:output_type -> wxbus.agentrouting.v1.SearchResponse
+	26, // 75: wxbus.agentrouting.v1.ConversationService.Decline:output_type -> wxbus.agentrouting.v1.DeclineResponse
+	28, // 76: wxbus.agentrouting.v1.ConversationService.Take:output_type -> wxbus.agentrouting.v1.TakeResponse
+	30, // 77: wxbus.agentrouting.v1.ConversationService.TakeOver:output_type -> wxbus.agentrouting.v1.TakeOverResponse
+	32, // 78: wxbus.agentrouting.v1.ConversationService.AddNote:output_type -> wxbus.agentrouting.v1.AddNoteResponse
+	34, // 79: wxbus.agentrouting.v1.ConversationService.Whisper:output_type -> wxbus.agentrouting.v1.WhisperResponse
+	36, // 80: wxbus.agentrouting.v1.ConversationService.Watch:output_type -> wxbus.agentrouting.v1.WatchResponse
+	38, // 81: wxbus.agentrouting.v1.ConversationService.Transfer:output_type -> wxbus.agentrouting.v1.TransferResponse
+	40, // 82: wxbus.agentrouting.v1.ConversationService.Hold:output_type -> wxbus.agentrouting.v1.HoldResponse
+	42, // 83: wxbus.agentrouting.v1.ConversationService.Unhold:output_type -> wxbus.agentrouting.v1.UnholdResponse
+	44, // 84: wxbus.agentrouting.v1.ConversationService.Reopen:output_type -> wxbus.agentrouting.v1.ReopenResponse
+	46, // 85: wxbus.agentrouting.v1.ConversationService.Renew:output_type -> wxbus.agentrouting.v1.RenewResponse
+	48, // 86: wxbus.agentrouting.v1.ConversationService.SetTyping:output_type -> wxbus.agentrouting.v1.SetTypingResponse
+	50, // 87: wxbus.agentrouting.v1.ConversationService.GetFan:output_type -> wxbus.agentrouting.v1.GetFanResponse
+	52, // 88: wxbus.agentrouting.v1.ConversationService.RenameFan:output_type -> wxbus.agentrouting.v1.RenameFanResponse
+	54, // 89: wxbus.agentrouting.v1.ConversationService.TagFan:output_type -> wxbus.agentrouting.v1.TagFanResponse
+	56, // 90: wxbus.agentrouting.v1.ConversationService.GetMedia:output_type -> wxbus.agentrouting.v1.GetMediaResponse
 	64, // [64:91] is the sub-list for method output_type
 	37, // [37:64] is the sub-list for method input_type
 	37, // [37:37] is the sub-list for extension type_name
@@ -4120,7 +4190,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_init() {
 	}
 	file_wxbus_agentrouting_v1_conversation_proto_init()
 	file_wxbus_agentrouting_v1_conversation_events_proto_init()
-	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36].OneofWrappers = []any{
+	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37].OneofWrappers = []any{
 		(*TransferRequest_ToAgent)(nil),
 		(*TransferRequest_ToGroup)(nil),
 	}
@@ -4130,7 +4200,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc), len(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   56,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

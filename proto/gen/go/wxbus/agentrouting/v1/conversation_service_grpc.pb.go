@@ -71,7 +71,8 @@ type ConversationServiceClient interface {
 	// Accept makes an agent the owner of a fan. ABORTED when somebody else was faster.
 	Accept(ctx context.Context, in *AcceptRequest, opts ...grpc.CallOption) (*AcceptResponse, error)
 	// Reply sends a message as the owner; it accepts a waiting fan first. FAILED_PRECONDITION when
-	// another agent or the native desk owns the fan, or when the window is closed.
+	// another agent or the native desk owns the fan, when the window is closed, or when only what is kept for the end of
+	// the conversation is left of it: then ReplyWouldUseKept is in the details.
 	Reply(ctx context.Context, in *ReplyRequest, opts ...grpc.CallOption) (*ReplyResponse, error)
 	// Close ends the conversation and gives the fan back to the rules; anybody may close one that waits.
 	Close(ctx context.Context, in *CloseRequest, opts ...grpc.CallOption) (*CloseResponse, error)
@@ -440,7 +441,8 @@ type ConversationServiceServer interface {
 	// Accept makes an agent the owner of a fan. ABORTED when somebody else was faster.
 	Accept(context.Context, *AcceptRequest) (*AcceptResponse, error)
 	// Reply sends a message as the owner; it accepts a waiting fan first. FAILED_PRECONDITION when
-	// another agent or the native desk owns the fan, or when the window is closed.
+	// another agent or the native desk owns the fan, when the window is closed, or when only what is kept for the end of
+	// the conversation is left of it: then ReplyWouldUseKept is in the details.
 	Reply(context.Context, *ReplyRequest) (*ReplyResponse, error)
 	// Close ends the conversation and gives the fan back to the rules; anybody may close one that waits.
 	Close(context.Context, *CloseRequest) (*CloseResponse, error)

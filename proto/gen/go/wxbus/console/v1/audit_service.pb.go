@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// AuditEntry is one write that somebody asked for, whether it was done or refused.
+// AuditEntry is one write that somebody asked for, whether it was done or refused, or that somebody began and of which no end is known.
 type AuditEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// seq numbers the entries without gaps, from 1.
@@ -36,7 +36,8 @@ type AuditEntry struct {
 	Account string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
 	// target is the id or name of the thing, at most 200 bytes; never an openid in the clear.
 	Target string `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"`
-	// outcome is "ok" or the code of the refusal in lower case, for example permission_denied.
+	// outcome is "ok", the code of the refusal in lower case, for example permission_denied, or "attempted": the entry that is
+	// written before the change. ListAudit returns an attempted entry only while no entry tells how it ended.
 	Outcome string `protobuf:"bytes,7,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// request_digest is SHA-256 of the request without secrets and message texts, in hex.
 	RequestDigest string `protobuf:"bytes,8,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
@@ -49,7 +50,9 @@ type AuditEntry struct {
 	// trace_id of the request.
 	TraceId string `protobuf:"bytes,12,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	// hash of this entry and of the one before it, in hex.
-	Hash          string `protobuf:"bytes,13,opt,name=hash,proto3" json:"hash,omitempty"`
+	Hash string `protobuf:"bytes,13,opt,name=hash,proto3" json:"hash,omitempty"`
+	// attempt is the same for the entry before a change and the one after it; empty for what had no entry before.
+	Attempt       string `protobuf:"bytes,14,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +178,13 @@ func (x *AuditEntry) GetHash() string {
 	return ""
 }
 
+func (x *AuditEntry) GetAttempt() string {
+	if x != nil {
+		return x.Attempt
+	}
+	return ""
+}
+
 // ListAuditRequest is the request of ListAudit. Every filter that is set must hold.
 type ListAuditRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -193,7 +203,9 @@ type ListAuditRequest struct {
 	// to_unix_ms is the latest time, Unix milliseconds.
 	ToUnixMs int64 `protobuf:"varint,7,opt,name=to_unix_ms,json=toUnixMs,proto3" json:"to_unix_ms,omitempty"`
 	// refused_only leaves out what was done.
-	RefusedOnly   bool `protobuf:"varint,8,opt,name=refused_only,json=refusedOnly,proto3" json:"refused_only,omitempty"`
+	RefusedOnly bool `protobuf:"varint,8,opt,name=refused_only,json=refusedOnly,proto3" json:"refused_only,omitempty"`
+	// open_only returns only attempted entries of which no end is known.
+	OpenOnly      bool `protobuf:"varint,9,opt,name=open_only,json=openOnly,proto3" json:"open_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -280,6 +292,13 @@ func (x *ListAuditRequest) GetToUnixMs() int64 {
 func (x *ListAuditRequest) GetRefusedOnly() bool {
 	if x != nil {
 		return x.RefusedOnly
+	}
+	return false
+}
+
+func (x *ListAuditRequest) GetOpenOnly() bool {
+	if x != nil {
+		return x.OpenOnly
 	}
 	return false
 }
@@ -462,7 +481,7 @@ var File_wxbus_console_v1_audit_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_console_v1_audit_service_proto_rawDesc = "" +
 	"\n" +
-	"$wxbus/console/v1/audit_service.proto\x12\x10wxbus.console.v1\"\xe6\x02\n" +
+	"$wxbus/console/v1/audit_service.proto\x12\x10wxbus.console.v1\"\x80\x03\n" +
 	"\n" +
 	"AuditEntry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x1c\n" +
@@ -481,7 +500,8 @@ const file_wxbus_console_v1_audit_service_proto_rawDesc = "" +
 	" \x01(\tR\tafterHash\x12\x18\n" +
 	"\aaddress\x18\v \x01(\tR\aaddress\x12\x19\n" +
 	"\btrace_id\x18\f \x01(\tR\atraceId\x12\x12\n" +
-	"\x04hash\x18\r \x01(\tR\x04hash\"\xf2\x01\n" +
+	"\x04hash\x18\r \x01(\tR\x04hash\x12\x18\n" +
+	"\aattempt\x18\x0e \x01(\tR\aattempt\"\x8f\x02\n" +
 	"\x10ListAuditRequest\x12\x1d\n" +
 	"\n" +
 	"before_seq\x18\x01 \x01(\x03R\tbeforeSeq\x12\x14\n" +
@@ -493,7 +513,8 @@ const file_wxbus_console_v1_audit_service_proto_rawDesc = "" +
 	"fromUnixMs\x12\x1c\n" +
 	"\n" +
 	"to_unix_ms\x18\a \x01(\x03R\btoUnixMs\x12!\n" +
-	"\frefused_only\x18\b \x01(\bR\vrefusedOnly\"_\n" +
+	"\frefused_only\x18\b \x01(\bR\vrefusedOnly\x12\x1b\n" +
+	"\topen_only\x18\t \x01(\bR\bopenOnly\"_\n" +
 	"\x11ListAuditResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.wxbus.console.v1.AuditEntryR\aentries\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\"\x13\n" +

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/agentrouting/v1/conversation_service.proto.
  */
 export const file_wxbus_agentrouting_v1_conversation_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uX3NlcnZpY2UucHJvdG8SFXd4YnVzLmFnZW50cm91dGluZy52MSJDChJMaXN0V2FpdGluZ1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRINCgVxdWV1ZRgCIAEoCRINCgVsaW1pdBgDIAEoBSJZChNMaXN0V2FpdGluZ1Jlc3BvbnNlEjMKB3dhaXRpbmcYASADKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSDQoFdG90YWwYAiABKAUiQwoSTGlzdFNlcnZpbmdSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDQoFYWdlbnQYAiABKAkSDQoFbGltaXQYAyABKAUiWQoTTGlzdFNlcnZpbmdSZXNwb25zZRIzCgdzZXJ2aW5nGAEgAygLMiIud3hidXMuYWdlbnRyb3V0aW5nLnYxLk93bmVyUmVjb3JkEg0KBXRvdGFsGAIgASgFIjIKD0dldE93bmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCSJGChBHZXRPd25lclJlc3BvbnNlEjIKBnJlY29yZBgBIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZCJVCg1BY2NlcHRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEhQKDGNvbnZlcnNhdGlvbhgEIAEoCSJ/Cg5BY2NlcHRSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiLGAQoMUmVwbHlSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEigKB2NvbnRlbnQYBCABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIUCgxjb252ZXJzYXRpb24YBiABKAkSGQoRZXhwZWN0ZWRfbGFzdF9zZXEYByABKAQSEgoKa2ZfYWNjb3VudBgIIAEoCSLSAQoNUmVwbHlSZXNwb25zZRIPCgdzZW5kX2lkGAEgASgJEjIKBnJlY29yZBgCIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZBIvCgdtZXNzYWdlGAMgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USOQoMY29udmVyc2F0aW9uGAQgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIQCghyZXBsYXllZBgFIAEoCCJ3CgxDbG9zZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDQoFYWdlbnQYAyABKAkSFAoMY29udmVyc2F0aW9uGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIRCglub19zdXJ2ZXkYBiABKAgifgoNQ2xvc2VSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJUCg5SZXBseUNvbGxpc2lvbhIwCghtZXNzYWdlcxgBIAMoCzIeLnd4YnVzLmFnZW50cm91dGluZy52MS5NZXNzYWdlEhAKCGxhc3Rfc2VxGAIgASgEIsgBChhMaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QSOAoGc3RhdGVzGAEgAygOMigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvblN0YXRlEg8KB2FjY291bnQYAiABKAkSDQoFZ3JvdXAYAyABKAkSDQoFYWdlbnQYBCABKAkSDAoEbWluZRgFIAEoCBIOCgZvcGVuaWQYBiABKAkSEQoJcGFnZV9zaXplGAcgASgFEhIKCnBhZ2VfdG9rZW4YCCABKAkimAEKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USOgoNY29udmVyc2F0aW9ucxgBIAMoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEg0KBXRvdGFsGAMgASgFEhcKD3N0cmVhbV9zZXF1ZW5jZRgEIAEoBCJBChBMaXN0UXVldWVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB2FjY291bnQYAiABKAkSDQoFbGltaXQYAyABKAUitwEKEUxpc3RRdWV1ZVJlc3BvbnNlEjQKB3dhaXRpbmcYASADKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uEhUKDXdhaXRpbmdfdG90YWwYAiABKAUSOQoMbGVmdF9tZXNzYWdlGAMgAygLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIaChJsZWZ0X21lc3NhZ2VfdG90YWwYBCABKAUiTgoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSK4AQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhInCgNmYW4YAiABKAsyGi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRmFuEjkKB2NoYW5nZXMYAyADKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnQimgEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFAoMY29udmVyc2F0aW9uGAMgASgJEhIKCmJlZm9yZV9zZXEYBCABKAQSEQoJYWZ0ZXJfc2VxGAUgASgEEg0KBWxpbWl0GAYgASgFEhYKDndob2xlX3RpbWVsaW5lGAcgASgIIlYKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjAKCG1lc3NhZ2VzGAEgAygLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USDAoEbW9yZRgCIAEoCCKfAQoNU2VhcmNoUmVxdWVzdBINCgVxdWVyeRgBIAEoCRIPCgdhY2NvdW50GAIgASgJEg4KBm9wZW5pZBgDIAEoCRINCgVhZ2VudBgEIAEoCRIUCgxmcm9tX3VuaXhfbXMYBSABKAMSEgoKdG9fdW5peF9tcxgGIAEoAxIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCSJZCg5TZWFyY2hSZXNwb25zZRIuCgRoaXRzGAEgAygLMiAud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNlYXJjaEhpdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZAoJU2VhcmNoSGl0Ei8KB21lc3NhZ2UYASABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZRIQCghmYW5fbmFtZRgCIAEoCRIUCgxwYXR0ZXJuX3NlZWQYAyABKAkiVgoORGVjbGluZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJIkwKD0RlY2xpbmVSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIkMKC1Rha2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJIkkKDFRha2VSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIlcKD1Rha2VPdmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkiTQoQVGFrZU92ZXJSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIm0KDkFkZE5vdGVSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJEgwKBHRleHQYBCABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJIkIKD0FkZE5vdGVSZXNwb25zZRIvCgdtZXNzYWdlGAEgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2UibQoOV2hpc3BlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSDAoEdGV4dBgEIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiQgoPV2hpc3BlclJlc3BvbnNlEi8KB21lc3NhZ2UYASABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZSJaCgxXYXRjaFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSFAoMYWZ0ZXJfbnVtYmVyGAQgASgEIkgKDVdhdGNoUmVzcG9uc2USNwoFZXZlbnQYASABKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnQigwEKD1RyYW5zZmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRISCgh0b19hZ2VudBgEIAEoCUgAEhIKCHRvX2dyb3VwGAUgASgJSAASDAoEbm90ZRgGIAEoCUIECgJ0byJNChBUcmFuc2ZlclJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iagoLSG9sZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSFQoNdW50aWxfdW5peF9tcxgEIAEoAxIOCgZyZWFzb24YBSABKAkiSQoMSG9sZFJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iRQoNVW5ob2xkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSJLCg5VbmhvbGRSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIkUKDVJlb3BlblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkiSwoOUmVvcGVuUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJECgxSZW5ld1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkiSgoNUmVuZXdSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uInkKEFNldFR5cGluZ1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSLwoEa2luZBgEIAEoDjIhLnd4YnVzLmFnZW50cm91dGluZy52MS5TaWduYWxLaW5kIhMKEVNldFR5cGluZ1Jlc3BvbnNlIkEKDUdldEZhblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDwoHcmVmcmVzaBgDIAEoCCI5Cg5HZXRGYW5SZXNwb25zZRInCgNmYW4YASABKAsyGi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRmFuIlIKEFJlbmFtZUZhblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDgoGcmVtYXJrGAMgASgJEg0KBWFjdG9yGAQgASgJIjwKEVJlbmFtZUZhblJlc3BvbnNlEicKA2ZhbhgBIAEoCzIaLnd4YnVzLmFnZW50cm91dGluZy52MS5GYW4iXAoNVGFnRmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRILCgNhZGQYAyADKAkSDgoGcmVtb3ZlGAQgAygJEg0KBWFjdG9yGAUgASgJIjkKDlRhZ0ZhblJlc3BvbnNlEicKA2ZhbhgBIAEoCzIaLnd4YnVzLmFnZW50cm91dGluZy52MS5GYW4iUAoPR2V0TWVkaWFSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkSEAoIcGxheWFibGUYAyABKAgSDgoGb2Zmc2V0GAQgASgDIkQKEEdldE1lZGlhUmVzcG9uc2USFAoMY29udGVudF90eXBlGAEgASgJEgwKBHNpemUYAiABKAMSDAoEZGF0YRgDIAEoDDLWEwoTQ29udmVyc2F0aW9uU2VydmljZRJkCgtMaXN0V2FpdGluZxIpLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0V2FpdGluZ1JlcXVlc3QaKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFdhaXRpbmdSZXNwb25zZRJkCgtMaXN0U2VydmluZxIpLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0U2VydmluZ1JlcXVlc3QaKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFNlcnZpbmdSZXNwb25zZRJbCghHZXRPd25lchImLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRPd25lclJlcXVlc3QaJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0T3duZXJSZXNwb25zZRJVCgZBY2NlcHQSJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQWNjZXB0UmVxdWVzdBolLnd4YnVzLmFnZW50cm91dGluZy52MS5BY2NlcHRSZXNwb25zZRJSCgVSZXBseRIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBseVJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwbHlSZXNwb25zZRJSCgVDbG9zZRIjLnd4YnVzLmFnZW50cm91dGluZy52MS5DbG9zZVJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ2xvc2VSZXNwb25zZRJ2ChFMaXN0Q29udmVyc2F0aW9ucxIvLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaMC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRJeCglMaXN0UXVldWUSJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFF1ZXVlUmVxdWVzdBooLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0UXVldWVSZXNwb25zZRJwCg9HZXRDb252ZXJzYXRpb24SLS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0Q29udmVyc2F0aW9uUmVxdWVzdBouLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZRJnCgxMaXN0TWVzc2FnZXMSKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBorLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0TWVzc2FnZXNSZXNwb25zZRJVCgZTZWFyY2gSJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuU2VhcmNoUmVxdWVzdBolLnd4YnVzLmFnZW50cm91dGluZy52MS5TZWFyY2hSZXNwb25zZRJYCgdEZWNsaW5lEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRlY2xpbmVSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRlY2xpbmVSZXNwb25zZRJPCgRUYWtlEiIud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRha2VSZXF1ZXN0GiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRha2VSZXNwb25zZRJbCghUYWtlT3ZlchImLnd4YnVzLmFnZW50cm91dGluZy52MS5UYWtlT3ZlclJlcXVlc3QaJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVGFrZU92ZXJSZXNwb25zZRJYCgdBZGROb3RlEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFkZE5vdGVSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFkZE5vdGVSZXNwb25zZRJYCgdXaGlzcGVyEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLldoaXNwZXJSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLldoaXNwZXJSZXNwb25zZRJUCgVXYXRjaBIjLnd4YnVzLmFnZW50cm91dGluZy52MS5XYXRjaFJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuV2F0Y2hSZXNwb25zZTABElsKCFRyYW5zZmVyEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRyYW5zZmVyUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5UcmFuc2ZlclJlc3BvbnNlEk8KBEhvbGQSIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuSG9sZFJlcXVlc3QaIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuSG9sZFJlc3BvbnNlElUKBlVuaG9sZBIkLnd4YnVzLmFnZW50cm91dGluZy52MS5VbmhvbGRSZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlVuaG9sZFJlc3BvbnNlElUKBlJlb3BlbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW9wZW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlb3BlblJlc3BvbnNlElIKBVJlbmV3EiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmV3UmVxdWVzdBokLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW5ld1Jlc3BvbnNlEl4KCVNldFR5cGluZxInLnd4YnVzLmFnZW50cm91dGluZy52MS5TZXRUeXBpbmdSZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNldFR5cGluZ1Jlc3BvbnNlElUKBkdldEZhbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRGYW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldEZhblJlc3BvbnNlEl4KCVJlbmFtZUZhbhInLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW5hbWVGYW5SZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmFtZUZhblJlc3BvbnNlElUKBlRhZ0ZhbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5UYWdGYW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRhZ0ZhblJlc3BvbnNlEl0KCEdldE1lZGlhEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldE1lZGlhUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRNZWRpYVJlc3BvbnNlMAFiBnByb3RvMw", [file_wxbus_agentrouting_v1_conversation, file_wxbus_agentrouting_v1_conversation_events, file_wxbus_event_v1_content]);
+  fileDesc("CjB3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uX3NlcnZpY2UucHJvdG8SFXd4YnVzLmFnZW50cm91dGluZy52MSJDChJMaXN0V2FpdGluZ1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRINCgVxdWV1ZRgCIAEoCRINCgVsaW1pdBgDIAEoBSJZChNMaXN0V2FpdGluZ1Jlc3BvbnNlEjMKB3dhaXRpbmcYASADKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSDQoFdG90YWwYAiABKAUiQwoSTGlzdFNlcnZpbmdSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDQoFYWdlbnQYAiABKAkSDQoFbGltaXQYAyABKAUiWQoTTGlzdFNlcnZpbmdSZXNwb25zZRIzCgdzZXJ2aW5nGAEgAygLMiIud3hidXMuYWdlbnRyb3V0aW5nLnYxLk93bmVyUmVjb3JkEg0KBXRvdGFsGAIgASgFIjIKD0dldE93bmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCSJGChBHZXRPd25lclJlc3BvbnNlEjIKBnJlY29yZBgBIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZCJVCg1BY2NlcHRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEhQKDGNvbnZlcnNhdGlvbhgEIAEoCSJ/Cg5BY2NlcHRSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiLYAQoMUmVwbHlSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEigKB2NvbnRlbnQYBCABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIUCgxjb252ZXJzYXRpb24YBiABKAkSGQoRZXhwZWN0ZWRfbGFzdF9zZXEYByABKAQSEgoKa2ZfYWNjb3VudBgIIAEoCRIQCgh1c2Vfa2VwdBgJIAEoCCLSAQoNUmVwbHlSZXNwb25zZRIPCgdzZW5kX2lkGAEgASgJEjIKBnJlY29yZBgCIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZBIvCgdtZXNzYWdlGAMgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USOQoMY29udmVyc2F0aW9uGAQgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIQCghyZXBsYXllZBgFIAEoCCJ3CgxDbG9zZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDQoFYWdlbnQYAyABKAkSFAoMY29udmVyc2F0aW9uGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIRCglub19zdXJ2ZXkYBiABKAgifgoNQ2xvc2VSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJUCg5SZXBseUNvbGxpc2lvbhIwCghtZXNzYWdlcxgBIAMoCzIeLnd4YnVzLmFnZW50cm91dGluZy52MS5NZXNzYWdlEhAKCGxhc3Rfc2VxGAIgASgEIjQKEVJlcGx5V291bGRVc2VLZXB0EhEKCXJlbWFpbmluZxgBIAEoBRIMCgRrZXB0GAIgASgFIsgBChhMaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QSOAoGc3RhdGVzGAEgAygOMigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvblN0YXRlEg8KB2FjY291bnQYAiABKAkSDQoFZ3JvdXAYAyABKAkSDQoFYWdlbnQYBCABKAkSDAoEbWluZRgFIAEoCBIOCgZvcGVuaWQYBiABKAkSEQoJcGFnZV9zaXplGAcgASgFEhIKCnBhZ2VfdG9rZW4YCCABKAkimAEKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USOgoNY29udmVyc2F0aW9ucxgBIAMoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEg0KBXRvdGFsGAMgASgFEhcKD3N0cmVhbV9zZXF1ZW5jZRgEIAEoBCJBChBMaXN0UXVldWVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB2FjY291bnQYAiABKAkSDQoFbGltaXQYAyABKAUitwEKEUxpc3RRdWV1ZVJlc3BvbnNlEjQKB3dhaXRpbmcYASADKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uEhUKDXdhaXRpbmdfdG90YWwYAiABKAUSOQoMbGVmdF9tZXNzYWdlGAMgAygLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIaChJsZWZ0X21lc3NhZ2VfdG90YWwYBCABKAUiTgoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSK4AQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhInCgNmYW4YAiABKAsyGi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRmFuEjkKB2NoYW5nZXMYAyADKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnQimgEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFAoMY29udmVyc2F0aW9uGAMgASgJEhIKCmJlZm9yZV9zZXEYBCABKAQSEQoJYWZ0ZXJfc2VxGAUgASgEEg0KBWxpbWl0GAYgASgFEhYKDndob2xlX3RpbWVsaW5lGAcgASgIIlYKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjAKCG1lc3NhZ2VzGAEgAygLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USDAoEbW9yZRgCIAEoCCKfAQoNU2VhcmNoUmVxdWVzdBINCgVxdWVyeRgBIAEoCRIPCgdhY2NvdW50GAIgASgJEg4KBm9wZW5pZBgDIAEoCRINCgVhZ2VudBgEIAEoCRIUCgxmcm9tX3VuaXhfbXMYBSABKAMSEgoKdG9fdW5peF9tcxgGIAEoAxIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCSJZCg5TZWFyY2hSZXNwb25zZRIuCgRoaXRzGAEgAygLMiAud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNlYXJjaEhpdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZAoJU2VhcmNoSGl0Ei8KB21lc3NhZ2UYASABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZRIQCghmYW5fbmFtZRgCIAEoCRIUCgxwYXR0ZXJuX3NlZWQYAyABKAkiVgoORGVjbGluZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJIkwKD0RlY2xpbmVSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIkMKC1Rha2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJIkkKDFRha2VSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIlcKD1Rha2VPdmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkiTQoQVGFrZU92ZXJSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIm0KDkFkZE5vdGVSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJEgwKBHRleHQYBCABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJIkIKD0FkZE5vdGVSZXNwb25zZRIvCgdtZXNzYWdlGAEgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2UibQoOV2hpc3BlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSDAoEdGV4dBgEIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiQgoPV2hpc3BlclJlc3BvbnNlEi8KB21lc3NhZ2UYASABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZSJaCgxXYXRjaFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSFAoMYWZ0ZXJfbnVtYmVyGAQgASgEIkgKDVdhdGNoUmVzcG9uc2USNwoFZXZlbnQYASABKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnQigwEKD1RyYW5zZmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRISCgh0b19hZ2VudBgEIAEoCUgAEhIKCHRvX2dyb3VwGAUgASgJSAASDAoEbm90ZRgGIAEoCUIECgJ0byJNChBUcmFuc2ZlclJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iagoLSG9sZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSFQoNdW50aWxfdW5peF9tcxgEIAEoAxIOCgZyZWFzb24YBSABKAkiSQoMSG9sZFJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iRQoNVW5ob2xkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSJLCg5VbmhvbGRSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIkUKDVJlb3BlblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkiSwoOUmVvcGVuUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJECgxSZW5ld1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkiSgoNUmVuZXdSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uInkKEFNldFR5cGluZ1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSLwoEa2luZBgEIAEoDjIhLnd4YnVzLmFnZW50cm91dGluZy52MS5TaWduYWxLaW5kIhMKEVNldFR5cGluZ1Jlc3BvbnNlIkEKDUdldEZhblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDwoHcmVmcmVzaBgDIAEoCCI5Cg5HZXRGYW5SZXNwb25zZRInCgNmYW4YASABKAsyGi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRmFuIlIKEFJlbmFtZUZhblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDgoGcmVtYXJrGAMgASgJEg0KBWFjdG9yGAQgASgJIjwKEVJlbmFtZUZhblJlc3BvbnNlEicKA2ZhbhgBIAEoCzIaLnd4YnVzLmFnZW50cm91dGluZy52MS5GYW4iXAoNVGFnRmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRILCgNhZGQYAyADKAkSDgoGcmVtb3ZlGAQgAygJEg0KBWFjdG9yGAUgASgJIjkKDlRhZ0ZhblJlc3BvbnNlEicKA2ZhbhgBIAEoCzIaLnd4YnVzLmFnZW50cm91dGluZy52MS5GYW4iUAoPR2V0TWVkaWFSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkSEAoIcGxheWFibGUYAyABKAgSDgoGb2Zmc2V0GAQgASgDIkQKEEdldE1lZGlhUmVzcG9uc2USFAoMY29udGVudF90eXBlGAEgASgJEgwKBHNpemUYAiABKAMSDAoEZGF0YRgDIAEoDDLWEwoTQ29udmVyc2F0aW9uU2VydmljZRJkCgtMaXN0V2FpdGluZxIpLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0V2FpdGluZ1JlcXVlc3QaKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFdhaXRpbmdSZXNwb25zZRJkCgtMaXN0U2VydmluZxIpLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0U2VydmluZ1JlcXVlc3QaKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFNlcnZpbmdSZXNwb25zZRJbCghHZXRPd25lchImLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRPd25lclJlcXVlc3QaJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0T3duZXJSZXNwb25zZRJVCgZBY2NlcHQSJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQWNjZXB0UmVxdWVzdBolLnd4YnVzLmFnZW50cm91dGluZy52MS5BY2NlcHRSZXNwb25zZRJSCgVSZXBseRIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBseVJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwbHlSZXNwb25zZRJSCgVDbG9zZRIjLnd4YnVzLmFnZW50cm91dGluZy52MS5DbG9zZVJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ2xvc2VSZXNwb25zZRJ2ChFMaXN0Q29udmVyc2F0aW9ucxIvLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaMC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRJeCglMaXN0UXVldWUSJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFF1ZXVlUmVxdWVzdBooLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0UXVldWVSZXNwb25zZRJwCg9HZXRDb252ZXJzYXRpb24SLS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0Q29udmVyc2F0aW9uUmVxdWVzdBouLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZRJnCgxMaXN0TWVzc2FnZXMSKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBorLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0TWVzc2FnZXNSZXNwb25zZRJVCgZTZWFyY2gSJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuU2VhcmNoUmVxdWVzdBolLnd4YnVzLmFnZW50cm91dGluZy52MS5TZWFyY2hSZXNwb25zZRJYCgdEZWNsaW5lEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRlY2xpbmVSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRlY2xpbmVSZXNwb25zZRJPCgRUYWtlEiIud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRha2VSZXF1ZXN0GiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRha2VSZXNwb25zZRJbCghUYWtlT3ZlchImLnd4YnVzLmFnZW50cm91dGluZy52MS5UYWtlT3ZlclJlcXVlc3QaJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVGFrZU92ZXJSZXNwb25zZRJYCgdBZGROb3RlEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFkZE5vdGVSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFkZE5vdGVSZXNwb25zZRJYCgdXaGlzcGVyEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLldoaXNwZXJSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLldoaXNwZXJSZXNwb25zZRJUCgVXYXRjaBIjLnd4YnVzLmFnZW50cm91dGluZy52MS5XYXRjaFJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuV2F0Y2hSZXNwb25zZTABElsKCFRyYW5zZmVyEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRyYW5zZmVyUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5UcmFuc2ZlclJlc3BvbnNlEk8KBEhvbGQSIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuSG9sZFJlcXVlc3QaIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuSG9sZFJlc3BvbnNlElUKBlVuaG9sZBIkLnd4YnVzLmFnZW50cm91dGluZy52MS5VbmhvbGRSZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlVuaG9sZFJlc3BvbnNlElUKBlJlb3BlbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW9wZW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlb3BlblJlc3BvbnNlElIKBVJlbmV3EiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmV3UmVxdWVzdBokLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW5ld1Jlc3BvbnNlEl4KCVNldFR5cGluZxInLnd4YnVzLmFnZW50cm91dGluZy52MS5TZXRUeXBpbmdSZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNldFR5cGluZ1Jlc3BvbnNlElUKBkdldEZhbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRGYW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldEZhblJlc3BvbnNlEl4KCVJlbmFtZUZhbhInLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW5hbWVGYW5SZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmFtZUZhblJlc3BvbnNlElUKBlRhZ0ZhbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5UYWdGYW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRhZ0ZhblJlc3BvbnNlEl0KCEdldE1lZGlhEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldE1lZGlhUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRNZWRpYVJlc3BvbnNlMAFiBnByb3RvMw", [file_wxbus_agentrouting_v1_conversation, file_wxbus_agentrouting_v1_conversation_events, file_wxbus_event_v1_content]);
 
 /**
  * ListWaitingRequest is the request of ListWaiting.
@@ -325,6 +325,13 @@ export type ReplyRequest = Message<"wxbus.agentrouting.v1.ReplyRequest"> & {
    * @generated from field: string kf_account = 8;
    */
   kfAccount: string;
+
+  /**
+   * use_kept sends also when that takes what is kept for the end of the conversation: the survey or the goodbye is then left out.
+   *
+   * @generated from field: bool use_kept = 9;
+   */
+  useKept: boolean;
 };
 
 /**
@@ -496,6 +503,35 @@ export const ReplyCollisionSchema: GenMessage<ReplyCollision> = /*@__PURE__*/
   messageDesc(file_wxbus_agentrouting_v1_conversation_service, 12);
 
 /**
+ * ReplyWouldUseKept is in the details of FAILED_PRECONDITION when a reply would take what is kept for the end. Nothing was stored: the same
+ * request with use_kept sends it.
+ *
+ * @generated from message wxbus.agentrouting.v1.ReplyWouldUseKept
+ */
+export type ReplyWouldUseKept = Message<"wxbus.agentrouting.v1.ReplyWouldUseKept"> & {
+  /**
+   * remaining messages of the fan's window.
+   *
+   * @generated from field: int32 remaining = 1;
+   */
+  remaining: number;
+
+  /**
+   * kept is how many of them are for the end of the conversation.
+   *
+   * @generated from field: int32 kept = 2;
+   */
+  kept: number;
+};
+
+/**
+ * Describes the message wxbus.agentrouting.v1.ReplyWouldUseKept.
+ * Use `create(ReplyWouldUseKeptSchema)` to create a new message.
+ */
+export const ReplyWouldUseKeptSchema: GenMessage<ReplyWouldUseKept> = /*@__PURE__*/
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 13);
+
+/**
  * ListConversationsRequest is the request of ListConversations. Empty fields do not filter.
  *
  * @generated from message wxbus.agentrouting.v1.ListConversationsRequest
@@ -563,7 +599,7 @@ export type ListConversationsRequest = Message<"wxbus.agentrouting.v1.ListConver
  * Use `create(ListConversationsRequestSchema)` to create a new message.
  */
 export const ListConversationsRequestSchema: GenMessage<ListConversationsRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 13);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 14);
 
 /**
  * ListConversationsResponse is the response of ListConversations.
@@ -605,7 +641,7 @@ export type ListConversationsResponse = Message<"wxbus.agentrouting.v1.ListConve
  * Use `create(ListConversationsResponseSchema)` to create a new message.
  */
 export const ListConversationsResponseSchema: GenMessage<ListConversationsResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 14);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 15);
 
 /**
  * ListQueueRequest is the request of ListQueue. Empty fields do not filter.
@@ -640,7 +676,7 @@ export type ListQueueRequest = Message<"wxbus.agentrouting.v1.ListQueueRequest">
  * Use `create(ListQueueRequestSchema)` to create a new message.
  */
 export const ListQueueRequestSchema: GenMessage<ListQueueRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 15);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 16);
 
 /**
  * ListQueueResponse is the response of ListQueue.
@@ -682,7 +718,7 @@ export type ListQueueResponse = Message<"wxbus.agentrouting.v1.ListQueueResponse
  * Use `create(ListQueueResponseSchema)` to create a new message.
  */
 export const ListQueueResponseSchema: GenMessage<ListQueueResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 16);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 17);
 
 /**
  * GetConversationRequest is the request of GetConversation.
@@ -717,7 +753,7 @@ export type GetConversationRequest = Message<"wxbus.agentrouting.v1.GetConversat
  * Use `create(GetConversationRequestSchema)` to create a new message.
  */
 export const GetConversationRequestSchema: GenMessage<GetConversationRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 17);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 18);
 
 /**
  * GetConversationResponse is the response of GetConversation.
@@ -752,7 +788,7 @@ export type GetConversationResponse = Message<"wxbus.agentrouting.v1.GetConversa
  * Use `create(GetConversationResponseSchema)` to create a new message.
  */
 export const GetConversationResponseSchema: GenMessage<GetConversationResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 18);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 19);
 
 /**
  * ListMessagesRequest is the request of ListMessages. Without before_seq and after_seq: the newest page.
@@ -815,7 +851,7 @@ export type ListMessagesRequest = Message<"wxbus.agentrouting.v1.ListMessagesReq
  * Use `create(ListMessagesRequestSchema)` to create a new message.
  */
 export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 19);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 20);
 
 /**
  * ListMessagesResponse is the response of ListMessages.
@@ -843,7 +879,7 @@ export type ListMessagesResponse = Message<"wxbus.agentrouting.v1.ListMessagesRe
  * Use `create(ListMessagesResponseSchema)` to create a new message.
  */
 export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 20);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 21);
 
 /**
  * SearchRequest is the request of Search.
@@ -913,7 +949,7 @@ export type SearchRequest = Message<"wxbus.agentrouting.v1.SearchRequest"> & {
  * Use `create(SearchRequestSchema)` to create a new message.
  */
 export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 21);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 22);
 
 /**
  * SearchResponse is the response of Search.
@@ -941,7 +977,7 @@ export type SearchResponse = Message<"wxbus.agentrouting.v1.SearchResponse"> & {
  * Use `create(SearchResponseSchema)` to create a new message.
  */
 export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 22);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 23);
 
 /**
  * SearchHit is one message that was found.
@@ -976,7 +1012,7 @@ export type SearchHit = Message<"wxbus.agentrouting.v1.SearchHit"> & {
  * Use `create(SearchHitSchema)` to create a new message.
  */
 export const SearchHitSchema: GenMessage<SearchHit> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 23);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 24);
 
 /**
  * DeclineRequest is the request of Decline.
@@ -1018,7 +1054,7 @@ export type DeclineRequest = Message<"wxbus.agentrouting.v1.DeclineRequest"> & {
  * Use `create(DeclineRequestSchema)` to create a new message.
  */
 export const DeclineRequestSchema: GenMessage<DeclineRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 24);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 25);
 
 /**
  * DeclineResponse is the response of Decline.
@@ -1039,7 +1075,7 @@ export type DeclineResponse = Message<"wxbus.agentrouting.v1.DeclineResponse"> &
  * Use `create(DeclineResponseSchema)` to create a new message.
  */
 export const DeclineResponseSchema: GenMessage<DeclineResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 25);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 26);
 
 /**
  * TakeRequest is the request of Take.
@@ -1074,7 +1110,7 @@ export type TakeRequest = Message<"wxbus.agentrouting.v1.TakeRequest"> & {
  * Use `create(TakeRequestSchema)` to create a new message.
  */
 export const TakeRequestSchema: GenMessage<TakeRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 26);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 27);
 
 /**
  * TakeResponse is the response of Take.
@@ -1095,7 +1131,7 @@ export type TakeResponse = Message<"wxbus.agentrouting.v1.TakeResponse"> & {
  * Use `create(TakeResponseSchema)` to create a new message.
  */
 export const TakeResponseSchema: GenMessage<TakeResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 27);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 28);
 
 /**
  * TakeOverRequest is the request of TakeOver.
@@ -1137,7 +1173,7 @@ export type TakeOverRequest = Message<"wxbus.agentrouting.v1.TakeOverRequest"> &
  * Use `create(TakeOverRequestSchema)` to create a new message.
  */
 export const TakeOverRequestSchema: GenMessage<TakeOverRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 28);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 29);
 
 /**
  * TakeOverResponse is the response of TakeOver.
@@ -1158,7 +1194,7 @@ export type TakeOverResponse = Message<"wxbus.agentrouting.v1.TakeOverResponse">
  * Use `create(TakeOverResponseSchema)` to create a new message.
  */
 export const TakeOverResponseSchema: GenMessage<TakeOverResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 29);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 30);
 
 /**
  * AddNoteRequest is the request of AddNote.
@@ -1207,7 +1243,7 @@ export type AddNoteRequest = Message<"wxbus.agentrouting.v1.AddNoteRequest"> & {
  * Use `create(AddNoteRequestSchema)` to create a new message.
  */
 export const AddNoteRequestSchema: GenMessage<AddNoteRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 30);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 31);
 
 /**
  * AddNoteResponse is the response of AddNote.
@@ -1228,7 +1264,7 @@ export type AddNoteResponse = Message<"wxbus.agentrouting.v1.AddNoteResponse"> &
  * Use `create(AddNoteResponseSchema)` to create a new message.
  */
 export const AddNoteResponseSchema: GenMessage<AddNoteResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 31);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 32);
 
 /**
  * WhisperRequest is the request of Whisper.
@@ -1277,7 +1313,7 @@ export type WhisperRequest = Message<"wxbus.agentrouting.v1.WhisperRequest"> & {
  * Use `create(WhisperRequestSchema)` to create a new message.
  */
 export const WhisperRequestSchema: GenMessage<WhisperRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 32);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 33);
 
 /**
  * WhisperResponse is the response of Whisper.
@@ -1298,7 +1334,7 @@ export type WhisperResponse = Message<"wxbus.agentrouting.v1.WhisperResponse"> &
  * Use `create(WhisperResponseSchema)` to create a new message.
  */
 export const WhisperResponseSchema: GenMessage<WhisperResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 33);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 34);
 
 /**
  * WatchRequest is the request of Watch.
@@ -1340,7 +1376,7 @@ export type WatchRequest = Message<"wxbus.agentrouting.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 34);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 35);
 
 /**
  * WatchResponse is the response of Watch.
@@ -1361,7 +1397,7 @@ export type WatchResponse = Message<"wxbus.agentrouting.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 35);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 36);
 
 /**
  * TransferRequest is the request of Transfer.
@@ -1426,7 +1462,7 @@ export type TransferRequest = Message<"wxbus.agentrouting.v1.TransferRequest"> &
  * Use `create(TransferRequestSchema)` to create a new message.
  */
 export const TransferRequestSchema: GenMessage<TransferRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 36);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 37);
 
 /**
  * TransferResponse is the response of Transfer.
@@ -1447,7 +1483,7 @@ export type TransferResponse = Message<"wxbus.agentrouting.v1.TransferResponse">
  * Use `create(TransferResponseSchema)` to create a new message.
  */
 export const TransferResponseSchema: GenMessage<TransferResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 37);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 38);
 
 /**
  * HoldRequest is the request of Hold.
@@ -1496,7 +1532,7 @@ export type HoldRequest = Message<"wxbus.agentrouting.v1.HoldRequest"> & {
  * Use `create(HoldRequestSchema)` to create a new message.
  */
 export const HoldRequestSchema: GenMessage<HoldRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 38);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 39);
 
 /**
  * HoldResponse is the response of Hold.
@@ -1517,7 +1553,7 @@ export type HoldResponse = Message<"wxbus.agentrouting.v1.HoldResponse"> & {
  * Use `create(HoldResponseSchema)` to create a new message.
  */
 export const HoldResponseSchema: GenMessage<HoldResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 39);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 40);
 
 /**
  * UnholdRequest is the request of Unhold.
@@ -1552,7 +1588,7 @@ export type UnholdRequest = Message<"wxbus.agentrouting.v1.UnholdRequest"> & {
  * Use `create(UnholdRequestSchema)` to create a new message.
  */
 export const UnholdRequestSchema: GenMessage<UnholdRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 40);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 41);
 
 /**
  * UnholdResponse is the response of Unhold.
@@ -1573,7 +1609,7 @@ export type UnholdResponse = Message<"wxbus.agentrouting.v1.UnholdResponse"> & {
  * Use `create(UnholdResponseSchema)` to create a new message.
  */
 export const UnholdResponseSchema: GenMessage<UnholdResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 41);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 42);
 
 /**
  * ReopenRequest is the request of Reopen.
@@ -1608,7 +1644,7 @@ export type ReopenRequest = Message<"wxbus.agentrouting.v1.ReopenRequest"> & {
  * Use `create(ReopenRequestSchema)` to create a new message.
  */
 export const ReopenRequestSchema: GenMessage<ReopenRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 42);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 43);
 
 /**
  * ReopenResponse is the response of Reopen.
@@ -1629,7 +1665,7 @@ export type ReopenResponse = Message<"wxbus.agentrouting.v1.ReopenResponse"> & {
  * Use `create(ReopenResponseSchema)` to create a new message.
  */
 export const ReopenResponseSchema: GenMessage<ReopenResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 43);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 44);
 
 /**
  * RenewRequest is the request of Renew.
@@ -1664,7 +1700,7 @@ export type RenewRequest = Message<"wxbus.agentrouting.v1.RenewRequest"> & {
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema: GenMessage<RenewRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 44);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 45);
 
 /**
  * RenewResponse is the response of Renew.
@@ -1685,7 +1721,7 @@ export type RenewResponse = Message<"wxbus.agentrouting.v1.RenewResponse"> & {
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema: GenMessage<RenewResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 45);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 46);
 
 /**
  * SetTypingRequest is the request of SetTyping.
@@ -1727,7 +1763,7 @@ export type SetTypingRequest = Message<"wxbus.agentrouting.v1.SetTypingRequest">
  * Use `create(SetTypingRequestSchema)` to create a new message.
  */
 export const SetTypingRequestSchema: GenMessage<SetTypingRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 46);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 47);
 
 /**
  * SetTypingResponse is the response of SetTyping.
@@ -1742,7 +1778,7 @@ export type SetTypingResponse = Message<"wxbus.agentrouting.v1.SetTypingResponse
  * Use `create(SetTypingResponseSchema)` to create a new message.
  */
 export const SetTypingResponseSchema: GenMessage<SetTypingResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 47);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 48);
 
 /**
  * GetFanRequest is the request of GetFan.
@@ -1777,7 +1813,7 @@ export type GetFanRequest = Message<"wxbus.agentrouting.v1.GetFanRequest"> & {
  * Use `create(GetFanRequestSchema)` to create a new message.
  */
 export const GetFanRequestSchema: GenMessage<GetFanRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 48);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 49);
 
 /**
  * GetFanResponse is the response of GetFan.
@@ -1798,7 +1834,7 @@ export type GetFanResponse = Message<"wxbus.agentrouting.v1.GetFanResponse"> & {
  * Use `create(GetFanResponseSchema)` to create a new message.
  */
 export const GetFanResponseSchema: GenMessage<GetFanResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 49);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 50);
 
 /**
  * RenameFanRequest is the request of RenameFan.
@@ -1840,7 +1876,7 @@ export type RenameFanRequest = Message<"wxbus.agentrouting.v1.RenameFanRequest">
  * Use `create(RenameFanRequestSchema)` to create a new message.
  */
 export const RenameFanRequestSchema: GenMessage<RenameFanRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 50);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 51);
 
 /**
  * RenameFanResponse is the response of RenameFan.
@@ -1861,7 +1897,7 @@ export type RenameFanResponse = Message<"wxbus.agentrouting.v1.RenameFanResponse
  * Use `create(RenameFanResponseSchema)` to create a new message.
  */
 export const RenameFanResponseSchema: GenMessage<RenameFanResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 51);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 52);
 
 /**
  * TagFanRequest is the request of TagFan.
@@ -1910,7 +1946,7 @@ export type TagFanRequest = Message<"wxbus.agentrouting.v1.TagFanRequest"> & {
  * Use `create(TagFanRequestSchema)` to create a new message.
  */
 export const TagFanRequestSchema: GenMessage<TagFanRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 52);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 53);
 
 /**
  * TagFanResponse is the response of TagFan.
@@ -1931,7 +1967,7 @@ export type TagFanResponse = Message<"wxbus.agentrouting.v1.TagFanResponse"> & {
  * Use `create(TagFanResponseSchema)` to create a new message.
  */
 export const TagFanResponseSchema: GenMessage<TagFanResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 53);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 54);
 
 /**
  * GetMediaRequest is the request of GetMedia.
@@ -1973,7 +2009,7 @@ export type GetMediaRequest = Message<"wxbus.agentrouting.v1.GetMediaRequest"> &
  * Use `create(GetMediaRequestSchema)` to create a new message.
  */
 export const GetMediaRequestSchema: GenMessage<GetMediaRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 54);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 55);
 
 /**
  * GetMediaResponse is one piece of a file.
@@ -2008,7 +2044,7 @@ export type GetMediaResponse = Message<"wxbus.agentrouting.v1.GetMediaResponse">
  * Use `create(GetMediaResponseSchema)` to create a new message.
  */
 export const GetMediaResponseSchema: GenMessage<GetMediaResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 55);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 56);
 
 /**
  * ConversationService is the desk of agents and supervisors.
@@ -2066,7 +2102,8 @@ export const ConversationService: GenService<{
   },
   /**
    * Reply sends a message as the owner; it accepts a waiting fan first. FAILED_PRECONDITION when
-   * another agent or the native desk owns the fan, or when the window is closed.
+   * another agent or the native desk owns the fan, when the window is closed, or when only what is kept for the end of
+   * the conversation is left of it: then ReplyWouldUseKept is in the details.
    *
    * @generated from rpc wxbus.agentrouting.v1.ConversationService.Reply
    */

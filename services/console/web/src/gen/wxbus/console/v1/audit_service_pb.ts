@@ -10,10 +10,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/console/v1/audit_service.proto.
  */
 export const file_wxbus_console_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("CiR3eGJ1cy9jb25zb2xlL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SEHd4YnVzLmNvbnNvbGUudjEi8AEKCkF1ZGl0RW50cnkSCwoDc2VxGAEgASgDEhIKCmF0X3VuaXhfbXMYAiABKAMSDQoFYWN0b3IYAyABKAkSDgoGYWN0aW9uGAQgASgJEg8KB2FjY291bnQYBSABKAkSDgoGdGFyZ2V0GAYgASgJEg8KB291dGNvbWUYByABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCCABKAkSEwoLYmVmb3JlX2hhc2gYCSABKAkSEgoKYWZ0ZXJfaGFzaBgKIAEoCRIPCgdhZGRyZXNzGAsgASgJEhAKCHRyYWNlX2lkGAwgASgJEgwKBGhhc2gYDSABKAkipQEKEExpc3RBdWRpdFJlcXVlc3QSEgoKYmVmb3JlX3NlcRgBIAEoAxINCgVsaW1pdBgCIAEoBRINCgVhY3RvchgDIAEoCRIOCgZhY3Rpb24YBCABKAkSDwoHYWNjb3VudBgFIAEoCRIUCgxmcm9tX3VuaXhfbXMYBiABKAMSEgoKdG9fdW5peF9tcxgHIAEoAxIUCgxyZWZ1c2VkX29ubHkYCCABKAgiUAoRTGlzdEF1ZGl0UmVzcG9uc2USLQoHZW50cmllcxgBIAMoCzIcLnd4YnVzLmNvbnNvbGUudjEuQXVkaXRFbnRyeRIMCgRtb3JlGAIgASgIIhMKEUNoZWNrQXVkaXRSZXF1ZXN0InAKEkNoZWNrQXVkaXRSZXNwb25zZRIOCgZpbnRhY3QYASABKAgSEQoJZmlyc3Rfc2VxGAIgASgDEhAKCGxhc3Rfc2VxGAMgASgDEhIKCmJyb2tlbl9zZXEYBCABKAMSEQoJaGVhZF9oYXNoGAUgASgJMr0BCgxBdWRpdFNlcnZpY2USVAoJTGlzdEF1ZGl0EiIud3hidXMuY29uc29sZS52MS5MaXN0QXVkaXRSZXF1ZXN0GiMud3hidXMuY29uc29sZS52MS5MaXN0QXVkaXRSZXNwb25zZRJXCgpDaGVja0F1ZGl0EiMud3hidXMuY29uc29sZS52MS5DaGVja0F1ZGl0UmVxdWVzdBokLnd4YnVzLmNvbnNvbGUudjEuQ2hlY2tBdWRpdFJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CiR3eGJ1cy9jb25zb2xlL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SEHd4YnVzLmNvbnNvbGUudjEigQIKCkF1ZGl0RW50cnkSCwoDc2VxGAEgASgDEhIKCmF0X3VuaXhfbXMYAiABKAMSDQoFYWN0b3IYAyABKAkSDgoGYWN0aW9uGAQgASgJEg8KB2FjY291bnQYBSABKAkSDgoGdGFyZ2V0GAYgASgJEg8KB291dGNvbWUYByABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCCABKAkSEwoLYmVmb3JlX2hhc2gYCSABKAkSEgoKYWZ0ZXJfaGFzaBgKIAEoCRIPCgdhZGRyZXNzGAsgASgJEhAKCHRyYWNlX2lkGAwgASgJEgwKBGhhc2gYDSABKAkSDwoHYXR0ZW1wdBgOIAEoCSK4AQoQTGlzdEF1ZGl0UmVxdWVzdBISCgpiZWZvcmVfc2VxGAEgASgDEg0KBWxpbWl0GAIgASgFEg0KBWFjdG9yGAMgASgJEg4KBmFjdGlvbhgEIAEoCRIPCgdhY2NvdW50GAUgASgJEhQKDGZyb21fdW5peF9tcxgGIAEoAxISCgp0b191bml4X21zGAcgASgDEhQKDHJlZnVzZWRfb25seRgIIAEoCBIRCglvcGVuX29ubHkYCSABKAgiUAoRTGlzdEF1ZGl0UmVzcG9uc2USLQoHZW50cmllcxgBIAMoCzIcLnd4YnVzLmNvbnNvbGUudjEuQXVkaXRFbnRyeRIMCgRtb3JlGAIgASgIIhMKEUNoZWNrQXVkaXRSZXF1ZXN0InAKEkNoZWNrQXVkaXRSZXNwb25zZRIOCgZpbnRhY3QYASABKAgSEQoJZmlyc3Rfc2VxGAIgASgDEhAKCGxhc3Rfc2VxGAMgASgDEhIKCmJyb2tlbl9zZXEYBCABKAMSEQoJaGVhZF9oYXNoGAUgASgJMr0BCgxBdWRpdFNlcnZpY2USVAoJTGlzdEF1ZGl0EiIud3hidXMuY29uc29sZS52MS5MaXN0QXVkaXRSZXF1ZXN0GiMud3hidXMuY29uc29sZS52MS5MaXN0QXVkaXRSZXNwb25zZRJXCgpDaGVja0F1ZGl0EiMud3hidXMuY29uc29sZS52MS5DaGVja0F1ZGl0UmVxdWVzdBokLnd4YnVzLmNvbnNvbGUudjEuQ2hlY2tBdWRpdFJlc3BvbnNlYgZwcm90bzM");
 
 /**
- * AuditEntry is one write that somebody asked for, whether it was done or refused.
+ * AuditEntry is one write that somebody asked for, whether it was done or refused, or that somebody began and of which no end is known.
  *
  * @generated from message wxbus.console.v1.AuditEntry
  */
@@ -61,7 +61,8 @@ export type AuditEntry = Message<"wxbus.console.v1.AuditEntry"> & {
   target: string;
 
   /**
-   * outcome is "ok" or the code of the refusal in lower case, for example permission_denied.
+   * outcome is "ok", the code of the refusal in lower case, for example permission_denied, or "attempted": the entry that is
+   * written before the change. ListAudit returns an attempted entry only while no entry tells how it ended.
    *
    * @generated from field: string outcome = 7;
    */
@@ -108,6 +109,13 @@ export type AuditEntry = Message<"wxbus.console.v1.AuditEntry"> & {
    * @generated from field: string hash = 13;
    */
   hash: string;
+
+  /**
+   * attempt is the same for the entry before a change and the one after it; empty for what had no entry before.
+   *
+   * @generated from field: string attempt = 14;
+   */
+  attempt: string;
 };
 
 /**
@@ -178,6 +186,13 @@ export type ListAuditRequest = Message<"wxbus.console.v1.ListAuditRequest"> & {
    * @generated from field: bool refused_only = 8;
    */
   refusedOnly: boolean;
+
+  /**
+   * open_only returns only attempted entries of which no end is known.
+   *
+   * @generated from field: bool open_only = 9;
+   */
+  openOnly: boolean;
 };
 
 /**
