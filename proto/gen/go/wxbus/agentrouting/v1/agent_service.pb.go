@@ -707,7 +707,13 @@ type Group struct {
 	// oldest_wait_unix_ms is since when the first of them waits, Unix milliseconds; set by the service.
 	OldestWaitUnixMs int64 `protobuf:"varint,21,opt,name=oldest_wait_unix_ms,json=oldestWaitUnixMs,proto3" json:"oldest_wait_unix_ms,omitempty"`
 	// agents_online of the group; set by the service.
-	AgentsOnline  int32 `protobuf:"varint,22,opt,name=agents_online,json=agentsOnline,proto3" json:"agents_online,omitempty"`
+	AgentsOnline int32 `protobuf:"varint,22,opt,name=agents_online,json=agentsOnline,proto3" json:"agents_online,omitempty"`
+	// first_response_s is the target for the first answer, counted within the hours from when the fan asked; 0 for none, at most 172800.
+	FirstResponseS int32 `protobuf:"varint,23,opt,name=first_response_s,json=firstResponseS,proto3" json:"first_response_s,omitempty"`
+	// next_response_s is the target for the answer to each later message that waits, counted within the hours; 0 for none, at most 172800.
+	NextResponseS int32 `protobuf:"varint,24,opt,name=next_response_s,json=nextResponseS,proto3" json:"next_response_s,omitempty"`
+	// close_s is the target for the end of a conversation, counted within the hours from when the fan asked; 0 for none, at most 2592000.
+	CloseS        int32 `protobuf:"varint,25,opt,name=close_s,json=closeS,proto3" json:"close_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -892,6 +898,27 @@ func (x *Group) GetOldestWaitUnixMs() int64 {
 func (x *Group) GetAgentsOnline() int32 {
 	if x != nil {
 		return x.AgentsOnline
+	}
+	return 0
+}
+
+func (x *Group) GetFirstResponseS() int32 {
+	if x != nil {
+		return x.FirstResponseS
+	}
+	return 0
+}
+
+func (x *Group) GetNextResponseS() int32 {
+	if x != nil {
+		return x.NextResponseS
+	}
+	return 0
+}
+
+func (x *Group) GetCloseS() int32 {
+	if x != nil {
+		return x.CloseS
 	}
 	return 0
 }
@@ -2557,7 +2584,7 @@ const file_wxbus_agentrouting_v1_agent_service_proto_rawDesc = "" +
 	"\aHoliday\x12\x12\n" +
 	"\x04date\x18\x01 \x01(\tR\x04date\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12A\n" +
-	"\tintervals\x18\x03 \x03(\v2#.wxbus.agentrouting.v1.WeekIntervalR\tintervals\"\xde\x06\n" +
+	"\tintervals\x18\x03 \x03(\v2#.wxbus.agentrouting.v1.WeekIntervalR\tintervals\"\xc9\a\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2582,7 +2609,10 @@ const file_wxbus_agentrouting_v1_agent_service_proto_rawDesc = "" +
 	"\bopen_now\x18\x13 \x01(\bR\aopenNow\x12\x18\n" +
 	"\awaiting\x18\x14 \x01(\x05R\awaiting\x12-\n" +
 	"\x13oldest_wait_unix_ms\x18\x15 \x01(\x03R\x10oldestWaitUnixMs\x12#\n" +
-	"\ragents_online\x18\x16 \x01(\x05R\fagentsOnline\"\xcb\x03\n" +
+	"\ragents_online\x18\x16 \x01(\x05R\fagentsOnline\x12(\n" +
+	"\x10first_response_s\x18\x17 \x01(\x05R\x0efirstResponseS\x12&\n" +
+	"\x0fnext_response_s\x18\x18 \x01(\x05R\rnextResponseS\x12\x17\n" +
+	"\aclose_s\x18\x19 \x01(\x05R\x06closeS\"\xcb\x03\n" +
 	"\x05Agent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

@@ -152,6 +152,63 @@ func (ConversationState) EnumDescriptor() ([]byte, []int) {
 	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{1}
 }
 
+// Target is what a group promises its fans.
+type Target int32
+
+const (
+	// TARGET_UNSPECIFIED is never stored.
+	Target_TARGET_UNSPECIFIED Target = 0
+	// TARGET_FIRST_RESPONSE is the first answer of a person.
+	Target_TARGET_FIRST_RESPONSE Target = 1
+	// TARGET_NEXT_RESPONSE is the answer of a person to a later message.
+	Target_TARGET_NEXT_RESPONSE Target = 2
+	// TARGET_CLOSE is the end of the conversation.
+	Target_TARGET_CLOSE Target = 3
+)
+
+// Enum value maps for Target.
+var (
+	Target_name = map[int32]string{
+		0: "TARGET_UNSPECIFIED",
+		1: "TARGET_FIRST_RESPONSE",
+		2: "TARGET_NEXT_RESPONSE",
+		3: "TARGET_CLOSE",
+	}
+	Target_value = map[string]int32{
+		"TARGET_UNSPECIFIED":    0,
+		"TARGET_FIRST_RESPONSE": 1,
+		"TARGET_NEXT_RESPONSE":  2,
+		"TARGET_CLOSE":          3,
+	}
+)
+
+func (x Target) Enum() *Target {
+	p := new(Target)
+	*p = x
+	return p
+}
+
+func (x Target) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Target) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2].Descriptor()
+}
+
+func (Target) Type() protoreflect.EnumType {
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2]
+}
+
+func (x Target) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Target.Descriptor instead.
+func (Target) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{2}
+}
+
 // AssignmentReason is why somebody was given a conversation.
 type AssignmentReason int32
 
@@ -213,11 +270,11 @@ func (x AssignmentReason) String() string {
 }
 
 func (AssignmentReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2].Descriptor()
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3].Descriptor()
 }
 
 func (AssignmentReason) Type() protoreflect.EnumType {
-	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[2]
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3]
 }
 
 func (x AssignmentReason) Number() protoreflect.EnumNumber {
@@ -226,7 +283,7 @@ func (x AssignmentReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AssignmentReason.Descriptor instead.
 func (AssignmentReason) EnumDescriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{3}
 }
 
 // AuthorKind is who wrote a message.
@@ -282,11 +339,11 @@ func (x AuthorKind) String() string {
 }
 
 func (AuthorKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3].Descriptor()
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4].Descriptor()
 }
 
 func (AuthorKind) Type() protoreflect.EnumType {
-	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[3]
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4]
 }
 
 func (x AuthorKind) Number() protoreflect.EnumNumber {
@@ -295,7 +352,7 @@ func (x AuthorKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AuthorKind.Descriptor instead.
 func (AuthorKind) EnumDescriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{4}
 }
 
 // MessageState is what is known of a message to the fan. It never claims more than is known.
@@ -348,11 +405,11 @@ func (x MessageState) String() string {
 }
 
 func (MessageState) Descriptor() protoreflect.EnumDescriptor {
-	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4].Descriptor()
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[5].Descriptor()
 }
 
 func (MessageState) Type() protoreflect.EnumType {
-	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[4]
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[5]
 }
 
 func (x MessageState) Number() protoreflect.EnumNumber {
@@ -361,7 +418,7 @@ func (x MessageState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MessageState.Descriptor instead.
 func (MessageState) EnumDescriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{5}
 }
 
 // MediaState is whether a file is in our store.
@@ -405,11 +462,11 @@ func (x MediaState) String() string {
 }
 
 func (MediaState) Descriptor() protoreflect.EnumDescriptor {
-	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[5].Descriptor()
+	return file_wxbus_agentrouting_v1_conversation_proto_enumTypes[6].Descriptor()
 }
 
 func (MediaState) Type() protoreflect.EnumType {
-	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[5]
+	return &file_wxbus_agentrouting_v1_conversation_proto_enumTypes[6]
 }
 
 func (x MediaState) Number() protoreflect.EnumNumber {
@@ -418,7 +475,7 @@ func (x MediaState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MediaState.Descriptor instead.
 func (MediaState) EnumDescriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{6}
 }
 
 // Owner is who may talk to a fan. The epoch grows with every change.
@@ -565,7 +622,9 @@ type Conversation struct {
 	Position int32 `protobuf:"varint,33,opt,name=position,proto3" json:"position,omitempty"`
 	// kept_for_end is how many messages of the fan's window agents leave for the end of the conversation, the survey or the
 	// goodbye; zero when nothing is said then. ReplyRequest.use_kept takes them all the same.
-	KeptForEnd    int32 `protobuf:"varint,34,opt,name=kept_for_end,json=keptForEnd,proto3" json:"kept_for_end,omitempty"`
+	KeptForEnd int32 `protobuf:"varint,34,opt,name=kept_for_end,json=keptForEnd,proto3" json:"kept_for_end,omitempty"`
+	// promises that the group keeps or has broken and not yet made good, at most one for each target.
+	Promises      []*Promise `protobuf:"bytes,35,rep,name=promises,proto3" json:"promises,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -838,6 +897,114 @@ func (x *Conversation) GetKeptForEnd() int32 {
 	return 0
 }
 
+func (x *Conversation) GetPromises() []*Promise {
+	if x != nil {
+		return x.Promises
+	}
+	return nil
+}
+
+// Promise is an open promise to a fan. Its moments are fixed when it is made: more messages, a transfer, a hold and other settings
+// of the group do not move them.
+type Promise struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// target that was promised.
+	Target Target `protobuf:"varint,1,opt,name=target,proto3,enum=wxbus.agentrouting.v1.Target" json:"target,omitempty"`
+	// since_unix_ms is when the fan began to wait, Unix milliseconds.
+	SinceUnixMs int64 `protobuf:"varint,2,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
+	// target_s is the target in seconds of working hours.
+	TargetS int32 `protobuf:"varint,3,opt,name=target_s,json=targetS,proto3" json:"target_s,omitempty"`
+	// warn_unix_ms is when four fifths of the target are over, Unix milliseconds.
+	WarnUnixMs int64 `protobuf:"varint,4,opt,name=warn_unix_ms,json=warnUnixMs,proto3" json:"warn_unix_ms,omitempty"`
+	// due_unix_ms is when the target is over, Unix milliseconds.
+	DueUnixMs int64 `protobuf:"varint,5,opt,name=due_unix_ms,json=dueUnixMs,proto3" json:"due_unix_ms,omitempty"`
+	// warned is true once promise_warned was told.
+	Warned bool `protobuf:"varint,6,opt,name=warned,proto3" json:"warned,omitempty"`
+	// broken is true once promise_broken was told; the promise stays until the fan is answered.
+	Broken        bool `protobuf:"varint,7,opt,name=broken,proto3" json:"broken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Promise) Reset() {
+	*x = Promise{}
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Promise) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Promise) ProtoMessage() {}
+
+func (x *Promise) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Promise.ProtoReflect.Descriptor instead.
+func (*Promise) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Promise) GetTarget() Target {
+	if x != nil {
+		return x.Target
+	}
+	return Target_TARGET_UNSPECIFIED
+}
+
+func (x *Promise) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
+func (x *Promise) GetTargetS() int32 {
+	if x != nil {
+		return x.TargetS
+	}
+	return 0
+}
+
+func (x *Promise) GetWarnUnixMs() int64 {
+	if x != nil {
+		return x.WarnUnixMs
+	}
+	return 0
+}
+
+func (x *Promise) GetDueUnixMs() int64 {
+	if x != nil {
+		return x.DueUnixMs
+	}
+	return 0
+}
+
+func (x *Promise) GetWarned() bool {
+	if x != nil {
+		return x.Warned
+	}
+	return false
+}
+
+func (x *Promise) GetBroken() bool {
+	if x != nil {
+		return x.Broken
+	}
+	return false
+}
+
 // Assignment explains one decision of the router.
 type Assignment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -868,7 +1035,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[2]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1047,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[2]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1060,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Assignment) GetMethod() string {
@@ -985,7 +1152,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[3]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1164,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[3]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1177,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Candidate) GetAgent() string {
@@ -1097,7 +1264,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[4]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1276,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[4]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1289,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Message) GetSeq() uint64 {
@@ -1278,7 +1445,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[5]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1457,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[5]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1470,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Place) GetLatitude() float64 {
@@ -1343,7 +1510,7 @@ type Media struct {
 
 func (x *Media) Reset() {
 	*x = Media{}
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[6]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1522,7 @@ func (x *Media) String() string {
 func (*Media) ProtoMessage() {}
 
 func (x *Media) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[6]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1535,7 @@ func (x *Media) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Media.ProtoReflect.Descriptor instead.
 func (*Media) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{6}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Media) GetId() string {
@@ -1461,7 +1628,7 @@ type Fan struct {
 
 func (x *Fan) Reset() {
 	*x = Fan{}
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[7]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1640,7 @@ func (x *Fan) String() string {
 func (*Fan) ProtoMessage() {}
 
 func (x *Fan) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[7]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1653,7 @@ func (x *Fan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fan.ProtoReflect.Descriptor instead.
 func (*Fan) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{7}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Fan) GetAccount() string {
@@ -1616,7 +1783,7 @@ type LinkedFan struct {
 
 func (x *LinkedFan) Reset() {
 	*x = LinkedFan{}
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[8]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1795,7 @@ func (x *LinkedFan) String() string {
 func (*LinkedFan) ProtoMessage() {}
 
 func (x *LinkedFan) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[8]
+	mi := &file_wxbus_agentrouting_v1_conversation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1808,7 @@ func (x *LinkedFan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedFan.ProtoReflect.Descriptor instead.
 func (*LinkedFan) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{8}
+	return file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LinkedFan) GetAccount() string {
@@ -1674,7 +1841,8 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\x0e2 .wxbus.agentrouting.v1.OwnerKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\"\n" +
-	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\"\xc4\t\n" +
+	"\rsince_unix_ms\x18\x04 \x01(\x03R\vsinceUnixMs\"\x80\n" +
+	"\n" +
 	"\fConversation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -1717,7 +1885,17 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"assignment\x12\x1a\n" +
 	"\bposition\x18! \x01(\x05R\bposition\x12 \n" +
 	"\fkept_for_end\x18\" \x01(\x05R\n" +
-	"keptForEnd\"\xdc\x02\n" +
+	"keptForEnd\x12:\n" +
+	"\bpromises\x18# \x03(\v2\x1e.wxbus.agentrouting.v1.PromiseR\bpromises\"\xf1\x01\n" +
+	"\aPromise\x125\n" +
+	"\x06target\x18\x01 \x01(\x0e2\x1d.wxbus.agentrouting.v1.TargetR\x06target\x12\"\n" +
+	"\rsince_unix_ms\x18\x02 \x01(\x03R\vsinceUnixMs\x12\x19\n" +
+	"\btarget_s\x18\x03 \x01(\x05R\atargetS\x12 \n" +
+	"\fwarn_unix_ms\x18\x04 \x01(\x03R\n" +
+	"warnUnixMs\x12\x1e\n" +
+	"\vdue_unix_ms\x18\x05 \x01(\x03R\tdueUnixMs\x12\x16\n" +
+	"\x06warned\x18\x06 \x01(\bR\x06warned\x12\x16\n" +
+	"\x06broken\x18\a \x01(\bR\x06broken\"\xdc\x02\n" +
 	"\n" +
 	"Assignment\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x16\n" +
@@ -1815,7 +1993,12 @@ const file_wxbus_agentrouting_v1_conversation_proto_rawDesc = "" +
 	"\x19CONVERSATION_STATE_ACTIVE\x10\x03\x12\x1e\n" +
 	"\x1aCONVERSATION_STATE_ON_HOLD\x10\x04\x12#\n" +
 	"\x1fCONVERSATION_STATE_LEFT_MESSAGE\x10\x05\x12\x1d\n" +
-	"\x19CONVERSATION_STATE_CLOSED\x10\x06*\xbf\x02\n" +
+	"\x19CONVERSATION_STATE_CLOSED\x10\x06*g\n" +
+	"\x06Target\x12\x16\n" +
+	"\x12TARGET_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15TARGET_FIRST_RESPONSE\x10\x01\x12\x18\n" +
+	"\x14TARGET_NEXT_RESPONSE\x10\x02\x12\x10\n" +
+	"\fTARGET_CLOSE\x10\x03*\xbf\x02\n" +
 	"\x10AssignmentReason\x12!\n" +
 	"\x1dASSIGNMENT_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dASSIGNMENT_REASON_NOBODY_FREE\x10\x01\x12 \n" +
@@ -1862,46 +2045,50 @@ func file_wxbus_agentrouting_v1_conversation_proto_rawDescGZIP() []byte {
 	return file_wxbus_agentrouting_v1_conversation_proto_rawDescData
 }
 
-var file_wxbus_agentrouting_v1_conversation_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_wxbus_agentrouting_v1_conversation_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_wxbus_agentrouting_v1_conversation_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_wxbus_agentrouting_v1_conversation_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_wxbus_agentrouting_v1_conversation_proto_goTypes = []any{
 	(OwnerKind)(0),         // 0: wxbus.agentrouting.v1.OwnerKind
 	(ConversationState)(0), // 1: wxbus.agentrouting.v1.ConversationState
-	(AssignmentReason)(0),  // 2: wxbus.agentrouting.v1.AssignmentReason
-	(AuthorKind)(0),        // 3: wxbus.agentrouting.v1.AuthorKind
-	(MessageState)(0),      // 4: wxbus.agentrouting.v1.MessageState
-	(MediaState)(0),        // 5: wxbus.agentrouting.v1.MediaState
-	(*Owner)(nil),          // 6: wxbus.agentrouting.v1.Owner
-	(*Conversation)(nil),   // 7: wxbus.agentrouting.v1.Conversation
-	(*Assignment)(nil),     // 8: wxbus.agentrouting.v1.Assignment
-	(*Candidate)(nil),      // 9: wxbus.agentrouting.v1.Candidate
-	(*Message)(nil),        // 10: wxbus.agentrouting.v1.Message
-	(*Place)(nil),          // 11: wxbus.agentrouting.v1.Place
-	(*Media)(nil),          // 12: wxbus.agentrouting.v1.Media
-	(*Fan)(nil),            // 13: wxbus.agentrouting.v1.Fan
-	(*LinkedFan)(nil),      // 14: wxbus.agentrouting.v1.LinkedFan
-	(*v1.Content)(nil),     // 15: wxbus.event.v1.Content
+	(Target)(0),            // 2: wxbus.agentrouting.v1.Target
+	(AssignmentReason)(0),  // 3: wxbus.agentrouting.v1.AssignmentReason
+	(AuthorKind)(0),        // 4: wxbus.agentrouting.v1.AuthorKind
+	(MessageState)(0),      // 5: wxbus.agentrouting.v1.MessageState
+	(MediaState)(0),        // 6: wxbus.agentrouting.v1.MediaState
+	(*Owner)(nil),          // 7: wxbus.agentrouting.v1.Owner
+	(*Conversation)(nil),   // 8: wxbus.agentrouting.v1.Conversation
+	(*Promise)(nil),        // 9: wxbus.agentrouting.v1.Promise
+	(*Assignment)(nil),     // 10: wxbus.agentrouting.v1.Assignment
+	(*Candidate)(nil),      // 11: wxbus.agentrouting.v1.Candidate
+	(*Message)(nil),        // 12: wxbus.agentrouting.v1.Message
+	(*Place)(nil),          // 13: wxbus.agentrouting.v1.Place
+	(*Media)(nil),          // 14: wxbus.agentrouting.v1.Media
+	(*Fan)(nil),            // 15: wxbus.agentrouting.v1.Fan
+	(*LinkedFan)(nil),      // 16: wxbus.agentrouting.v1.LinkedFan
+	(*v1.Content)(nil),     // 17: wxbus.event.v1.Content
 }
 var file_wxbus_agentrouting_v1_conversation_proto_depIdxs = []int32{
 	0,  // 0: wxbus.agentrouting.v1.Owner.kind:type_name -> wxbus.agentrouting.v1.OwnerKind
 	1,  // 1: wxbus.agentrouting.v1.Conversation.state:type_name -> wxbus.agentrouting.v1.ConversationState
-	8,  // 2: wxbus.agentrouting.v1.Conversation.assignment:type_name -> wxbus.agentrouting.v1.Assignment
-	9,  // 3: wxbus.agentrouting.v1.Assignment.candidates:type_name -> wxbus.agentrouting.v1.Candidate
-	2,  // 4: wxbus.agentrouting.v1.Assignment.reason:type_name -> wxbus.agentrouting.v1.AssignmentReason
-	3,  // 5: wxbus.agentrouting.v1.Message.author_kind:type_name -> wxbus.agentrouting.v1.AuthorKind
-	15, // 6: wxbus.agentrouting.v1.Message.content:type_name -> wxbus.event.v1.Content
-	12, // 7: wxbus.agentrouting.v1.Message.media:type_name -> wxbus.agentrouting.v1.Media
-	4,  // 8: wxbus.agentrouting.v1.Message.state:type_name -> wxbus.agentrouting.v1.MessageState
-	11, // 9: wxbus.agentrouting.v1.Message.location:type_name -> wxbus.agentrouting.v1.Place
-	5,  // 10: wxbus.agentrouting.v1.Media.state:type_name -> wxbus.agentrouting.v1.MediaState
-	14, // 11: wxbus.agentrouting.v1.Fan.linked:type_name -> wxbus.agentrouting.v1.LinkedFan
-	6,  // 12: wxbus.agentrouting.v1.Fan.owner:type_name -> wxbus.agentrouting.v1.Owner
-	7,  // 13: wxbus.agentrouting.v1.Fan.conversations:type_name -> wxbus.agentrouting.v1.Conversation
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 2: wxbus.agentrouting.v1.Conversation.assignment:type_name -> wxbus.agentrouting.v1.Assignment
+	9,  // 3: wxbus.agentrouting.v1.Conversation.promises:type_name -> wxbus.agentrouting.v1.Promise
+	2,  // 4: wxbus.agentrouting.v1.Promise.target:type_name -> wxbus.agentrouting.v1.Target
+	11, // 5: wxbus.agentrouting.v1.Assignment.candidates:type_name -> wxbus.agentrouting.v1.Candidate
+	3,  // 6: wxbus.agentrouting.v1.Assignment.reason:type_name -> wxbus.agentrouting.v1.AssignmentReason
+	4,  // 7: wxbus.agentrouting.v1.Message.author_kind:type_name -> wxbus.agentrouting.v1.AuthorKind
+	17, // 8: wxbus.agentrouting.v1.Message.content:type_name -> wxbus.event.v1.Content
+	14, // 9: wxbus.agentrouting.v1.Message.media:type_name -> wxbus.agentrouting.v1.Media
+	5,  // 10: wxbus.agentrouting.v1.Message.state:type_name -> wxbus.agentrouting.v1.MessageState
+	13, // 11: wxbus.agentrouting.v1.Message.location:type_name -> wxbus.agentrouting.v1.Place
+	6,  // 12: wxbus.agentrouting.v1.Media.state:type_name -> wxbus.agentrouting.v1.MediaState
+	16, // 13: wxbus.agentrouting.v1.Fan.linked:type_name -> wxbus.agentrouting.v1.LinkedFan
+	7,  // 14: wxbus.agentrouting.v1.Fan.owner:type_name -> wxbus.agentrouting.v1.Owner
+	8,  // 15: wxbus.agentrouting.v1.Fan.conversations:type_name -> wxbus.agentrouting.v1.Conversation
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_conversation_proto_init() }
@@ -1914,8 +2101,8 @@ func file_wxbus_agentrouting_v1_conversation_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_conversation_proto_rawDesc), len(file_wxbus_agentrouting_v1_conversation_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   9,
+			NumEnums:      7,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

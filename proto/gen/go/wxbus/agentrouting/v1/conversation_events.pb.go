@@ -617,7 +617,9 @@ type MessageAdded struct {
 	// message as it is now.
 	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 	// unanswered messages of the fan after it.
-	Unanswered    int32 `protobuf:"varint,2,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	Unanswered int32 `protobuf:"varint,2,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	// promises that are open after it.
+	Promises      []*Promise `protobuf:"bytes,3,rep,name=promises,proto3" json:"promises,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -666,6 +668,13 @@ func (x *MessageAdded) GetUnanswered() int32 {
 	return 0
 }
 
+func (x *MessageAdded) GetPromises() []*Promise {
+	if x != nil {
+		return x.Promises
+	}
+	return nil
+}
+
 // MessageStateChanged says what became of a message to the fan.
 type MessageStateChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -678,7 +687,9 @@ type MessageStateChanged struct {
 	// errcode of WeChat; zero when it did not answer with one.
 	Errcode int32 `protobuf:"varint,4,opt,name=errcode,proto3" json:"errcode,omitempty"`
 	// send_id of the sender's record.
-	SendId        string `protobuf:"bytes,5,opt,name=send_id,json=sendId,proto3" json:"send_id,omitempty"`
+	SendId string `protobuf:"bytes,5,opt,name=send_id,json=sendId,proto3" json:"send_id,omitempty"`
+	// promises that are open after it when the failure opened one again; empty otherwise.
+	Promises      []*Promise `protobuf:"bytes,6,rep,name=promises,proto3" json:"promises,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -748,6 +759,13 @@ func (x *MessageStateChanged) GetSendId() string {
 	return ""
 }
 
+func (x *MessageStateChanged) GetPromises() []*Promise {
+	if x != nil {
+		return x.Promises
+	}
+	return nil
+}
+
 // ConversationChanged is a change of state, group, agent or timers.
 type ConversationChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -757,7 +775,7 @@ type ConversationChanged struct {
 	To ConversationState `protobuf:"varint,2,opt,name=to,proto3,enum=wxbus.agentrouting.v1.ConversationState" json:"to,omitempty"`
 	// change in a word: opened, joined, forwarded, offered, assigned, accepted, declined, offer_expired, requeued, taken,
 	// taken_over, transferred (to a group), transferred_to_agent, transfer_offered, held, resumed, renewed, idle_warned,
-	// left_message, closed, said_goodbye, reopened, watched, surveyed.
+	// left_message, closed, said_goodbye, reopened, watched, surveyed, promise_warned, promise_broken.
 	Change string `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
 	// reason in a few words.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -770,7 +788,11 @@ type ConversationChanged struct {
 	// conversation after the change.
 	Conversation *Conversation `protobuf:"bytes,8,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	// note that came with a transfer.
-	Note          string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
+	// promise of which promise_warned and promise_broken tell, each once for every promise; unset for other changes.
+	Promise *Promise `protobuf:"bytes,10,opt,name=promise,proto3" json:"promise,omitempty"`
+	// late_ms is how much later than the due time promise_broken was told, in milliseconds of working hours.
+	LateMs        int64 `protobuf:"varint,11,opt,name=late_ms,json=lateMs,proto3" json:"late_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -866,6 +888,20 @@ func (x *ConversationChanged) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *ConversationChanged) GetPromise() *Promise {
+	if x != nil {
+		return x.Promise
+	}
+	return nil
+}
+
+func (x *ConversationChanged) GetLateMs() int64 {
+	if x != nil {
+		return x.LateMs
+	}
+	return 0
 }
 
 // NoteAdded is a note or a whisper.
@@ -1157,18 +1193,20 @@ const file_wxbus_agentrouting_v1_conversation_events_proto_rawDesc = "" +
 	"\vfan_changed\x18\x18 \x01(\v2!.wxbus.agentrouting.v1.FanChangedH\x00R\n" +
 	"fanChanged\x12J\n" +
 	"\rmedia_changed\x18\x19 \x01(\v2#.wxbus.agentrouting.v1.MediaChangedH\x00R\fmediaChangedB\a\n" +
-	"\x05event\"h\n" +
+	"\x05event\"\xa4\x01\n" +
 	"\fMessageAdded\x128\n" +
 	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\x12\x1e\n" +
 	"\n" +
 	"unanswered\x18\x02 \x01(\x05R\n" +
-	"unanswered\"\xad\x01\n" +
+	"unanswered\x12:\n" +
+	"\bpromises\x18\x03 \x03(\v2\x1e.wxbus.agentrouting.v1.PromiseR\bpromises\"\xe9\x01\n" +
 	"\x13MessageStateChanged\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x129\n" +
 	"\x05state\x18\x02 \x01(\x0e2#.wxbus.agentrouting.v1.MessageStateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
 	"\aerrcode\x18\x04 \x01(\x05R\aerrcode\x12\x17\n" +
-	"\asend_id\x18\x05 \x01(\tR\x06sendId\"\x9b\x03\n" +
+	"\asend_id\x18\x05 \x01(\tR\x06sendId\x12:\n" +
+	"\bpromises\x18\x06 \x03(\v2\x1e.wxbus.agentrouting.v1.PromiseR\bpromises\"\xee\x03\n" +
 	"\x13ConversationChanged\x12<\n" +
 	"\x04from\x18\x01 \x01(\x0e2(.wxbus.agentrouting.v1.ConversationStateR\x04from\x128\n" +
 	"\x02to\x18\x02 \x01(\x0e2(.wxbus.agentrouting.v1.ConversationStateR\x02to\x12\x16\n" +
@@ -1182,7 +1220,10 @@ const file_wxbus_agentrouting_v1_conversation_events_proto_rawDesc = "" +
 	"assignment\x18\a \x01(\v2!.wxbus.agentrouting.v1.AssignmentR\n" +
 	"assignment\x12G\n" +
 	"\fconversation\x18\b \x01(\v2#.wxbus.agentrouting.v1.ConversationR\fconversation\x12\x12\n" +
-	"\x04note\x18\t \x01(\tR\x04note\"E\n" +
+	"\x04note\x18\t \x01(\tR\x04note\x128\n" +
+	"\apromise\x18\n" +
+	" \x01(\v2\x1e.wxbus.agentrouting.v1.PromiseR\apromise\x12\x17\n" +
+	"\alate_ms\x18\v \x01(\x03R\x06lateMs\"E\n" +
 	"\tNoteAdded\x128\n" +
 	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\"R\n" +
 	"\n" +
@@ -1237,12 +1278,13 @@ var file_wxbus_agentrouting_v1_conversation_events_proto_goTypes = []any{
 	(*DeskSignal)(nil),          // 11: wxbus.agentrouting.v1.DeskSignal
 	(*Owner)(nil),               // 12: wxbus.agentrouting.v1.Owner
 	(*Message)(nil),             // 13: wxbus.agentrouting.v1.Message
-	(MessageState)(0),           // 14: wxbus.agentrouting.v1.MessageState
-	(ConversationState)(0),      // 15: wxbus.agentrouting.v1.ConversationState
-	(*Assignment)(nil),          // 16: wxbus.agentrouting.v1.Assignment
-	(*Conversation)(nil),        // 17: wxbus.agentrouting.v1.Conversation
-	(*Fan)(nil),                 // 18: wxbus.agentrouting.v1.Fan
-	(*Media)(nil),               // 19: wxbus.agentrouting.v1.Media
+	(*Promise)(nil),             // 14: wxbus.agentrouting.v1.Promise
+	(MessageState)(0),           // 15: wxbus.agentrouting.v1.MessageState
+	(ConversationState)(0),      // 16: wxbus.agentrouting.v1.ConversationState
+	(*Assignment)(nil),          // 17: wxbus.agentrouting.v1.Assignment
+	(*Conversation)(nil),        // 18: wxbus.agentrouting.v1.Conversation
+	(*Fan)(nil),                 // 19: wxbus.agentrouting.v1.Fan
+	(*Media)(nil),               // 20: wxbus.agentrouting.v1.Media
 }
 var file_wxbus_agentrouting_v1_conversation_events_proto_depIdxs = []int32{
 	12, // 0: wxbus.agentrouting.v1.OwnerChanged.owner:type_name -> wxbus.agentrouting.v1.Owner
@@ -1256,20 +1298,23 @@ var file_wxbus_agentrouting_v1_conversation_events_proto_depIdxs = []int32{
 	9,  // 8: wxbus.agentrouting.v1.ConversationEvent.fan_changed:type_name -> wxbus.agentrouting.v1.FanChanged
 	10, // 9: wxbus.agentrouting.v1.ConversationEvent.media_changed:type_name -> wxbus.agentrouting.v1.MediaChanged
 	13, // 10: wxbus.agentrouting.v1.MessageAdded.message:type_name -> wxbus.agentrouting.v1.Message
-	14, // 11: wxbus.agentrouting.v1.MessageStateChanged.state:type_name -> wxbus.agentrouting.v1.MessageState
-	15, // 12: wxbus.agentrouting.v1.ConversationChanged.from:type_name -> wxbus.agentrouting.v1.ConversationState
-	15, // 13: wxbus.agentrouting.v1.ConversationChanged.to:type_name -> wxbus.agentrouting.v1.ConversationState
-	16, // 14: wxbus.agentrouting.v1.ConversationChanged.assignment:type_name -> wxbus.agentrouting.v1.Assignment
-	17, // 15: wxbus.agentrouting.v1.ConversationChanged.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	13, // 16: wxbus.agentrouting.v1.NoteAdded.message:type_name -> wxbus.agentrouting.v1.Message
-	18, // 17: wxbus.agentrouting.v1.FanChanged.fan:type_name -> wxbus.agentrouting.v1.Fan
-	19, // 18: wxbus.agentrouting.v1.MediaChanged.media:type_name -> wxbus.agentrouting.v1.Media
-	0,  // 19: wxbus.agentrouting.v1.DeskSignal.kind:type_name -> wxbus.agentrouting.v1.SignalKind
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	14, // 11: wxbus.agentrouting.v1.MessageAdded.promises:type_name -> wxbus.agentrouting.v1.Promise
+	15, // 12: wxbus.agentrouting.v1.MessageStateChanged.state:type_name -> wxbus.agentrouting.v1.MessageState
+	14, // 13: wxbus.agentrouting.v1.MessageStateChanged.promises:type_name -> wxbus.agentrouting.v1.Promise
+	16, // 14: wxbus.agentrouting.v1.ConversationChanged.from:type_name -> wxbus.agentrouting.v1.ConversationState
+	16, // 15: wxbus.agentrouting.v1.ConversationChanged.to:type_name -> wxbus.agentrouting.v1.ConversationState
+	17, // 16: wxbus.agentrouting.v1.ConversationChanged.assignment:type_name -> wxbus.agentrouting.v1.Assignment
+	18, // 17: wxbus.agentrouting.v1.ConversationChanged.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	14, // 18: wxbus.agentrouting.v1.ConversationChanged.promise:type_name -> wxbus.agentrouting.v1.Promise
+	13, // 19: wxbus.agentrouting.v1.NoteAdded.message:type_name -> wxbus.agentrouting.v1.Message
+	19, // 20: wxbus.agentrouting.v1.FanChanged.fan:type_name -> wxbus.agentrouting.v1.Fan
+	20, // 21: wxbus.agentrouting.v1.MediaChanged.media:type_name -> wxbus.agentrouting.v1.Media
+	0,  // 22: wxbus.agentrouting.v1.DeskSignal.kind:type_name -> wxbus.agentrouting.v1.SignalKind
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_conversation_events_proto_init() }

@@ -209,7 +209,13 @@ type ReportRow struct {
 	// offers that were made.
 	Offers int64 `protobuf:"varint,16,opt,name=offers,proto3" json:"offers,omitempty"`
 	// offers_missed were declined or ran out.
-	OffersMissed  int64 `protobuf:"varint,17,opt,name=offers_missed,json=offersMissed,proto3" json:"offers_missed,omitempty"`
+	OffersMissed int64 `protobuf:"varint,17,opt,name=offers_missed,json=offersMissed,proto3" json:"offers_missed,omitempty"`
+	// first_response_kept of the promises of a first answer.
+	FirstResponseKept *Kept `protobuf:"bytes,18,opt,name=first_response_kept,json=firstResponseKept,proto3" json:"first_response_kept,omitempty"`
+	// next_response_kept of the promises of an answer to a later message.
+	NextResponseKept *Kept `protobuf:"bytes,19,opt,name=next_response_kept,json=nextResponseKept,proto3" json:"next_response_kept,omitempty"`
+	// close_kept of the promises of an end.
+	CloseKept     *Kept `protobuf:"bytes,20,opt,name=close_kept,json=closeKept,proto3" json:"close_kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -363,6 +369,91 @@ func (x *ReportRow) GetOffersMissed() int64 {
 	return 0
 }
 
+func (x *ReportRow) GetFirstResponseKept() *Kept {
+	if x != nil {
+		return x.FirstResponseKept
+	}
+	return nil
+}
+
+func (x *ReportRow) GetNextResponseKept() *Kept {
+	if x != nil {
+		return x.NextResponseKept
+	}
+	return nil
+}
+
+func (x *ReportRow) GetCloseKept() *Kept {
+	if x != nil {
+		return x.CloseKept
+	}
+	return nil
+}
+
+// Kept sums up what became of promises to fans.
+type Kept struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kept before they were due.
+	Kept int64 `protobuf:"varint,1,opt,name=kept,proto3" json:"kept,omitempty"`
+	// broken when they were due.
+	Broken int64 `protobuf:"varint,2,opt,name=broken,proto3" json:"broken,omitempty"`
+	// percent kept of those that were kept or broken; zero when there were none.
+	Percent       float64 `protobuf:"fixed64,3,opt,name=percent,proto3" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Kept) Reset() {
+	*x = Kept{}
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Kept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Kept) ProtoMessage() {}
+
+func (x *Kept) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Kept.ProtoReflect.Descriptor instead.
+func (*Kept) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Kept) GetKept() int64 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *Kept) GetBroken() int64 {
+	if x != nil {
+		return x.Broken
+	}
+	return 0
+}
+
+func (x *Kept) GetPercent() float64 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
 // Distribution sums up spans.
 type Distribution struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -382,7 +473,7 @@ type Distribution struct {
 
 func (x *Distribution) Reset() {
 	*x = Distribution{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[2]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +485,7 @@ func (x *Distribution) String() string {
 func (*Distribution) ProtoMessage() {}
 
 func (x *Distribution) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[2]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +498,7 @@ func (x *Distribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
 func (*Distribution) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Distribution) GetCount() int64 {
@@ -460,7 +551,7 @@ type Definition struct {
 
 func (x *Definition) Reset() {
 	*x = Definition{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[3]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +563,7 @@ func (x *Definition) String() string {
 func (*Definition) ProtoMessage() {}
 
 func (x *Definition) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[3]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +576,7 @@ func (x *Definition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Definition.ProtoReflect.Descriptor instead.
 func (*Definition) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Definition) GetMeasure() string {
@@ -522,7 +613,7 @@ type GetReportRequest struct {
 
 func (x *GetReportRequest) Reset() {
 	*x = GetReportRequest{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[4]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +625,7 @@ func (x *GetReportRequest) String() string {
 func (*GetReportRequest) ProtoMessage() {}
 
 func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[4]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +638,7 @@ func (x *GetReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportRequest.ProtoReflect.Descriptor instead.
 func (*GetReportRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetReportRequest) GetFilter() *ReportFilter {
@@ -577,7 +668,7 @@ type GetReportResponse struct {
 
 func (x *GetReportResponse) Reset() {
 	*x = GetReportResponse{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[5]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +680,7 @@ func (x *GetReportResponse) String() string {
 func (*GetReportResponse) ProtoMessage() {}
 
 func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[5]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +693,7 @@ func (x *GetReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReportResponse.ProtoReflect.Descriptor instead.
 func (*GetReportResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetReportResponse) GetRows() []*ReportRow {
@@ -628,7 +719,7 @@ type ListDefinitionsRequest struct {
 
 func (x *ListDefinitionsRequest) Reset() {
 	*x = ListDefinitionsRequest{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[6]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -640,7 +731,7 @@ func (x *ListDefinitionsRequest) String() string {
 func (*ListDefinitionsRequest) ProtoMessage() {}
 
 func (x *ListDefinitionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[6]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -653,7 +744,7 @@ func (x *ListDefinitionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDefinitionsRequest.ProtoReflect.Descriptor instead.
 func (*ListDefinitionsRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{6}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{7}
 }
 
 // ListDefinitionsResponse is the response of ListDefinitions.
@@ -667,7 +758,7 @@ type ListDefinitionsResponse struct {
 
 func (x *ListDefinitionsResponse) Reset() {
 	*x = ListDefinitionsResponse{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[7]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +770,7 @@ func (x *ListDefinitionsResponse) String() string {
 func (*ListDefinitionsResponse) ProtoMessage() {}
 
 func (x *ListDefinitionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[7]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +783,7 @@ func (x *ListDefinitionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDefinitionsResponse.ProtoReflect.Descriptor instead.
 func (*ListDefinitionsResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{7}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListDefinitionsResponse) GetDefinitions() []*Definition {
@@ -715,7 +806,7 @@ type ExportReportRequest struct {
 
 func (x *ExportReportRequest) Reset() {
 	*x = ExportReportRequest{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[8]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +818,7 @@ func (x *ExportReportRequest) String() string {
 func (*ExportReportRequest) ProtoMessage() {}
 
 func (x *ExportReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[8]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +831,7 @@ func (x *ExportReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportReportRequest.ProtoReflect.Descriptor instead.
 func (*ExportReportRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{8}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExportReportRequest) GetFilter() *ReportFilter {
@@ -768,7 +859,7 @@ type ExportReportResponse struct {
 
 func (x *ExportReportResponse) Reset() {
 	*x = ExportReportResponse{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[9]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +871,7 @@ func (x *ExportReportResponse) String() string {
 func (*ExportReportResponse) ProtoMessage() {}
 
 func (x *ExportReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[9]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +884,7 @@ func (x *ExportReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportReportResponse.ProtoReflect.Descriptor instead.
 func (*ExportReportResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{9}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExportReportResponse) GetCsv() []byte {
@@ -814,7 +905,7 @@ type ExportConversationsRequest struct {
 
 func (x *ExportConversationsRequest) Reset() {
 	*x = ExportConversationsRequest{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[10]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +917,7 @@ func (x *ExportConversationsRequest) String() string {
 func (*ExportConversationsRequest) ProtoMessage() {}
 
 func (x *ExportConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[10]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +930,7 @@ func (x *ExportConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportConversationsRequest.ProtoReflect.Descriptor instead.
 func (*ExportConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{10}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExportConversationsRequest) GetFilter() *ReportFilter {
@@ -862,7 +953,7 @@ type ExportConversationsResponse struct {
 
 func (x *ExportConversationsResponse) Reset() {
 	*x = ExportConversationsResponse{}
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[11]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +965,7 @@ func (x *ExportConversationsResponse) String() string {
 func (*ExportConversationsResponse) ProtoMessage() {}
 
 func (x *ExportConversationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[11]
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +978,7 @@ func (x *ExportConversationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportConversationsResponse.ProtoReflect.Descriptor instead.
 func (*ExportConversationsResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{11}
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExportConversationsResponse) GetCsv() []byte {
@@ -917,7 +1008,7 @@ const file_wxbus_agentrouting_v1_report_service_proto_rawDesc = "" +
 	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\tR\x05group\x12\x14\n" +
 	"\x05agent\x18\x05 \x01(\tR\x05agent\x12\x1b\n" +
-	"\ttime_zone\x18\x06 \x01(\tR\btimeZone\"\x98\x05\n" +
+	"\ttime_zone\x18\x06 \x01(\tR\btimeZone\"\xec\x06\n" +
 	"\tReportRow\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06opened\x18\x02 \x01(\x03R\x06opened\x12\x16\n" +
@@ -938,7 +1029,15 @@ const file_wxbus_agentrouting_v1_report_service_proto_rawDesc = "" +
 	"\x10surveys_answered\x18\x0e \x01(\x03R\x0fsurveysAnswered\x12%\n" +
 	"\x0esurvey_average\x18\x0f \x01(\x01R\rsurveyAverage\x12\x16\n" +
 	"\x06offers\x18\x10 \x01(\x03R\x06offers\x12#\n" +
-	"\roffers_missed\x18\x11 \x01(\x03R\foffersMissed\"z\n" +
+	"\roffers_missed\x18\x11 \x01(\x03R\foffersMissed\x12K\n" +
+	"\x13first_response_kept\x18\x12 \x01(\v2\x1b.wxbus.agentrouting.v1.KeptR\x11firstResponseKept\x12I\n" +
+	"\x12next_response_kept\x18\x13 \x01(\v2\x1b.wxbus.agentrouting.v1.KeptR\x10nextResponseKept\x12:\n" +
+	"\n" +
+	"close_kept\x18\x14 \x01(\v2\x1b.wxbus.agentrouting.v1.KeptR\tcloseKept\"L\n" +
+	"\x04Kept\x12\x12\n" +
+	"\x04kept\x18\x01 \x01(\x03R\x04kept\x12\x16\n" +
+	"\x06broken\x18\x02 \x01(\x03R\x06broken\x12\x18\n" +
+	"\apercent\x18\x03 \x01(\x01R\apercent\"z\n" +
 	"\fDistribution\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x03R\x05count\x12\x18\n" +
 	"\aaverage\x18\x02 \x01(\x03R\aaverage\x12\x16\n" +
@@ -995,47 +1094,51 @@ func file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_agentrouting_v1_report_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wxbus_agentrouting_v1_report_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_wxbus_agentrouting_v1_report_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_wxbus_agentrouting_v1_report_service_proto_goTypes = []any{
 	(ReportBy)(0),                       // 0: wxbus.agentrouting.v1.ReportBy
 	(*ReportFilter)(nil),                // 1: wxbus.agentrouting.v1.ReportFilter
 	(*ReportRow)(nil),                   // 2: wxbus.agentrouting.v1.ReportRow
-	(*Distribution)(nil),                // 3: wxbus.agentrouting.v1.Distribution
-	(*Definition)(nil),                  // 4: wxbus.agentrouting.v1.Definition
-	(*GetReportRequest)(nil),            // 5: wxbus.agentrouting.v1.GetReportRequest
-	(*GetReportResponse)(nil),           // 6: wxbus.agentrouting.v1.GetReportResponse
-	(*ListDefinitionsRequest)(nil),      // 7: wxbus.agentrouting.v1.ListDefinitionsRequest
-	(*ListDefinitionsResponse)(nil),     // 8: wxbus.agentrouting.v1.ListDefinitionsResponse
-	(*ExportReportRequest)(nil),         // 9: wxbus.agentrouting.v1.ExportReportRequest
-	(*ExportReportResponse)(nil),        // 10: wxbus.agentrouting.v1.ExportReportResponse
-	(*ExportConversationsRequest)(nil),  // 11: wxbus.agentrouting.v1.ExportConversationsRequest
-	(*ExportConversationsResponse)(nil), // 12: wxbus.agentrouting.v1.ExportConversationsResponse
+	(*Kept)(nil),                        // 3: wxbus.agentrouting.v1.Kept
+	(*Distribution)(nil),                // 4: wxbus.agentrouting.v1.Distribution
+	(*Definition)(nil),                  // 5: wxbus.agentrouting.v1.Definition
+	(*GetReportRequest)(nil),            // 6: wxbus.agentrouting.v1.GetReportRequest
+	(*GetReportResponse)(nil),           // 7: wxbus.agentrouting.v1.GetReportResponse
+	(*ListDefinitionsRequest)(nil),      // 8: wxbus.agentrouting.v1.ListDefinitionsRequest
+	(*ListDefinitionsResponse)(nil),     // 9: wxbus.agentrouting.v1.ListDefinitionsResponse
+	(*ExportReportRequest)(nil),         // 10: wxbus.agentrouting.v1.ExportReportRequest
+	(*ExportReportResponse)(nil),        // 11: wxbus.agentrouting.v1.ExportReportResponse
+	(*ExportConversationsRequest)(nil),  // 12: wxbus.agentrouting.v1.ExportConversationsRequest
+	(*ExportConversationsResponse)(nil), // 13: wxbus.agentrouting.v1.ExportConversationsResponse
 }
 var file_wxbus_agentrouting_v1_report_service_proto_depIdxs = []int32{
-	3,  // 0: wxbus.agentrouting.v1.ReportRow.waiting_ms:type_name -> wxbus.agentrouting.v1.Distribution
-	3,  // 1: wxbus.agentrouting.v1.ReportRow.first_response_ms:type_name -> wxbus.agentrouting.v1.Distribution
-	3,  // 2: wxbus.agentrouting.v1.ReportRow.handling_ms:type_name -> wxbus.agentrouting.v1.Distribution
-	1,  // 3: wxbus.agentrouting.v1.GetReportRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
-	0,  // 4: wxbus.agentrouting.v1.GetReportRequest.by:type_name -> wxbus.agentrouting.v1.ReportBy
-	2,  // 5: wxbus.agentrouting.v1.GetReportResponse.rows:type_name -> wxbus.agentrouting.v1.ReportRow
-	2,  // 6: wxbus.agentrouting.v1.GetReportResponse.total:type_name -> wxbus.agentrouting.v1.ReportRow
-	4,  // 7: wxbus.agentrouting.v1.ListDefinitionsResponse.definitions:type_name -> wxbus.agentrouting.v1.Definition
-	1,  // 8: wxbus.agentrouting.v1.ExportReportRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
-	0,  // 9: wxbus.agentrouting.v1.ExportReportRequest.by:type_name -> wxbus.agentrouting.v1.ReportBy
-	1,  // 10: wxbus.agentrouting.v1.ExportConversationsRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
-	5,  // 11: wxbus.agentrouting.v1.ReportService.GetReport:input_type -> wxbus.agentrouting.v1.GetReportRequest
-	7,  // 12: wxbus.agentrouting.v1.ReportService.ListDefinitions:input_type -> wxbus.agentrouting.v1.ListDefinitionsRequest
-	9,  // 13: wxbus.agentrouting.v1.ReportService.ExportReport:input_type -> wxbus.agentrouting.v1.ExportReportRequest
-	11, // 14: wxbus.agentrouting.v1.ReportService.ExportConversations:input_type -> wxbus.agentrouting.v1.ExportConversationsRequest
-	6,  // 15: wxbus.agentrouting.v1.ReportService.GetReport:output_type -> wxbus.agentrouting.v1.GetReportResponse
-	8,  // 16: wxbus.agentrouting.v1.ReportService.ListDefinitions:output_type -> wxbus.agentrouting.v1.ListDefinitionsResponse
-	10, // 17: wxbus.agentrouting.v1.ReportService.ExportReport:output_type -> wxbus.agentrouting.v1.ExportReportResponse
-	12, // 18: wxbus.agentrouting.v1.ReportService.ExportConversations:output_type -> wxbus.agentrouting.v1.ExportConversationsResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 0: wxbus.agentrouting.v1.ReportRow.waiting_ms:type_name -> wxbus.agentrouting.v1.Distribution
+	4,  // 1: wxbus.agentrouting.v1.ReportRow.first_response_ms:type_name -> wxbus.agentrouting.v1.Distribution
+	4,  // 2: wxbus.agentrouting.v1.ReportRow.handling_ms:type_name -> wxbus.agentrouting.v1.Distribution
+	3,  // 3: wxbus.agentrouting.v1.ReportRow.first_response_kept:type_name -> wxbus.agentrouting.v1.Kept
+	3,  // 4: wxbus.agentrouting.v1.ReportRow.next_response_kept:type_name -> wxbus.agentrouting.v1.Kept
+	3,  // 5: wxbus.agentrouting.v1.ReportRow.close_kept:type_name -> wxbus.agentrouting.v1.Kept
+	1,  // 6: wxbus.agentrouting.v1.GetReportRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
+	0,  // 7: wxbus.agentrouting.v1.GetReportRequest.by:type_name -> wxbus.agentrouting.v1.ReportBy
+	2,  // 8: wxbus.agentrouting.v1.GetReportResponse.rows:type_name -> wxbus.agentrouting.v1.ReportRow
+	2,  // 9: wxbus.agentrouting.v1.GetReportResponse.total:type_name -> wxbus.agentrouting.v1.ReportRow
+	5,  // 10: wxbus.agentrouting.v1.ListDefinitionsResponse.definitions:type_name -> wxbus.agentrouting.v1.Definition
+	1,  // 11: wxbus.agentrouting.v1.ExportReportRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
+	0,  // 12: wxbus.agentrouting.v1.ExportReportRequest.by:type_name -> wxbus.agentrouting.v1.ReportBy
+	1,  // 13: wxbus.agentrouting.v1.ExportConversationsRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
+	6,  // 14: wxbus.agentrouting.v1.ReportService.GetReport:input_type -> wxbus.agentrouting.v1.GetReportRequest
+	8,  // 15: wxbus.agentrouting.v1.ReportService.ListDefinitions:input_type -> wxbus.agentrouting.v1.ListDefinitionsRequest
+	10, // 16: wxbus.agentrouting.v1.ReportService.ExportReport:input_type -> wxbus.agentrouting.v1.ExportReportRequest
+	12, // 17: wxbus.agentrouting.v1.ReportService.ExportConversations:input_type -> wxbus.agentrouting.v1.ExportConversationsRequest
+	7,  // 18: wxbus.agentrouting.v1.ReportService.GetReport:output_type -> wxbus.agentrouting.v1.GetReportResponse
+	9,  // 19: wxbus.agentrouting.v1.ReportService.ListDefinitions:output_type -> wxbus.agentrouting.v1.ListDefinitionsResponse
+	11, // 20: wxbus.agentrouting.v1.ReportService.ExportReport:output_type -> wxbus.agentrouting.v1.ExportReportResponse
+	13, // 21: wxbus.agentrouting.v1.ReportService.ExportConversations:output_type -> wxbus.agentrouting.v1.ExportConversationsResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_report_service_proto_init() }
@@ -1049,7 +1152,7 @@ func file_wxbus_agentrouting_v1_report_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_report_service_proto_rawDesc), len(file_wxbus_agentrouting_v1_report_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
