@@ -18,7 +18,7 @@ func FilterFan(account string, partition uint32, openid string) (string, error) 
 }
 
 // FilterAccount returns the filter for everything about an account on one of the public streams of facts: INBOUND,
-// DECISIONS, DELIVERY and CONVERSATIONS. The account must have passed CheckToken.
+// DECISIONS, DELIVERY, CONVERSATIONS and ALARMS. The account must have passed CheckToken.
 func FilterAccount(stream, account string) string {
 	for _, r := range routes {
 		if r.stream == stream && r.skip == 0 && r.keyTokens > 0 {

@@ -148,6 +148,7 @@ var routes = [...]route{
 	{prefix: prefixAudience, stream: StreamAudience, template: "wx.audience.{account}.{campaign}.{revision}.{chunk}"},
 	{prefix: prefixCampaign, stream: StreamCampaignLedger, template: "wx.campaign.{account}.{campaign}.{chunk}"},
 	{prefix: prefixConversation, stream: StreamConversations, template: "wx.conv.{account}.{conversation}", keyTokens: 2},
+	{prefix: prefixAlarm, stream: StreamAlarms, template: "wx.alarm.{account}.{kind}", keyTokens: 2},
 	{prefix: prefixDeadLetter, stream: StreamDeadLetters, template: "wx.dlq.{service}.{stream}"},
 	{prefix: prefixOffer, template: "wxgw.offer.{instance}"},
 	{prefix: subjectEvidence, template: subjectEvidence},

@@ -66,8 +66,8 @@ var accesses = map[string]access{
 		asks:    []string{prefixDeskSignal + ">"},
 	},
 	ServiceConsole: {
-		follows: []string{StreamInbound, StreamDecisions, StreamDelivery, StreamConversations, StreamDeadLetters, StreamAdvisories,
-			bucketStream(BucketOwners), bucketStream(BucketTokens)},
+		follows: []string{StreamInbound, StreamDecisions, StreamDelivery, StreamConversations, StreamAlarms, StreamDeadLetters,
+			StreamAdvisories, bucketStream(BucketOwners), bucketStream(BucketTokens)},
 		hears: []string{prefixDeskSignal + ">"},
 		admin: []string{"CONSUMER.LIST.*"}, // it measures what waits
 	},

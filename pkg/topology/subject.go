@@ -6,6 +6,7 @@ import (
 
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 )
@@ -21,6 +22,7 @@ const (
 	prefixAudience     = "wx.audience."
 	prefixCampaign     = "wx.campaign."
 	prefixConversation = "wx.conv."
+	prefixAlarm        = "wx.alarm."
 	prefixDeadLetter   = "wx.dlq."
 	prefixOffer        = "wxgw.offer."
 	subjectEvidence    = "wxgw.evidence"
@@ -47,6 +49,13 @@ var laneTokens = [...]string{
 	senderv1.Lane_LANE_CAMPAIGN: "campaign",
 }
 
+var alarmTokens = [...]string{
+	tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_OUTSIDE_REFRESH: "outside_refresh",
+	tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_FORCED_BUDGET:   "forced_budget",
+	tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_CREDENTIALS:     "credentials",
+	tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_ADDRESS:         "address",
+}
+
 // KindToken returns the token of an event kind, or "" for EVENT_KIND_UNSPECIFIED and unknown kinds.
 func KindToken(kind eventv1.EventKind) string { return tokenOf(kindTokens[:], int(kind)) }
 
@@ -57,6 +66,9 @@ func ParseKindToken(token string) eventv1.EventKind {
 
 // LaneToken returns the token of a lane, or "" for LANE_UNSPECIFIED and unknown lanes.
 func LaneToken(lane senderv1.Lane) string { return tokenOf(laneTokens[:], int(lane)) }
+
+// AlarmToken returns the token of a kind of alarm, or "" for ACCOUNT_ALARM_KIND_UNSPECIFIED and unknown kinds.
+func AlarmToken(kind tokenv1.AccountAlarmKind) string { return tokenOf(alarmTokens[:], int(kind)) }
 
 // ParseLaneToken is the inverse of LaneToken; unknown tokens give LANE_UNSPECIFIED.
 func ParseLaneToken(token string) senderv1.Lane {
@@ -221,6 +233,15 @@ func SubjectConversation(account, conversation string) (string, error) {
 		return "", err
 	}
 	return prefixConversation + account + "." + conversation, nil
+}
+
+// SubjectAlarm returns wx.alarm.<account>.<kind>, what is wrong with the tokens of an account.
+func SubjectAlarm(account string, kind tokenv1.AccountAlarmKind) (string, error) {
+	token := AlarmToken(kind)
+	if token == "" {
+		return "", fault.Errorf(fault.Invalid, "kind: %s has no subject", kind)
+	}
+	return prefixAlarm + account + "." + token, CheckToken("account", account)
 }
 
 // SubjectDeadLetter returns wx.dlq.<service>.<stream>: the dead letters of one service from one stream.

@@ -2,12 +2,27 @@ package topology
 
 import "github.com/nats-io/nats.go/jetstream"
 
-// The buckets of the token service.
+// The stream and buckets of the token service.
 const (
+	StreamAlarms      = "ALARMS"
 	BucketTokens      = "tokens"
 	BucketAccounts    = "accounts"
 	BucketCallbackIPs = "callback_ips"
 )
+
+func tokenStreams() []streamSpec {
+	return []streamSpec{{
+		writer: ServiceToken, readers: "console", types: "wxbus.token.v1.AccountAlarmRaised",
+		key: "`<account>:<kind>:<first seen>:<number>`", share: 1,
+		note: "The oldest gives way, so that the newest is never refused.",
+		config: jetstream.StreamConfig{
+			Name: StreamAlarms, Description: "what is wrong with the tokens of an account",
+			Subjects:  []string{prefixAlarm + ">"},
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+			MaxAge: 30 * day, Duplicates: duplicates, MaxMsgSize: 64 << 10,
+		},
+	}}
+}
 
 func tokenBuckets() []bucketSpec {
 	return []bucketSpec{

@@ -101,7 +101,7 @@ func New(o Options) (*Topology, error) {
 		return nil, err
 	}
 	t := &Topology{opts: o}
-	t.streams = slices.Concat(gatewayStreams(), ruleStreams(), senderStreams(), agentRoutingStreams(), sharedStreams())
+	t.streams = slices.Concat(gatewayStreams(), ruleStreams(), tokenStreams(), senderStreams(), agentRoutingStreams(), sharedStreams())
 	t.buckets = slices.Concat(ruleBuckets(), tokenBuckets(), senderBuckets(), agentRoutingBuckets())
 	t.objects = slices.Concat(ruleObjects(), senderObjects())
 	t.complete()

@@ -20,6 +20,7 @@ type Config struct {
 	RefusedBackoff  time.Duration `yaml:"refused_backoff" desc:"how long credentials that WeChat refused are not tried again"`
 	FailedBackoff   time.Duration `yaml:"failed_backoff" desc:"how long a WeChat that did not answer is not asked again"`
 	Parallel        int           `yaml:"parallel" desc:"accounts that are refreshed ahead at the same time"`
+	AlarmEvery      time.Duration `yaml:"alarm_every" desc:"shortest time between two events about the same trouble of an account while it goes on; the first one comes at once"`
 	CallbackIPs     time.Duration `yaml:"callback_ips" desc:"age at which the list of addresses that WeChat pushes from is fetched again, for accounts that have a token; 0 never fetches it"`
 }
 
@@ -29,7 +30,7 @@ func DefaultConfig() Config {
 		RefreshAhead: 5 * time.Minute, Jitter: time.Minute,
 		Lease: 10 * time.Second, UpstreamTimeout: 5 * time.Second,
 		ForcedPerDay: 20, ForcedInterval: 30 * time.Second, Fresh: time.Minute,
-		RefusedBackoff: 30 * time.Second, FailedBackoff: time.Second, Parallel: 4, CallbackIPs: 24 * time.Hour,
+		RefusedBackoff: 30 * time.Second, FailedBackoff: time.Second, Parallel: 4, AlarmEvery: time.Hour, CallbackIPs: 24 * time.Hour,
 	}
 }
 
@@ -51,6 +52,7 @@ func (c Config) Validate() error {
 	check(c.RefusedBackoff > 0 && c.RefusedBackoff <= time.Hour, "refused_backoff: must be more than 0 and at most 1h")
 	check(c.FailedBackoff > 0 && c.FailedBackoff <= time.Minute, "failed_backoff: must be more than 0 and at most 1m")
 	check(c.Parallel >= 1 && c.Parallel <= 1000, "parallel: must be 1 to 1000")
+	check(c.AlarmEvery >= time.Minute && c.AlarmEvery <= 24*time.Hour, "alarm_every: must be 1m to 24h")
 	check(c.CallbackIPs == 0 || c.CallbackIPs >= time.Hour, "callback_ips: must be 0 or at least 1h")
 	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,7 @@ func (a *accountServer) GetTokenStatus(_ context.Context, req *tokenv1.GetTokenS
 	if latest := rec.GetOutside(); len(latest) > 0 {
 		out.OutsideAlarm = now.Sub(time.UnixMilli(latest[0].GetDiedUnixMs())) < alarmFor
 	}
+	out.Alarms = alarmsOf(rec, now)
 	for _, kind := range []tokenv1.TicketKind{tokenv1.TicketKind_TICKET_KIND_JSAPI, tokenv1.TicketKind_TICKET_KIND_WX_CARD} {
 		if rec := p.store.Seen(refresh.Key(name, ticketKinds[kind])).Rec; rec != nil {
 			out.Tickets = append(out.Tickets, &tokenv1.TicketStatus{Kind: kind, Status: credential(rec, now)})
@@ -70,6 +72,23 @@ func (a *accountServer) GetTokenStatus(_ context.Context, req *tokenv1.GetTokenS
 		out.CallbackIpsFetchedAt = unixMilli(ips.GetFetchedUnixMs())
 	}
 	return out, nil
+}
+
+// alarmsOf returns the troubles that go on, the newest first.
+func alarmsOf(rec *tokenv1.TokenRecord, now time.Time) []*tokenv1.AccountAlarm {
+	var out []*tokenv1.AccountAlarm
+	for _, a := range rec.GetAlarms() {
+		if record.Recent(a, now) {
+			out = append(out, &tokenv1.AccountAlarm{
+				Kind: a.GetKind(), FirstSeenAt: unixMilli(a.GetFirstSeenUnixMs()), LastSeenAt: unixMilli(a.GetLastSeenUnixMs()),
+				Count: a.GetCount(), Errcode: a.GetErrcode(), Detail: a.GetDetail(),
+			})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *tokenv1.AccountAlarm) int {
+		return b.GetLastSeenAt().AsTime().Compare(a.GetLastSeenAt().AsTime())
+	})
+	return out
 }
 
 func credential(rec *tokenv1.TokenRecord, now time.Time) *tokenv1.CredentialStatus {

@@ -31,6 +31,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/services/token/internal/accounts"
+	"github.com/wxbus/wxbus/services/token/internal/alarms"
 	"github.com/wxbus/wxbus/services/token/internal/doctor"
 	"github.com/wxbus/wxbus/services/token/internal/origins"
 	"github.com/wxbus/wxbus/services/token/internal/refresh"
@@ -81,6 +82,7 @@ type parts struct {
 	origins   *origins.List
 	witness   *witness.Witness
 	doctor    *doctor.Doctor
+	alarms    *alarms.Teller
 	forget    func() // ends the look-out for new accounts
 }
 
@@ -160,6 +162,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return errors.Join(err, p.accounts.Stop(ctx), p.store.Stop(ctx))
 	}
 	p.refresher.Start(ctx)
+	p.alarms.Start(ctx)
 	p.forget = s.deps.Accounts.Each(s.obs.know)
 	s.parts = p
 	return nil
@@ -183,6 +186,7 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 		Accounts: d.Accounts, Store: p.store, Upstream: s.up, Observer: s.obs,
 		Log: d.Log, Now: d.Now, Rand: d.Rand,
 	})
+	p.alarms = alarms.New(alarms.Deps{Store: p.store, Bus: d.Bus, Log: d.Log, Now: d.Now, Every: s.cfg.AlarmEvery})
 	p.accounts = accounts.New(accounts.Deps{
 		KV: buckets[topology.BucketAccounts], Sealer: d.Sealer, Dir: d.Accounts, Log: d.Log, Now: d.Now,
 		Belongings: []accounts.Belonging{
@@ -236,6 +240,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	p.forget()
 	err := p.origins.Stop(ctx)
 	p.refresher.Stop()
+	p.alarms.Stop()
 	if s.own != nil {
 		s.own.CloseIdleConnections()
 	}

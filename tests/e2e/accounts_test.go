@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,6 +119,13 @@ func rotateUnderTraffic(t *testing.T, w *world) {
 
 // outsideRefresh plays a second system with the same AppSecret.
 func outsideRefresh(t *testing.T, w *world, f *fan) {
+	admin, ops := w.logIn(t), newReceiver(t)
+	hook := admin.must(t, "console.v1.WebhookService/CreateWebhook", map[string]any{
+		"name": "ops", "url": ops.url, "kinds": []string{"account.alarm"}, "accounts": []string{late},
+	})
+	t.Cleanup(func() {
+		admin.must(t, "console.v1.WebhookService/DeleteWebhook", map[string]any{"id": hook["webhook"].(map[string]any)["id"]})
+	})
 	f.says(t, "你好")
 	w.sim(t, http.MethodPost, "/sim/v1/accounts/"+late+"/invalidate", map[string]any{"errcode": 40001}, nil)
 	_, sent := f.send(t, "late-2", "第二条")
@@ -143,6 +151,12 @@ func outsideRefresh(t *testing.T, w *world, f *fan) {
 	require.Equal(t, "1", status.Outside[0].Generation)
 	require.Equal(t, 40001, status.Outside[0].Errcode)
 	require.True(t, status.Outside[0].Replaced)
+	require.True(t, eventually(t, 60*time.Second, func() bool {
+		return ops.has(func(e outEvent) bool {
+			return e.Kind == "account.alarm" && e.Account == late && e.Data.Kind == "ACCOUNT_ALARM_KIND_OUTSIDE_REFRESH" &&
+				e.Data.Outside.Generation == "1" && e.Data.Outside.Replaced && strings.HasPrefix(e.signature, "v1,")
+		})
+	}), "the alarm goes out, signed, with its evidence")
 
 	out, err = w.CLI(t, "doctor", "--account", late, "--lang", "en")
 	require.Error(t, err, "exit code 3")

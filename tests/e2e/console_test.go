@@ -33,6 +33,12 @@ type outEvent struct {
 		ID     string `json:"id"`
 		OpenID string `json:"openid"`
 		State  string `json:"state"`
+		// Of an alarm.
+		Kind    string `json:"kind"`
+		Outside struct {
+			Generation string `json:"generation"`
+			Replaced   bool   `json:"replaced"`
+		} `json:"outside"`
 	} `json:"data"`
 	signature string
 }

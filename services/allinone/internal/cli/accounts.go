@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/wxbus/wxbus/pkg/process"
+	"github.com/wxbus/wxbus/pkg/topology"
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 )
 
@@ -184,7 +185,7 @@ func (a *app) accountsStatus(with withAccounts) *cobra.Command {
 	return &cobra.Command{
 		Use: "status NAME", Short: "Tell about the access token of an account, without it", Args: accountArg,
 		Long: `Shows generation, age and end of the access token and of tickets, the refreshes of today, what is left of WeChat's budget of
-forced refreshes, and the evidence when another system refreshes with the same AppSecret. Exit code 3 when one does.`,
+forced refreshes, the troubles of the last day, and the evidence when another system refreshes with the same AppSecret. Exit code 3 when there is one.`,
 		Example: `  wxbus accounts status shop`,
 		RunE: with(func(ctx context.Context, c tokenv1.AccountServiceClient, args []string) error {
 			resp, err := c.GetTokenStatus(ctx, &tokenv1.GetTokenStatusRequest{Account: args[0]})
@@ -196,7 +197,7 @@ forced refreshes, and the evidence when another system refreshes with the same A
 			} else {
 				a.printTokenStatus(resp)
 			}
-			if err == nil && resp.GetOutsideAlarm() {
+			if err == nil && (resp.GetOutsideAlarm() || len(resp.GetAlarms()) > 0) {
 				return errProblems
 			}
 			return err
@@ -214,6 +215,10 @@ func (a *app) printTokenStatus(s *tokenv1.GetTokenStatusResponse) {
 		fmt.Fprintf(a.stdout, "            the next one from %s on\n", clockTime(s.GetNextForcedAt()))
 	}
 	fmt.Fprintf(a.stdout, "addresses   WeChat's list fetched %s\n", clockTime(s.GetCallbackIpsFetchedAt()))
+	for _, al := range s.GetAlarms() {
+		fmt.Fprintf(a.stdout, "alarm       %s, %d times from %s to %s: %s\n", topology.AlarmToken(al.GetKind()), al.GetCount(),
+			clockTime(al.GetFirstSeenAt()), clockTime(al.GetLastSeenAt()), al.GetDetail())
+	}
 	if s.GetOutsideRefreshes() == 0 {
 		return
 	}

@@ -93,6 +93,8 @@ var table = map[string]map[string]Access{
 		"ExportRules":     {Roles: managers, Scope: RulesRead, Read: true, Global: true},
 		"ShadowRun":       {Roles: operators, Scope: RulesRead, Read: true, Global: true},
 		"GetCoverage":     {Roles: managers, Scope: RulesRead, Read: true, Account: "account"},
+		"GetFanMemory":    {Roles: admins, Read: true, Logged: true, Account: "account"},
+		"EraseFanMemory":  {Roles: admins, Account: "account"},
 	},
 	"wxbus.token.v1.AccountService": {
 		"CreateAccount":      {Roles: admins, Global: true, Target: "settings.name"},

@@ -18,6 +18,7 @@ import (
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 
 	"github.com/wxbus/wxbus/pkg/topology"
 )
@@ -30,6 +31,7 @@ const (
 	KindDelivery     = "delivery.settled"
 	KindOwner        = "conversation.owner_changed"
 	KindConversation = "conversation.changed"
+	KindAlarm        = "account.alarm"
 	KindTest         = "webhook.test"
 )
 
@@ -45,6 +47,7 @@ func Kinds() []KindInfo {
 		{KindDelivery, "a message to a fan was sent, failed, or ended unknown; data is wxbus.sender.v1.DeliverySettled"},
 		{KindOwner, "somebody else may talk to a fan; data is wxbus.agentrouting.v1.OwnerChanged"},
 		{KindConversation, "a conversation changed; data is wxbus.agentrouting.v1.ConversationEvent"},
+		{KindAlarm, "something is wrong with the tokens of an account that a person has to put right; data is wxbus.token.v1.AccountAlarmRaised"},
 	}
 }
 
@@ -59,7 +62,7 @@ func IsKind(name string) bool {
 }
 
 // streams that events come from.
-var streams = []string{topology.StreamInbound, topology.StreamDecisions, topology.StreamDelivery, topology.StreamConversations}
+var streams = []string{topology.StreamInbound, topology.StreamDecisions, topology.StreamDelivery, topology.StreamConversations, topology.StreamAlarms}
 
 // event is one event as it is sent.
 type event struct {
@@ -132,6 +135,8 @@ func decode(m message) (string, proto.Message) {
 			return kind, body
 		}
 		return typed(m, KindConversation, &agentroutingv1.ConversationEvent{})
+	case topology.StreamAlarms:
+		return typed(m, KindAlarm, &tokenv1.AccountAlarmRaised{})
 	default:
 		return "", nil
 	}

@@ -22,6 +22,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(topology.StreamInbound, "wx.in.shop.1.scan.fan", "", good)
 	f.Add(topology.StreamDelivery, "wx.delivery.shop.1.fan", "wxbus.sender.v1.DeliverySettled", []byte{10, 1, 'a'})
 	f.Add(topology.StreamConversations, "wx.conv.shop.c", "wxbus.agentrouting.v1.ConversationEvent", []byte{})
+	f.Add(topology.StreamAlarms, "wx.alarm.shop.address", "wxbus.token.v1.AccountAlarmRaised", []byte{10, 1, 'a'})
 	f.Add("OTHER", "x", "y", []byte{0xff})
 	f.Fuzz(func(t *testing.T, stream, subject, kind string, data []byte) {
 		ev, ok := read(message{stream: stream, seq: 7, subject: subject, kind: kind, data: data})

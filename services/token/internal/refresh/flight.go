@@ -22,6 +22,8 @@ const (
 	// budgetBackoff is short although the budget returns much later: the system that took our token
 	// away usually leaves another one, which the normal mode finds.
 	budgetBackoff = 5 * time.Second
+	// outsideDetail is what an operator can do about another system that refreshes.
+	outsideDetail = "another system refreshes tokens with this AppSecret: find it, and let it use stable_token or this service"
 )
 
 // fly does the job or finds that another replica did. It waits for a lease that somebody holds; when
@@ -100,6 +102,9 @@ func (r *Refresher) refresh(ctx context.Context, it item, j job, cur store.Recor
 	}
 	if it.kind == Token && reported && r.outside(cur.Rec, same) {
 		next = record.Outside(next, r.evidence(cur.Rec, j, same))
+		next = record.Raise(next, record.Trouble{
+			Kind: tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_OUTSIDE_REFRESH, Errcode: j.errcode, Detail: outsideDetail,
+		}, r.Now())
 		r.warn(ctx, it, next)
 	}
 	return r.save(ctx, it, next, cur)
@@ -117,7 +122,11 @@ func (r *Refresher) spend(ctx context.Context, it item, cur store.Record) (store
 		err := fault.Errorf(fault.Exhausted, "WeChat refuses the current token and the budget of forced refreshes is used up until %s",
 			at.UTC().Format(time.RFC3339))
 		err = fault.Wrap(fault.Exhausted, fault.After(wait, err))
-		return cur, r.fail(ctx, it, cur, &DeniedError{Err: err, Backoff: min(wait, budgetBackoff)})
+		denied := &DeniedError{Err: err, Backoff: min(wait, budgetBackoff)}
+		if record.ForcedLeft(cur.Rec, r.cfg.Budget, now) == 0 {
+			denied.Alarm = tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_FORCED_BUDGET
+		}
+		return cur, r.fail(ctx, it, cur, denied)
 	}
 	next := record.Lease(record.Force(cur.Rec, now), r.cfg.Instance, now, r.cfg.Lease)
 	return r.Store.Put(ctx, it.key(), next, cur.Revision)
@@ -158,6 +167,9 @@ func (r *Refresher) ask(ctx context.Context, it item, force bool) (answer Answer
 // fail gives the lease back, so that another replica need not wait for its end, and returns err.
 func (r *Refresher) fail(ctx context.Context, it item, cur store.Record, err error) error {
 	next, lost := record.Fail(cur.Rec, r.cfg.Instance, cur.Rec.GetToken().GetGeneration(), err.Error())
+	if trouble, ok := r.trouble(cur.Rec, err); ok && lost == nil && it.kind == Token {
+		next = record.Raise(next, trouble, r.Now())
+	}
 	if lost == nil {
 		_, lost = r.Store.Put(ctx, it.key(), next, cur.Revision)
 	}
@@ -165,6 +177,22 @@ func (r *Refresher) fail(ctx context.Context, it item, cur store.Record, err err
 		r.Log.DebugContext(ctx, "token lease not given back", logkey.Account, it.Name, logkey.Error, lost)
 	}
 	return err
+}
+
+// trouble returns what a person has to put right about a failed refresh.
+func (r *Refresher) trouble(rec *tokenv1.TokenRecord, err error) (record.Trouble, bool) {
+	denied, ok := errors.AsType[*DeniedError](err)
+	if !ok || denied.Alarm == tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_UNSPECIFIED {
+		return record.Trouble{}, false
+	}
+	t := record.Trouble{Kind: denied.Alarm, Errcode: denied.Errcode, Detail: denied.Error()}
+	if denied.Seen.IsValid() {
+		t.Address = denied.Seen.String()
+	}
+	if t.Kind == tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_FORCED_BUDGET {
+		t.ForcedAt = record.ForceAt(rec, r.cfg.Budget, r.Now())
+	}
+	return t, true
 }
 
 // save stores a refreshed token. It is kept trying while the bus is away, because the token that it

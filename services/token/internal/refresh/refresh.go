@@ -88,6 +88,8 @@ type DeniedError struct {
 	Backoff time.Duration
 	// Seen is the address of ours that WeChat refused (40164); invalid when it named none.
 	Seen netip.Addr
+	// Alarm is the kind of trouble when a person has to put it right; unspecified otherwise.
+	Alarm tokenv1.AccountAlarmKind
 	// Token tells that WeChat refused the access token that a ticket was asked with.
 	Token bool
 }

@@ -15,6 +15,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
+
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/wechat"
@@ -113,6 +115,9 @@ func (u *Upstream) deny(a account.Account, what string, err error) *refresh.Deni
 		}
 	}
 	d := &refresh.DeniedError{Errcode: int32(api.Code), Seen: SeenAddress(api.Msg), Token: api.Class == wechat.ClassToken}
+	if !d.Token {
+		d.Alarm = alarms[api.Code]
+	}
 	text := fmt.Errorf("WeChat refuses a %s for account %s: errcode %d (%s)%s", what, a.Name, api.Code, meaning(api), hint(api))
 	switch api.Class {
 	case wechat.ClassTransient:
@@ -160,6 +165,18 @@ var hints = map[int]string{
 	89503: "the administrator must confirm this address in WeChat",
 	89506: "the administrator refused this address; try again after 24 hours",
 	89507: "the administrator refused this address; try again after 1 hour",
+}
+
+// The kinds of trouble that a refused token shows, by errcode.
+const (
+	credentials = tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_CREDENTIALS
+	address     = tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_ADDRESS
+)
+
+var alarms = map[int]tokenv1.AccountAlarmKind{
+	40001: credentials, 40013: credentials, 40125: credentials, 40243: credentials, 41002: credentials, 41004: credentials,
+	50004: credentials, 50007: credentials,
+	40164: address, 89501: address, 89503: address, 89506: address, 89507: address,
 }
 
 // hint returns what an operator can do about an answer, after ": ", or "".

@@ -491,7 +491,9 @@ func (x *ListErasuresRequest) GetLimit() int32 {
 type ListErasuresResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// erasures, newest first.
-	Erasures      []*Erasure `protobuf:"bytes,1,rep,name=erasures,proto3" json:"erasures,omitempty"`
+	Erasures []*Erasure `protobuf:"bytes,1,rep,name=erasures,proto3" json:"erasures,omitempty"`
+	// pending were asked for and are not done yet, oldest first.
+	Pending       []*PendingErasure `protobuf:"bytes,2,rep,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -533,6 +535,113 @@ func (x *ListErasuresResponse) GetErasures() []*Erasure {
 	return nil
 }
 
+func (x *ListErasuresResponse) GetPending() []*PendingErasure {
+	if x != nil {
+		return x.Pending
+	}
+	return nil
+}
+
+// PendingErasure is an erasure that was asked for and is not done yet. It is tried again until it is.
+type PendingErasure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// fan_hash is SHA-256 of account and openid.
+	FanHash string `protobuf:"bytes,2,opt,name=fan_hash,json=fanHash,proto3" json:"fan_hash,omitempty"`
+	// since_unix_ms is when it was asked for, Unix milliseconds.
+	SinceUnixMs int64 `protobuf:"varint,3,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
+	// actor who asked, or "policy".
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// reason in a few words.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// tries so far.
+	Tries int32 `protobuf:"varint,6,opt,name=tries,proto3" json:"tries,omitempty"`
+	// problem is why the last try did not end; empty while the first one runs.
+	Problem       string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PendingErasure) Reset() {
+	*x = PendingErasure{}
+	mi := &file_wxbus_agentrouting_v1_privacy_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PendingErasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PendingErasure) ProtoMessage() {}
+
+func (x *PendingErasure) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_privacy_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PendingErasure.ProtoReflect.Descriptor instead.
+func (*PendingErasure) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_privacy_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PendingErasure) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *PendingErasure) GetFanHash() string {
+	if x != nil {
+		return x.FanHash
+	}
+	return ""
+}
+
+func (x *PendingErasure) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
+func (x *PendingErasure) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *PendingErasure) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PendingErasure) GetTries() int32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *PendingErasure) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 var File_wxbus_agentrouting_v1_privacy_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_agentrouting_v1_privacy_service_proto_rawDesc = "" +
@@ -569,9 +678,18 @@ const file_wxbus_agentrouting_v1_privacy_service_proto_rawDesc = "" +
 	"\x04left\x18\x03 \x01(\x03R\x04left\"E\n" +
 	"\x13ListErasuresRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x05R\x05limit\"R\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"\x93\x01\n" +
 	"\x14ListErasuresResponse\x12:\n" +
-	"\berasures\x18\x01 \x03(\v2\x1e.wxbus.agentrouting.v1.ErasureR\berasures2\xb8\x02\n" +
+	"\berasures\x18\x01 \x03(\v2\x1e.wxbus.agentrouting.v1.ErasureR\berasures\x12?\n" +
+	"\apending\x18\x02 \x03(\v2%.wxbus.agentrouting.v1.PendingErasureR\apending\"\xc7\x01\n" +
+	"\x0ePendingErasure\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x19\n" +
+	"\bfan_hash\x18\x02 \x01(\tR\afanHash\x12\"\n" +
+	"\rsince_unix_ms\x18\x03 \x01(\x03R\vsinceUnixMs\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05tries\x18\x06 \x01(\x05R\x05tries\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem2\xb8\x02\n" +
 	"\x0ePrivacyService\x12`\n" +
 	"\tExportFan\x12'.wxbus.agentrouting.v1.ExportFanRequest\x1a(.wxbus.agentrouting.v1.ExportFanResponse0\x01\x12[\n" +
 	"\bEraseFan\x12&.wxbus.agentrouting.v1.EraseFanRequest\x1a'.wxbus.agentrouting.v1.EraseFanResponse\x12g\n" +
@@ -590,7 +708,7 @@ func file_wxbus_agentrouting_v1_privacy_service_proto_rawDescGZIP() []byte {
 	return file_wxbus_agentrouting_v1_privacy_service_proto_rawDescData
 }
 
-var file_wxbus_agentrouting_v1_privacy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_wxbus_agentrouting_v1_privacy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_wxbus_agentrouting_v1_privacy_service_proto_goTypes = []any{
 	(*ExportFanRequest)(nil),     // 0: wxbus.agentrouting.v1.ExportFanRequest
 	(*ExportFanResponse)(nil),    // 1: wxbus.agentrouting.v1.ExportFanResponse
@@ -600,22 +718,24 @@ var file_wxbus_agentrouting_v1_privacy_service_proto_goTypes = []any{
 	(*ErasedItem)(nil),           // 5: wxbus.agentrouting.v1.ErasedItem
 	(*ListErasuresRequest)(nil),  // 6: wxbus.agentrouting.v1.ListErasuresRequest
 	(*ListErasuresResponse)(nil), // 7: wxbus.agentrouting.v1.ListErasuresResponse
+	(*PendingErasure)(nil),       // 8: wxbus.agentrouting.v1.PendingErasure
 }
 var file_wxbus_agentrouting_v1_privacy_service_proto_depIdxs = []int32{
 	4, // 0: wxbus.agentrouting.v1.EraseFanResponse.erasure:type_name -> wxbus.agentrouting.v1.Erasure
 	5, // 1: wxbus.agentrouting.v1.Erasure.items:type_name -> wxbus.agentrouting.v1.ErasedItem
 	4, // 2: wxbus.agentrouting.v1.ListErasuresResponse.erasures:type_name -> wxbus.agentrouting.v1.Erasure
-	0, // 3: wxbus.agentrouting.v1.PrivacyService.ExportFan:input_type -> wxbus.agentrouting.v1.ExportFanRequest
-	2, // 4: wxbus.agentrouting.v1.PrivacyService.EraseFan:input_type -> wxbus.agentrouting.v1.EraseFanRequest
-	6, // 5: wxbus.agentrouting.v1.PrivacyService.ListErasures:input_type -> wxbus.agentrouting.v1.ListErasuresRequest
-	1, // 6: wxbus.agentrouting.v1.PrivacyService.ExportFan:output_type -> wxbus.agentrouting.v1.ExportFanResponse
-	3, // 7: wxbus.agentrouting.v1.PrivacyService.EraseFan:output_type -> wxbus.agentrouting.v1.EraseFanResponse
-	7, // 8: wxbus.agentrouting.v1.PrivacyService.ListErasures:output_type -> wxbus.agentrouting.v1.ListErasuresResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8, // 3: wxbus.agentrouting.v1.ListErasuresResponse.pending:type_name -> wxbus.agentrouting.v1.PendingErasure
+	0, // 4: wxbus.agentrouting.v1.PrivacyService.ExportFan:input_type -> wxbus.agentrouting.v1.ExportFanRequest
+	2, // 5: wxbus.agentrouting.v1.PrivacyService.EraseFan:input_type -> wxbus.agentrouting.v1.EraseFanRequest
+	6, // 6: wxbus.agentrouting.v1.PrivacyService.ListErasures:input_type -> wxbus.agentrouting.v1.ListErasuresRequest
+	1, // 7: wxbus.agentrouting.v1.PrivacyService.ExportFan:output_type -> wxbus.agentrouting.v1.ExportFanResponse
+	3, // 8: wxbus.agentrouting.v1.PrivacyService.EraseFan:output_type -> wxbus.agentrouting.v1.EraseFanResponse
+	7, // 9: wxbus.agentrouting.v1.PrivacyService.ListErasures:output_type -> wxbus.agentrouting.v1.ListErasuresResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_privacy_service_proto_init() }
@@ -629,7 +749,7 @@ func file_wxbus_agentrouting_v1_privacy_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_privacy_service_proto_rawDesc), len(file_wxbus_agentrouting_v1_privacy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,11 +30,12 @@ const (
 //
 // PrivacyService gives a fan what is kept of them, or forgets it.
 type PrivacyServiceClient interface {
-	// ExportFan returns everything that this service keeps of a fan, as a ZIP with fan.json, messages.json, events.json
-	// and the files.
+	// ExportFan returns everything that is kept of a fan here and by the rules, as a ZIP with fan.json, messages.json,
+	// events.json, rules.json and the files.
 	ExportFan(ctx context.Context, in *ExportFanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportFanResponse], error)
-	// EraseFan erases what this service keeps of a fan and returns the proof. An open conversation is closed first.
-	// A second call finds nothing and proves that.
+	// EraseFan erases what is kept of a fan, here and by the rules, and returns the proof. An open conversation is closed
+	// first. A second call finds nothing and proves that. When it cannot be done at once (UNAVAILABLE) it goes on by
+	// itself until it is done; ListErasures names it under pending until then.
 	EraseFan(ctx context.Context, in *EraseFanRequest, opts ...grpc.CallOption) (*EraseFanResponse, error)
 	// ListErasures returns the proofs, newest first.
 	ListErasures(ctx context.Context, in *ListErasuresRequest, opts ...grpc.CallOption) (*ListErasuresResponse, error)
@@ -93,11 +94,12 @@ func (c *privacyServiceClient) ListErasures(ctx context.Context, in *ListErasure
 //
 // PrivacyService gives a fan what is kept of them, or forgets it.
 type PrivacyServiceServer interface {
-	// ExportFan returns everything that this service keeps of a fan, as a ZIP with fan.json, messages.json, events.json
-	// and the files.
+	// ExportFan returns everything that is kept of a fan here and by the rules, as a ZIP with fan.json, messages.json,
+	// events.json, rules.json and the files.
 	ExportFan(*ExportFanRequest, grpc.ServerStreamingServer[ExportFanResponse]) error
-	// EraseFan erases what this service keeps of a fan and returns the proof. An open conversation is closed first.
-	// A second call finds nothing and proves that.
+	// EraseFan erases what is kept of a fan, here and by the rules, and returns the proof. An open conversation is closed
+	// first. A second call finds nothing and proves that. When it cannot be done at once (UNAVAILABLE) it goes on by
+	// itself until it is done; ListErasures names it under pending until then.
 	EraseFan(context.Context, *EraseFanRequest) (*EraseFanResponse, error)
 	// ListErasures returns the proofs, newest first.
 	ListErasures(context.Context, *ListErasuresRequest) (*ListErasuresResponse, error)

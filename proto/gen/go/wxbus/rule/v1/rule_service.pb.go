@@ -338,6 +338,290 @@ func (ImportMode) EnumDescriptor() ([]byte, []int) {
 	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{4}
 }
 
+// GetFanMemoryRequest is the request of GetFanMemory.
+type GetFanMemoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of the fan.
+	Openid        string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFanMemoryRequest) Reset() {
+	*x = GetFanMemoryRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFanMemoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFanMemoryRequest) ProtoMessage() {}
+
+func (x *GetFanMemoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFanMemoryRequest.ProtoReflect.Descriptor instead.
+func (*GetFanMemoryRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetFanMemoryRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *GetFanMemoryRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+// GetFanMemoryResponse is the response of GetFanMemory.
+type GetFanMemoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// record of the fan; unset when there is none.
+	Record *FanRecord `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	// form that the fan is in; unset when there is none.
+	Form *FormState `protobuf:"bytes,2,opt,name=form,proto3" json:"form,omitempty"`
+	// chat is what the fan said to chat models, and their answers; unset when there is none.
+	Chat          *ChatHistory `protobuf:"bytes,3,opt,name=chat,proto3" json:"chat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFanMemoryResponse) Reset() {
+	*x = GetFanMemoryResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFanMemoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFanMemoryResponse) ProtoMessage() {}
+
+func (x *GetFanMemoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFanMemoryResponse.ProtoReflect.Descriptor instead.
+func (*GetFanMemoryResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetFanMemoryResponse) GetRecord() *FanRecord {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *GetFanMemoryResponse) GetForm() *FormState {
+	if x != nil {
+		return x.Form
+	}
+	return nil
+}
+
+func (x *GetFanMemoryResponse) GetChat() *ChatHistory {
+	if x != nil {
+		return x.Chat
+	}
+	return nil
+}
+
+// EraseFanMemoryRequest is the request of EraseFanMemory.
+type EraseFanMemoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of the fan.
+	Openid        string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseFanMemoryRequest) Reset() {
+	*x = EraseFanMemoryRequest{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseFanMemoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseFanMemoryRequest) ProtoMessage() {}
+
+func (x *EraseFanMemoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseFanMemoryRequest.ProtoReflect.Descriptor instead.
+func (*EraseFanMemoryRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *EraseFanMemoryRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *EraseFanMemoryRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+// EraseFanMemoryResponse is the response of EraseFanMemory.
+type EraseFanMemoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// items say what was erased, by place.
+	Items         []*ErasedMemory `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseFanMemoryResponse) Reset() {
+	*x = EraseFanMemoryResponse{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseFanMemoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseFanMemoryResponse) ProtoMessage() {}
+
+func (x *EraseFanMemoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseFanMemoryResponse.ProtoReflect.Descriptor instead.
+func (*EraseFanMemoryResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EraseFanMemoryResponse) GetItems() []*ErasedMemory {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// ErasedMemory is what was erased in one place.
+type ErasedMemory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// place is a bucket, and what of it.
+	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	// erased is how many records there were.
+	Erased int64 `protobuf:"varint,2,opt,name=erased,proto3" json:"erased,omitempty"`
+	// left is how many were found afterwards; zero.
+	Left          int64 `protobuf:"varint,3,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasedMemory) Reset() {
+	*x = ErasedMemory{}
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasedMemory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasedMemory) ProtoMessage() {}
+
+func (x *ErasedMemory) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasedMemory.ProtoReflect.Descriptor instead.
+func (*ErasedMemory) Descriptor() ([]byte, []int) {
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ErasedMemory) GetPlace() string {
+	if x != nil {
+		return x.Place
+	}
+	return ""
+}
+
+func (x *ErasedMemory) GetErased() int64 {
+	if x != nil {
+		return x.Erased
+	}
+	return 0
+}
+
+func (x *ErasedMemory) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
 // PublishRuleSetRequest is the request of PublishRuleSet.
 type PublishRuleSetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -355,7 +639,7 @@ type PublishRuleSetRequest struct {
 
 func (x *PublishRuleSetRequest) Reset() {
 	*x = PublishRuleSetRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[0]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +651,7 @@ func (x *PublishRuleSetRequest) String() string {
 func (*PublishRuleSetRequest) ProtoMessage() {}
 
 func (x *PublishRuleSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[0]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +664,7 @@ func (x *PublishRuleSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRuleSetRequest.ProtoReflect.Descriptor instead.
 func (*PublishRuleSetRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{0}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PublishRuleSetRequest) GetYaml() []byte {
@@ -424,7 +708,7 @@ type PublishRuleSetResponse struct {
 
 func (x *PublishRuleSetResponse) Reset() {
 	*x = PublishRuleSetResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[1]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +720,7 @@ func (x *PublishRuleSetResponse) String() string {
 func (*PublishRuleSetResponse) ProtoMessage() {}
 
 func (x *PublishRuleSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[1]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +733,7 @@ func (x *PublishRuleSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRuleSetResponse.ProtoReflect.Descriptor instead.
 func (*PublishRuleSetResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{1}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PublishRuleSetResponse) GetRuleSet() *RuleSetInfo {
@@ -489,7 +773,7 @@ type RuleSetInfo struct {
 
 func (x *RuleSetInfo) Reset() {
 	*x = RuleSetInfo{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[2]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +785,7 @@ func (x *RuleSetInfo) String() string {
 func (*RuleSetInfo) ProtoMessage() {}
 
 func (x *RuleSetInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[2]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +798,7 @@ func (x *RuleSetInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSetInfo.ProtoReflect.Descriptor instead.
 func (*RuleSetInfo) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{2}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RuleSetInfo) GetVersion() string {
@@ -575,7 +859,7 @@ type GetRuleSetRequest struct {
 
 func (x *GetRuleSetRequest) Reset() {
 	*x = GetRuleSetRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[3]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +871,7 @@ func (x *GetRuleSetRequest) String() string {
 func (*GetRuleSetRequest) ProtoMessage() {}
 
 func (x *GetRuleSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[3]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +884,7 @@ func (x *GetRuleSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRuleSetRequest.ProtoReflect.Descriptor instead.
 func (*GetRuleSetRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{3}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{8}
 }
 
 // GetRuleSetResponse is the response of GetRuleSet.
@@ -616,7 +900,7 @@ type GetRuleSetResponse struct {
 
 func (x *GetRuleSetResponse) Reset() {
 	*x = GetRuleSetResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[4]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +912,7 @@ func (x *GetRuleSetResponse) String() string {
 func (*GetRuleSetResponse) ProtoMessage() {}
 
 func (x *GetRuleSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[4]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +925,7 @@ func (x *GetRuleSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRuleSetResponse.ProtoReflect.Descriptor instead.
 func (*GetRuleSetResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{4}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetRuleSetResponse) GetRuleSet() *RuleSetInfo {
@@ -667,7 +951,7 @@ type ListRuleSetsRequest struct {
 
 func (x *ListRuleSetsRequest) Reset() {
 	*x = ListRuleSetsRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[5]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +963,7 @@ func (x *ListRuleSetsRequest) String() string {
 func (*ListRuleSetsRequest) ProtoMessage() {}
 
 func (x *ListRuleSetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[5]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +976,7 @@ func (x *ListRuleSetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRuleSetsRequest.ProtoReflect.Descriptor instead.
 func (*ListRuleSetsRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{5}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{10}
 }
 
 // ListRuleSetsResponse is the response of ListRuleSets.
@@ -706,7 +990,7 @@ type ListRuleSetsResponse struct {
 
 func (x *ListRuleSetsResponse) Reset() {
 	*x = ListRuleSetsResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[6]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1002,7 @@ func (x *ListRuleSetsResponse) String() string {
 func (*ListRuleSetsResponse) ProtoMessage() {}
 
 func (x *ListRuleSetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[6]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1015,7 @@ func (x *ListRuleSetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRuleSetsResponse.ProtoReflect.Descriptor instead.
 func (*ListRuleSetsResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{6}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRuleSetsResponse) GetRuleSets() []*RuleSetInfo {
@@ -752,7 +1036,7 @@ type RollBackRuleSetRequest struct {
 
 func (x *RollBackRuleSetRequest) Reset() {
 	*x = RollBackRuleSetRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[7]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +1048,7 @@ func (x *RollBackRuleSetRequest) String() string {
 func (*RollBackRuleSetRequest) ProtoMessage() {}
 
 func (x *RollBackRuleSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[7]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +1061,7 @@ func (x *RollBackRuleSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollBackRuleSetRequest.ProtoReflect.Descriptor instead.
 func (*RollBackRuleSetRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{7}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RollBackRuleSetRequest) GetVersion() string {
@@ -798,7 +1082,7 @@ type RollBackRuleSetResponse struct {
 
 func (x *RollBackRuleSetResponse) Reset() {
 	*x = RollBackRuleSetResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[8]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +1094,7 @@ func (x *RollBackRuleSetResponse) String() string {
 func (*RollBackRuleSetResponse) ProtoMessage() {}
 
 func (x *RollBackRuleSetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[8]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +1107,7 @@ func (x *RollBackRuleSetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollBackRuleSetResponse.ProtoReflect.Descriptor instead.
 func (*RollBackRuleSetResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{8}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RollBackRuleSetResponse) GetRuleSet() *RuleSetInfo {
@@ -864,7 +1148,7 @@ type DryRunRequest struct {
 
 func (x *DryRunRequest) Reset() {
 	*x = DryRunRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[9]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1160,7 @@ func (x *DryRunRequest) String() string {
 func (*DryRunRequest) ProtoMessage() {}
 
 func (x *DryRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[9]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1173,7 @@ func (x *DryRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DryRunRequest.ProtoReflect.Descriptor instead.
 func (*DryRunRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{9}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DryRunRequest) GetAccount() string {
@@ -1001,7 +1285,7 @@ type DryRunResponse struct {
 
 func (x *DryRunResponse) Reset() {
 	*x = DryRunResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[10]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1297,7 @@ func (x *DryRunResponse) String() string {
 func (*DryRunResponse) ProtoMessage() {}
 
 func (x *DryRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[10]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1310,7 @@ func (x *DryRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DryRunResponse.ProtoReflect.Descriptor instead.
 func (*DryRunResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{10}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DryRunResponse) GetRoute() Route {
@@ -1129,7 +1413,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[11]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1425,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[11]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1438,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{11}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Candidate) GetRule() string {
@@ -1249,7 +1533,7 @@ type RuleInfo struct {
 
 func (x *RuleInfo) Reset() {
 	*x = RuleInfo{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[12]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1545,7 @@ func (x *RuleInfo) String() string {
 func (*RuleInfo) ProtoMessage() {}
 
 func (x *RuleInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[12]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1558,7 @@ func (x *RuleInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleInfo.ProtoReflect.Descriptor instead.
 func (*RuleInfo) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{12}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RuleInfo) GetId() string {
@@ -1416,7 +1700,7 @@ type ListRulesRequest struct {
 
 func (x *ListRulesRequest) Reset() {
 	*x = ListRulesRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[13]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1712,7 @@ func (x *ListRulesRequest) String() string {
 func (*ListRulesRequest) ProtoMessage() {}
 
 func (x *ListRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[13]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1725,7 @@ func (x *ListRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRulesRequest.ProtoReflect.Descriptor instead.
 func (*ListRulesRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{13}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRulesRequest) GetPageSize() int32 {
@@ -1526,7 +1810,7 @@ type ListRulesResponse struct {
 
 func (x *ListRulesResponse) Reset() {
 	*x = ListRulesResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[14]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1822,7 @@ func (x *ListRulesResponse) String() string {
 func (*ListRulesResponse) ProtoMessage() {}
 
 func (x *ListRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[14]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1835,7 @@ func (x *ListRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRulesResponse.ProtoReflect.Descriptor instead.
 func (*ListRulesResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{14}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListRulesResponse) GetRules() []*RuleInfo {
@@ -1610,7 +1894,7 @@ type DraftSummary struct {
 
 func (x *DraftSummary) Reset() {
 	*x = DraftSummary{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[15]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1906,7 @@ func (x *DraftSummary) String() string {
 func (*DraftSummary) ProtoMessage() {}
 
 func (x *DraftSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[15]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1919,7 @@ func (x *DraftSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DraftSummary.ProtoReflect.Descriptor instead.
 func (*DraftSummary) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{15}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DraftSummary) GetLiveVersion() string {
@@ -1693,7 +1977,7 @@ type GetRuleRequest struct {
 
 func (x *GetRuleRequest) Reset() {
 	*x = GetRuleRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[16]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1989,7 @@ func (x *GetRuleRequest) String() string {
 func (*GetRuleRequest) ProtoMessage() {}
 
 func (x *GetRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[16]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +2002,7 @@ func (x *GetRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRuleRequest.ProtoReflect.Descriptor instead.
 func (*GetRuleRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{16}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetRuleRequest) GetRule() string {
@@ -1750,7 +2034,7 @@ type GetRuleResponse struct {
 
 func (x *GetRuleResponse) Reset() {
 	*x = GetRuleResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[17]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +2046,7 @@ func (x *GetRuleResponse) String() string {
 func (*GetRuleResponse) ProtoMessage() {}
 
 func (x *GetRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[17]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +2059,7 @@ func (x *GetRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRuleResponse.ProtoReflect.Descriptor instead.
 func (*GetRuleResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{17}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetRuleResponse) GetRule() *RuleInfo {
@@ -1820,7 +2104,7 @@ type RevisionConflict struct {
 
 func (x *RevisionConflict) Reset() {
 	*x = RevisionConflict{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +2116,7 @@ func (x *RevisionConflict) String() string {
 func (*RevisionConflict) ProtoMessage() {}
 
 func (x *RevisionConflict) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[18]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +2129,7 @@ func (x *RevisionConflict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevisionConflict.ProtoReflect.Descriptor instead.
 func (*RevisionConflict) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{18}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RevisionConflict) GetId() string {
@@ -1909,7 +2193,7 @@ type SaveRuleRequest struct {
 
 func (x *SaveRuleRequest) Reset() {
 	*x = SaveRuleRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +2205,7 @@ func (x *SaveRuleRequest) String() string {
 func (*SaveRuleRequest) ProtoMessage() {}
 
 func (x *SaveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[19]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2218,7 @@ func (x *SaveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRuleRequest.ProtoReflect.Descriptor instead.
 func (*SaveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{19}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SaveRuleRequest) GetId() string {
@@ -1983,7 +2267,7 @@ type SaveRuleResponse struct {
 
 func (x *SaveRuleResponse) Reset() {
 	*x = SaveRuleResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2279,7 @@ func (x *SaveRuleResponse) String() string {
 func (*SaveRuleResponse) ProtoMessage() {}
 
 func (x *SaveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[20]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2292,7 @@ func (x *SaveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveRuleResponse.ProtoReflect.Descriptor instead.
 func (*SaveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{20}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SaveRuleResponse) GetRule() *RuleInfo {
@@ -2031,7 +2315,7 @@ type DeleteRuleRequest struct {
 
 func (x *DeleteRuleRequest) Reset() {
 	*x = DeleteRuleRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2327,7 @@ func (x *DeleteRuleRequest) String() string {
 func (*DeleteRuleRequest) ProtoMessage() {}
 
 func (x *DeleteRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[21]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2340,7 @@ func (x *DeleteRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRuleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRuleRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{21}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteRuleRequest) GetId() string {
@@ -2082,7 +2366,7 @@ type DeleteRuleResponse struct {
 
 func (x *DeleteRuleResponse) Reset() {
 	*x = DeleteRuleResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2378,7 @@ func (x *DeleteRuleResponse) String() string {
 func (*DeleteRuleResponse) ProtoMessage() {}
 
 func (x *DeleteRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[22]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2391,7 @@ func (x *DeleteRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRuleResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRuleResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{22}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{27}
 }
 
 // MoveRuleRequest is the request of MoveRule.
@@ -2131,7 +2415,7 @@ type MoveRuleRequest struct {
 
 func (x *MoveRuleRequest) Reset() {
 	*x = MoveRuleRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2427,7 @@ func (x *MoveRuleRequest) String() string {
 func (*MoveRuleRequest) ProtoMessage() {}
 
 func (x *MoveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[23]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2440,7 @@ func (x *MoveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRuleRequest.ProtoReflect.Descriptor instead.
 func (*MoveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{23}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MoveRuleRequest) GetId() string {
@@ -2243,7 +2527,7 @@ type MoveRuleResponse struct {
 
 func (x *MoveRuleResponse) Reset() {
 	*x = MoveRuleResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2539,7 @@ func (x *MoveRuleResponse) String() string {
 func (*MoveRuleResponse) ProtoMessage() {}
 
 func (x *MoveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[24]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2552,7 @@ func (x *MoveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRuleResponse.ProtoReflect.Descriptor instead.
 func (*MoveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{24}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MoveRuleResponse) GetRule() *RuleInfo {
@@ -2301,7 +2585,7 @@ type SectionInfo struct {
 
 func (x *SectionInfo) Reset() {
 	*x = SectionInfo{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2597,7 @@ func (x *SectionInfo) String() string {
 func (*SectionInfo) ProtoMessage() {}
 
 func (x *SectionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[25]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2610,7 @@ func (x *SectionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SectionInfo.ProtoReflect.Descriptor instead.
 func (*SectionInfo) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{25}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SectionInfo) GetName() string {
@@ -2393,7 +2677,7 @@ type SaveSectionRequest struct {
 
 func (x *SaveSectionRequest) Reset() {
 	*x = SaveSectionRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2689,7 @@ func (x *SaveSectionRequest) String() string {
 func (*SaveSectionRequest) ProtoMessage() {}
 
 func (x *SaveSectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[26]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2702,7 @@ func (x *SaveSectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSectionRequest.ProtoReflect.Descriptor instead.
 func (*SaveSectionRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{26}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SaveSectionRequest) GetName() string {
@@ -2453,7 +2737,7 @@ type SaveSectionResponse struct {
 
 func (x *SaveSectionResponse) Reset() {
 	*x = SaveSectionResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2749,7 @@ func (x *SaveSectionResponse) String() string {
 func (*SaveSectionResponse) ProtoMessage() {}
 
 func (x *SaveSectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[27]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2762,7 @@ func (x *SaveSectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSectionResponse.ProtoReflect.Descriptor instead.
 func (*SaveSectionResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{27}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SaveSectionResponse) GetSection() *SectionInfo {
@@ -2497,7 +2781,7 @@ type GetDraftRequest struct {
 
 func (x *GetDraftRequest) Reset() {
 	*x = GetDraftRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2793,7 @@ func (x *GetDraftRequest) String() string {
 func (*GetDraftRequest) ProtoMessage() {}
 
 func (x *GetDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[28]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2806,7 @@ func (x *GetDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDraftRequest.ProtoReflect.Descriptor instead.
 func (*GetDraftRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{33}
 }
 
 // GetDraftResponse is the response of GetDraft.
@@ -2542,7 +2826,7 @@ type GetDraftResponse struct {
 
 func (x *GetDraftResponse) Reset() {
 	*x = GetDraftResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2838,7 @@ func (x *GetDraftResponse) String() string {
 func (*GetDraftResponse) ProtoMessage() {}
 
 func (x *GetDraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[29]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2851,7 @@ func (x *GetDraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDraftResponse.ProtoReflect.Descriptor instead.
 func (*GetDraftResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetDraftResponse) GetSummary() *DraftSummary {
@@ -2619,7 +2903,7 @@ type RuleChange struct {
 
 func (x *RuleChange) Reset() {
 	*x = RuleChange{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2915,7 @@ func (x *RuleChange) String() string {
 func (*RuleChange) ProtoMessage() {}
 
 func (x *RuleChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[30]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2928,7 @@ func (x *RuleChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleChange.ProtoReflect.Descriptor instead.
 func (*RuleChange) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RuleChange) GetKind() RuleState {
@@ -2708,7 +2992,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +3004,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[31]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +3017,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FieldChange) GetPath() string {
@@ -2784,7 +3068,7 @@ type DiscardDraftRequest struct {
 
 func (x *DiscardDraftRequest) Reset() {
 	*x = DiscardDraftRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +3080,7 @@ func (x *DiscardDraftRequest) String() string {
 func (*DiscardDraftRequest) ProtoMessage() {}
 
 func (x *DiscardDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[32]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +3093,7 @@ func (x *DiscardDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDraftRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDraftRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DiscardDraftRequest) GetIds() []string {
@@ -2839,7 +3123,7 @@ type DiscardDraftResponse struct {
 
 func (x *DiscardDraftResponse) Reset() {
 	*x = DiscardDraftResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2851,7 +3135,7 @@ func (x *DiscardDraftResponse) String() string {
 func (*DiscardDraftResponse) ProtoMessage() {}
 
 func (x *DiscardDraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[33]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2864,7 +3148,7 @@ func (x *DiscardDraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDraftResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDraftResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DiscardDraftResponse) GetDiscarded() int32 {
@@ -2894,7 +3178,7 @@ type PublishDraftRequest struct {
 
 func (x *PublishDraftRequest) Reset() {
 	*x = PublishDraftRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2906,7 +3190,7 @@ func (x *PublishDraftRequest) String() string {
 func (*PublishDraftRequest) ProtoMessage() {}
 
 func (x *PublishDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[34]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2919,7 +3203,7 @@ func (x *PublishDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishDraftRequest.ProtoReflect.Descriptor instead.
 func (*PublishDraftRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{34}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PublishDraftRequest) GetNote() string {
@@ -2949,7 +3233,7 @@ type PublishDraftResponse struct {
 
 func (x *PublishDraftResponse) Reset() {
 	*x = PublishDraftResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2961,7 +3245,7 @@ func (x *PublishDraftResponse) String() string {
 func (*PublishDraftResponse) ProtoMessage() {}
 
 func (x *PublishDraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[35]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2974,7 +3258,7 @@ func (x *PublishDraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishDraftResponse.ProtoReflect.Descriptor instead.
 func (*PublishDraftResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{35}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PublishDraftResponse) GetRuleSet() *RuleSetInfo {
@@ -3008,7 +3292,7 @@ type RuleSetRef struct {
 
 func (x *RuleSetRef) Reset() {
 	*x = RuleSetRef{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3020,7 +3304,7 @@ func (x *RuleSetRef) String() string {
 func (*RuleSetRef) ProtoMessage() {}
 
 func (x *RuleSetRef) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[36]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3033,7 +3317,7 @@ func (x *RuleSetRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleSetRef.ProtoReflect.Descriptor instead.
 func (*RuleSetRef) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{36}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RuleSetRef) GetSet() isRuleSetRef_Set {
@@ -3108,7 +3392,7 @@ type DiffRuleSetsRequest struct {
 
 func (x *DiffRuleSetsRequest) Reset() {
 	*x = DiffRuleSetsRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3404,7 @@ func (x *DiffRuleSetsRequest) String() string {
 func (*DiffRuleSetsRequest) ProtoMessage() {}
 
 func (x *DiffRuleSetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[37]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3417,7 @@ func (x *DiffRuleSetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRuleSetsRequest.ProtoReflect.Descriptor instead.
 func (*DiffRuleSetsRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{37}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DiffRuleSetsRequest) GetBefore() *RuleSetRef {
@@ -3167,7 +3451,7 @@ type DiffRuleSetsResponse struct {
 
 func (x *DiffRuleSetsResponse) Reset() {
 	*x = DiffRuleSetsResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3179,7 +3463,7 @@ func (x *DiffRuleSetsResponse) String() string {
 func (*DiffRuleSetsResponse) ProtoMessage() {}
 
 func (x *DiffRuleSetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[38]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3192,7 +3476,7 @@ func (x *DiffRuleSetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRuleSetsResponse.ProtoReflect.Descriptor instead.
 func (*DiffRuleSetsResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{38}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DiffRuleSetsResponse) GetChanges() []*RuleChange {
@@ -3254,7 +3538,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3550,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[39]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3563,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{39}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AuditEntry) GetId() int64 {
@@ -3382,7 +3666,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3678,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[40]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3691,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{40}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListAuditRequest) GetPageSize() int32 {
@@ -3472,7 +3756,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3768,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[41]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3781,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{41}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -3533,7 +3817,7 @@ type ImportRulesRequest struct {
 
 func (x *ImportRulesRequest) Reset() {
 	*x = ImportRulesRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3829,7 @@ func (x *ImportRulesRequest) String() string {
 func (*ImportRulesRequest) ProtoMessage() {}
 
 func (x *ImportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[42]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +3842,7 @@ func (x *ImportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ImportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{42}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ImportRulesRequest) GetContent() []byte {
@@ -3617,7 +3901,7 @@ type ImportRulesResponse struct {
 
 func (x *ImportRulesResponse) Reset() {
 	*x = ImportRulesResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3629,7 +3913,7 @@ func (x *ImportRulesResponse) String() string {
 func (*ImportRulesResponse) ProtoMessage() {}
 
 func (x *ImportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[43]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3642,7 +3926,7 @@ func (x *ImportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ImportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{43}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ImportRulesResponse) GetChanges() []*RuleChange {
@@ -3704,7 +3988,7 @@ type LeftOut struct {
 
 func (x *LeftOut) Reset() {
 	*x = LeftOut{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3716,7 +4000,7 @@ func (x *LeftOut) String() string {
 func (*LeftOut) ProtoMessage() {}
 
 func (x *LeftOut) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[44]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3729,7 +4013,7 @@ func (x *LeftOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
 func (*LeftOut) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{44}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LeftOut) GetPath() string {
@@ -3771,7 +4055,7 @@ type ExportRulesRequest struct {
 
 func (x *ExportRulesRequest) Reset() {
 	*x = ExportRulesRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3783,7 +4067,7 @@ func (x *ExportRulesRequest) String() string {
 func (*ExportRulesRequest) ProtoMessage() {}
 
 func (x *ExportRulesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[45]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,7 +4080,7 @@ func (x *ExportRulesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRulesRequest.ProtoReflect.Descriptor instead.
 func (*ExportRulesRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{45}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ExportRulesRequest) GetSet() *RuleSetRef {
@@ -3817,7 +4101,7 @@ type ExportRulesResponse struct {
 
 func (x *ExportRulesResponse) Reset() {
 	*x = ExportRulesResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3829,7 +4113,7 @@ func (x *ExportRulesResponse) String() string {
 func (*ExportRulesResponse) ProtoMessage() {}
 
 func (x *ExportRulesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[46]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3842,7 +4126,7 @@ func (x *ExportRulesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRulesResponse.ProtoReflect.Descriptor instead.
 func (*ExportRulesResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{46}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ExportRulesResponse) GetYaml() []byte {
@@ -3871,7 +4155,7 @@ type ShadowRunRequest struct {
 
 func (x *ShadowRunRequest) Reset() {
 	*x = ShadowRunRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +4167,7 @@ func (x *ShadowRunRequest) String() string {
 func (*ShadowRunRequest) ProtoMessage() {}
 
 func (x *ShadowRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[47]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +4180,7 @@ func (x *ShadowRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowRunRequest.ProtoReflect.Descriptor instead.
 func (*ShadowRunRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{47}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ShadowRunRequest) GetBefore() *RuleSetRef {
@@ -3947,7 +4231,7 @@ type ShadowRunResponse struct {
 
 func (x *ShadowRunResponse) Reset() {
 	*x = ShadowRunResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3959,7 +4243,7 @@ func (x *ShadowRunResponse) String() string {
 func (*ShadowRunResponse) ProtoMessage() {}
 
 func (x *ShadowRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[48]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3972,7 +4256,7 @@ func (x *ShadowRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowRunResponse.ProtoReflect.Descriptor instead.
 func (*ShadowRunResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{48}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ShadowRunResponse) GetProgress() *ShadowProgress {
@@ -4006,7 +4290,7 @@ type ShadowProgress struct {
 
 func (x *ShadowProgress) Reset() {
 	*x = ShadowProgress{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4018,7 +4302,7 @@ func (x *ShadowProgress) String() string {
 func (*ShadowProgress) ProtoMessage() {}
 
 func (x *ShadowProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[49]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4031,7 +4315,7 @@ func (x *ShadowProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowProgress.ProtoReflect.Descriptor instead.
 func (*ShadowProgress) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{49}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ShadowProgress) GetEvents() int64 {
@@ -4093,7 +4377,7 @@ type ShadowResult struct {
 
 func (x *ShadowResult) Reset() {
 	*x = ShadowResult{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4105,7 +4389,7 @@ func (x *ShadowResult) String() string {
 func (*ShadowResult) ProtoMessage() {}
 
 func (x *ShadowResult) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[50]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4118,7 +4402,7 @@ func (x *ShadowResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowResult.ProtoReflect.Descriptor instead.
 func (*ShadowResult) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{50}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ShadowResult) GetEvents() int64 {
@@ -4223,7 +4507,7 @@ type ShadowRule struct {
 
 func (x *ShadowRule) Reset() {
 	*x = ShadowRule{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4235,7 +4519,7 @@ func (x *ShadowRule) String() string {
 func (*ShadowRule) ProtoMessage() {}
 
 func (x *ShadowRule) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[51]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4248,7 +4532,7 @@ func (x *ShadowRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowRule.ProtoReflect.Descriptor instead.
 func (*ShadowRule) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{51}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ShadowRule) GetRule() string {
@@ -4331,7 +4615,7 @@ type ShadowDifference struct {
 
 func (x *ShadowDifference) Reset() {
 	*x = ShadowDifference{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4343,7 +4627,7 @@ func (x *ShadowDifference) String() string {
 func (*ShadowDifference) ProtoMessage() {}
 
 func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[52]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4356,7 +4640,7 @@ func (x *ShadowDifference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowDifference.ProtoReflect.Descriptor instead.
 func (*ShadowDifference) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{52}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ShadowDifference) GetAccount() string {
@@ -4427,7 +4711,7 @@ type ShadowOutcome struct {
 
 func (x *ShadowOutcome) Reset() {
 	*x = ShadowOutcome{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4439,7 +4723,7 @@ func (x *ShadowOutcome) String() string {
 func (*ShadowOutcome) ProtoMessage() {}
 
 func (x *ShadowOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[53]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4452,7 +4736,7 @@ func (x *ShadowOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShadowOutcome.ProtoReflect.Descriptor instead.
 func (*ShadowOutcome) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{53}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ShadowOutcome) GetRule() string {
@@ -4505,7 +4789,7 @@ type GetCoverageRequest struct {
 
 func (x *GetCoverageRequest) Reset() {
 	*x = GetCoverageRequest{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4517,7 +4801,7 @@ func (x *GetCoverageRequest) String() string {
 func (*GetCoverageRequest) ProtoMessage() {}
 
 func (x *GetCoverageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[54]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4530,7 +4814,7 @@ func (x *GetCoverageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoverageRequest.ProtoReflect.Descriptor instead.
 func (*GetCoverageRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{54}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetCoverageRequest) GetAccount() string {
@@ -4581,7 +4865,7 @@ type GetCoverageResponse struct {
 
 func (x *GetCoverageResponse) Reset() {
 	*x = GetCoverageResponse{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4593,7 +4877,7 @@ func (x *GetCoverageResponse) String() string {
 func (*GetCoverageResponse) ProtoMessage() {}
 
 func (x *GetCoverageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[55]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4606,7 +4890,7 @@ func (x *GetCoverageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCoverageResponse.ProtoReflect.Descriptor instead.
 func (*GetCoverageResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{55}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetCoverageResponse) GetDecided() int64 {
@@ -4689,7 +4973,7 @@ type RuleCoverage struct {
 
 func (x *RuleCoverage) Reset() {
 	*x = RuleCoverage{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4701,7 +4985,7 @@ func (x *RuleCoverage) String() string {
 func (*RuleCoverage) ProtoMessage() {}
 
 func (x *RuleCoverage) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[56]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4714,7 +4998,7 @@ func (x *RuleCoverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCoverage.ProtoReflect.Descriptor instead.
 func (*RuleCoverage) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{56}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RuleCoverage) GetRule() string {
@@ -4765,7 +5049,7 @@ type Phrase struct {
 
 func (x *Phrase) Reset() {
 	*x = Phrase{}
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[57]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4777,7 +5061,7 @@ func (x *Phrase) String() string {
 func (*Phrase) ProtoMessage() {}
 
 func (x *Phrase) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[57]
+	mi := &file_wxbus_rule_v1_rule_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4790,7 +5074,7 @@ func (x *Phrase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phrase.ProtoReflect.Descriptor instead.
 func (*Phrase) Descriptor() ([]byte, []int) {
-	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{57}
+	return file_wxbus_rule_v1_rule_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Phrase) GetText() string {
@@ -4832,7 +5116,23 @@ var File_wxbus_rule_v1_rule_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\n" +
-	" wxbus/rule/v1/rule_service.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\x1a\x1fwxbus/rule/v1/rule_events.proto\"\x9a\x01\n" +
+	" wxbus/rule/v1/rule_service.proto\x12\rwxbus.rule.v1\x1a\x1cwxbus/event/v1/content.proto\x1a\x17wxbus/rule/v1/fan.proto\x1a\x1fwxbus/rule/v1/rule_events.proto\"G\n" +
+	"\x13GetFanMemoryRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\"\xa6\x01\n" +
+	"\x14GetFanMemoryResponse\x120\n" +
+	"\x06record\x18\x01 \x01(\v2\x18.wxbus.rule.v1.FanRecordR\x06record\x12,\n" +
+	"\x04form\x18\x02 \x01(\v2\x18.wxbus.rule.v1.FormStateR\x04form\x12.\n" +
+	"\x04chat\x18\x03 \x01(\v2\x1a.wxbus.rule.v1.ChatHistoryR\x04chat\"I\n" +
+	"\x15EraseFanMemoryRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\"K\n" +
+	"\x16EraseFanMemoryResponse\x121\n" +
+	"\x05items\x18\x01 \x03(\v2\x1b.wxbus.rule.v1.ErasedMemoryR\x05items\"P\n" +
+	"\fErasedMemory\x12\x14\n" +
+	"\x05place\x18\x01 \x01(\tR\x05place\x12\x16\n" +
+	"\x06erased\x18\x02 \x01(\x03R\x06erased\x12\x12\n" +
+	"\x04left\x18\x03 \x01(\x03R\x04left\"\x9a\x01\n" +
 	"\x15PublishRuleSetRequest\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\fR\x04yaml\x12\x12\n" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12)\n" +
@@ -5205,7 +5505,7 @@ const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"ImportMode\x12\x1b\n" +
 	"\x17IMPORT_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11IMPORT_MODE_MERGE\x10\x01\x12\x17\n" +
-	"\x13IMPORT_MODE_REPLACE\x10\x022\x9a\r\n" +
+	"\x13IMPORT_MODE_REPLACE\x10\x022\xd2\x0e\n" +
 	"\vRuleService\x12]\n" +
 	"\x0ePublishRuleSet\x12$.wxbus.rule.v1.PublishRuleSetRequest\x1a%.wxbus.rule.v1.PublishRuleSetResponse\x12Q\n" +
 	"\n" +
@@ -5228,7 +5528,9 @@ const file_wxbus_rule_v1_rule_service_proto_rawDesc = "" +
 	"\vImportRules\x12!.wxbus.rule.v1.ImportRulesRequest\x1a\".wxbus.rule.v1.ImportRulesResponse\x12T\n" +
 	"\vExportRules\x12!.wxbus.rule.v1.ExportRulesRequest\x1a\".wxbus.rule.v1.ExportRulesResponse\x12P\n" +
 	"\tShadowRun\x12\x1f.wxbus.rule.v1.ShadowRunRequest\x1a .wxbus.rule.v1.ShadowRunResponse0\x01\x12T\n" +
-	"\vGetCoverage\x12!.wxbus.rule.v1.GetCoverageRequest\x1a\".wxbus.rule.v1.GetCoverageResponseB\xb5\x01\n" +
+	"\vGetCoverage\x12!.wxbus.rule.v1.GetCoverageRequest\x1a\".wxbus.rule.v1.GetCoverageResponse\x12W\n" +
+	"\fGetFanMemory\x12\".wxbus.rule.v1.GetFanMemoryRequest\x1a#.wxbus.rule.v1.GetFanMemoryResponse\x12]\n" +
+	"\x0eEraseFanMemory\x12$.wxbus.rule.v1.EraseFanMemoryRequest\x1a%.wxbus.rule.v1.EraseFanMemoryResponseB\xb5\x01\n" +
 	"\x11com.wxbus.rule.v1B\x10RuleServiceProtoP\x01Z8github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1;rulev1\xa2\x02\x03WRX\xaa\x02\rWxbus.Rule.V1\xca\x02\rWxbus\\Rule\\V1\xe2\x02\x19Wxbus\\Rule\\V1\\GPBMetadata\xea\x02\x0fWxbus::Rule::V1b\x06proto3"
 
 var (
@@ -5244,169 +5546,185 @@ func file_wxbus_rule_v1_rule_service_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_rule_v1_rule_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_wxbus_rule_v1_rule_service_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_wxbus_rule_v1_rule_service_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_wxbus_rule_v1_rule_service_proto_goTypes = []any{
 	(PublishMode)(0),                // 0: wxbus.rule.v1.PublishMode
 	(RuleState)(0),                  // 1: wxbus.rule.v1.RuleState
 	(AuditAction)(0),                // 2: wxbus.rule.v1.AuditAction
 	(ImportFormat)(0),               // 3: wxbus.rule.v1.ImportFormat
 	(ImportMode)(0),                 // 4: wxbus.rule.v1.ImportMode
-	(*PublishRuleSetRequest)(nil),   // 5: wxbus.rule.v1.PublishRuleSetRequest
-	(*PublishRuleSetResponse)(nil),  // 6: wxbus.rule.v1.PublishRuleSetResponse
-	(*RuleSetInfo)(nil),             // 7: wxbus.rule.v1.RuleSetInfo
-	(*GetRuleSetRequest)(nil),       // 8: wxbus.rule.v1.GetRuleSetRequest
-	(*GetRuleSetResponse)(nil),      // 9: wxbus.rule.v1.GetRuleSetResponse
-	(*ListRuleSetsRequest)(nil),     // 10: wxbus.rule.v1.ListRuleSetsRequest
-	(*ListRuleSetsResponse)(nil),    // 11: wxbus.rule.v1.ListRuleSetsResponse
-	(*RollBackRuleSetRequest)(nil),  // 12: wxbus.rule.v1.RollBackRuleSetRequest
-	(*RollBackRuleSetResponse)(nil), // 13: wxbus.rule.v1.RollBackRuleSetResponse
-	(*DryRunRequest)(nil),           // 14: wxbus.rule.v1.DryRunRequest
-	(*DryRunResponse)(nil),          // 15: wxbus.rule.v1.DryRunResponse
-	(*Candidate)(nil),               // 16: wxbus.rule.v1.Candidate
-	(*RuleInfo)(nil),                // 17: wxbus.rule.v1.RuleInfo
-	(*ListRulesRequest)(nil),        // 18: wxbus.rule.v1.ListRulesRequest
-	(*ListRulesResponse)(nil),       // 19: wxbus.rule.v1.ListRulesResponse
-	(*DraftSummary)(nil),            // 20: wxbus.rule.v1.DraftSummary
-	(*GetRuleRequest)(nil),          // 21: wxbus.rule.v1.GetRuleRequest
-	(*GetRuleResponse)(nil),         // 22: wxbus.rule.v1.GetRuleResponse
-	(*RevisionConflict)(nil),        // 23: wxbus.rule.v1.RevisionConflict
-	(*SaveRuleRequest)(nil),         // 24: wxbus.rule.v1.SaveRuleRequest
-	(*SaveRuleResponse)(nil),        // 25: wxbus.rule.v1.SaveRuleResponse
-	(*DeleteRuleRequest)(nil),       // 26: wxbus.rule.v1.DeleteRuleRequest
-	(*DeleteRuleResponse)(nil),      // 27: wxbus.rule.v1.DeleteRuleResponse
-	(*MoveRuleRequest)(nil),         // 28: wxbus.rule.v1.MoveRuleRequest
-	(*MoveRuleResponse)(nil),        // 29: wxbus.rule.v1.MoveRuleResponse
-	(*SectionInfo)(nil),             // 30: wxbus.rule.v1.SectionInfo
-	(*SaveSectionRequest)(nil),      // 31: wxbus.rule.v1.SaveSectionRequest
-	(*SaveSectionResponse)(nil),     // 32: wxbus.rule.v1.SaveSectionResponse
-	(*GetDraftRequest)(nil),         // 33: wxbus.rule.v1.GetDraftRequest
-	(*GetDraftResponse)(nil),        // 34: wxbus.rule.v1.GetDraftResponse
-	(*RuleChange)(nil),              // 35: wxbus.rule.v1.RuleChange
-	(*FieldChange)(nil),             // 36: wxbus.rule.v1.FieldChange
-	(*DiscardDraftRequest)(nil),     // 37: wxbus.rule.v1.DiscardDraftRequest
-	(*DiscardDraftResponse)(nil),    // 38: wxbus.rule.v1.DiscardDraftResponse
-	(*PublishDraftRequest)(nil),     // 39: wxbus.rule.v1.PublishDraftRequest
-	(*PublishDraftResponse)(nil),    // 40: wxbus.rule.v1.PublishDraftResponse
-	(*RuleSetRef)(nil),              // 41: wxbus.rule.v1.RuleSetRef
-	(*DiffRuleSetsRequest)(nil),     // 42: wxbus.rule.v1.DiffRuleSetsRequest
-	(*DiffRuleSetsResponse)(nil),    // 43: wxbus.rule.v1.DiffRuleSetsResponse
-	(*AuditEntry)(nil),              // 44: wxbus.rule.v1.AuditEntry
-	(*ListAuditRequest)(nil),        // 45: wxbus.rule.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),       // 46: wxbus.rule.v1.ListAuditResponse
-	(*ImportRulesRequest)(nil),      // 47: wxbus.rule.v1.ImportRulesRequest
-	(*ImportRulesResponse)(nil),     // 48: wxbus.rule.v1.ImportRulesResponse
-	(*LeftOut)(nil),                 // 49: wxbus.rule.v1.LeftOut
-	(*ExportRulesRequest)(nil),      // 50: wxbus.rule.v1.ExportRulesRequest
-	(*ExportRulesResponse)(nil),     // 51: wxbus.rule.v1.ExportRulesResponse
-	(*ShadowRunRequest)(nil),        // 52: wxbus.rule.v1.ShadowRunRequest
-	(*ShadowRunResponse)(nil),       // 53: wxbus.rule.v1.ShadowRunResponse
-	(*ShadowProgress)(nil),          // 54: wxbus.rule.v1.ShadowProgress
-	(*ShadowResult)(nil),            // 55: wxbus.rule.v1.ShadowResult
-	(*ShadowRule)(nil),              // 56: wxbus.rule.v1.ShadowRule
-	(*ShadowDifference)(nil),        // 57: wxbus.rule.v1.ShadowDifference
-	(*ShadowOutcome)(nil),           // 58: wxbus.rule.v1.ShadowOutcome
-	(*GetCoverageRequest)(nil),      // 59: wxbus.rule.v1.GetCoverageRequest
-	(*GetCoverageResponse)(nil),     // 60: wxbus.rule.v1.GetCoverageResponse
-	(*RuleCoverage)(nil),            // 61: wxbus.rule.v1.RuleCoverage
-	(*Phrase)(nil),                  // 62: wxbus.rule.v1.Phrase
-	(Route)(0),                      // 63: wxbus.rule.v1.Route
-	(*v1.Content)(nil),              // 64: wxbus.event.v1.Content
+	(*GetFanMemoryRequest)(nil),     // 5: wxbus.rule.v1.GetFanMemoryRequest
+	(*GetFanMemoryResponse)(nil),    // 6: wxbus.rule.v1.GetFanMemoryResponse
+	(*EraseFanMemoryRequest)(nil),   // 7: wxbus.rule.v1.EraseFanMemoryRequest
+	(*EraseFanMemoryResponse)(nil),  // 8: wxbus.rule.v1.EraseFanMemoryResponse
+	(*ErasedMemory)(nil),            // 9: wxbus.rule.v1.ErasedMemory
+	(*PublishRuleSetRequest)(nil),   // 10: wxbus.rule.v1.PublishRuleSetRequest
+	(*PublishRuleSetResponse)(nil),  // 11: wxbus.rule.v1.PublishRuleSetResponse
+	(*RuleSetInfo)(nil),             // 12: wxbus.rule.v1.RuleSetInfo
+	(*GetRuleSetRequest)(nil),       // 13: wxbus.rule.v1.GetRuleSetRequest
+	(*GetRuleSetResponse)(nil),      // 14: wxbus.rule.v1.GetRuleSetResponse
+	(*ListRuleSetsRequest)(nil),     // 15: wxbus.rule.v1.ListRuleSetsRequest
+	(*ListRuleSetsResponse)(nil),    // 16: wxbus.rule.v1.ListRuleSetsResponse
+	(*RollBackRuleSetRequest)(nil),  // 17: wxbus.rule.v1.RollBackRuleSetRequest
+	(*RollBackRuleSetResponse)(nil), // 18: wxbus.rule.v1.RollBackRuleSetResponse
+	(*DryRunRequest)(nil),           // 19: wxbus.rule.v1.DryRunRequest
+	(*DryRunResponse)(nil),          // 20: wxbus.rule.v1.DryRunResponse
+	(*Candidate)(nil),               // 21: wxbus.rule.v1.Candidate
+	(*RuleInfo)(nil),                // 22: wxbus.rule.v1.RuleInfo
+	(*ListRulesRequest)(nil),        // 23: wxbus.rule.v1.ListRulesRequest
+	(*ListRulesResponse)(nil),       // 24: wxbus.rule.v1.ListRulesResponse
+	(*DraftSummary)(nil),            // 25: wxbus.rule.v1.DraftSummary
+	(*GetRuleRequest)(nil),          // 26: wxbus.rule.v1.GetRuleRequest
+	(*GetRuleResponse)(nil),         // 27: wxbus.rule.v1.GetRuleResponse
+	(*RevisionConflict)(nil),        // 28: wxbus.rule.v1.RevisionConflict
+	(*SaveRuleRequest)(nil),         // 29: wxbus.rule.v1.SaveRuleRequest
+	(*SaveRuleResponse)(nil),        // 30: wxbus.rule.v1.SaveRuleResponse
+	(*DeleteRuleRequest)(nil),       // 31: wxbus.rule.v1.DeleteRuleRequest
+	(*DeleteRuleResponse)(nil),      // 32: wxbus.rule.v1.DeleteRuleResponse
+	(*MoveRuleRequest)(nil),         // 33: wxbus.rule.v1.MoveRuleRequest
+	(*MoveRuleResponse)(nil),        // 34: wxbus.rule.v1.MoveRuleResponse
+	(*SectionInfo)(nil),             // 35: wxbus.rule.v1.SectionInfo
+	(*SaveSectionRequest)(nil),      // 36: wxbus.rule.v1.SaveSectionRequest
+	(*SaveSectionResponse)(nil),     // 37: wxbus.rule.v1.SaveSectionResponse
+	(*GetDraftRequest)(nil),         // 38: wxbus.rule.v1.GetDraftRequest
+	(*GetDraftResponse)(nil),        // 39: wxbus.rule.v1.GetDraftResponse
+	(*RuleChange)(nil),              // 40: wxbus.rule.v1.RuleChange
+	(*FieldChange)(nil),             // 41: wxbus.rule.v1.FieldChange
+	(*DiscardDraftRequest)(nil),     // 42: wxbus.rule.v1.DiscardDraftRequest
+	(*DiscardDraftResponse)(nil),    // 43: wxbus.rule.v1.DiscardDraftResponse
+	(*PublishDraftRequest)(nil),     // 44: wxbus.rule.v1.PublishDraftRequest
+	(*PublishDraftResponse)(nil),    // 45: wxbus.rule.v1.PublishDraftResponse
+	(*RuleSetRef)(nil),              // 46: wxbus.rule.v1.RuleSetRef
+	(*DiffRuleSetsRequest)(nil),     // 47: wxbus.rule.v1.DiffRuleSetsRequest
+	(*DiffRuleSetsResponse)(nil),    // 48: wxbus.rule.v1.DiffRuleSetsResponse
+	(*AuditEntry)(nil),              // 49: wxbus.rule.v1.AuditEntry
+	(*ListAuditRequest)(nil),        // 50: wxbus.rule.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),       // 51: wxbus.rule.v1.ListAuditResponse
+	(*ImportRulesRequest)(nil),      // 52: wxbus.rule.v1.ImportRulesRequest
+	(*ImportRulesResponse)(nil),     // 53: wxbus.rule.v1.ImportRulesResponse
+	(*LeftOut)(nil),                 // 54: wxbus.rule.v1.LeftOut
+	(*ExportRulesRequest)(nil),      // 55: wxbus.rule.v1.ExportRulesRequest
+	(*ExportRulesResponse)(nil),     // 56: wxbus.rule.v1.ExportRulesResponse
+	(*ShadowRunRequest)(nil),        // 57: wxbus.rule.v1.ShadowRunRequest
+	(*ShadowRunResponse)(nil),       // 58: wxbus.rule.v1.ShadowRunResponse
+	(*ShadowProgress)(nil),          // 59: wxbus.rule.v1.ShadowProgress
+	(*ShadowResult)(nil),            // 60: wxbus.rule.v1.ShadowResult
+	(*ShadowRule)(nil),              // 61: wxbus.rule.v1.ShadowRule
+	(*ShadowDifference)(nil),        // 62: wxbus.rule.v1.ShadowDifference
+	(*ShadowOutcome)(nil),           // 63: wxbus.rule.v1.ShadowOutcome
+	(*GetCoverageRequest)(nil),      // 64: wxbus.rule.v1.GetCoverageRequest
+	(*GetCoverageResponse)(nil),     // 65: wxbus.rule.v1.GetCoverageResponse
+	(*RuleCoverage)(nil),            // 66: wxbus.rule.v1.RuleCoverage
+	(*Phrase)(nil),                  // 67: wxbus.rule.v1.Phrase
+	(*FanRecord)(nil),               // 68: wxbus.rule.v1.FanRecord
+	(*FormState)(nil),               // 69: wxbus.rule.v1.FormState
+	(*ChatHistory)(nil),             // 70: wxbus.rule.v1.ChatHistory
+	(Route)(0),                      // 71: wxbus.rule.v1.Route
+	(*v1.Content)(nil),              // 72: wxbus.event.v1.Content
 }
 var file_wxbus_rule_v1_rule_service_proto_depIdxs = []int32{
-	0,  // 0: wxbus.rule.v1.PublishRuleSetRequest.mode:type_name -> wxbus.rule.v1.PublishMode
-	7,  // 1: wxbus.rule.v1.PublishRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	7,  // 2: wxbus.rule.v1.GetRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	7,  // 3: wxbus.rule.v1.ListRuleSetsResponse.rule_sets:type_name -> wxbus.rule.v1.RuleSetInfo
-	7,  // 4: wxbus.rule.v1.RollBackRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	63, // 5: wxbus.rule.v1.DryRunResponse.route:type_name -> wxbus.rule.v1.Route
-	64, // 6: wxbus.rule.v1.DryRunResponse.replies:type_name -> wxbus.event.v1.Content
-	16, // 7: wxbus.rule.v1.DryRunResponse.candidates:type_name -> wxbus.rule.v1.Candidate
-	1,  // 8: wxbus.rule.v1.RuleInfo.state:type_name -> wxbus.rule.v1.RuleState
-	1,  // 9: wxbus.rule.v1.ListRulesRequest.states:type_name -> wxbus.rule.v1.RuleState
-	17, // 10: wxbus.rule.v1.ListRulesResponse.rules:type_name -> wxbus.rule.v1.RuleInfo
-	20, // 11: wxbus.rule.v1.ListRulesResponse.draft:type_name -> wxbus.rule.v1.DraftSummary
-	17, // 12: wxbus.rule.v1.GetRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
-	36, // 13: wxbus.rule.v1.GetRuleResponse.fields:type_name -> wxbus.rule.v1.FieldChange
-	17, // 14: wxbus.rule.v1.SaveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
-	17, // 15: wxbus.rule.v1.MoveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
-	30, // 16: wxbus.rule.v1.SaveSectionResponse.section:type_name -> wxbus.rule.v1.SectionInfo
-	20, // 17: wxbus.rule.v1.GetDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
-	35, // 18: wxbus.rule.v1.GetDraftResponse.changes:type_name -> wxbus.rule.v1.RuleChange
-	30, // 19: wxbus.rule.v1.GetDraftResponse.sections:type_name -> wxbus.rule.v1.SectionInfo
-	1,  // 20: wxbus.rule.v1.RuleChange.kind:type_name -> wxbus.rule.v1.RuleState
-	36, // 21: wxbus.rule.v1.RuleChange.fields:type_name -> wxbus.rule.v1.FieldChange
-	17, // 22: wxbus.rule.v1.RuleChange.rule:type_name -> wxbus.rule.v1.RuleInfo
-	20, // 23: wxbus.rule.v1.DiscardDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
-	7,  // 24: wxbus.rule.v1.PublishDraftResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
-	41, // 25: wxbus.rule.v1.DiffRuleSetsRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
-	41, // 26: wxbus.rule.v1.DiffRuleSetsRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
-	35, // 27: wxbus.rule.v1.DiffRuleSetsResponse.changes:type_name -> wxbus.rule.v1.RuleChange
-	36, // 28: wxbus.rule.v1.DiffRuleSetsResponse.sections:type_name -> wxbus.rule.v1.FieldChange
-	2,  // 29: wxbus.rule.v1.AuditEntry.action:type_name -> wxbus.rule.v1.AuditAction
-	2,  // 30: wxbus.rule.v1.ListAuditRequest.actions:type_name -> wxbus.rule.v1.AuditAction
-	44, // 31: wxbus.rule.v1.ListAuditResponse.entries:type_name -> wxbus.rule.v1.AuditEntry
-	3,  // 32: wxbus.rule.v1.ImportRulesRequest.format:type_name -> wxbus.rule.v1.ImportFormat
-	4,  // 33: wxbus.rule.v1.ImportRulesRequest.mode:type_name -> wxbus.rule.v1.ImportMode
-	35, // 34: wxbus.rule.v1.ImportRulesResponse.changes:type_name -> wxbus.rule.v1.RuleChange
-	36, // 35: wxbus.rule.v1.ImportRulesResponse.sections:type_name -> wxbus.rule.v1.FieldChange
-	49, // 36: wxbus.rule.v1.ImportRulesResponse.left_out:type_name -> wxbus.rule.v1.LeftOut
-	41, // 37: wxbus.rule.v1.ExportRulesRequest.set:type_name -> wxbus.rule.v1.RuleSetRef
-	41, // 38: wxbus.rule.v1.ShadowRunRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
-	41, // 39: wxbus.rule.v1.ShadowRunRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
-	54, // 40: wxbus.rule.v1.ShadowRunResponse.progress:type_name -> wxbus.rule.v1.ShadowProgress
-	55, // 41: wxbus.rule.v1.ShadowRunResponse.result:type_name -> wxbus.rule.v1.ShadowResult
-	56, // 42: wxbus.rule.v1.ShadowResult.rules:type_name -> wxbus.rule.v1.ShadowRule
-	57, // 43: wxbus.rule.v1.ShadowResult.differences:type_name -> wxbus.rule.v1.ShadowDifference
-	58, // 44: wxbus.rule.v1.ShadowDifference.before:type_name -> wxbus.rule.v1.ShadowOutcome
-	58, // 45: wxbus.rule.v1.ShadowDifference.after:type_name -> wxbus.rule.v1.ShadowOutcome
-	63, // 46: wxbus.rule.v1.ShadowOutcome.route:type_name -> wxbus.rule.v1.Route
-	61, // 47: wxbus.rule.v1.GetCoverageResponse.rules:type_name -> wxbus.rule.v1.RuleCoverage
-	62, // 48: wxbus.rule.v1.GetCoverageResponse.phrases:type_name -> wxbus.rule.v1.Phrase
-	5,  // 49: wxbus.rule.v1.RuleService.PublishRuleSet:input_type -> wxbus.rule.v1.PublishRuleSetRequest
-	8,  // 50: wxbus.rule.v1.RuleService.GetRuleSet:input_type -> wxbus.rule.v1.GetRuleSetRequest
-	10, // 51: wxbus.rule.v1.RuleService.ListRuleSets:input_type -> wxbus.rule.v1.ListRuleSetsRequest
-	12, // 52: wxbus.rule.v1.RuleService.RollBackRuleSet:input_type -> wxbus.rule.v1.RollBackRuleSetRequest
-	14, // 53: wxbus.rule.v1.RuleService.DryRun:input_type -> wxbus.rule.v1.DryRunRequest
-	18, // 54: wxbus.rule.v1.RuleService.ListRules:input_type -> wxbus.rule.v1.ListRulesRequest
-	21, // 55: wxbus.rule.v1.RuleService.GetRule:input_type -> wxbus.rule.v1.GetRuleRequest
-	24, // 56: wxbus.rule.v1.RuleService.SaveRule:input_type -> wxbus.rule.v1.SaveRuleRequest
-	26, // 57: wxbus.rule.v1.RuleService.DeleteRule:input_type -> wxbus.rule.v1.DeleteRuleRequest
-	28, // 58: wxbus.rule.v1.RuleService.MoveRule:input_type -> wxbus.rule.v1.MoveRuleRequest
-	31, // 59: wxbus.rule.v1.RuleService.SaveSection:input_type -> wxbus.rule.v1.SaveSectionRequest
-	33, // 60: wxbus.rule.v1.RuleService.GetDraft:input_type -> wxbus.rule.v1.GetDraftRequest
-	37, // 61: wxbus.rule.v1.RuleService.DiscardDraft:input_type -> wxbus.rule.v1.DiscardDraftRequest
-	39, // 62: wxbus.rule.v1.RuleService.PublishDraft:input_type -> wxbus.rule.v1.PublishDraftRequest
-	42, // 63: wxbus.rule.v1.RuleService.DiffRuleSets:input_type -> wxbus.rule.v1.DiffRuleSetsRequest
-	45, // 64: wxbus.rule.v1.RuleService.ListAudit:input_type -> wxbus.rule.v1.ListAuditRequest
-	47, // 65: wxbus.rule.v1.RuleService.ImportRules:input_type -> wxbus.rule.v1.ImportRulesRequest
-	50, // 66: wxbus.rule.v1.RuleService.ExportRules:input_type -> wxbus.rule.v1.ExportRulesRequest
-	52, // 67: wxbus.rule.v1.RuleService.ShadowRun:input_type -> wxbus.rule.v1.ShadowRunRequest
-	59, // 68: wxbus.rule.v1.RuleService.GetCoverage:input_type -> wxbus.rule.v1.GetCoverageRequest
-	6,  // 69: wxbus.rule.v1.RuleService.PublishRuleSet:output_type -> wxbus.rule.v1.PublishRuleSetResponse
-	9,  // 70: wxbus.rule.v1.RuleService.GetRuleSet:output_type -> wxbus.rule.v1.GetRuleSetResponse
-	11, // 71: wxbus.rule.v1.RuleService.ListRuleSets:output_type -> wxbus.rule.v1.ListRuleSetsResponse
-	13, // 72: wxbus.rule.v1.RuleService.RollBackRuleSet:output_type -> wxbus.rule.v1.RollBackRuleSetResponse
-	15, // 73: wxbus.rule.v1.RuleService.DryRun:output_type -> wxbus.rule.v1.DryRunResponse
-	19, // 74: wxbus.rule.v1.RuleService.ListRules:output_type -> wxbus.rule.v1.ListRulesResponse
-	22, // 75: wxbus.rule.v1.RuleService.GetRule:output_type -> wxbus.rule.v1.GetRuleResponse
-	25, // 76: wxbus.rule.v1.RuleService.SaveRule:output_type -> wxbus.rule.v1.SaveRuleResponse
-	27, // 77: wxbus.rule.v1.RuleService.DeleteRule:output_type -> wxbus.rule.v1.DeleteRuleResponse
-	29, // 78: wxbus.rule.v1.RuleService.MoveRule:output_type -> wxbus.rule.v1.MoveRuleResponse
-	32, // 79: wxbus.rule.v1.RuleService.SaveSection:output_type -> wxbus.rule.v1.SaveSectionResponse
-	34, // 80: wxbus.rule.v1.RuleService.GetDraft:output_type -> wxbus.rule.v1.GetDraftResponse
-	38, // 81: wxbus.rule.v1.RuleService.DiscardDraft:output_type -> wxbus.rule.v1.DiscardDraftResponse
-	40, // 82: wxbus.rule.v1.RuleService.PublishDraft:output_type -> wxbus.rule.v1.PublishDraftResponse
-	43, // 83: wxbus.rule.v1.RuleService.DiffRuleSets:output_type -> wxbus.rule.v1.DiffRuleSetsResponse
-	46, // 84: wxbus.rule.v1.RuleService.ListAudit:output_type -> wxbus.rule.v1.ListAuditResponse
-	48, // 85: wxbus.rule.v1.RuleService.ImportRules:output_type -> wxbus.rule.v1.ImportRulesResponse
-	51, // 86: wxbus.rule.v1.RuleService.ExportRules:output_type -> wxbus.rule.v1.ExportRulesResponse
-	53, // 87: wxbus.rule.v1.RuleService.ShadowRun:output_type -> wxbus.rule.v1.ShadowRunResponse
-	60, // 88: wxbus.rule.v1.RuleService.GetCoverage:output_type -> wxbus.rule.v1.GetCoverageResponse
-	69, // [69:89] is the sub-list for method output_type
-	49, // [49:69] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	68, // 0: wxbus.rule.v1.GetFanMemoryResponse.record:type_name -> wxbus.rule.v1.FanRecord
+	69, // 1: wxbus.rule.v1.GetFanMemoryResponse.form:type_name -> wxbus.rule.v1.FormState
+	70, // 2: wxbus.rule.v1.GetFanMemoryResponse.chat:type_name -> wxbus.rule.v1.ChatHistory
+	9,  // 3: wxbus.rule.v1.EraseFanMemoryResponse.items:type_name -> wxbus.rule.v1.ErasedMemory
+	0,  // 4: wxbus.rule.v1.PublishRuleSetRequest.mode:type_name -> wxbus.rule.v1.PublishMode
+	12, // 5: wxbus.rule.v1.PublishRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	12, // 6: wxbus.rule.v1.GetRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	12, // 7: wxbus.rule.v1.ListRuleSetsResponse.rule_sets:type_name -> wxbus.rule.v1.RuleSetInfo
+	12, // 8: wxbus.rule.v1.RollBackRuleSetResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	71, // 9: wxbus.rule.v1.DryRunResponse.route:type_name -> wxbus.rule.v1.Route
+	72, // 10: wxbus.rule.v1.DryRunResponse.replies:type_name -> wxbus.event.v1.Content
+	21, // 11: wxbus.rule.v1.DryRunResponse.candidates:type_name -> wxbus.rule.v1.Candidate
+	1,  // 12: wxbus.rule.v1.RuleInfo.state:type_name -> wxbus.rule.v1.RuleState
+	1,  // 13: wxbus.rule.v1.ListRulesRequest.states:type_name -> wxbus.rule.v1.RuleState
+	22, // 14: wxbus.rule.v1.ListRulesResponse.rules:type_name -> wxbus.rule.v1.RuleInfo
+	25, // 15: wxbus.rule.v1.ListRulesResponse.draft:type_name -> wxbus.rule.v1.DraftSummary
+	22, // 16: wxbus.rule.v1.GetRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
+	41, // 17: wxbus.rule.v1.GetRuleResponse.fields:type_name -> wxbus.rule.v1.FieldChange
+	22, // 18: wxbus.rule.v1.SaveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
+	22, // 19: wxbus.rule.v1.MoveRuleResponse.rule:type_name -> wxbus.rule.v1.RuleInfo
+	35, // 20: wxbus.rule.v1.SaveSectionResponse.section:type_name -> wxbus.rule.v1.SectionInfo
+	25, // 21: wxbus.rule.v1.GetDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
+	40, // 22: wxbus.rule.v1.GetDraftResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	35, // 23: wxbus.rule.v1.GetDraftResponse.sections:type_name -> wxbus.rule.v1.SectionInfo
+	1,  // 24: wxbus.rule.v1.RuleChange.kind:type_name -> wxbus.rule.v1.RuleState
+	41, // 25: wxbus.rule.v1.RuleChange.fields:type_name -> wxbus.rule.v1.FieldChange
+	22, // 26: wxbus.rule.v1.RuleChange.rule:type_name -> wxbus.rule.v1.RuleInfo
+	25, // 27: wxbus.rule.v1.DiscardDraftResponse.summary:type_name -> wxbus.rule.v1.DraftSummary
+	12, // 28: wxbus.rule.v1.PublishDraftResponse.rule_set:type_name -> wxbus.rule.v1.RuleSetInfo
+	46, // 29: wxbus.rule.v1.DiffRuleSetsRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
+	46, // 30: wxbus.rule.v1.DiffRuleSetsRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
+	40, // 31: wxbus.rule.v1.DiffRuleSetsResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	41, // 32: wxbus.rule.v1.DiffRuleSetsResponse.sections:type_name -> wxbus.rule.v1.FieldChange
+	2,  // 33: wxbus.rule.v1.AuditEntry.action:type_name -> wxbus.rule.v1.AuditAction
+	2,  // 34: wxbus.rule.v1.ListAuditRequest.actions:type_name -> wxbus.rule.v1.AuditAction
+	49, // 35: wxbus.rule.v1.ListAuditResponse.entries:type_name -> wxbus.rule.v1.AuditEntry
+	3,  // 36: wxbus.rule.v1.ImportRulesRequest.format:type_name -> wxbus.rule.v1.ImportFormat
+	4,  // 37: wxbus.rule.v1.ImportRulesRequest.mode:type_name -> wxbus.rule.v1.ImportMode
+	40, // 38: wxbus.rule.v1.ImportRulesResponse.changes:type_name -> wxbus.rule.v1.RuleChange
+	41, // 39: wxbus.rule.v1.ImportRulesResponse.sections:type_name -> wxbus.rule.v1.FieldChange
+	54, // 40: wxbus.rule.v1.ImportRulesResponse.left_out:type_name -> wxbus.rule.v1.LeftOut
+	46, // 41: wxbus.rule.v1.ExportRulesRequest.set:type_name -> wxbus.rule.v1.RuleSetRef
+	46, // 42: wxbus.rule.v1.ShadowRunRequest.before:type_name -> wxbus.rule.v1.RuleSetRef
+	46, // 43: wxbus.rule.v1.ShadowRunRequest.after:type_name -> wxbus.rule.v1.RuleSetRef
+	59, // 44: wxbus.rule.v1.ShadowRunResponse.progress:type_name -> wxbus.rule.v1.ShadowProgress
+	60, // 45: wxbus.rule.v1.ShadowRunResponse.result:type_name -> wxbus.rule.v1.ShadowResult
+	61, // 46: wxbus.rule.v1.ShadowResult.rules:type_name -> wxbus.rule.v1.ShadowRule
+	62, // 47: wxbus.rule.v1.ShadowResult.differences:type_name -> wxbus.rule.v1.ShadowDifference
+	63, // 48: wxbus.rule.v1.ShadowDifference.before:type_name -> wxbus.rule.v1.ShadowOutcome
+	63, // 49: wxbus.rule.v1.ShadowDifference.after:type_name -> wxbus.rule.v1.ShadowOutcome
+	71, // 50: wxbus.rule.v1.ShadowOutcome.route:type_name -> wxbus.rule.v1.Route
+	66, // 51: wxbus.rule.v1.GetCoverageResponse.rules:type_name -> wxbus.rule.v1.RuleCoverage
+	67, // 52: wxbus.rule.v1.GetCoverageResponse.phrases:type_name -> wxbus.rule.v1.Phrase
+	10, // 53: wxbus.rule.v1.RuleService.PublishRuleSet:input_type -> wxbus.rule.v1.PublishRuleSetRequest
+	13, // 54: wxbus.rule.v1.RuleService.GetRuleSet:input_type -> wxbus.rule.v1.GetRuleSetRequest
+	15, // 55: wxbus.rule.v1.RuleService.ListRuleSets:input_type -> wxbus.rule.v1.ListRuleSetsRequest
+	17, // 56: wxbus.rule.v1.RuleService.RollBackRuleSet:input_type -> wxbus.rule.v1.RollBackRuleSetRequest
+	19, // 57: wxbus.rule.v1.RuleService.DryRun:input_type -> wxbus.rule.v1.DryRunRequest
+	23, // 58: wxbus.rule.v1.RuleService.ListRules:input_type -> wxbus.rule.v1.ListRulesRequest
+	26, // 59: wxbus.rule.v1.RuleService.GetRule:input_type -> wxbus.rule.v1.GetRuleRequest
+	29, // 60: wxbus.rule.v1.RuleService.SaveRule:input_type -> wxbus.rule.v1.SaveRuleRequest
+	31, // 61: wxbus.rule.v1.RuleService.DeleteRule:input_type -> wxbus.rule.v1.DeleteRuleRequest
+	33, // 62: wxbus.rule.v1.RuleService.MoveRule:input_type -> wxbus.rule.v1.MoveRuleRequest
+	36, // 63: wxbus.rule.v1.RuleService.SaveSection:input_type -> wxbus.rule.v1.SaveSectionRequest
+	38, // 64: wxbus.rule.v1.RuleService.GetDraft:input_type -> wxbus.rule.v1.GetDraftRequest
+	42, // 65: wxbus.rule.v1.RuleService.DiscardDraft:input_type -> wxbus.rule.v1.DiscardDraftRequest
+	44, // 66: wxbus.rule.v1.RuleService.PublishDraft:input_type -> wxbus.rule.v1.PublishDraftRequest
+	47, // 67: wxbus.rule.v1.RuleService.DiffRuleSets:input_type -> wxbus.rule.v1.DiffRuleSetsRequest
+	50, // 68: wxbus.rule.v1.RuleService.ListAudit:input_type -> wxbus.rule.v1.ListAuditRequest
+	52, // 69: wxbus.rule.v1.RuleService.ImportRules:input_type -> wxbus.rule.v1.ImportRulesRequest
+	55, // 70: wxbus.rule.v1.RuleService.ExportRules:input_type -> wxbus.rule.v1.ExportRulesRequest
+	57, // 71: wxbus.rule.v1.RuleService.ShadowRun:input_type -> wxbus.rule.v1.ShadowRunRequest
+	64, // 72: wxbus.rule.v1.RuleService.GetCoverage:input_type -> wxbus.rule.v1.GetCoverageRequest
+	5,  // 73: wxbus.rule.v1.RuleService.GetFanMemory:input_type -> wxbus.rule.v1.GetFanMemoryRequest
+	7,  // 74: wxbus.rule.v1.RuleService.EraseFanMemory:input_type -> wxbus.rule.v1.EraseFanMemoryRequest
+	11, // 75: wxbus.rule.v1.RuleService.PublishRuleSet:output_type -> wxbus.rule.v1.PublishRuleSetResponse
+	14, // 76: wxbus.rule.v1.RuleService.GetRuleSet:output_type -> wxbus.rule.v1.GetRuleSetResponse
+	16, // 77: wxbus.rule.v1.RuleService.ListRuleSets:output_type -> wxbus.rule.v1.ListRuleSetsResponse
+	18, // 78: wxbus.rule.v1.RuleService.RollBackRuleSet:output_type -> wxbus.rule.v1.RollBackRuleSetResponse
+	20, // 79: wxbus.rule.v1.RuleService.DryRun:output_type -> wxbus.rule.v1.DryRunResponse
+	24, // 80: wxbus.rule.v1.RuleService.ListRules:output_type -> wxbus.rule.v1.ListRulesResponse
+	27, // 81: wxbus.rule.v1.RuleService.GetRule:output_type -> wxbus.rule.v1.GetRuleResponse
+	30, // 82: wxbus.rule.v1.RuleService.SaveRule:output_type -> wxbus.rule.v1.SaveRuleResponse
+	32, // 83: wxbus.rule.v1.RuleService.DeleteRule:output_type -> wxbus.rule.v1.DeleteRuleResponse
+	34, // 84: wxbus.rule.v1.RuleService.MoveRule:output_type -> wxbus.rule.v1.MoveRuleResponse
+	37, // 85: wxbus.rule.v1.RuleService.SaveSection:output_type -> wxbus.rule.v1.SaveSectionResponse
+	39, // 86: wxbus.rule.v1.RuleService.GetDraft:output_type -> wxbus.rule.v1.GetDraftResponse
+	43, // 87: wxbus.rule.v1.RuleService.DiscardDraft:output_type -> wxbus.rule.v1.DiscardDraftResponse
+	45, // 88: wxbus.rule.v1.RuleService.PublishDraft:output_type -> wxbus.rule.v1.PublishDraftResponse
+	48, // 89: wxbus.rule.v1.RuleService.DiffRuleSets:output_type -> wxbus.rule.v1.DiffRuleSetsResponse
+	51, // 90: wxbus.rule.v1.RuleService.ListAudit:output_type -> wxbus.rule.v1.ListAuditResponse
+	53, // 91: wxbus.rule.v1.RuleService.ImportRules:output_type -> wxbus.rule.v1.ImportRulesResponse
+	56, // 92: wxbus.rule.v1.RuleService.ExportRules:output_type -> wxbus.rule.v1.ExportRulesResponse
+	58, // 93: wxbus.rule.v1.RuleService.ShadowRun:output_type -> wxbus.rule.v1.ShadowRunResponse
+	65, // 94: wxbus.rule.v1.RuleService.GetCoverage:output_type -> wxbus.rule.v1.GetCoverageResponse
+	6,  // 95: wxbus.rule.v1.RuleService.GetFanMemory:output_type -> wxbus.rule.v1.GetFanMemoryResponse
+	8,  // 96: wxbus.rule.v1.RuleService.EraseFanMemory:output_type -> wxbus.rule.v1.EraseFanMemoryResponse
+	75, // [75:97] is the sub-list for method output_type
+	53, // [53:75] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_rule_v1_rule_service_proto_init() }
@@ -5414,15 +5732,16 @@ func file_wxbus_rule_v1_rule_service_proto_init() {
 	if File_wxbus_rule_v1_rule_service_proto != nil {
 		return
 	}
+	file_wxbus_rule_v1_fan_proto_init()
 	file_wxbus_rule_v1_rule_events_proto_init()
-	file_wxbus_rule_v1_rule_service_proto_msgTypes[13].OneofWrappers = []any{}
-	file_wxbus_rule_v1_rule_service_proto_msgTypes[19].OneofWrappers = []any{}
-	file_wxbus_rule_v1_rule_service_proto_msgTypes[23].OneofWrappers = []any{
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[24].OneofWrappers = []any{}
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[28].OneofWrappers = []any{
 		(*MoveRuleRequest_Priority)(nil),
 		(*MoveRuleRequest_Before)(nil),
 		(*MoveRuleRequest_After)(nil),
 	}
-	file_wxbus_rule_v1_rule_service_proto_msgTypes[36].OneofWrappers = []any{
+	file_wxbus_rule_v1_rule_service_proto_msgTypes[41].OneofWrappers = []any{
 		(*RuleSetRef_Version)(nil),
 		(*RuleSetRef_Draft)(nil),
 		(*RuleSetRef_Yaml)(nil),
@@ -5433,7 +5752,7 @@ func file_wxbus_rule_v1_rule_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_rule_v1_rule_service_proto_rawDesc), len(file_wxbus_rule_v1_rule_service_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   58,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

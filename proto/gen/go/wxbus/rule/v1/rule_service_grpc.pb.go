@@ -39,6 +39,8 @@ const (
 	RuleService_ExportRules_FullMethodName     = "/wxbus.rule.v1.RuleService/ExportRules"
 	RuleService_ShadowRun_FullMethodName       = "/wxbus.rule.v1.RuleService/ShadowRun"
 	RuleService_GetCoverage_FullMethodName     = "/wxbus.rule.v1.RuleService/GetCoverage"
+	RuleService_GetFanMemory_FullMethodName    = "/wxbus.rule.v1.RuleService/GetFanMemory"
+	RuleService_EraseFanMemory_FullMethodName  = "/wxbus.rule.v1.RuleService/EraseFanMemory"
 )
 
 // RuleServiceClient is the client API for RuleService service.
@@ -105,6 +107,12 @@ type RuleServiceClient interface {
 	ShadowRun(ctx context.Context, in *ShadowRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ShadowRunResponse], error)
 	// GetCoverage tells what the rules did: hits of each rule, and the phrases that none matched.
 	GetCoverage(ctx context.Context, in *GetCoverageRequest, opts ...grpc.CallOption) (*GetCoverageResponse, error)
+	// GetFanMemory returns what rules know about a fan: tags, cool-downs, the open form, what was said to chat models. Empty
+	// messages for a fan about whom nothing is known.
+	GetFanMemory(ctx context.Context, in *GetFanMemoryRequest, opts ...grpc.CallOption) (*GetFanMemoryResponse, error)
+	// EraseFanMemory erases what rules know about a fan, reads it again and says what was there. A second call finds nothing
+	// and proves that. What the fan does afterwards makes new records.
+	EraseFanMemory(ctx context.Context, in *EraseFanMemoryRequest, opts ...grpc.CallOption) (*EraseFanMemoryResponse, error)
 }
 
 type ruleServiceClient struct {
@@ -324,6 +332,26 @@ func (c *ruleServiceClient) GetCoverage(ctx context.Context, in *GetCoverageRequ
 	return out, nil
 }
 
+func (c *ruleServiceClient) GetFanMemory(ctx context.Context, in *GetFanMemoryRequest, opts ...grpc.CallOption) (*GetFanMemoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetFanMemoryResponse)
+	err := c.cc.Invoke(ctx, RuleService_GetFanMemory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ruleServiceClient) EraseFanMemory(ctx context.Context, in *EraseFanMemoryRequest, opts ...grpc.CallOption) (*EraseFanMemoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseFanMemoryResponse)
+	err := c.cc.Invoke(ctx, RuleService_EraseFanMemory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RuleServiceServer is the server API for RuleService service.
 // All implementations must embed UnimplementedRuleServiceServer
 // for forward compatibility.
@@ -388,6 +416,12 @@ type RuleServiceServer interface {
 	ShadowRun(*ShadowRunRequest, grpc.ServerStreamingServer[ShadowRunResponse]) error
 	// GetCoverage tells what the rules did: hits of each rule, and the phrases that none matched.
 	GetCoverage(context.Context, *GetCoverageRequest) (*GetCoverageResponse, error)
+	// GetFanMemory returns what rules know about a fan: tags, cool-downs, the open form, what was said to chat models. Empty
+	// messages for a fan about whom nothing is known.
+	GetFanMemory(context.Context, *GetFanMemoryRequest) (*GetFanMemoryResponse, error)
+	// EraseFanMemory erases what rules know about a fan, reads it again and says what was there. A second call finds nothing
+	// and proves that. What the fan does afterwards makes new records.
+	EraseFanMemory(context.Context, *EraseFanMemoryRequest) (*EraseFanMemoryResponse, error)
 	mustEmbedUnimplementedRuleServiceServer()
 }
 
@@ -457,6 +491,12 @@ func (UnimplementedRuleServiceServer) ShadowRun(*ShadowRunRequest, grpc.ServerSt
 }
 func (UnimplementedRuleServiceServer) GetCoverage(context.Context, *GetCoverageRequest) (*GetCoverageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCoverage not implemented")
+}
+func (UnimplementedRuleServiceServer) GetFanMemory(context.Context, *GetFanMemoryRequest) (*GetFanMemoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetFanMemory not implemented")
+}
+func (UnimplementedRuleServiceServer) EraseFanMemory(context.Context, *EraseFanMemoryRequest) (*EraseFanMemoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseFanMemory not implemented")
 }
 func (UnimplementedRuleServiceServer) mustEmbedUnimplementedRuleServiceServer() {}
 func (UnimplementedRuleServiceServer) testEmbeddedByValue()                     {}
@@ -832,6 +872,42 @@ func _RuleService_GetCoverage_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RuleService_GetFanMemory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetFanMemoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).GetFanMemory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_GetFanMemory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).GetFanMemory(ctx, req.(*GetFanMemoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuleService_EraseFanMemory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseFanMemoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuleServiceServer).EraseFanMemory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuleService_EraseFanMemory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuleServiceServer).EraseFanMemory(ctx, req.(*EraseFanMemoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RuleService_ServiceDesc is the grpc.ServiceDesc for RuleService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -914,6 +990,14 @@ var RuleService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCoverage",
 			Handler:    _RuleService_GetCoverage_Handler,
+		},
+		{
+			MethodName: "GetFanMemory",
+			Handler:    _RuleService_GetFanMemory_Handler,
+		},
+		{
+			MethodName: "EraseFanMemory",
+			Handler:    _RuleService_EraseFanMemory_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1534,8 +1534,10 @@ type GetTokenStatusResponse struct {
 	OutsideAlarm bool `protobuf:"varint,8,opt,name=outside_alarm,json=outsideAlarm,proto3" json:"outside_alarm,omitempty"`
 	// callback_ips_fetched_at is when the list of callback IPs was fetched; unset when it never was.
 	CallbackIpsFetchedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=callback_ips_fetched_at,json=callbackIpsFetchedAt,proto3" json:"callback_ips_fetched_at,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// alarms are the troubles of the last day, the newest first; each is told as wxbus.token.v1.AccountAlarmRaised.
+	Alarms        []*AccountAlarm `protobuf:"bytes,10,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetTokenStatusResponse) Reset() {
@@ -1631,6 +1633,104 @@ func (x *GetTokenStatusResponse) GetCallbackIpsFetchedAt() *timestamppb.Timestam
 	return nil
 }
 
+func (x *GetTokenStatusResponse) GetAlarms() []*AccountAlarm {
+	if x != nil {
+		return x.Alarms
+	}
+	return nil
+}
+
+// AccountAlarm is a trouble with the tokens of an account that a person has to put right.
+type AccountAlarm struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind of the trouble.
+	Kind AccountAlarmKind `protobuf:"varint,1,opt,name=kind,proto3,enum=wxbus.token.v1.AccountAlarmKind" json:"kind,omitempty"`
+	// first_seen_at is when it began.
+	FirstSeenAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=first_seen_at,json=firstSeenAt,proto3" json:"first_seen_at,omitempty"`
+	// last_seen_at is when it was seen last.
+	LastSeenAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_seen_at,json=lastSeenAt,proto3" json:"last_seen_at,omitempty"`
+	// count is how often it was seen since it began.
+	Count uint64 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	// errcode that WeChat answered last.
+	Errcode int32 `protobuf:"varint,5,opt,name=errcode,proto3" json:"errcode,omitempty"`
+	// detail is what an operator can do, in English, without secrets.
+	Detail        string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountAlarm) Reset() {
+	*x = AccountAlarm{}
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountAlarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountAlarm) ProtoMessage() {}
+
+func (x *AccountAlarm) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountAlarm.ProtoReflect.Descriptor instead.
+func (*AccountAlarm) Descriptor() ([]byte, []int) {
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AccountAlarm) GetKind() AccountAlarmKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AccountAlarmKind_ACCOUNT_ALARM_KIND_UNSPECIFIED
+}
+
+func (x *AccountAlarm) GetFirstSeenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstSeenAt
+	}
+	return nil
+}
+
+func (x *AccountAlarm) GetLastSeenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeenAt
+	}
+	return nil
+}
+
+func (x *AccountAlarm) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *AccountAlarm) GetErrcode() int32 {
+	if x != nil {
+		return x.Errcode
+	}
+	return 0
+}
+
+func (x *AccountAlarm) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // CredentialStatus tells about a token or a ticket without showing it.
 type CredentialStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1652,7 +1752,7 @@ type CredentialStatus struct {
 
 func (x *CredentialStatus) Reset() {
 	*x = CredentialStatus{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[26]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1764,7 @@ func (x *CredentialStatus) String() string {
 func (*CredentialStatus) ProtoMessage() {}
 
 func (x *CredentialStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[26]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1777,7 @@ func (x *CredentialStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialStatus.ProtoReflect.Descriptor instead.
 func (*CredentialStatus) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{26}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CredentialStatus) GetGeneration() uint64 {
@@ -1735,7 +1835,7 @@ type TicketStatus struct {
 
 func (x *TicketStatus) Reset() {
 	*x = TicketStatus{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[27]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1847,7 @@ func (x *TicketStatus) String() string {
 func (*TicketStatus) ProtoMessage() {}
 
 func (x *TicketStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[27]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1860,7 @@ func (x *TicketStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketStatus.ProtoReflect.Descriptor instead.
 func (*TicketStatus) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{27}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TicketStatus) GetKind() TicketKind {
@@ -1798,7 +1898,7 @@ type OutsideRefresh struct {
 
 func (x *OutsideRefresh) Reset() {
 	*x = OutsideRefresh{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[28]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1910,7 @@ func (x *OutsideRefresh) String() string {
 func (*OutsideRefresh) ProtoMessage() {}
 
 func (x *OutsideRefresh) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[28]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1923,7 @@ func (x *OutsideRefresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutsideRefresh.ProtoReflect.Descriptor instead.
 func (*OutsideRefresh) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OutsideRefresh) GetGeneration() uint64 {
@@ -1883,7 +1983,7 @@ type GetTicketRequest struct {
 
 func (x *GetTicketRequest) Reset() {
 	*x = GetTicketRequest{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[29]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1995,7 @@ func (x *GetTicketRequest) String() string {
 func (*GetTicketRequest) ProtoMessage() {}
 
 func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[29]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2008,7 @@ func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTicketRequest.ProtoReflect.Descriptor instead.
 func (*GetTicketRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetTicketRequest) GetAccount() string {
@@ -1949,7 +2049,7 @@ type GetTicketResponse struct {
 
 func (x *GetTicketResponse) Reset() {
 	*x = GetTicketResponse{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[30]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2061,7 @@ func (x *GetTicketResponse) String() string {
 func (*GetTicketResponse) ProtoMessage() {}
 
 func (x *GetTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[30]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2074,7 @@ func (x *GetTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTicketResponse.ProtoReflect.Descriptor instead.
 func (*GetTicketResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetTicketResponse) GetTicket() string {
@@ -2018,7 +2118,7 @@ type SignJSAPIRequest struct {
 
 func (x *SignJSAPIRequest) Reset() {
 	*x = SignJSAPIRequest{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[31]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2130,7 @@ func (x *SignJSAPIRequest) String() string {
 func (*SignJSAPIRequest) ProtoMessage() {}
 
 func (x *SignJSAPIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[31]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2143,7 @@ func (x *SignJSAPIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignJSAPIRequest.ProtoReflect.Descriptor instead.
 func (*SignJSAPIRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SignJSAPIRequest) GetAccount() string {
@@ -2079,7 +2179,7 @@ type SignJSAPIResponse struct {
 
 func (x *SignJSAPIResponse) Reset() {
 	*x = SignJSAPIResponse{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[32]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2191,7 @@ func (x *SignJSAPIResponse) String() string {
 func (*SignJSAPIResponse) ProtoMessage() {}
 
 func (x *SignJSAPIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[32]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2204,7 @@ func (x *SignJSAPIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignJSAPIResponse.ProtoReflect.Descriptor instead.
 func (*SignJSAPIResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SignJSAPIResponse) GetAppid() string {
@@ -2155,7 +2255,7 @@ type GetCallbackIPsRequest struct {
 
 func (x *GetCallbackIPsRequest) Reset() {
 	*x = GetCallbackIPsRequest{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[33]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2267,7 @@ func (x *GetCallbackIPsRequest) String() string {
 func (*GetCallbackIPsRequest) ProtoMessage() {}
 
 func (x *GetCallbackIPsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[33]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2280,7 @@ func (x *GetCallbackIPsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallbackIPsRequest.ProtoReflect.Descriptor instead.
 func (*GetCallbackIPsRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetCallbackIPsRequest) GetAccount() string {
@@ -2213,7 +2313,7 @@ type GetCallbackIPsResponse struct {
 
 func (x *GetCallbackIPsResponse) Reset() {
 	*x = GetCallbackIPsResponse{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[34]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2325,7 @@ func (x *GetCallbackIPsResponse) String() string {
 func (*GetCallbackIPsResponse) ProtoMessage() {}
 
 func (x *GetCallbackIPsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[34]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2338,7 @@ func (x *GetCallbackIPsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallbackIPsResponse.ProtoReflect.Descriptor instead.
 func (*GetCallbackIPsResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{34}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetCallbackIPsResponse) GetPrefixes() []string {
@@ -2277,7 +2377,7 @@ type OutsidePushes struct {
 
 func (x *OutsidePushes) Reset() {
 	*x = OutsidePushes{}
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[35]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2389,7 @@ func (x *OutsidePushes) String() string {
 func (*OutsidePushes) ProtoMessage() {}
 
 func (x *OutsidePushes) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[35]
+	mi := &file_wxbus_token_v1_account_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2402,7 @@ func (x *OutsidePushes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutsidePushes.ProtoReflect.Descriptor instead.
 func (*OutsidePushes) Descriptor() ([]byte, []int) {
-	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{35}
+	return file_wxbus_token_v1_account_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *OutsidePushes) GetAddress() string {
@@ -2330,7 +2430,7 @@ var File_wxbus_token_v1_account_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_token_v1_account_service_proto_rawDesc = "" +
 	"\n" +
-	"$wxbus/token/v1/account_service.proto\x12\x0ewxbus.token.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cwxbus/token/v1/account.proto\"\xa9\x01\n" +
+	"$wxbus/token/v1/account_service.proto\x12\x0ewxbus.token.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cwxbus/token/v1/account.proto\x1a\x1awxbus/token/v1/alarm.proto\"\xa9\x01\n" +
 	"\x14CreateAccountRequest\x12;\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1f.wxbus.token.v1.AccountSettingsR\bsettings\x128\n" +
 	"\asecrets\x18\x02 \x01(\v2\x1e.wxbus.token.v1.AccountSecretsR\asecrets\x12\x1a\n" +
@@ -2410,7 +2510,7 @@ const file_wxbus_token_v1_account_service_proto_rawDesc = "" +
 	"\x02zh\x18\x01 \x01(\tR\x02zh\x12\x0e\n" +
 	"\x02en\x18\x02 \x01(\tR\x02en\"1\n" +
 	"\x15GetTokenStatusRequest\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\"\xed\x03\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"\xa3\x04\n" +
 	"\x16GetTokenStatusResponse\x126\n" +
 	"\x05token\x18\x01 \x01(\v2 .wxbus.token.v1.CredentialStatusR\x05token\x126\n" +
 	"\atickets\x18\x02 \x03(\v2\x1c.wxbus.token.v1.TicketStatusR\atickets\x12\x1f\n" +
@@ -2421,7 +2521,17 @@ const file_wxbus_token_v1_account_service_proto_rawDesc = "" +
 	"\x11outside_refreshes\x18\x06 \x01(\rR\x10outsideRefreshes\x128\n" +
 	"\aoutside\x18\a \x03(\v2\x1e.wxbus.token.v1.OutsideRefreshR\aoutside\x12#\n" +
 	"\routside_alarm\x18\b \x01(\bR\foutsideAlarm\x12Q\n" +
-	"\x17callback_ips_fetched_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x14callbackIpsFetchedAt\"\x90\x02\n" +
+	"\x17callback_ips_fetched_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x14callbackIpsFetchedAt\x124\n" +
+	"\x06alarms\x18\n" +
+	" \x03(\v2\x1c.wxbus.token.v1.AccountAlarmR\x06alarms\"\x8a\x02\n" +
+	"\fAccountAlarm\x124\n" +
+	"\x04kind\x18\x01 \x01(\x0e2 .wxbus.token.v1.AccountAlarmKindR\x04kind\x12>\n" +
+	"\rfirst_seen_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vfirstSeenAt\x12<\n" +
+	"\flast_seen_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastSeenAt\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x04R\x05count\x12\x18\n" +
+	"\aerrcode\x18\x05 \x01(\x05R\aerrcode\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\"\x90\x02\n" +
 	"\x10CredentialStatus\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -2525,7 +2635,7 @@ func file_wxbus_token_v1_account_service_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_token_v1_account_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wxbus_token_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_wxbus_token_v1_account_service_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_wxbus_token_v1_account_service_proto_goTypes = []any{
 	(DoctorStatus)(0),                  // 0: wxbus.token.v1.DoctorStatus
 	(TicketKind)(0),                    // 1: wxbus.token.v1.TicketKind
@@ -2555,92 +2665,98 @@ var file_wxbus_token_v1_account_service_proto_goTypes = []any{
 	(*LocalText)(nil),                  // 25: wxbus.token.v1.LocalText
 	(*GetTokenStatusRequest)(nil),      // 26: wxbus.token.v1.GetTokenStatusRequest
 	(*GetTokenStatusResponse)(nil),     // 27: wxbus.token.v1.GetTokenStatusResponse
-	(*CredentialStatus)(nil),           // 28: wxbus.token.v1.CredentialStatus
-	(*TicketStatus)(nil),               // 29: wxbus.token.v1.TicketStatus
-	(*OutsideRefresh)(nil),             // 30: wxbus.token.v1.OutsideRefresh
-	(*GetTicketRequest)(nil),           // 31: wxbus.token.v1.GetTicketRequest
-	(*GetTicketResponse)(nil),          // 32: wxbus.token.v1.GetTicketResponse
-	(*SignJSAPIRequest)(nil),           // 33: wxbus.token.v1.SignJSAPIRequest
-	(*SignJSAPIResponse)(nil),          // 34: wxbus.token.v1.SignJSAPIResponse
-	(*GetCallbackIPsRequest)(nil),      // 35: wxbus.token.v1.GetCallbackIPsRequest
-	(*GetCallbackIPsResponse)(nil),     // 36: wxbus.token.v1.GetCallbackIPsResponse
-	(*OutsidePushes)(nil),              // 37: wxbus.token.v1.OutsidePushes
-	(*AccountSettings)(nil),            // 38: wxbus.token.v1.AccountSettings
-	(*AccountSecrets)(nil),             // 39: wxbus.token.v1.AccountSecrets
-	(*Account)(nil),                    // 40: wxbus.token.v1.Account
-	(*fieldmaskpb.FieldMask)(nil),      // 41: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),        // 42: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 43: google.protobuf.Timestamp
+	(*AccountAlarm)(nil),               // 28: wxbus.token.v1.AccountAlarm
+	(*CredentialStatus)(nil),           // 29: wxbus.token.v1.CredentialStatus
+	(*TicketStatus)(nil),               // 30: wxbus.token.v1.TicketStatus
+	(*OutsideRefresh)(nil),             // 31: wxbus.token.v1.OutsideRefresh
+	(*GetTicketRequest)(nil),           // 32: wxbus.token.v1.GetTicketRequest
+	(*GetTicketResponse)(nil),          // 33: wxbus.token.v1.GetTicketResponse
+	(*SignJSAPIRequest)(nil),           // 34: wxbus.token.v1.SignJSAPIRequest
+	(*SignJSAPIResponse)(nil),          // 35: wxbus.token.v1.SignJSAPIResponse
+	(*GetCallbackIPsRequest)(nil),      // 36: wxbus.token.v1.GetCallbackIPsRequest
+	(*GetCallbackIPsResponse)(nil),     // 37: wxbus.token.v1.GetCallbackIPsResponse
+	(*OutsidePushes)(nil),              // 38: wxbus.token.v1.OutsidePushes
+	(*AccountSettings)(nil),            // 39: wxbus.token.v1.AccountSettings
+	(*AccountSecrets)(nil),             // 40: wxbus.token.v1.AccountSecrets
+	(*Account)(nil),                    // 41: wxbus.token.v1.Account
+	(*fieldmaskpb.FieldMask)(nil),      // 42: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),        // 43: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 44: google.protobuf.Timestamp
+	(AccountAlarmKind)(0),              // 45: wxbus.token.v1.AccountAlarmKind
 }
 var file_wxbus_token_v1_account_service_proto_depIdxs = []int32{
-	38, // 0: wxbus.token.v1.CreateAccountRequest.settings:type_name -> wxbus.token.v1.AccountSettings
-	39, // 1: wxbus.token.v1.CreateAccountRequest.secrets:type_name -> wxbus.token.v1.AccountSecrets
-	40, // 2: wxbus.token.v1.CreateAccountResponse.account:type_name -> wxbus.token.v1.Account
-	40, // 3: wxbus.token.v1.GetAccountResponse.account:type_name -> wxbus.token.v1.Account
-	40, // 4: wxbus.token.v1.ListAccountsResponse.accounts:type_name -> wxbus.token.v1.Account
-	38, // 5: wxbus.token.v1.UpdateAccountRequest.settings:type_name -> wxbus.token.v1.AccountSettings
-	41, // 6: wxbus.token.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
-	40, // 7: wxbus.token.v1.UpdateAccountResponse.account:type_name -> wxbus.token.v1.Account
-	40, // 8: wxbus.token.v1.DisableAccountResponse.account:type_name -> wxbus.token.v1.Account
-	40, // 9: wxbus.token.v1.EnableAccountResponse.account:type_name -> wxbus.token.v1.Account
-	42, // 10: wxbus.token.v1.RotateCallbackKeysRequest.overlap:type_name -> google.protobuf.Duration
-	40, // 11: wxbus.token.v1.RotateCallbackKeysResponse.account:type_name -> wxbus.token.v1.Account
-	40, // 12: wxbus.token.v1.SetAppSecretResponse.account:type_name -> wxbus.token.v1.Account
+	39, // 0: wxbus.token.v1.CreateAccountRequest.settings:type_name -> wxbus.token.v1.AccountSettings
+	40, // 1: wxbus.token.v1.CreateAccountRequest.secrets:type_name -> wxbus.token.v1.AccountSecrets
+	41, // 2: wxbus.token.v1.CreateAccountResponse.account:type_name -> wxbus.token.v1.Account
+	41, // 3: wxbus.token.v1.GetAccountResponse.account:type_name -> wxbus.token.v1.Account
+	41, // 4: wxbus.token.v1.ListAccountsResponse.accounts:type_name -> wxbus.token.v1.Account
+	39, // 5: wxbus.token.v1.UpdateAccountRequest.settings:type_name -> wxbus.token.v1.AccountSettings
+	42, // 6: wxbus.token.v1.UpdateAccountRequest.update_mask:type_name -> google.protobuf.FieldMask
+	41, // 7: wxbus.token.v1.UpdateAccountResponse.account:type_name -> wxbus.token.v1.Account
+	41, // 8: wxbus.token.v1.DisableAccountResponse.account:type_name -> wxbus.token.v1.Account
+	41, // 9: wxbus.token.v1.EnableAccountResponse.account:type_name -> wxbus.token.v1.Account
+	43, // 10: wxbus.token.v1.RotateCallbackKeysRequest.overlap:type_name -> google.protobuf.Duration
+	41, // 11: wxbus.token.v1.RotateCallbackKeysResponse.account:type_name -> wxbus.token.v1.Account
+	41, // 12: wxbus.token.v1.SetAppSecretResponse.account:type_name -> wxbus.token.v1.Account
 	24, // 13: wxbus.token.v1.DoctorAccountResponse.checks:type_name -> wxbus.token.v1.DoctorCheck
 	0,  // 14: wxbus.token.v1.DoctorCheck.status:type_name -> wxbus.token.v1.DoctorStatus
 	25, // 15: wxbus.token.v1.DoctorCheck.evidence:type_name -> wxbus.token.v1.LocalText
 	25, // 16: wxbus.token.v1.DoctorCheck.advice:type_name -> wxbus.token.v1.LocalText
-	28, // 17: wxbus.token.v1.GetTokenStatusResponse.token:type_name -> wxbus.token.v1.CredentialStatus
-	29, // 18: wxbus.token.v1.GetTokenStatusResponse.tickets:type_name -> wxbus.token.v1.TicketStatus
-	43, // 19: wxbus.token.v1.GetTokenStatusResponse.next_forced_at:type_name -> google.protobuf.Timestamp
-	30, // 20: wxbus.token.v1.GetTokenStatusResponse.outside:type_name -> wxbus.token.v1.OutsideRefresh
-	43, // 21: wxbus.token.v1.GetTokenStatusResponse.callback_ips_fetched_at:type_name -> google.protobuf.Timestamp
-	43, // 22: wxbus.token.v1.CredentialStatus.fetched_at:type_name -> google.protobuf.Timestamp
-	43, // 23: wxbus.token.v1.CredentialStatus.expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 24: wxbus.token.v1.TicketStatus.kind:type_name -> wxbus.token.v1.TicketKind
-	28, // 25: wxbus.token.v1.TicketStatus.status:type_name -> wxbus.token.v1.CredentialStatus
-	43, // 26: wxbus.token.v1.OutsideRefresh.fetched_at:type_name -> google.protobuf.Timestamp
-	43, // 27: wxbus.token.v1.OutsideRefresh.died_at:type_name -> google.protobuf.Timestamp
-	42, // 28: wxbus.token.v1.OutsideRefresh.remaining:type_name -> google.protobuf.Duration
-	1,  // 29: wxbus.token.v1.GetTicketRequest.kind:type_name -> wxbus.token.v1.TicketKind
-	43, // 30: wxbus.token.v1.GetCallbackIPsResponse.fetched_at:type_name -> google.protobuf.Timestamp
-	37, // 31: wxbus.token.v1.GetCallbackIPsResponse.outside:type_name -> wxbus.token.v1.OutsidePushes
-	43, // 32: wxbus.token.v1.OutsidePushes.last_at:type_name -> google.protobuf.Timestamp
-	2,  // 33: wxbus.token.v1.AccountService.CreateAccount:input_type -> wxbus.token.v1.CreateAccountRequest
-	4,  // 34: wxbus.token.v1.AccountService.GetAccount:input_type -> wxbus.token.v1.GetAccountRequest
-	6,  // 35: wxbus.token.v1.AccountService.ListAccounts:input_type -> wxbus.token.v1.ListAccountsRequest
-	8,  // 36: wxbus.token.v1.AccountService.UpdateAccount:input_type -> wxbus.token.v1.UpdateAccountRequest
-	10, // 37: wxbus.token.v1.AccountService.DisableAccount:input_type -> wxbus.token.v1.DisableAccountRequest
-	12, // 38: wxbus.token.v1.AccountService.EnableAccount:input_type -> wxbus.token.v1.EnableAccountRequest
-	14, // 39: wxbus.token.v1.AccountService.DeleteAccount:input_type -> wxbus.token.v1.DeleteAccountRequest
-	16, // 40: wxbus.token.v1.AccountService.RotateCallbackKeys:input_type -> wxbus.token.v1.RotateCallbackKeysRequest
-	18, // 41: wxbus.token.v1.AccountService.SetAppSecret:input_type -> wxbus.token.v1.SetAppSecretRequest
-	20, // 42: wxbus.token.v1.AccountService.ResealAccounts:input_type -> wxbus.token.v1.ResealAccountsRequest
-	22, // 43: wxbus.token.v1.AccountService.DoctorAccount:input_type -> wxbus.token.v1.DoctorAccountRequest
-	26, // 44: wxbus.token.v1.AccountService.GetTokenStatus:input_type -> wxbus.token.v1.GetTokenStatusRequest
-	31, // 45: wxbus.token.v1.AccountService.GetTicket:input_type -> wxbus.token.v1.GetTicketRequest
-	33, // 46: wxbus.token.v1.AccountService.SignJSAPI:input_type -> wxbus.token.v1.SignJSAPIRequest
-	35, // 47: wxbus.token.v1.AccountService.GetCallbackIPs:input_type -> wxbus.token.v1.GetCallbackIPsRequest
-	3,  // 48: wxbus.token.v1.AccountService.CreateAccount:output_type -> wxbus.token.v1.CreateAccountResponse
-	5,  // 49: wxbus.token.v1.AccountService.GetAccount:output_type -> wxbus.token.v1.GetAccountResponse
-	7,  // 50: wxbus.token.v1.AccountService.ListAccounts:output_type -> wxbus.token.v1.ListAccountsResponse
-	9,  // 51: wxbus.token.v1.AccountService.UpdateAccount:output_type -> wxbus.token.v1.UpdateAccountResponse
-	11, // 52: wxbus.token.v1.AccountService.DisableAccount:output_type -> wxbus.token.v1.DisableAccountResponse
-	13, // 53: wxbus.token.v1.AccountService.EnableAccount:output_type -> wxbus.token.v1.EnableAccountResponse
-	15, // 54: wxbus.token.v1.AccountService.DeleteAccount:output_type -> wxbus.token.v1.DeleteAccountResponse
-	17, // 55: wxbus.token.v1.AccountService.RotateCallbackKeys:output_type -> wxbus.token.v1.RotateCallbackKeysResponse
-	19, // 56: wxbus.token.v1.AccountService.SetAppSecret:output_type -> wxbus.token.v1.SetAppSecretResponse
-	21, // 57: wxbus.token.v1.AccountService.ResealAccounts:output_type -> wxbus.token.v1.ResealAccountsResponse
-	23, // 58: wxbus.token.v1.AccountService.DoctorAccount:output_type -> wxbus.token.v1.DoctorAccountResponse
-	27, // 59: wxbus.token.v1.AccountService.GetTokenStatus:output_type -> wxbus.token.v1.GetTokenStatusResponse
-	32, // 60: wxbus.token.v1.AccountService.GetTicket:output_type -> wxbus.token.v1.GetTicketResponse
-	34, // 61: wxbus.token.v1.AccountService.SignJSAPI:output_type -> wxbus.token.v1.SignJSAPIResponse
-	36, // 62: wxbus.token.v1.AccountService.GetCallbackIPs:output_type -> wxbus.token.v1.GetCallbackIPsResponse
-	48, // [48:63] is the sub-list for method output_type
-	33, // [33:48] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	29, // 17: wxbus.token.v1.GetTokenStatusResponse.token:type_name -> wxbus.token.v1.CredentialStatus
+	30, // 18: wxbus.token.v1.GetTokenStatusResponse.tickets:type_name -> wxbus.token.v1.TicketStatus
+	44, // 19: wxbus.token.v1.GetTokenStatusResponse.next_forced_at:type_name -> google.protobuf.Timestamp
+	31, // 20: wxbus.token.v1.GetTokenStatusResponse.outside:type_name -> wxbus.token.v1.OutsideRefresh
+	44, // 21: wxbus.token.v1.GetTokenStatusResponse.callback_ips_fetched_at:type_name -> google.protobuf.Timestamp
+	28, // 22: wxbus.token.v1.GetTokenStatusResponse.alarms:type_name -> wxbus.token.v1.AccountAlarm
+	45, // 23: wxbus.token.v1.AccountAlarm.kind:type_name -> wxbus.token.v1.AccountAlarmKind
+	44, // 24: wxbus.token.v1.AccountAlarm.first_seen_at:type_name -> google.protobuf.Timestamp
+	44, // 25: wxbus.token.v1.AccountAlarm.last_seen_at:type_name -> google.protobuf.Timestamp
+	44, // 26: wxbus.token.v1.CredentialStatus.fetched_at:type_name -> google.protobuf.Timestamp
+	44, // 27: wxbus.token.v1.CredentialStatus.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 28: wxbus.token.v1.TicketStatus.kind:type_name -> wxbus.token.v1.TicketKind
+	29, // 29: wxbus.token.v1.TicketStatus.status:type_name -> wxbus.token.v1.CredentialStatus
+	44, // 30: wxbus.token.v1.OutsideRefresh.fetched_at:type_name -> google.protobuf.Timestamp
+	44, // 31: wxbus.token.v1.OutsideRefresh.died_at:type_name -> google.protobuf.Timestamp
+	43, // 32: wxbus.token.v1.OutsideRefresh.remaining:type_name -> google.protobuf.Duration
+	1,  // 33: wxbus.token.v1.GetTicketRequest.kind:type_name -> wxbus.token.v1.TicketKind
+	44, // 34: wxbus.token.v1.GetCallbackIPsResponse.fetched_at:type_name -> google.protobuf.Timestamp
+	38, // 35: wxbus.token.v1.GetCallbackIPsResponse.outside:type_name -> wxbus.token.v1.OutsidePushes
+	44, // 36: wxbus.token.v1.OutsidePushes.last_at:type_name -> google.protobuf.Timestamp
+	2,  // 37: wxbus.token.v1.AccountService.CreateAccount:input_type -> wxbus.token.v1.CreateAccountRequest
+	4,  // 38: wxbus.token.v1.AccountService.GetAccount:input_type -> wxbus.token.v1.GetAccountRequest
+	6,  // 39: wxbus.token.v1.AccountService.ListAccounts:input_type -> wxbus.token.v1.ListAccountsRequest
+	8,  // 40: wxbus.token.v1.AccountService.UpdateAccount:input_type -> wxbus.token.v1.UpdateAccountRequest
+	10, // 41: wxbus.token.v1.AccountService.DisableAccount:input_type -> wxbus.token.v1.DisableAccountRequest
+	12, // 42: wxbus.token.v1.AccountService.EnableAccount:input_type -> wxbus.token.v1.EnableAccountRequest
+	14, // 43: wxbus.token.v1.AccountService.DeleteAccount:input_type -> wxbus.token.v1.DeleteAccountRequest
+	16, // 44: wxbus.token.v1.AccountService.RotateCallbackKeys:input_type -> wxbus.token.v1.RotateCallbackKeysRequest
+	18, // 45: wxbus.token.v1.AccountService.SetAppSecret:input_type -> wxbus.token.v1.SetAppSecretRequest
+	20, // 46: wxbus.token.v1.AccountService.ResealAccounts:input_type -> wxbus.token.v1.ResealAccountsRequest
+	22, // 47: wxbus.token.v1.AccountService.DoctorAccount:input_type -> wxbus.token.v1.DoctorAccountRequest
+	26, // 48: wxbus.token.v1.AccountService.GetTokenStatus:input_type -> wxbus.token.v1.GetTokenStatusRequest
+	32, // 49: wxbus.token.v1.AccountService.GetTicket:input_type -> wxbus.token.v1.GetTicketRequest
+	34, // 50: wxbus.token.v1.AccountService.SignJSAPI:input_type -> wxbus.token.v1.SignJSAPIRequest
+	36, // 51: wxbus.token.v1.AccountService.GetCallbackIPs:input_type -> wxbus.token.v1.GetCallbackIPsRequest
+	3,  // 52: wxbus.token.v1.AccountService.CreateAccount:output_type -> wxbus.token.v1.CreateAccountResponse
+	5,  // 53: wxbus.token.v1.AccountService.GetAccount:output_type -> wxbus.token.v1.GetAccountResponse
+	7,  // 54: wxbus.token.v1.AccountService.ListAccounts:output_type -> wxbus.token.v1.ListAccountsResponse
+	9,  // 55: wxbus.token.v1.AccountService.UpdateAccount:output_type -> wxbus.token.v1.UpdateAccountResponse
+	11, // 56: wxbus.token.v1.AccountService.DisableAccount:output_type -> wxbus.token.v1.DisableAccountResponse
+	13, // 57: wxbus.token.v1.AccountService.EnableAccount:output_type -> wxbus.token.v1.EnableAccountResponse
+	15, // 58: wxbus.token.v1.AccountService.DeleteAccount:output_type -> wxbus.token.v1.DeleteAccountResponse
+	17, // 59: wxbus.token.v1.AccountService.RotateCallbackKeys:output_type -> wxbus.token.v1.RotateCallbackKeysResponse
+	19, // 60: wxbus.token.v1.AccountService.SetAppSecret:output_type -> wxbus.token.v1.SetAppSecretResponse
+	21, // 61: wxbus.token.v1.AccountService.ResealAccounts:output_type -> wxbus.token.v1.ResealAccountsResponse
+	23, // 62: wxbus.token.v1.AccountService.DoctorAccount:output_type -> wxbus.token.v1.DoctorAccountResponse
+	27, // 63: wxbus.token.v1.AccountService.GetTokenStatus:output_type -> wxbus.token.v1.GetTokenStatusResponse
+	33, // 64: wxbus.token.v1.AccountService.GetTicket:output_type -> wxbus.token.v1.GetTicketResponse
+	35, // 65: wxbus.token.v1.AccountService.SignJSAPI:output_type -> wxbus.token.v1.SignJSAPIResponse
+	37, // 66: wxbus.token.v1.AccountService.GetCallbackIPs:output_type -> wxbus.token.v1.GetCallbackIPsResponse
+	52, // [52:67] is the sub-list for method output_type
+	37, // [37:52] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_token_v1_account_service_proto_init() }
@@ -2649,13 +2765,14 @@ func file_wxbus_token_v1_account_service_proto_init() {
 		return
 	}
 	file_wxbus_token_v1_account_proto_init()
+	file_wxbus_token_v1_alarm_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_token_v1_account_service_proto_rawDesc), len(file_wxbus_token_v1_account_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -331,7 +331,9 @@ type TokenRecord struct {
 	// refreshes_unix_ms are the new values since midnight, China time, Unix milliseconds; at most 64.
 	RefreshesUnixMs []int64 `protobuf:"varint,9,rep,packed,name=refreshes_unix_ms,json=refreshesUnixMs,proto3" json:"refreshes_unix_ms,omitempty"`
 	// outside is the evidence of the latest outside refreshes, newest first; at most 8.
-	Outside       []*OutsideEvidence `protobuf:"bytes,10,rep,name=outside,proto3" json:"outside,omitempty"`
+	Outside []*OutsideEvidence `protobuf:"bytes,10,rep,name=outside,proto3" json:"outside,omitempty"`
+	// alarms are the troubles of the last days, one for each kind.
+	Alarms        []*AlarmRecord `protobuf:"bytes,11,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -436,6 +438,13 @@ func (x *TokenRecord) GetOutside() []*OutsideEvidence {
 	return nil
 }
 
+func (x *TokenRecord) GetAlarms() []*AlarmRecord {
+	if x != nil {
+		return x.Alarms
+	}
+	return nil
+}
+
 // OutsideEvidence is why we think that another system refreshes tokens with the same AppSecret.
 type OutsideEvidence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -531,7 +540,7 @@ var File_wxbus_token_v1_token_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_token_v1_token_service_proto_rawDesc = "" +
 	"\n" +
-	"\"wxbus/token/v1/token_service.proto\x12\x0ewxbus.token.v1\"+\n" +
+	"\"wxbus/token/v1/token_service.proto\x12\x0ewxbus.token.v1\x1a\x1awxbus/token/v1/alarm.proto\"+\n" +
 	"\x0fGetTokenRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\"g\n" +
 	"\x10GetTokenResponse\x121\n" +
@@ -553,7 +562,7 @@ const file_wxbus_token_v1_token_service_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12&\n" +
-	"\x0fexpires_unix_ms\x18\x03 \x01(\x03R\rexpiresUnixMs\"\xb8\x03\n" +
+	"\x0fexpires_unix_ms\x18\x03 \x01(\x03R\rexpiresUnixMs\"\xed\x03\n" +
 	"\vTokenRecord\x121\n" +
 	"\x05token\x18\x01 \x01(\v2\x1b.wxbus.token.v1.AccessTokenR\x05token\x12\x1f\n" +
 	"\bprevious\x18\x02 \x01(\tB\x03\x80\x01\x01R\bprevious\x12!\n" +
@@ -566,7 +575,8 @@ const file_wxbus_token_v1_token_service_proto_rawDesc = "" +
 	"last_error\x18\b \x01(\tR\tlastError\x12*\n" +
 	"\x11refreshes_unix_ms\x18\t \x03(\x03R\x0frefreshesUnixMs\x129\n" +
 	"\aoutside\x18\n" +
-	" \x03(\v2\x1f.wxbus.token.v1.OutsideEvidenceR\aoutside\"\xd4\x01\n" +
+	" \x03(\v2\x1f.wxbus.token.v1.OutsideEvidenceR\aoutside\x123\n" +
+	"\x06alarms\x18\v \x03(\v2\x1b.wxbus.token.v1.AlarmRecordR\x06alarms\"\xd4\x01\n" +
 	"\x0fOutsideEvidence\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -603,21 +613,23 @@ var file_wxbus_token_v1_token_service_proto_goTypes = []any{
 	(*AccessToken)(nil),            // 4: wxbus.token.v1.AccessToken
 	(*TokenRecord)(nil),            // 5: wxbus.token.v1.TokenRecord
 	(*OutsideEvidence)(nil),        // 6: wxbus.token.v1.OutsideEvidence
+	(*AlarmRecord)(nil),            // 7: wxbus.token.v1.AlarmRecord
 }
 var file_wxbus_token_v1_token_service_proto_depIdxs = []int32{
 	4, // 0: wxbus.token.v1.GetTokenResponse.token:type_name -> wxbus.token.v1.AccessToken
 	4, // 1: wxbus.token.v1.ReportBadTokenResponse.token:type_name -> wxbus.token.v1.AccessToken
 	4, // 2: wxbus.token.v1.TokenRecord.token:type_name -> wxbus.token.v1.AccessToken
 	6, // 3: wxbus.token.v1.TokenRecord.outside:type_name -> wxbus.token.v1.OutsideEvidence
-	0, // 4: wxbus.token.v1.TokenService.GetToken:input_type -> wxbus.token.v1.GetTokenRequest
-	2, // 5: wxbus.token.v1.TokenService.ReportBadToken:input_type -> wxbus.token.v1.ReportBadTokenRequest
-	1, // 6: wxbus.token.v1.TokenService.GetToken:output_type -> wxbus.token.v1.GetTokenResponse
-	3, // 7: wxbus.token.v1.TokenService.ReportBadToken:output_type -> wxbus.token.v1.ReportBadTokenResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 4: wxbus.token.v1.TokenRecord.alarms:type_name -> wxbus.token.v1.AlarmRecord
+	0, // 5: wxbus.token.v1.TokenService.GetToken:input_type -> wxbus.token.v1.GetTokenRequest
+	2, // 6: wxbus.token.v1.TokenService.ReportBadToken:input_type -> wxbus.token.v1.ReportBadTokenRequest
+	1, // 7: wxbus.token.v1.TokenService.GetToken:output_type -> wxbus.token.v1.GetTokenResponse
+	3, // 8: wxbus.token.v1.TokenService.ReportBadToken:output_type -> wxbus.token.v1.ReportBadTokenResponse
+	7, // [7:9] is the sub-list for method output_type
+	5, // [5:7] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_token_v1_token_service_proto_init() }
@@ -625,6 +637,7 @@ func file_wxbus_token_v1_token_service_proto_init() {
 	if File_wxbus_token_v1_token_service_proto != nil {
 		return
 	}
+	file_wxbus_token_v1_alarm_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

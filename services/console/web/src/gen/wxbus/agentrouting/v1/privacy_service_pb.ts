@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/agentrouting/v1/privacy_service.proto.
  */
 export const file_wxbus_agentrouting_v1_privacy_service: GenFile = /*@__PURE__*/
-  fileDesc("Cit3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvcHJpdmFjeV9zZXJ2aWNlLnByb3RvEhV3eGJ1cy5hZ2VudHJvdXRpbmcudjEiQgoQRXhwb3J0RmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRINCgVhY3RvchgDIAEoCSIhChFFeHBvcnRGYW5SZXNwb25zZRIMCgRkYXRhGAEgASgMIlEKD0VyYXNlRmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkiQwoQRXJhc2VGYW5SZXNwb25zZRIvCgdlcmFzdXJlGAEgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkVyYXN1cmUiwQEKB0VyYXN1cmUSCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIQCghmYW5faGFzaBgDIAEoCRISCgphdF91bml4X21zGAQgASgDEg0KBWFjdG9yGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIwCgVpdGVtcxgHIAMoCzIhLnd4YnVzLmFnZW50cm91dGluZy52MS5FcmFzZWRJdGVtEhAKCHZlcmlmaWVkGAggASgIEhAKCGFnZXNfb3V0GAkgAygJIjkKCkVyYXNlZEl0ZW0SDQoFcGxhY2UYASABKAkSDgoGZXJhc2VkGAIgASgDEgwKBGxlZnQYAyABKAMiNQoTTGlzdEVyYXN1cmVzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg0KBWxpbWl0GAIgASgFIkgKFExpc3RFcmFzdXJlc1Jlc3BvbnNlEjAKCGVyYXN1cmVzGAEgAygLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkVyYXN1cmUyuAIKDlByaXZhY3lTZXJ2aWNlEmAKCUV4cG9ydEZhbhInLnd4YnVzLmFnZW50cm91dGluZy52MS5FeHBvcnRGYW5SZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkV4cG9ydEZhblJlc3BvbnNlMAESWwoIRXJhc2VGYW4SJi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRXJhc2VGYW5SZXF1ZXN0Gicud3hidXMuYWdlbnRyb3V0aW5nLnYxLkVyYXNlRmFuUmVzcG9uc2USZwoMTGlzdEVyYXN1cmVzEioud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3RFcmFzdXJlc1JlcXVlc3QaKy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdEVyYXN1cmVzUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Cit3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvcHJpdmFjeV9zZXJ2aWNlLnByb3RvEhV3eGJ1cy5hZ2VudHJvdXRpbmcudjEiQgoQRXhwb3J0RmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRINCgVhY3RvchgDIAEoCSIhChFFeHBvcnRGYW5SZXNwb25zZRIMCgRkYXRhGAEgASgMIlEKD0VyYXNlRmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkiQwoQRXJhc2VGYW5SZXNwb25zZRIvCgdlcmFzdXJlGAEgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkVyYXN1cmUiwQEKB0VyYXN1cmUSCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIQCghmYW5faGFzaBgDIAEoCRISCgphdF91bml4X21zGAQgASgDEg0KBWFjdG9yGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIwCgVpdGVtcxgHIAMoCzIhLnd4YnVzLmFnZW50cm91dGluZy52MS5FcmFzZWRJdGVtEhAKCHZlcmlmaWVkGAggASgIEhAKCGFnZXNfb3V0GAkgAygJIjkKCkVyYXNlZEl0ZW0SDQoFcGxhY2UYASABKAkSDgoGZXJhc2VkGAIgASgDEgwKBGxlZnQYAyABKAMiNQoTTGlzdEVyYXN1cmVzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg0KBWxpbWl0GAIgASgFIoABChRMaXN0RXJhc3VyZXNSZXNwb25zZRIwCghlcmFzdXJlcxgBIAMoCzIeLnd4YnVzLmFnZW50cm91dGluZy52MS5FcmFzdXJlEjYKB3BlbmRpbmcYAiADKAsyJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUGVuZGluZ0VyYXN1cmUiiQEKDlBlbmRpbmdFcmFzdXJlEg8KB2FjY291bnQYASABKAkSEAoIZmFuX2hhc2gYAiABKAkSFQoNc2luY2VfdW5peF9tcxgDIAEoAxINCgVhY3RvchgEIAEoCRIOCgZyZWFzb24YBSABKAkSDQoFdHJpZXMYBiABKAUSDwoHcHJvYmxlbRgHIAEoCTK4AgoOUHJpdmFjeVNlcnZpY2USYAoJRXhwb3J0RmFuEicud3hidXMuYWdlbnRyb3V0aW5nLnYxLkV4cG9ydEZhblJlcXVlc3QaKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRXhwb3J0RmFuUmVzcG9uc2UwARJbCghFcmFzZUZhbhImLnd4YnVzLmFnZW50cm91dGluZy52MS5FcmFzZUZhblJlcXVlc3QaJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRXJhc2VGYW5SZXNwb25zZRJnCgxMaXN0RXJhc3VyZXMSKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdEVyYXN1cmVzUmVxdWVzdBorLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0RXJhc3VyZXNSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * ExportFanRequest is the request of ExportFan.
@@ -283,6 +283,13 @@ export type ListErasuresResponse = Message<"wxbus.agentrouting.v1.ListErasuresRe
    * @generated from field: repeated wxbus.agentrouting.v1.Erasure erasures = 1;
    */
   erasures: Erasure[];
+
+  /**
+   * pending were asked for and are not done yet, oldest first.
+   *
+   * @generated from field: repeated wxbus.agentrouting.v1.PendingErasure pending = 2;
+   */
+  pending: PendingErasure[];
 };
 
 /**
@@ -293,14 +300,77 @@ export const ListErasuresResponseSchema: GenMessage<ListErasuresResponse> = /*@_
   messageDesc(file_wxbus_agentrouting_v1_privacy_service, 7);
 
 /**
+ * PendingErasure is an erasure that was asked for and is not done yet. It is tried again until it is.
+ *
+ * @generated from message wxbus.agentrouting.v1.PendingErasure
+ */
+export type PendingErasure = Message<"wxbus.agentrouting.v1.PendingErasure"> & {
+  /**
+   * account of the fan.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * fan_hash is SHA-256 of account and openid.
+   *
+   * @generated from field: string fan_hash = 2;
+   */
+  fanHash: string;
+
+  /**
+   * since_unix_ms is when it was asked for, Unix milliseconds.
+   *
+   * @generated from field: int64 since_unix_ms = 3;
+   */
+  sinceUnixMs: bigint;
+
+  /**
+   * actor who asked, or "policy".
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * reason in a few words.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * tries so far.
+   *
+   * @generated from field: int32 tries = 6;
+   */
+  tries: number;
+
+  /**
+   * problem is why the last try did not end; empty while the first one runs.
+   *
+   * @generated from field: string problem = 7;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message wxbus.agentrouting.v1.PendingErasure.
+ * Use `create(PendingErasureSchema)` to create a new message.
+ */
+export const PendingErasureSchema: GenMessage<PendingErasure> = /*@__PURE__*/
+  messageDesc(file_wxbus_agentrouting_v1_privacy_service, 8);
+
+/**
  * PrivacyService gives a fan what is kept of them, or forgets it.
  *
  * @generated from service wxbus.agentrouting.v1.PrivacyService
  */
 export const PrivacyService: GenService<{
   /**
-   * ExportFan returns everything that this service keeps of a fan, as a ZIP with fan.json, messages.json, events.json
-   * and the files.
+   * ExportFan returns everything that is kept of a fan here and by the rules, as a ZIP with fan.json, messages.json,
+   * events.json, rules.json and the files.
    *
    * @generated from rpc wxbus.agentrouting.v1.PrivacyService.ExportFan
    */
@@ -310,8 +380,9 @@ export const PrivacyService: GenService<{
     output: typeof ExportFanResponseSchema;
   },
   /**
-   * EraseFan erases what this service keeps of a fan and returns the proof. An open conversation is closed first.
-   * A second call finds nothing and proves that.
+   * EraseFan erases what is kept of a fan, here and by the rules, and returns the proof. An open conversation is closed
+   * first. A second call finds nothing and proves that. When it cannot be done at once (UNAVAILABLE) it goes on by
+   * itself until it is done; ListErasures names it under pending until then.
    *
    * @generated from rpc wxbus.agentrouting.v1.PrivacyService.EraseFan
    */

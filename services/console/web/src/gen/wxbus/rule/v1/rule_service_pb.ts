@@ -6,7 +6,9 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Content } from "../../event/v1/content_pb";
 import { file_wxbus_event_v1_content } from "../../event/v1/content_pb";
-import type { Route } from "./rule_events_pb";
+import type { ChatHistory, FanRecord } from "./fan_pb";
+import { file_wxbus_rule_v1_fan } from "./fan_pb";
+import type { FormState, Route } from "./rule_events_pb";
 import { file_wxbus_rule_v1_rule_events } from "./rule_events_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +16,154 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/rule/v1/rule_service.proto.
  */
 export const file_wxbus_rule_v1_rule_service: GenFile = /*@__PURE__*/
-  fileDesc("CiB3eGJ1cy9ydWxlL3YxL3J1bGVfc2VydmljZS5wcm90bxINd3hidXMucnVsZS52MSJ3ChVQdWJsaXNoUnVsZVNldFJlcXVlc3QSDAoEeWFtbBgBIAEoDBIMCgRub3RlGAIgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAyABKAkSKAoEbW9kZRgEIAEoDjIaLnd4YnVzLnJ1bGUudjEuUHVibGlzaE1vZGUiWQoWUHVibGlzaFJ1bGVTZXRSZXNwb25zZRIsCghydWxlX3NldBgBIAEoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8SEQoJdW5jaGFuZ2VkGAIgASgIIooBCgtSdWxlU2V0SW5mbxIPCgd2ZXJzaW9uGAEgASgJEg0KBXJ1bGVzGAIgASgFEhkKEXB1Ymxpc2hlZF91bml4X21zGAMgASgDEgwKBG5vdGUYBCABKAkSDAoEbGl2ZRgFIAEoCBIUCgxwdWJsaXNoZWRfYnkYBiABKAkSDgoGc291cmNlGAcgASgJIhMKEUdldFJ1bGVTZXRSZXF1ZXN0IlAKEkdldFJ1bGVTZXRSZXNwb25zZRIsCghydWxlX3NldBgBIAEoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8SDAoEeWFtbBgCIAEoDCIVChNMaXN0UnVsZVNldHNSZXF1ZXN0IkUKFExpc3RSdWxlU2V0c1Jlc3BvbnNlEi0KCXJ1bGVfc2V0cxgBIAMoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8iKQoWUm9sbEJhY2tSdWxlU2V0UmVxdWVzdBIPCgd2ZXJzaW9uGAEgASgJIkcKF1JvbGxCYWNrUnVsZVNldFJlc3BvbnNlEiwKCHJ1bGVfc2V0GAEgASgLMhoud3hidXMucnVsZS52MS5SdWxlU2V0SW5mbyJbCg1EcnlSdW5SZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCb24YAiABKAkSDAoEdGV4dBgDIAEoCRIRCglldmVudF9rZXkYBCABKAkSDAoEeWFtbBgFIAEoDCKPAgoORHJ5UnVuUmVzcG9uc2USIwoFcm91dGUYASABKA4yFC53eGJ1cy5ydWxlLnYxLlJvdXRlEgwKBHJ1bGUYAiABKAkSDwoHbWF0Y2hlZBgDIAEoCRIoCgdyZXBsaWVzGAQgAygLMhcud3hidXMuZXZlbnQudjEuQ29udGVudBINCgVxdWV1ZRgFIAEoCRIsCgpjYW5kaWRhdGVzGAYgAygLMhgud3hidXMucnVsZS52MS5DYW5kaWRhdGUSDwoHdmVyc2lvbhgHIAEoCRIMCgR0YWdzGAggAygJEhIKCmNsZWFyX3RhZ3MYCSADKAkSEQoJZGVsYXlzX21zGAogAygDEgwKBGFza3MYCyADKAkifQoJQ2FuZGlkYXRlEgwKBHJ1bGUYASABKAkSEAoIcHJpb3JpdHkYAiABKAUSDwoHb3V0Y29tZRgDIAEoCRIPCgdtYXRjaGVkGAQgASgJEg8KB3RyaWdnZXIYBSABKAkSDQoFc3RhcnQYBiABKAUSDgoGZmFpbGVkGAcgASgJIrgCCghSdWxlSW5mbxIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHByaW9yaXR5GAMgASgFEhAKCGFjY291bnRzGAQgAygJEg0KBWtpbmRzGAUgAygJEg8KB2VuYWJsZWQYBiABKAgSJwoFc3RhdGUYByABKA4yGC53eGJ1cy5ydWxlLnYxLlJ1bGVTdGF0ZRIQCghjb25mbGljdBgIIAEoCBIQCghyZXZpc2lvbhgJIAEoAxISCgpjaGFuZ2VkX2J5GAogASgJEhcKD2NoYW5nZWRfdW5peF9tcxgLIAEoAxIMCgR5YW1sGAwgASgJEgwKBGhpdHMYDSABKAMSGAoQbGFzdF9oaXRfdW5peF9tcxgOIAEoAxIPCgdkZWxldGVkGA8gASgIEg0KBW1vdmVkGBAgASgIItYBChBMaXN0UnVsZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBnNlYXJjaBgDIAEoCRIPCgdhY2NvdW50GAQgASgJEgwKBGtpbmQYBSABKAkSFAoHZW5hYmxlZBgGIAEoCEgAiAEBEigKBnN0YXRlcxgHIAMoDjIYLnd4YnVzLnJ1bGUudjEuUnVsZVN0YXRlEhEKCWNvbmZsaWN0cxgIIAEoCBINCgVob3VycxgJIAEoBUIKCghfZW5hYmxlZCKgAQoRTGlzdFJ1bGVzUmVzcG9uc2USJgoFcnVsZXMYASADKAsyFy53eGJ1cy5ydWxlLnYxLlJ1bGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRINCgV0b3RhbBgDIAEoAxIqCgVkcmFmdBgEIAEoCzIbLnd4YnVzLnJ1bGUudjEuRHJhZnRTdW1tYXJ5Eg8KB2RlY2lkZWQYBSABKAMiegoMRHJhZnRTdW1tYXJ5EhQKDGxpdmVfdmVyc2lvbhgBIAEoCRINCgVhZGRlZBgCIAEoBRIPCgdjaGFuZ2VkGAMgASgFEg8KB3JlbW92ZWQYBCABKAUSEAoIc2VjdGlvbnMYBSABKAUSEQoJY29uZmxpY3RzGAYgASgFIi0KDkdldFJ1bGVSZXF1ZXN0EgwKBHJ1bGUYASABKAkSDQoFaG91cnMYAiABKAUidwoPR2V0UnVsZVJlc3BvbnNlEiUKBHJ1bGUYASABKAsyFy53eGJ1cy5ydWxlLnYxLlJ1bGVJbmZvEhEKCWxpdmVfeWFtbBgCIAEoCRIqCgZmaWVsZHMYAyADKAsyGi53eGJ1cy5ydWxlLnYxLkZpZWxkQ2hhbmdlIm4KD1NhdmVSdWxlUmVxdWVzdBIKCgJpZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIMCgR5YW1sGAMgASgJEhQKB2VuYWJsZWQYBCABKAhIAIgBARINCgVhZnRlchgFIAEoCUIKCghfZW5hYmxlZCI5ChBTYXZlUnVsZVJlc3BvbnNlEiUKBHJ1bGUYASABKAsyFy53eGJ1cy5ydWxlLnYxLlJ1bGVJbmZvIjEKEURlbGV0ZVJ1bGVSZXF1ZXN0EgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDIhQKEkRlbGV0ZVJ1bGVSZXNwb25zZSJsCg9Nb3ZlUnVsZVJlcXVlc3QSCgoCaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAMSEgoIcHJpb3JpdHkYAyABKAVIABIQCgZiZWZvcmUYBCABKAlIABIPCgVhZnRlchgFIAEoCUgAQgQKAnRvIjkKEE1vdmVSdWxlUmVzcG9uc2USJQoEcnVsZRgBIAEoCzIXLnd4YnVzLnJ1bGUudjEuUnVsZUluZm8ijQEKC1NlY3Rpb25JbmZvEgwKBG5hbWUYASABKAkSDAoEeWFtbBgCIAEoCRIRCglsaXZlX3lhbWwYAyABKAkSEAoIY29uZmxpY3QYBCABKAgSEAoIcmV2aXNpb24YBSABKAMSEgoKY2hhbmdlZF9ieRgGIAEoCRIXCg9jaGFuZ2VkX3VuaXhfbXMYByABKAMiQgoSU2F2ZVNlY3Rpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkSEAoIcmV2aXNpb24YAiABKAMSDAoEeWFtbBgDIAEoCSJCChNTYXZlU2VjdGlvblJlc3BvbnNlEisKB3NlY3Rpb24YASABKAsyGi53eGJ1cy5ydWxlLnYxLlNlY3Rpb25JbmZvIhEKD0dldERyYWZ0UmVxdWVzdCKoAQoQR2V0RHJhZnRSZXNwb25zZRIsCgdzdW1tYXJ5GAEgASgLMhsud3hidXMucnVsZS52MS5EcmFmdFN1bW1hcnkSKgoHY2hhbmdlcxgCIAMoCzIZLnd4YnVzLnJ1bGUudjEuUnVsZUNoYW5nZRIMCgRtb3JlGAMgASgFEiwKCHNlY3Rpb25zGAQgAygLMhoud3hidXMucnVsZS52MS5TZWN0aW9uSW5mbyK0AQoKUnVsZUNoYW5nZRImCgRraW5kGAEgASgOMhgud3hidXMucnVsZS52MS5SdWxlU3RhdGUSDAoEbmFtZRgCIAEoCRIOCgZiZWZvcmUYAyABKAkSDQoFYWZ0ZXIYBCABKAkSKgoGZmllbGRzGAUgAygLMhoud3hidXMucnVsZS52MS5GaWVsZENoYW5nZRIlCgRydWxlGAYgASgLMhcud3hidXMucnVsZS52MS5SdWxlSW5mbyJaCgtGaWVsZENoYW5nZRIMCgRwYXRoGAEgASgJEg4KBmJlZm9yZRgCIAEoCRINCgVhZnRlchgDIAEoCRINCgVhZGRlZBgEIAMoCRIPCgdyZW1vdmVkGAUgAygJIjQKE0Rpc2NhcmREcmFmdFJlcXVlc3QSCwoDaWRzGAEgAygJEhAKCHNlY3Rpb25zGAIgAygJIlcKFERpc2NhcmREcmFmdFJlc3BvbnNlEhEKCWRpc2NhcmRlZBgBIAEoBRIsCgdzdW1tYXJ5GAIgASgLMhsud3hidXMucnVsZS52MS5EcmFmdFN1bW1hcnkiPQoTUHVibGlzaERyYWZ0UmVxdWVzdBIMCgRub3RlGAEgASgJEhgKEGV4cGVjdGVkX3ZlcnNpb24YAiABKAkiVwoUUHVibGlzaERyYWZ0UmVzcG9uc2USLAoIcnVsZV9zZXQYASABKAsyGi53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRJbmZvEhEKCXVuY2hhbmdlZBgCIAEoCCJHCgpSdWxlU2V0UmVmEhEKB3ZlcnNpb24YASABKAlIABIPCgVkcmFmdBgCIAEoCEgAEg4KBHlhbWwYAyABKAxIAEIFCgNzZXQiagoTRGlmZlJ1bGVTZXRzUmVxdWVzdBIpCgZiZWZvcmUYASABKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRSZWYSKAoFYWZ0ZXIYAiABKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRSZWYikQEKFERpZmZSdWxlU2V0c1Jlc3BvbnNlEioKB2NoYW5nZXMYASADKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVDaGFuZ2USDAoEbW9yZRgCIAEoBRIsCghzZWN0aW9ucxgDIAMoCzIaLnd4YnVzLnJ1bGUudjEuRmllbGRDaGFuZ2USEQoJcmVvcmRlcmVkGAQgASgIItUBCgpBdWRpdEVudHJ5EgoKAmlkGAEgASgDEhIKCmF0X3VuaXhfbXMYAiABKAMSDQoFYWN0b3IYAyABKAkSKgoGYWN0aW9uGAQgASgOMhoud3hidXMucnVsZS52MS5BdWRpdEFjdGlvbhIMCgRydWxlGAUgASgJEg8KB3J1bGVfaWQYBiABKAkSDwoHc2VjdGlvbhgHIAEoCBIOCgZiZWZvcmUYCCABKAkSDQoFYWZ0ZXIYCSABKAkSDwoHdmVyc2lvbhgKIAEoCRIMCgRub3RlGAsgASgJIrEBChBMaXN0QXVkaXRSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEgwKBHJ1bGUYAyABKAkSDQoFYWN0b3IYBCABKAkSKwoHYWN0aW9ucxgFIAMoDjIaLnd4YnVzLnJ1bGUudjEuQXVkaXRBY3Rpb24SFQoNc2luY2VfdW5peF9tcxgGIAEoAxIVCg11bnRpbF91bml4X21zGAcgASgDIlgKEUxpc3RBdWRpdFJlc3BvbnNlEioKB2VudHJpZXMYASADKAsyGS53eGJ1cy5ydWxlLnYxLkF1ZGl0RW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIp0BChJJbXBvcnRSdWxlc1JlcXVlc3QSDwoHY29udGVudBgBIAEoDBIrCgZmb3JtYXQYAiABKA4yGy53eGJ1cy5ydWxlLnYxLkltcG9ydEZvcm1hdBInCgRtb2RlGAMgASgOMhkud3hidXMucnVsZS52MS5JbXBvcnRNb2RlEg8KB2FjY291bnQYBCABKAkSDwoHZHJ5X3J1bhgFIAEoCCLIAQoTSW1wb3J0UnVsZXNSZXNwb25zZRIqCgdjaGFuZ2VzGAEgAygLMhkud3hidXMucnVsZS52MS5SdWxlQ2hhbmdlEgwKBG1vcmUYAiABKAUSLAoIc2VjdGlvbnMYAyADKAsyGi53eGJ1cy5ydWxlLnYxLkZpZWxkQ2hhbmdlEhEKCXVuY2hhbmdlZBgEIAEoBRIoCghsZWZ0X291dBgFIAMoCzIWLnd4YnVzLnJ1bGUudjEuTGVmdE91dBIMCgR5YW1sGAYgASgMIksKB0xlZnRPdXQSDAoEcGF0aBgBIAEoCRIMCgRydWxlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIUCgxhcHByb3hpbWF0ZWQYBCABKAgiPAoSRXhwb3J0UnVsZXNSZXF1ZXN0EiYKA3NldBgBIAEoCzIZLnd4YnVzLnJ1bGUudjEuUnVsZVNldFJlZiIjChNFeHBvcnRSdWxlc1Jlc3BvbnNlEgwKBHlhbWwYASABKAwimwEKEFNoYWRvd1J1blJlcXVlc3QSKQoGYmVmb3JlGAEgASgLMhkud3hidXMucnVsZS52MS5SdWxlU2V0UmVmEigKBWFmdGVyGAIgASgLMhkud3hidXMucnVsZS52MS5SdWxlU2V0UmVmEg8KB2FjY291bnQYAyABKAkSDQoFaG91cnMYBCABKAUSEgoKbWF4X2V2ZW50cxgFIAEoBSJxChFTaGFkb3dSdW5SZXNwb25zZRIvCghwcm9ncmVzcxgBIAEoCzIdLnd4YnVzLnJ1bGUudjEuU2hhZG93UHJvZ3Jlc3MSKwoGcmVzdWx0GAIgASgLMhsud3hidXMucnVsZS52MS5TaGFkb3dSZXN1bHQiUAoOU2hhZG93UHJvZ3Jlc3MSDgoGZXZlbnRzGAEgASgDEg0KBXRvdGFsGAIgASgDEgwKBHJlYWQYAyABKAMSEQoJZGlmZmVyaW5nGAQgASgDIqACCgxTaGFkb3dSZXN1bHQSDgoGZXZlbnRzGAEgASgDEgwKBHNhbWUYAiABKAMSDwoHY2hhbmdlZBgDIAEoAxIWCg5uZXdseV9hbnN3ZXJlZBgEIAEoAxIUCgxuZXdseV9zaWxlbnQYBSABKAMSKAoFcnVsZXMYBiADKAsyGS53eGJ1cy5ydWxlLnYxLlNoYWRvd1J1bGUSNAoLZGlmZmVyZW5jZXMYByADKAsyHy53eGJ1cy5ydWxlLnYxLlNoYWRvd0RpZmZlcmVuY2USFAoMZnJvbV91bml4X21zGAggASgDEhIKCnRvX3VuaXhfbXMYCSABKAMSEQoJdHJ1bmNhdGVkGAogASgIEhYKDmJlZm9yZV92ZXJzaW9uGAsgASgJIpYBCgpTaGFkb3dSdWxlEgwKBHJ1bGUYASABKAkSDgoGYmVmb3JlGAIgASgDEg0KBWFmdGVyGAMgASgDEg4KBmdhaW5lZBgEIAEoAxIMCgRsb3N0GAUgASgDEg8KB2NoYW5nZWQYBiABKAMSFgoObmV3bHlfYW5zd2VyZWQYByABKAMSFAoMbmV3bHlfc2lsZW50GAggASgDIr0BChBTaGFkb3dEaWZmZXJlbmNlEg8KB2FjY291bnQYASABKAkSDAoEa2luZBgCIAEoCRIMCgR0ZXh0GAMgASgJEhEKCWV2ZW50X2tleRgEIAEoCRIsCgZiZWZvcmUYBSABKAsyHC53eGJ1cy5ydWxlLnYxLlNoYWRvd091dGNvbWUSKwoFYWZ0ZXIYBiABKAsyHC53eGJ1cy5ydWxlLnYxLlNoYWRvd091dGNvbWUSDgoGZXZlbnRzGAcgASgDInEKDVNoYWRvd091dGNvbWUSDAoEcnVsZRgBIAEoCRIPCgdtYXRjaGVkGAIgASgJEiMKBXJvdXRlGAMgASgOMhQud3hidXMucnVsZS52MS5Sb3V0ZRINCgVyZXBseRgEIAEoCRINCgVxdWV1ZRgFIAEoCSJFChJHZXRDb3ZlcmFnZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRINCgVob3VycxgCIAEoBRIPCgdwaHJhc2VzGAMgASgFIuoBChNHZXRDb3ZlcmFnZVJlc3BvbnNlEg8KB2RlY2lkZWQYASABKAMSDwoHbWF0Y2hlZBgCIAEoAxIOCgZjYXVnaHQYAyABKAMSDgoGbWlzc2VkGAQgASgDEg4KBnNpbGVudBgFIAEoAxIqCgVydWxlcxgGIAMoCzIbLnd4YnVzLnJ1bGUudjEuUnVsZUNvdmVyYWdlEiYKB3BocmFzZXMYByADKAsyFS53eGJ1cy5ydWxlLnYxLlBocmFzZRIXCg9jb3VudGVkX3VuaXhfbXMYCCABKAMSFAoMZnJvbV91bml4X21zGAkgASgDIlIKDFJ1bGVDb3ZlcmFnZRIMCgRydWxlGAEgASgJEgwKBGhpdHMYAiABKAMSGAoQbGFzdF9oaXRfdW5peF9tcxgDIAEoAxIMCgRsaXZlGAQgASgIIlsKBlBocmFzZRIMCgR0ZXh0GAEgASgJEg0KBWNvdW50GAIgASgDEg0KBWVycm9yGAMgASgDEhQKDGxhc3RfdW5peF9tcxgEIAEoAxIPCgdhY2NvdW50GAUgASgJKlsKC1B1Ymxpc2hNb2RlEhwKGFBVQkxJU0hfTU9ERV9VTlNQRUNJRklFRBAAEhYKElBVQkxJU0hfTU9ERV9NRVJHRRABEhYKElBVQkxJU0hfTU9ERV9QUlVORRACKpkBCglSdWxlU3RhdGUSGgoWUlVMRV9TVEFURV9VTlNQRUNJRklFRBAAEhMKD1JVTEVfU1RBVEVfTElWRRABEhQKEFJVTEVfU1RBVEVfQURERUQQAhIWChJSVUxFX1NUQVRFX0NIQU5HRUQQAxIWChJSVUxFX1NUQVRFX1JFTU9WRUQQBBIVChFSVUxFX1NUQVRFX1BBUktFRBAFKtQCCgtBdWRpdEFjdGlvbhIcChhBVURJVF9BQ1RJT05fVU5TUEVDSUZJRUQQABIYChRBVURJVF9BQ1RJT05fQ1JFQVRFRBABEhgKFEFVRElUX0FDVElPTl9DSEFOR0VEEAISGAoUQVVESVRfQUNUSU9OX0RFTEVURUQQAxIWChJBVURJVF9BQ1RJT05fTU9WRUQQBBIYChRBVURJVF9BQ1RJT05fRU5BQkxFRBAFEhkKFUFVRElUX0FDVElPTl9ESVNBQkxFRBAGEhoKFkFVRElUX0FDVElPTl9ESVNDQVJERUQQBxIZChVBVURJVF9BQ1RJT05fSU1QT1JURUQQCBIaChZBVURJVF9BQ1RJT05fUFVCTElTSEVEEAkSHAoYQVVESVRfQUNUSU9OX1JPTExFRF9CQUNLEAoSGwoXQVVESVRfQUNUSU9OX0NPTkZMSUNURUQQCyppCgxJbXBvcnRGb3JtYXQSHQoZSU1QT1JUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhYKEklNUE9SVF9GT1JNQVRfWUFNTBABEiIKHklNUE9SVF9GT1JNQVRfV0VDSEFUX0FVVE9SRVBMWRACKlkKCkltcG9ydE1vZGUSGwoXSU1QT1JUX01PREVfVU5TUEVDSUZJRUQQABIVChFJTVBPUlRfTU9ERV9NRVJHRRABEhcKE0lNUE9SVF9NT0RFX1JFUExBQ0UQAjKaDQoLUnVsZVNlcnZpY2USXQoOUHVibGlzaFJ1bGVTZXQSJC53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hSdWxlU2V0UmVxdWVzdBolLnd4YnVzLnJ1bGUudjEuUHVibGlzaFJ1bGVTZXRSZXNwb25zZRJRCgpHZXRSdWxlU2V0EiAud3hidXMucnVsZS52MS5HZXRSdWxlU2V0UmVxdWVzdBohLnd4YnVzLnJ1bGUudjEuR2V0UnVsZVNldFJlc3BvbnNlElcKDExpc3RSdWxlU2V0cxIiLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVTZXRzUmVxdWVzdBojLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVTZXRzUmVzcG9uc2USYAoPUm9sbEJhY2tSdWxlU2V0EiUud3hidXMucnVsZS52MS5Sb2xsQmFja1J1bGVTZXRSZXF1ZXN0GiYud3hidXMucnVsZS52MS5Sb2xsQmFja1J1bGVTZXRSZXNwb25zZRJFCgZEcnlSdW4SHC53eGJ1cy5ydWxlLnYxLkRyeVJ1blJlcXVlc3QaHS53eGJ1cy5ydWxlLnYxLkRyeVJ1blJlc3BvbnNlEk4KCUxpc3RSdWxlcxIfLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVzUmVxdWVzdBogLnd4YnVzLnJ1bGUudjEuTGlzdFJ1bGVzUmVzcG9uc2USSAoHR2V0UnVsZRIdLnd4YnVzLnJ1bGUudjEuR2V0UnVsZVJlcXVlc3QaHi53eGJ1cy5ydWxlLnYxLkdldFJ1bGVSZXNwb25zZRJLCghTYXZlUnVsZRIeLnd4YnVzLnJ1bGUudjEuU2F2ZVJ1bGVSZXF1ZXN0Gh8ud3hidXMucnVsZS52MS5TYXZlUnVsZVJlc3BvbnNlElEKCkRlbGV0ZVJ1bGUSIC53eGJ1cy5ydWxlLnYxLkRlbGV0ZVJ1bGVSZXF1ZXN0GiEud3hidXMucnVsZS52MS5EZWxldGVSdWxlUmVzcG9uc2USSwoITW92ZVJ1bGUSHi53eGJ1cy5ydWxlLnYxLk1vdmVSdWxlUmVxdWVzdBofLnd4YnVzLnJ1bGUudjEuTW92ZVJ1bGVSZXNwb25zZRJUCgtTYXZlU2VjdGlvbhIhLnd4YnVzLnJ1bGUudjEuU2F2ZVNlY3Rpb25SZXF1ZXN0GiIud3hidXMucnVsZS52MS5TYXZlU2VjdGlvblJlc3BvbnNlEksKCEdldERyYWZ0Eh4ud3hidXMucnVsZS52MS5HZXREcmFmdFJlcXVlc3QaHy53eGJ1cy5ydWxlLnYxLkdldERyYWZ0UmVzcG9uc2USVwoMRGlzY2FyZERyYWZ0EiIud3hidXMucnVsZS52MS5EaXNjYXJkRHJhZnRSZXF1ZXN0GiMud3hidXMucnVsZS52MS5EaXNjYXJkRHJhZnRSZXNwb25zZRJXCgxQdWJsaXNoRHJhZnQSIi53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hEcmFmdFJlcXVlc3QaIy53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hEcmFmdFJlc3BvbnNlElcKDERpZmZSdWxlU2V0cxIiLnd4YnVzLnJ1bGUudjEuRGlmZlJ1bGVTZXRzUmVxdWVzdBojLnd4YnVzLnJ1bGUudjEuRGlmZlJ1bGVTZXRzUmVzcG9uc2USTgoJTGlzdEF1ZGl0Eh8ud3hidXMucnVsZS52MS5MaXN0QXVkaXRSZXF1ZXN0GiAud3hidXMucnVsZS52MS5MaXN0QXVkaXRSZXNwb25zZRJUCgtJbXBvcnRSdWxlcxIhLnd4YnVzLnJ1bGUudjEuSW1wb3J0UnVsZXNSZXF1ZXN0GiIud3hidXMucnVsZS52MS5JbXBvcnRSdWxlc1Jlc3BvbnNlElQKC0V4cG9ydFJ1bGVzEiEud3hidXMucnVsZS52MS5FeHBvcnRSdWxlc1JlcXVlc3QaIi53eGJ1cy5ydWxlLnYxLkV4cG9ydFJ1bGVzUmVzcG9uc2USUAoJU2hhZG93UnVuEh8ud3hidXMucnVsZS52MS5TaGFkb3dSdW5SZXF1ZXN0GiAud3hidXMucnVsZS52MS5TaGFkb3dSdW5SZXNwb25zZTABElQKC0dldENvdmVyYWdlEiEud3hidXMucnVsZS52MS5HZXRDb3ZlcmFnZVJlcXVlc3QaIi53eGJ1cy5ydWxlLnYxLkdldENvdmVyYWdlUmVzcG9uc2ViBnByb3RvMw", [file_wxbus_event_v1_content, file_wxbus_rule_v1_rule_events]);
+  fileDesc("CiB3eGJ1cy9ydWxlL3YxL3J1bGVfc2VydmljZS5wcm90bxINd3hidXMucnVsZS52MSI2ChNHZXRGYW5NZW1vcnlSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJIpIBChRHZXRGYW5NZW1vcnlSZXNwb25zZRIoCgZyZWNvcmQYASABKAsyGC53eGJ1cy5ydWxlLnYxLkZhblJlY29yZBImCgRmb3JtGAIgASgLMhgud3hidXMucnVsZS52MS5Gb3JtU3RhdGUSKAoEY2hhdBgDIAEoCzIaLnd4YnVzLnJ1bGUudjEuQ2hhdEhpc3RvcnkiOAoVRXJhc2VGYW5NZW1vcnlSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJIkQKFkVyYXNlRmFuTWVtb3J5UmVzcG9uc2USKgoFaXRlbXMYASADKAsyGy53eGJ1cy5ydWxlLnYxLkVyYXNlZE1lbW9yeSI7CgxFcmFzZWRNZW1vcnkSDQoFcGxhY2UYASABKAkSDgoGZXJhc2VkGAIgASgDEgwKBGxlZnQYAyABKAMidwoVUHVibGlzaFJ1bGVTZXRSZXF1ZXN0EgwKBHlhbWwYASABKAwSDAoEbm90ZRgCIAEoCRIYChBleHBlY3RlZF92ZXJzaW9uGAMgASgJEigKBG1vZGUYBCABKA4yGi53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hNb2RlIlkKFlB1Ymxpc2hSdWxlU2V0UmVzcG9uc2USLAoIcnVsZV9zZXQYASABKAsyGi53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRJbmZvEhEKCXVuY2hhbmdlZBgCIAEoCCKKAQoLUnVsZVNldEluZm8SDwoHdmVyc2lvbhgBIAEoCRINCgVydWxlcxgCIAEoBRIZChFwdWJsaXNoZWRfdW5peF9tcxgDIAEoAxIMCgRub3RlGAQgASgJEgwKBGxpdmUYBSABKAgSFAoMcHVibGlzaGVkX2J5GAYgASgJEg4KBnNvdXJjZRgHIAEoCSITChFHZXRSdWxlU2V0UmVxdWVzdCJQChJHZXRSdWxlU2V0UmVzcG9uc2USLAoIcnVsZV9zZXQYASABKAsyGi53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRJbmZvEgwKBHlhbWwYAiABKAwiFQoTTGlzdFJ1bGVTZXRzUmVxdWVzdCJFChRMaXN0UnVsZVNldHNSZXNwb25zZRItCglydWxlX3NldHMYASADKAsyGi53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRJbmZvIikKFlJvbGxCYWNrUnVsZVNldFJlcXVlc3QSDwoHdmVyc2lvbhgBIAEoCSJHChdSb2xsQmFja1J1bGVTZXRSZXNwb25zZRIsCghydWxlX3NldBgBIAEoCzIaLnd4YnVzLnJ1bGUudjEuUnVsZVNldEluZm8izwEKDURyeVJ1blJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIKCgJvbhgCIAEoCRIMCgR0ZXh0GAMgASgJEhEKCWV2ZW50X2tleRgEIAEoCRIMCgR5YW1sGAUgASgMEgwKBHRhZ3MYBiADKAkSGQoRc3Vic2NyaWJlZF91bml4X3MYByABKAMSEAoIbGFuZ3VhZ2UYCCABKAkSEgoKYXRfdW5peF9tcxgJIAEoAxIQCghsYXRpdHVkZRgKIAEoARIRCglsb25naXR1ZGUYCyABKAEijwIKDkRyeVJ1blJlc3BvbnNlEiMKBXJvdXRlGAEgASgOMhQud3hidXMucnVsZS52MS5Sb3V0ZRIMCgRydWxlGAIgASgJEg8KB21hdGNoZWQYAyABKAkSKAoHcmVwbGllcxgEIAMoCzIXLnd4YnVzLmV2ZW50LnYxLkNvbnRlbnQSDQoFcXVldWUYBSABKAkSLAoKY2FuZGlkYXRlcxgGIAMoCzIYLnd4YnVzLnJ1bGUudjEuQ2FuZGlkYXRlEg8KB3ZlcnNpb24YByABKAkSDAoEdGFncxgIIAMoCRISCgpjbGVhcl90YWdzGAkgAygJEhEKCWRlbGF5c19tcxgKIAMoAxIMCgRhc2tzGAsgAygJIn0KCUNhbmRpZGF0ZRIMCgRydWxlGAEgASgJEhAKCHByaW9yaXR5GAIgASgFEg8KB291dGNvbWUYAyABKAkSDwoHbWF0Y2hlZBgEIAEoCRIPCgd0cmlnZ2VyGAUgASgJEg0KBXN0YXJ0GAYgASgFEg4KBmZhaWxlZBgHIAEoCSK4AgoIUnVsZUluZm8SCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIQCghwcmlvcml0eRgDIAEoBRIQCghhY2NvdW50cxgEIAMoCRINCgVraW5kcxgFIAMoCRIPCgdlbmFibGVkGAYgASgIEicKBXN0YXRlGAcgASgOMhgud3hidXMucnVsZS52MS5SdWxlU3RhdGUSEAoIY29uZmxpY3QYCCABKAgSEAoIcmV2aXNpb24YCSABKAMSEgoKY2hhbmdlZF9ieRgKIAEoCRIXCg9jaGFuZ2VkX3VuaXhfbXMYCyABKAMSDAoEeWFtbBgMIAEoCRIMCgRoaXRzGA0gASgDEhgKEGxhc3RfaGl0X3VuaXhfbXMYDiABKAMSDwoHZGVsZXRlZBgPIAEoCBINCgVtb3ZlZBgQIAEoCCLWAQoQTGlzdFJ1bGVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZzZWFyY2gYAyABKAkSDwoHYWNjb3VudBgEIAEoCRIMCgRraW5kGAUgASgJEhQKB2VuYWJsZWQYBiABKAhIAIgBARIoCgZzdGF0ZXMYByADKA4yGC53eGJ1cy5ydWxlLnYxLlJ1bGVTdGF0ZRIRCgljb25mbGljdHMYCCABKAgSDQoFaG91cnMYCSABKAVCCgoIX2VuYWJsZWQioAEKEUxpc3RSdWxlc1Jlc3BvbnNlEiYKBXJ1bGVzGAEgAygLMhcud3hidXMucnVsZS52MS5SdWxlSW5mbxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSDQoFdG90YWwYAyABKAMSKgoFZHJhZnQYBCABKAsyGy53eGJ1cy5ydWxlLnYxLkRyYWZ0U3VtbWFyeRIPCgdkZWNpZGVkGAUgASgDInoKDERyYWZ0U3VtbWFyeRIUCgxsaXZlX3ZlcnNpb24YASABKAkSDQoFYWRkZWQYAiABKAUSDwoHY2hhbmdlZBgDIAEoBRIPCgdyZW1vdmVkGAQgASgFEhAKCHNlY3Rpb25zGAUgASgFEhEKCWNvbmZsaWN0cxgGIAEoBSItCg5HZXRSdWxlUmVxdWVzdBIMCgRydWxlGAEgASgJEg0KBWhvdXJzGAIgASgFIncKD0dldFJ1bGVSZXNwb25zZRIlCgRydWxlGAEgASgLMhcud3hidXMucnVsZS52MS5SdWxlSW5mbxIRCglsaXZlX3lhbWwYAiABKAkSKgoGZmllbGRzGAMgAygLMhoud3hidXMucnVsZS52MS5GaWVsZENoYW5nZSKHAQoQUmV2aXNpb25Db25mbGljdBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEhoKEnJlcXVlc3RlZF9yZXZpc2lvbhgEIAEoAxISCgpjaGFuZ2VkX2J5GAUgASgJEhcKD2NoYW5nZWRfdW5peF9tcxgGIAEoAyJuCg9TYXZlUnVsZVJlcXVlc3QSCgoCaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAMSDAoEeWFtbBgDIAEoCRIUCgdlbmFibGVkGAQgASgISACIAQESDQoFYWZ0ZXIYBSABKAlCCgoIX2VuYWJsZWQiOQoQU2F2ZVJ1bGVSZXNwb25zZRIlCgRydWxlGAEgASgLMhcud3hidXMucnVsZS52MS5SdWxlSW5mbyIxChFEZWxldGVSdWxlUmVxdWVzdBIKCgJpZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAyIUChJEZWxldGVSdWxlUmVzcG9uc2UibAoPTW92ZVJ1bGVSZXF1ZXN0EgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEhIKCHByaW9yaXR5GAMgASgFSAASEAoGYmVmb3JlGAQgASgJSAASDwoFYWZ0ZXIYBSABKAlIAEIECgJ0byI5ChBNb3ZlUnVsZVJlc3BvbnNlEiUKBHJ1bGUYASABKAsyFy53eGJ1cy5ydWxlLnYxLlJ1bGVJbmZvIo0BCgtTZWN0aW9uSW5mbxIMCgRuYW1lGAEgASgJEgwKBHlhbWwYAiABKAkSEQoJbGl2ZV95YW1sGAMgASgJEhAKCGNvbmZsaWN0GAQgASgIEhAKCHJldmlzaW9uGAUgASgDEhIKCmNoYW5nZWRfYnkYBiABKAkSFwoPY2hhbmdlZF91bml4X21zGAcgASgDIkIKElNhdmVTZWN0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEgwKBHlhbWwYAyABKAkiQgoTU2F2ZVNlY3Rpb25SZXNwb25zZRIrCgdzZWN0aW9uGAEgASgLMhoud3hidXMucnVsZS52MS5TZWN0aW9uSW5mbyIRCg9HZXREcmFmdFJlcXVlc3QiqAEKEEdldERyYWZ0UmVzcG9uc2USLAoHc3VtbWFyeRgBIAEoCzIbLnd4YnVzLnJ1bGUudjEuRHJhZnRTdW1tYXJ5EioKB2NoYW5nZXMYAiADKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVDaGFuZ2USDAoEbW9yZRgDIAEoBRIsCghzZWN0aW9ucxgEIAMoCzIaLnd4YnVzLnJ1bGUudjEuU2VjdGlvbkluZm8itAEKClJ1bGVDaGFuZ2USJgoEa2luZBgBIAEoDjIYLnd4YnVzLnJ1bGUudjEuUnVsZVN0YXRlEgwKBG5hbWUYAiABKAkSDgoGYmVmb3JlGAMgASgJEg0KBWFmdGVyGAQgASgJEioKBmZpZWxkcxgFIAMoCzIaLnd4YnVzLnJ1bGUudjEuRmllbGRDaGFuZ2USJQoEcnVsZRgGIAEoCzIXLnd4YnVzLnJ1bGUudjEuUnVsZUluZm8iWgoLRmllbGRDaGFuZ2USDAoEcGF0aBgBIAEoCRIOCgZiZWZvcmUYAiABKAkSDQoFYWZ0ZXIYAyABKAkSDQoFYWRkZWQYBCADKAkSDwoHcmVtb3ZlZBgFIAMoCSI0ChNEaXNjYXJkRHJhZnRSZXF1ZXN0EgsKA2lkcxgBIAMoCRIQCghzZWN0aW9ucxgCIAMoCSJXChREaXNjYXJkRHJhZnRSZXNwb25zZRIRCglkaXNjYXJkZWQYASABKAUSLAoHc3VtbWFyeRgCIAEoCzIbLnd4YnVzLnJ1bGUudjEuRHJhZnRTdW1tYXJ5Ij0KE1B1Ymxpc2hEcmFmdFJlcXVlc3QSDAoEbm90ZRgBIAEoCRIYChBleHBlY3RlZF92ZXJzaW9uGAIgASgJIlcKFFB1Ymxpc2hEcmFmdFJlc3BvbnNlEiwKCHJ1bGVfc2V0GAEgASgLMhoud3hidXMucnVsZS52MS5SdWxlU2V0SW5mbxIRCgl1bmNoYW5nZWQYAiABKAgiRwoKUnVsZVNldFJlZhIRCgd2ZXJzaW9uGAEgASgJSAASDwoFZHJhZnQYAiABKAhIABIOCgR5YW1sGAMgASgMSABCBQoDc2V0ImoKE0RpZmZSdWxlU2V0c1JlcXVlc3QSKQoGYmVmb3JlGAEgASgLMhkud3hidXMucnVsZS52MS5SdWxlU2V0UmVmEigKBWFmdGVyGAIgASgLMhkud3hidXMucnVsZS52MS5SdWxlU2V0UmVmIpEBChREaWZmUnVsZVNldHNSZXNwb25zZRIqCgdjaGFuZ2VzGAEgAygLMhkud3hidXMucnVsZS52MS5SdWxlQ2hhbmdlEgwKBG1vcmUYAiABKAUSLAoIc2VjdGlvbnMYAyADKAsyGi53eGJ1cy5ydWxlLnYxLkZpZWxkQ2hhbmdlEhEKCXJlb3JkZXJlZBgEIAEoCCLVAQoKQXVkaXRFbnRyeRIKCgJpZBgBIAEoAxISCgphdF91bml4X21zGAIgASgDEg0KBWFjdG9yGAMgASgJEioKBmFjdGlvbhgEIAEoDjIaLnd4YnVzLnJ1bGUudjEuQXVkaXRBY3Rpb24SDAoEcnVsZRgFIAEoCRIPCgdydWxlX2lkGAYgASgJEg8KB3NlY3Rpb24YByABKAgSDgoGYmVmb3JlGAggASgJEg0KBWFmdGVyGAkgASgJEg8KB3ZlcnNpb24YCiABKAkSDAoEbm90ZRgLIAEoCSKxAQoQTGlzdEF1ZGl0UmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIMCgRydWxlGAMgASgJEg0KBWFjdG9yGAQgASgJEisKB2FjdGlvbnMYBSADKA4yGi53eGJ1cy5ydWxlLnYxLkF1ZGl0QWN0aW9uEhUKDXNpbmNlX3VuaXhfbXMYBiABKAMSFQoNdW50aWxfdW5peF9tcxgHIAEoAyJYChFMaXN0QXVkaXRSZXNwb25zZRIqCgdlbnRyaWVzGAEgAygLMhkud3hidXMucnVsZS52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKdAQoSSW1wb3J0UnVsZXNSZXF1ZXN0Eg8KB2NvbnRlbnQYASABKAwSKwoGZm9ybWF0GAIgASgOMhsud3hidXMucnVsZS52MS5JbXBvcnRGb3JtYXQSJwoEbW9kZRgDIAEoDjIZLnd4YnVzLnJ1bGUudjEuSW1wb3J0TW9kZRIPCgdhY2NvdW50GAQgASgJEg8KB2RyeV9ydW4YBSABKAgiyAEKE0ltcG9ydFJ1bGVzUmVzcG9uc2USKgoHY2hhbmdlcxgBIAMoCzIZLnd4YnVzLnJ1bGUudjEuUnVsZUNoYW5nZRIMCgRtb3JlGAIgASgFEiwKCHNlY3Rpb25zGAMgAygLMhoud3hidXMucnVsZS52MS5GaWVsZENoYW5nZRIRCgl1bmNoYW5nZWQYBCABKAUSKAoIbGVmdF9vdXQYBSADKAsyFi53eGJ1cy5ydWxlLnYxLkxlZnRPdXQSDAoEeWFtbBgGIAEoDCJLCgdMZWZ0T3V0EgwKBHBhdGgYASABKAkSDAoEcnVsZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSFAoMYXBwcm94aW1hdGVkGAQgASgIIjwKEkV4cG9ydFJ1bGVzUmVxdWVzdBImCgNzZXQYASABKAsyGS53eGJ1cy5ydWxlLnYxLlJ1bGVTZXRSZWYiIwoTRXhwb3J0UnVsZXNSZXNwb25zZRIMCgR5YW1sGAEgASgMIpsBChBTaGFkb3dSdW5SZXF1ZXN0EikKBmJlZm9yZRgBIAEoCzIZLnd4YnVzLnJ1bGUudjEuUnVsZVNldFJlZhIoCgVhZnRlchgCIAEoCzIZLnd4YnVzLnJ1bGUudjEuUnVsZVNldFJlZhIPCgdhY2NvdW50GAMgASgJEg0KBWhvdXJzGAQgASgFEhIKCm1heF9ldmVudHMYBSABKAUicQoRU2hhZG93UnVuUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyHS53eGJ1cy5ydWxlLnYxLlNoYWRvd1Byb2dyZXNzEisKBnJlc3VsdBgCIAEoCzIbLnd4YnVzLnJ1bGUudjEuU2hhZG93UmVzdWx0IlAKDlNoYWRvd1Byb2dyZXNzEg4KBmV2ZW50cxgBIAEoAxINCgV0b3RhbBgCIAEoAxIMCgRyZWFkGAMgASgDEhEKCWRpZmZlcmluZxgEIAEoAyKgAgoMU2hhZG93UmVzdWx0Eg4KBmV2ZW50cxgBIAEoAxIMCgRzYW1lGAIgASgDEg8KB2NoYW5nZWQYAyABKAMSFgoObmV3bHlfYW5zd2VyZWQYBCABKAMSFAoMbmV3bHlfc2lsZW50GAUgASgDEigKBXJ1bGVzGAYgAygLMhkud3hidXMucnVsZS52MS5TaGFkb3dSdWxlEjQKC2RpZmZlcmVuY2VzGAcgAygLMh8ud3hidXMucnVsZS52MS5TaGFkb3dEaWZmZXJlbmNlEhQKDGZyb21fdW5peF9tcxgIIAEoAxISCgp0b191bml4X21zGAkgASgDEhEKCXRydW5jYXRlZBgKIAEoCBIWCg5iZWZvcmVfdmVyc2lvbhgLIAEoCSKWAQoKU2hhZG93UnVsZRIMCgRydWxlGAEgASgJEg4KBmJlZm9yZRgCIAEoAxINCgVhZnRlchgDIAEoAxIOCgZnYWluZWQYBCABKAMSDAoEbG9zdBgFIAEoAxIPCgdjaGFuZ2VkGAYgASgDEhYKDm5ld2x5X2Fuc3dlcmVkGAcgASgDEhQKDG5ld2x5X3NpbGVudBgIIAEoAyK9AQoQU2hhZG93RGlmZmVyZW5jZRIPCgdhY2NvdW50GAEgASgJEgwKBGtpbmQYAiABKAkSDAoEdGV4dBgDIAEoCRIRCglldmVudF9rZXkYBCABKAkSLAoGYmVmb3JlGAUgASgLMhwud3hidXMucnVsZS52MS5TaGFkb3dPdXRjb21lEisKBWFmdGVyGAYgASgLMhwud3hidXMucnVsZS52MS5TaGFkb3dPdXRjb21lEg4KBmV2ZW50cxgHIAEoAyJxCg1TaGFkb3dPdXRjb21lEgwKBHJ1bGUYASABKAkSDwoHbWF0Y2hlZBgCIAEoCRIjCgVyb3V0ZRgDIAEoDjIULnd4YnVzLnJ1bGUudjEuUm91dGUSDQoFcmVwbHkYBCABKAkSDQoFcXVldWUYBSABKAkiRQoSR2V0Q292ZXJhZ2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDQoFaG91cnMYAiABKAUSDwoHcGhyYXNlcxgDIAEoBSLqAQoTR2V0Q292ZXJhZ2VSZXNwb25zZRIPCgdkZWNpZGVkGAEgASgDEg8KB21hdGNoZWQYAiABKAMSDgoGY2F1Z2h0GAMgASgDEg4KBm1pc3NlZBgEIAEoAxIOCgZzaWxlbnQYBSABKAMSKgoFcnVsZXMYBiADKAsyGy53eGJ1cy5ydWxlLnYxLlJ1bGVDb3ZlcmFnZRImCgdwaHJhc2VzGAcgAygLMhUud3hidXMucnVsZS52MS5QaHJhc2USFwoPY291bnRlZF91bml4X21zGAggASgDEhQKDGZyb21fdW5peF9tcxgJIAEoAyJSCgxSdWxlQ292ZXJhZ2USDAoEcnVsZRgBIAEoCRIMCgRoaXRzGAIgASgDEhgKEGxhc3RfaGl0X3VuaXhfbXMYAyABKAMSDAoEbGl2ZRgEIAEoCCJbCgZQaHJhc2USDAoEdGV4dBgBIAEoCRINCgVjb3VudBgCIAEoAxINCgVlcnJvchgDIAEoAxIUCgxsYXN0X3VuaXhfbXMYBCABKAMSDwoHYWNjb3VudBgFIAEoCSpbCgtQdWJsaXNoTW9kZRIcChhQVUJMSVNIX01PREVfVU5TUEVDSUZJRUQQABIWChJQVUJMSVNIX01PREVfTUVSR0UQARIWChJQVUJMSVNIX01PREVfUFJVTkUQAiqZAQoJUnVsZVN0YXRlEhoKFlJVTEVfU1RBVEVfVU5TUEVDSUZJRUQQABITCg9SVUxFX1NUQVRFX0xJVkUQARIUChBSVUxFX1NUQVRFX0FEREVEEAISFgoSUlVMRV9TVEFURV9DSEFOR0VEEAMSFgoSUlVMRV9TVEFURV9SRU1PVkVEEAQSFQoRUlVMRV9TVEFURV9QQVJLRUQQBSrUAgoLQXVkaXRBY3Rpb24SHAoYQVVESVRfQUNUSU9OX1VOU1BFQ0lGSUVEEAASGAoUQVVESVRfQUNUSU9OX0NSRUFURUQQARIYChRBVURJVF9BQ1RJT05fQ0hBTkdFRBACEhgKFEFVRElUX0FDVElPTl9ERUxFVEVEEAMSFgoSQVVESVRfQUNUSU9OX01PVkVEEAQSGAoUQVVESVRfQUNUSU9OX0VOQUJMRUQQBRIZChVBVURJVF9BQ1RJT05fRElTQUJMRUQQBhIaChZBVURJVF9BQ1RJT05fRElTQ0FSREVEEAcSGQoVQVVESVRfQUNUSU9OX0lNUE9SVEVEEAgSGgoWQVVESVRfQUNUSU9OX1BVQkxJU0hFRBAJEhwKGEFVRElUX0FDVElPTl9ST0xMRURfQkFDSxAKEhsKF0FVRElUX0FDVElPTl9DT05GTElDVEVEEAsqaQoMSW1wb3J0Rm9ybWF0Eh0KGUlNUE9SVF9GT1JNQVRfVU5TUEVDSUZJRUQQABIWChJJTVBPUlRfRk9STUFUX1lBTUwQARIiCh5JTVBPUlRfRk9STUFUX1dFQ0hBVF9BVVRPUkVQTFkQAipZCgpJbXBvcnRNb2RlEhsKF0lNUE9SVF9NT0RFX1VOU1BFQ0lGSUVEEAASFQoRSU1QT1JUX01PREVfTUVSR0UQARIXChNJTVBPUlRfTU9ERV9SRVBMQUNFEAIy0g4KC1J1bGVTZXJ2aWNlEl0KDlB1Ymxpc2hSdWxlU2V0EiQud3hidXMucnVsZS52MS5QdWJsaXNoUnVsZVNldFJlcXVlc3QaJS53eGJ1cy5ydWxlLnYxLlB1Ymxpc2hSdWxlU2V0UmVzcG9uc2USUQoKR2V0UnVsZVNldBIgLnd4YnVzLnJ1bGUudjEuR2V0UnVsZVNldFJlcXVlc3QaIS53eGJ1cy5ydWxlLnYxLkdldFJ1bGVTZXRSZXNwb25zZRJXCgxMaXN0UnVsZVNldHMSIi53eGJ1cy5ydWxlLnYxLkxpc3RSdWxlU2V0c1JlcXVlc3QaIy53eGJ1cy5ydWxlLnYxLkxpc3RSdWxlU2V0c1Jlc3BvbnNlEmAKD1JvbGxCYWNrUnVsZVNldBIlLnd4YnVzLnJ1bGUudjEuUm9sbEJhY2tSdWxlU2V0UmVxdWVzdBomLnd4YnVzLnJ1bGUudjEuUm9sbEJhY2tSdWxlU2V0UmVzcG9uc2USRQoGRHJ5UnVuEhwud3hidXMucnVsZS52MS5EcnlSdW5SZXF1ZXN0Gh0ud3hidXMucnVsZS52MS5EcnlSdW5SZXNwb25zZRJOCglMaXN0UnVsZXMSHy53eGJ1cy5ydWxlLnYxLkxpc3RSdWxlc1JlcXVlc3QaIC53eGJ1cy5ydWxlLnYxLkxpc3RSdWxlc1Jlc3BvbnNlEkgKB0dldFJ1bGUSHS53eGJ1cy5ydWxlLnYxLkdldFJ1bGVSZXF1ZXN0Gh4ud3hidXMucnVsZS52MS5HZXRSdWxlUmVzcG9uc2USSwoIU2F2ZVJ1bGUSHi53eGJ1cy5ydWxlLnYxLlNhdmVSdWxlUmVxdWVzdBofLnd4YnVzLnJ1bGUudjEuU2F2ZVJ1bGVSZXNwb25zZRJRCgpEZWxldGVSdWxlEiAud3hidXMucnVsZS52MS5EZWxldGVSdWxlUmVxdWVzdBohLnd4YnVzLnJ1bGUudjEuRGVsZXRlUnVsZVJlc3BvbnNlEksKCE1vdmVSdWxlEh4ud3hidXMucnVsZS52MS5Nb3ZlUnVsZVJlcXVlc3QaHy53eGJ1cy5ydWxlLnYxLk1vdmVSdWxlUmVzcG9uc2USVAoLU2F2ZVNlY3Rpb24SIS53eGJ1cy5ydWxlLnYxLlNhdmVTZWN0aW9uUmVxdWVzdBoiLnd4YnVzLnJ1bGUudjEuU2F2ZVNlY3Rpb25SZXNwb25zZRJLCghHZXREcmFmdBIeLnd4YnVzLnJ1bGUudjEuR2V0RHJhZnRSZXF1ZXN0Gh8ud3hidXMucnVsZS52MS5HZXREcmFmdFJlc3BvbnNlElcKDERpc2NhcmREcmFmdBIiLnd4YnVzLnJ1bGUudjEuRGlzY2FyZERyYWZ0UmVxdWVzdBojLnd4YnVzLnJ1bGUudjEuRGlzY2FyZERyYWZ0UmVzcG9uc2USVwoMUHVibGlzaERyYWZ0EiIud3hidXMucnVsZS52MS5QdWJsaXNoRHJhZnRSZXF1ZXN0GiMud3hidXMucnVsZS52MS5QdWJsaXNoRHJhZnRSZXNwb25zZRJXCgxEaWZmUnVsZVNldHMSIi53eGJ1cy5ydWxlLnYxLkRpZmZSdWxlU2V0c1JlcXVlc3QaIy53eGJ1cy5ydWxlLnYxLkRpZmZSdWxlU2V0c1Jlc3BvbnNlEk4KCUxpc3RBdWRpdBIfLnd4YnVzLnJ1bGUudjEuTGlzdEF1ZGl0UmVxdWVzdBogLnd4YnVzLnJ1bGUudjEuTGlzdEF1ZGl0UmVzcG9uc2USVAoLSW1wb3J0UnVsZXMSIS53eGJ1cy5ydWxlLnYxLkltcG9ydFJ1bGVzUmVxdWVzdBoiLnd4YnVzLnJ1bGUudjEuSW1wb3J0UnVsZXNSZXNwb25zZRJUCgtFeHBvcnRSdWxlcxIhLnd4YnVzLnJ1bGUudjEuRXhwb3J0UnVsZXNSZXF1ZXN0GiIud3hidXMucnVsZS52MS5FeHBvcnRSdWxlc1Jlc3BvbnNlElAKCVNoYWRvd1J1bhIfLnd4YnVzLnJ1bGUudjEuU2hhZG93UnVuUmVxdWVzdBogLnd4YnVzLnJ1bGUudjEuU2hhZG93UnVuUmVzcG9uc2UwARJUCgtHZXRDb3ZlcmFnZRIhLnd4YnVzLnJ1bGUudjEuR2V0Q292ZXJhZ2VSZXF1ZXN0GiIud3hidXMucnVsZS52MS5HZXRDb3ZlcmFnZVJlc3BvbnNlElcKDEdldEZhbk1lbW9yeRIiLnd4YnVzLnJ1bGUudjEuR2V0RmFuTWVtb3J5UmVxdWVzdBojLnd4YnVzLnJ1bGUudjEuR2V0RmFuTWVtb3J5UmVzcG9uc2USXQoORXJhc2VGYW5NZW1vcnkSJC53eGJ1cy5ydWxlLnYxLkVyYXNlRmFuTWVtb3J5UmVxdWVzdBolLnd4YnVzLnJ1bGUudjEuRXJhc2VGYW5NZW1vcnlSZXNwb25zZWIGcHJvdG8z", [file_wxbus_event_v1_content, file_wxbus_rule_v1_fan, file_wxbus_rule_v1_rule_events]);
+
+/**
+ * GetFanMemoryRequest is the request of GetFanMemory.
+ *
+ * @generated from message wxbus.rule.v1.GetFanMemoryRequest
+ */
+export type GetFanMemoryRequest = Message<"wxbus.rule.v1.GetFanMemoryRequest"> & {
+  /**
+   * account of the fan.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * openid of the fan.
+   *
+   * @generated from field: string openid = 2;
+   */
+  openid: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetFanMemoryRequest.
+ * Use `create(GetFanMemoryRequestSchema)` to create a new message.
+ */
+export const GetFanMemoryRequestSchema: GenMessage<GetFanMemoryRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 0);
+
+/**
+ * GetFanMemoryResponse is the response of GetFanMemory.
+ *
+ * @generated from message wxbus.rule.v1.GetFanMemoryResponse
+ */
+export type GetFanMemoryResponse = Message<"wxbus.rule.v1.GetFanMemoryResponse"> & {
+  /**
+   * record of the fan; unset when there is none.
+   *
+   * @generated from field: wxbus.rule.v1.FanRecord record = 1;
+   */
+  record?: FanRecord | undefined;
+
+  /**
+   * form that the fan is in; unset when there is none.
+   *
+   * @generated from field: wxbus.rule.v1.FormState form = 2;
+   */
+  form?: FormState | undefined;
+
+  /**
+   * chat is what the fan said to chat models, and their answers; unset when there is none.
+   *
+   * @generated from field: wxbus.rule.v1.ChatHistory chat = 3;
+   */
+  chat?: ChatHistory | undefined;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.GetFanMemoryResponse.
+ * Use `create(GetFanMemoryResponseSchema)` to create a new message.
+ */
+export const GetFanMemoryResponseSchema: GenMessage<GetFanMemoryResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 1);
+
+/**
+ * EraseFanMemoryRequest is the request of EraseFanMemory.
+ *
+ * @generated from message wxbus.rule.v1.EraseFanMemoryRequest
+ */
+export type EraseFanMemoryRequest = Message<"wxbus.rule.v1.EraseFanMemoryRequest"> & {
+  /**
+   * account of the fan.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * openid of the fan.
+   *
+   * @generated from field: string openid = 2;
+   */
+  openid: string;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.EraseFanMemoryRequest.
+ * Use `create(EraseFanMemoryRequestSchema)` to create a new message.
+ */
+export const EraseFanMemoryRequestSchema: GenMessage<EraseFanMemoryRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 2);
+
+/**
+ * EraseFanMemoryResponse is the response of EraseFanMemory.
+ *
+ * @generated from message wxbus.rule.v1.EraseFanMemoryResponse
+ */
+export type EraseFanMemoryResponse = Message<"wxbus.rule.v1.EraseFanMemoryResponse"> & {
+  /**
+   * items say what was erased, by place.
+   *
+   * @generated from field: repeated wxbus.rule.v1.ErasedMemory items = 1;
+   */
+  items: ErasedMemory[];
+};
+
+/**
+ * Describes the message wxbus.rule.v1.EraseFanMemoryResponse.
+ * Use `create(EraseFanMemoryResponseSchema)` to create a new message.
+ */
+export const EraseFanMemoryResponseSchema: GenMessage<EraseFanMemoryResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 3);
+
+/**
+ * ErasedMemory is what was erased in one place.
+ *
+ * @generated from message wxbus.rule.v1.ErasedMemory
+ */
+export type ErasedMemory = Message<"wxbus.rule.v1.ErasedMemory"> & {
+  /**
+   * place is a bucket, and what of it.
+   *
+   * @generated from field: string place = 1;
+   */
+  place: string;
+
+  /**
+   * erased is how many records there were.
+   *
+   * @generated from field: int64 erased = 2;
+   */
+  erased: bigint;
+
+  /**
+   * left is how many were found afterwards; zero.
+   *
+   * @generated from field: int64 left = 3;
+   */
+  left: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.ErasedMemory.
+ * Use `create(ErasedMemorySchema)` to create a new message.
+ */
+export const ErasedMemorySchema: GenMessage<ErasedMemory> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 4);
 
 /**
  * PublishRuleSetRequest is the request of PublishRuleSet.
@@ -56,7 +205,7 @@ export type PublishRuleSetRequest = Message<"wxbus.rule.v1.PublishRuleSetRequest
  * Use `create(PublishRuleSetRequestSchema)` to create a new message.
  */
 export const PublishRuleSetRequestSchema: GenMessage<PublishRuleSetRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 0);
+  messageDesc(file_wxbus_rule_v1_rule_service, 5);
 
 /**
  * PublishRuleSetResponse is the response of PublishRuleSet.
@@ -84,7 +233,7 @@ export type PublishRuleSetResponse = Message<"wxbus.rule.v1.PublishRuleSetRespon
  * Use `create(PublishRuleSetResponseSchema)` to create a new message.
  */
 export const PublishRuleSetResponseSchema: GenMessage<PublishRuleSetResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 1);
+  messageDesc(file_wxbus_rule_v1_rule_service, 6);
 
 /**
  * RuleSetInfo describes one version of the rules.
@@ -147,7 +296,7 @@ export type RuleSetInfo = Message<"wxbus.rule.v1.RuleSetInfo"> & {
  * Use `create(RuleSetInfoSchema)` to create a new message.
  */
 export const RuleSetInfoSchema: GenMessage<RuleSetInfo> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 2);
+  messageDesc(file_wxbus_rule_v1_rule_service, 7);
 
 /**
  * GetRuleSetRequest is the request of GetRuleSet.
@@ -162,7 +311,7 @@ export type GetRuleSetRequest = Message<"wxbus.rule.v1.GetRuleSetRequest"> & {
  * Use `create(GetRuleSetRequestSchema)` to create a new message.
  */
 export const GetRuleSetRequestSchema: GenMessage<GetRuleSetRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 3);
+  messageDesc(file_wxbus_rule_v1_rule_service, 8);
 
 /**
  * GetRuleSetResponse is the response of GetRuleSet.
@@ -190,7 +339,7 @@ export type GetRuleSetResponse = Message<"wxbus.rule.v1.GetRuleSetResponse"> & {
  * Use `create(GetRuleSetResponseSchema)` to create a new message.
  */
 export const GetRuleSetResponseSchema: GenMessage<GetRuleSetResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 4);
+  messageDesc(file_wxbus_rule_v1_rule_service, 9);
 
 /**
  * ListRuleSetsRequest is the request of ListRuleSets.
@@ -205,7 +354,7 @@ export type ListRuleSetsRequest = Message<"wxbus.rule.v1.ListRuleSetsRequest"> &
  * Use `create(ListRuleSetsRequestSchema)` to create a new message.
  */
 export const ListRuleSetsRequestSchema: GenMessage<ListRuleSetsRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 5);
+  messageDesc(file_wxbus_rule_v1_rule_service, 10);
 
 /**
  * ListRuleSetsResponse is the response of ListRuleSets.
@@ -226,7 +375,7 @@ export type ListRuleSetsResponse = Message<"wxbus.rule.v1.ListRuleSetsResponse">
  * Use `create(ListRuleSetsResponseSchema)` to create a new message.
  */
 export const ListRuleSetsResponseSchema: GenMessage<ListRuleSetsResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 6);
+  messageDesc(file_wxbus_rule_v1_rule_service, 11);
 
 /**
  * RollBackRuleSetRequest is the request of RollBackRuleSet.
@@ -247,7 +396,7 @@ export type RollBackRuleSetRequest = Message<"wxbus.rule.v1.RollBackRuleSetReque
  * Use `create(RollBackRuleSetRequestSchema)` to create a new message.
  */
 export const RollBackRuleSetRequestSchema: GenMessage<RollBackRuleSetRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 7);
+  messageDesc(file_wxbus_rule_v1_rule_service, 12);
 
 /**
  * RollBackRuleSetResponse is the response of RollBackRuleSet.
@@ -268,7 +417,7 @@ export type RollBackRuleSetResponse = Message<"wxbus.rule.v1.RollBackRuleSetResp
  * Use `create(RollBackRuleSetResponseSchema)` to create a new message.
  */
 export const RollBackRuleSetResponseSchema: GenMessage<RollBackRuleSetResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 8);
+  messageDesc(file_wxbus_rule_v1_rule_service, 13);
 
 /**
  * DryRunRequest is the request of DryRun.
@@ -310,6 +459,48 @@ export type DryRunRequest = Message<"wxbus.rule.v1.DryRunRequest"> & {
    * @generated from field: bytes yaml = 5;
    */
   yaml: Uint8Array;
+
+  /**
+   * tags that the fan has.
+   *
+   * @generated from field: repeated string tags = 6;
+   */
+  tags: string[];
+
+  /**
+   * subscribed_unix_s is when the fan followed, Unix seconds; zero when it is not known.
+   *
+   * @generated from field: int64 subscribed_unix_s = 7;
+   */
+  subscribedUnixS: bigint;
+
+  /**
+   * language of the fan; empty when it is not known.
+   *
+   * @generated from field: string language = 8;
+   */
+  language: string;
+
+  /**
+   * at_unix_ms is the time of the message, Unix milliseconds; zero means now.
+   *
+   * @generated from field: int64 at_unix_ms = 9;
+   */
+  atUnixMs: bigint;
+
+  /**
+   * latitude of a location; no position when both are zero.
+   *
+   * @generated from field: double latitude = 10;
+   */
+  latitude: number;
+
+  /**
+   * longitude of a location.
+   *
+   * @generated from field: double longitude = 11;
+   */
+  longitude: number;
 };
 
 /**
@@ -317,7 +508,7 @@ export type DryRunRequest = Message<"wxbus.rule.v1.DryRunRequest"> & {
  * Use `create(DryRunRequestSchema)` to create a new message.
  */
 export const DryRunRequestSchema: GenMessage<DryRunRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 9);
+  messageDesc(file_wxbus_rule_v1_rule_service, 14);
 
 /**
  * DryRunResponse is the response of DryRun.
@@ -409,7 +600,7 @@ export type DryRunResponse = Message<"wxbus.rule.v1.DryRunResponse"> & {
  * Use `create(DryRunResponseSchema)` to create a new message.
  */
 export const DryRunResponseSchema: GenMessage<DryRunResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 10);
+  messageDesc(file_wxbus_rule_v1_rule_service, 15);
 
 /**
  * Candidate is a rule that was considered and why it won or lost.
@@ -472,7 +663,7 @@ export type Candidate = Message<"wxbus.rule.v1.Candidate"> & {
  * Use `create(CandidateSchema)` to create a new message.
  */
 export const CandidateSchema: GenMessage<Candidate> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 11);
+  messageDesc(file_wxbus_rule_v1_rule_service, 16);
 
 /**
  * RuleInfo is a rule of the working copy.
@@ -600,7 +791,7 @@ export type RuleInfo = Message<"wxbus.rule.v1.RuleInfo"> & {
  * Use `create(RuleInfoSchema)` to create a new message.
  */
 export const RuleInfoSchema: GenMessage<RuleInfo> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 12);
+  messageDesc(file_wxbus_rule_v1_rule_service, 17);
 
 /**
  * ListRulesRequest is the request of ListRules.
@@ -677,7 +868,7 @@ export type ListRulesRequest = Message<"wxbus.rule.v1.ListRulesRequest"> & {
  * Use `create(ListRulesRequestSchema)` to create a new message.
  */
 export const ListRulesRequestSchema: GenMessage<ListRulesRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 13);
+  messageDesc(file_wxbus_rule_v1_rule_service, 18);
 
 /**
  * ListRulesResponse is the response of ListRules.
@@ -726,7 +917,7 @@ export type ListRulesResponse = Message<"wxbus.rule.v1.ListRulesResponse"> & {
  * Use `create(ListRulesResponseSchema)` to create a new message.
  */
 export const ListRulesResponseSchema: GenMessage<ListRulesResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 14);
+  messageDesc(file_wxbus_rule_v1_rule_service, 19);
 
 /**
  * DraftSummary counts how the working copy differs from the live version.
@@ -782,7 +973,7 @@ export type DraftSummary = Message<"wxbus.rule.v1.DraftSummary"> & {
  * Use `create(DraftSummarySchema)` to create a new message.
  */
 export const DraftSummarySchema: GenMessage<DraftSummary> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 15);
+  messageDesc(file_wxbus_rule_v1_rule_service, 20);
 
 /**
  * GetRuleRequest is the request of GetRule.
@@ -810,7 +1001,7 @@ export type GetRuleRequest = Message<"wxbus.rule.v1.GetRuleRequest"> & {
  * Use `create(GetRuleRequestSchema)` to create a new message.
  */
 export const GetRuleRequestSchema: GenMessage<GetRuleRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 16);
+  messageDesc(file_wxbus_rule_v1_rule_service, 21);
 
 /**
  * GetRuleResponse is the response of GetRule.
@@ -845,7 +1036,63 @@ export type GetRuleResponse = Message<"wxbus.rule.v1.GetRuleResponse"> & {
  * Use `create(GetRuleResponseSchema)` to create a new message.
  */
 export const GetRuleResponseSchema: GenMessage<GetRuleResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 17);
+  messageDesc(file_wxbus_rule_v1_rule_service, 22);
+
+/**
+ * RevisionConflict is in the details of ABORTED: what somebody else made of the rule or section meanwhile.
+ *
+ * @generated from message wxbus.rule.v1.RevisionConflict
+ */
+export type RevisionConflict = Message<"wxbus.rule.v1.RevisionConflict"> & {
+  /**
+   * id of the rule or section.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * name of the rule or section.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * revision now.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * requested_revision is the one that the change was based on.
+   *
+   * @generated from field: int64 requested_revision = 4;
+   */
+  requestedRevision: bigint;
+
+  /**
+   * changed_by names who made the revision.
+   *
+   * @generated from field: string changed_by = 5;
+   */
+  changedBy: string;
+
+  /**
+   * changed_unix_ms is when, Unix milliseconds.
+   *
+   * @generated from field: int64 changed_unix_ms = 6;
+   */
+  changedUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.rule.v1.RevisionConflict.
+ * Use `create(RevisionConflictSchema)` to create a new message.
+ */
+export const RevisionConflictSchema: GenMessage<RevisionConflict> = /*@__PURE__*/
+  messageDesc(file_wxbus_rule_v1_rule_service, 23);
 
 /**
  * SaveRuleRequest is the request of SaveRule.
@@ -894,7 +1141,7 @@ export type SaveRuleRequest = Message<"wxbus.rule.v1.SaveRuleRequest"> & {
  * Use `create(SaveRuleRequestSchema)` to create a new message.
  */
 export const SaveRuleRequestSchema: GenMessage<SaveRuleRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 18);
+  messageDesc(file_wxbus_rule_v1_rule_service, 24);
 
 /**
  * SaveRuleResponse is the response of SaveRule.
@@ -915,7 +1162,7 @@ export type SaveRuleResponse = Message<"wxbus.rule.v1.SaveRuleResponse"> & {
  * Use `create(SaveRuleResponseSchema)` to create a new message.
  */
 export const SaveRuleResponseSchema: GenMessage<SaveRuleResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 19);
+  messageDesc(file_wxbus_rule_v1_rule_service, 25);
 
 /**
  * DeleteRuleRequest is the request of DeleteRule.
@@ -943,7 +1190,7 @@ export type DeleteRuleRequest = Message<"wxbus.rule.v1.DeleteRuleRequest"> & {
  * Use `create(DeleteRuleRequestSchema)` to create a new message.
  */
 export const DeleteRuleRequestSchema: GenMessage<DeleteRuleRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 20);
+  messageDesc(file_wxbus_rule_v1_rule_service, 26);
 
 /**
  * DeleteRuleResponse is the response of DeleteRule.
@@ -958,7 +1205,7 @@ export type DeleteRuleResponse = Message<"wxbus.rule.v1.DeleteRuleResponse"> & {
  * Use `create(DeleteRuleResponseSchema)` to create a new message.
  */
 export const DeleteRuleResponseSchema: GenMessage<DeleteRuleResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 21);
+  messageDesc(file_wxbus_rule_v1_rule_service, 27);
 
 /**
  * MoveRuleRequest is the request of MoveRule.
@@ -1017,7 +1264,7 @@ export type MoveRuleRequest = Message<"wxbus.rule.v1.MoveRuleRequest"> & {
  * Use `create(MoveRuleRequestSchema)` to create a new message.
  */
 export const MoveRuleRequestSchema: GenMessage<MoveRuleRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 22);
+  messageDesc(file_wxbus_rule_v1_rule_service, 28);
 
 /**
  * MoveRuleResponse is the response of MoveRule.
@@ -1038,7 +1285,7 @@ export type MoveRuleResponse = Message<"wxbus.rule.v1.MoveRuleResponse"> & {
  * Use `create(MoveRuleResponseSchema)` to create a new message.
  */
 export const MoveRuleResponseSchema: GenMessage<MoveRuleResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 23);
+  messageDesc(file_wxbus_rule_v1_rule_service, 29);
 
 /**
  * SectionInfo is a top-level section of the rule file beside its rules.
@@ -1101,7 +1348,7 @@ export type SectionInfo = Message<"wxbus.rule.v1.SectionInfo"> & {
  * Use `create(SectionInfoSchema)` to create a new message.
  */
 export const SectionInfoSchema: GenMessage<SectionInfo> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 24);
+  messageDesc(file_wxbus_rule_v1_rule_service, 30);
 
 /**
  * SaveSectionRequest is the request of SaveSection.
@@ -1136,7 +1383,7 @@ export type SaveSectionRequest = Message<"wxbus.rule.v1.SaveSectionRequest"> & {
  * Use `create(SaveSectionRequestSchema)` to create a new message.
  */
 export const SaveSectionRequestSchema: GenMessage<SaveSectionRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 25);
+  messageDesc(file_wxbus_rule_v1_rule_service, 31);
 
 /**
  * SaveSectionResponse is the response of SaveSection.
@@ -1157,7 +1404,7 @@ export type SaveSectionResponse = Message<"wxbus.rule.v1.SaveSectionResponse"> &
  * Use `create(SaveSectionResponseSchema)` to create a new message.
  */
 export const SaveSectionResponseSchema: GenMessage<SaveSectionResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 26);
+  messageDesc(file_wxbus_rule_v1_rule_service, 32);
 
 /**
  * GetDraftRequest is the request of GetDraft.
@@ -1172,7 +1419,7 @@ export type GetDraftRequest = Message<"wxbus.rule.v1.GetDraftRequest"> & {
  * Use `create(GetDraftRequestSchema)` to create a new message.
  */
 export const GetDraftRequestSchema: GenMessage<GetDraftRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 27);
+  messageDesc(file_wxbus_rule_v1_rule_service, 33);
 
 /**
  * GetDraftResponse is the response of GetDraft.
@@ -1214,7 +1461,7 @@ export type GetDraftResponse = Message<"wxbus.rule.v1.GetDraftResponse"> & {
  * Use `create(GetDraftResponseSchema)` to create a new message.
  */
 export const GetDraftResponseSchema: GenMessage<GetDraftResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 28);
+  messageDesc(file_wxbus_rule_v1_rule_service, 34);
 
 /**
  * RuleChange is one rule that differs between two sets.
@@ -1270,7 +1517,7 @@ export type RuleChange = Message<"wxbus.rule.v1.RuleChange"> & {
  * Use `create(RuleChangeSchema)` to create a new message.
  */
 export const RuleChangeSchema: GenMessage<RuleChange> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 29);
+  messageDesc(file_wxbus_rule_v1_rule_service, 35);
 
 /**
  * FieldChange is one field that differs.
@@ -1319,7 +1566,7 @@ export type FieldChange = Message<"wxbus.rule.v1.FieldChange"> & {
  * Use `create(FieldChangeSchema)` to create a new message.
  */
 export const FieldChangeSchema: GenMessage<FieldChange> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 30);
+  messageDesc(file_wxbus_rule_v1_rule_service, 36);
 
 /**
  * DiscardDraftRequest is the request of DiscardDraft.
@@ -1347,7 +1594,7 @@ export type DiscardDraftRequest = Message<"wxbus.rule.v1.DiscardDraftRequest"> &
  * Use `create(DiscardDraftRequestSchema)` to create a new message.
  */
 export const DiscardDraftRequestSchema: GenMessage<DiscardDraftRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 31);
+  messageDesc(file_wxbus_rule_v1_rule_service, 37);
 
 /**
  * DiscardDraftResponse is the response of DiscardDraft.
@@ -1375,7 +1622,7 @@ export type DiscardDraftResponse = Message<"wxbus.rule.v1.DiscardDraftResponse">
  * Use `create(DiscardDraftResponseSchema)` to create a new message.
  */
 export const DiscardDraftResponseSchema: GenMessage<DiscardDraftResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 32);
+  messageDesc(file_wxbus_rule_v1_rule_service, 38);
 
 /**
  * PublishDraftRequest is the request of PublishDraft.
@@ -1403,7 +1650,7 @@ export type PublishDraftRequest = Message<"wxbus.rule.v1.PublishDraftRequest"> &
  * Use `create(PublishDraftRequestSchema)` to create a new message.
  */
 export const PublishDraftRequestSchema: GenMessage<PublishDraftRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 33);
+  messageDesc(file_wxbus_rule_v1_rule_service, 39);
 
 /**
  * PublishDraftResponse is the response of PublishDraft.
@@ -1431,7 +1678,7 @@ export type PublishDraftResponse = Message<"wxbus.rule.v1.PublishDraftResponse">
  * Use `create(PublishDraftResponseSchema)` to create a new message.
  */
 export const PublishDraftResponseSchema: GenMessage<PublishDraftResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 34);
+  messageDesc(file_wxbus_rule_v1_rule_service, 40);
 
 /**
  * RuleSetRef names a set of rules.
@@ -1476,7 +1723,7 @@ export type RuleSetRef = Message<"wxbus.rule.v1.RuleSetRef"> & {
  * Use `create(RuleSetRefSchema)` to create a new message.
  */
 export const RuleSetRefSchema: GenMessage<RuleSetRef> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 35);
+  messageDesc(file_wxbus_rule_v1_rule_service, 41);
 
 /**
  * DiffRuleSetsRequest is the request of DiffRuleSets.
@@ -1504,7 +1751,7 @@ export type DiffRuleSetsRequest = Message<"wxbus.rule.v1.DiffRuleSetsRequest"> &
  * Use `create(DiffRuleSetsRequestSchema)` to create a new message.
  */
 export const DiffRuleSetsRequestSchema: GenMessage<DiffRuleSetsRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 36);
+  messageDesc(file_wxbus_rule_v1_rule_service, 42);
 
 /**
  * DiffRuleSetsResponse is the response of DiffRuleSets.
@@ -1546,7 +1793,7 @@ export type DiffRuleSetsResponse = Message<"wxbus.rule.v1.DiffRuleSetsResponse">
  * Use `create(DiffRuleSetsResponseSchema)` to create a new message.
  */
 export const DiffRuleSetsResponseSchema: GenMessage<DiffRuleSetsResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 37);
+  messageDesc(file_wxbus_rule_v1_rule_service, 43);
 
 /**
  * AuditEntry is one thing that was done. Entries are never changed.
@@ -1637,7 +1884,7 @@ export type AuditEntry = Message<"wxbus.rule.v1.AuditEntry"> & {
  * Use `create(AuditEntrySchema)` to create a new message.
  */
 export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 38);
+  messageDesc(file_wxbus_rule_v1_rule_service, 44);
 
 /**
  * ListAuditRequest is the request of ListAudit.
@@ -1700,7 +1947,7 @@ export type ListAuditRequest = Message<"wxbus.rule.v1.ListAuditRequest"> & {
  * Use `create(ListAuditRequestSchema)` to create a new message.
  */
 export const ListAuditRequestSchema: GenMessage<ListAuditRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 39);
+  messageDesc(file_wxbus_rule_v1_rule_service, 45);
 
 /**
  * ListAuditResponse is the response of ListAudit.
@@ -1728,7 +1975,7 @@ export type ListAuditResponse = Message<"wxbus.rule.v1.ListAuditResponse"> & {
  * Use `create(ListAuditResponseSchema)` to create a new message.
  */
 export const ListAuditResponseSchema: GenMessage<ListAuditResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 40);
+  messageDesc(file_wxbus_rule_v1_rule_service, 46);
 
 /**
  * ImportRulesRequest is the request of ImportRules.
@@ -1777,7 +2024,7 @@ export type ImportRulesRequest = Message<"wxbus.rule.v1.ImportRulesRequest"> & {
  * Use `create(ImportRulesRequestSchema)` to create a new message.
  */
 export const ImportRulesRequestSchema: GenMessage<ImportRulesRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 41);
+  messageDesc(file_wxbus_rule_v1_rule_service, 47);
 
 /**
  * ImportRulesResponse is the response of ImportRules.
@@ -1833,7 +2080,7 @@ export type ImportRulesResponse = Message<"wxbus.rule.v1.ImportRulesResponse"> &
  * Use `create(ImportRulesResponseSchema)` to create a new message.
  */
 export const ImportRulesResponseSchema: GenMessage<ImportRulesResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 42);
+  messageDesc(file_wxbus_rule_v1_rule_service, 48);
 
 /**
  * LeftOut is a part of an import that cannot be carried over, or not exactly.
@@ -1875,7 +2122,7 @@ export type LeftOut = Message<"wxbus.rule.v1.LeftOut"> & {
  * Use `create(LeftOutSchema)` to create a new message.
  */
 export const LeftOutSchema: GenMessage<LeftOut> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 43);
+  messageDesc(file_wxbus_rule_v1_rule_service, 49);
 
 /**
  * ExportRulesRequest is the request of ExportRules.
@@ -1896,7 +2143,7 @@ export type ExportRulesRequest = Message<"wxbus.rule.v1.ExportRulesRequest"> & {
  * Use `create(ExportRulesRequestSchema)` to create a new message.
  */
 export const ExportRulesRequestSchema: GenMessage<ExportRulesRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 44);
+  messageDesc(file_wxbus_rule_v1_rule_service, 50);
 
 /**
  * ExportRulesResponse is the response of ExportRules.
@@ -1917,7 +2164,7 @@ export type ExportRulesResponse = Message<"wxbus.rule.v1.ExportRulesResponse"> &
  * Use `create(ExportRulesResponseSchema)` to create a new message.
  */
 export const ExportRulesResponseSchema: GenMessage<ExportRulesResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 45);
+  messageDesc(file_wxbus_rule_v1_rule_service, 51);
 
 /**
  * ShadowRunRequest is the request of ShadowRun.
@@ -1966,7 +2213,7 @@ export type ShadowRunRequest = Message<"wxbus.rule.v1.ShadowRunRequest"> & {
  * Use `create(ShadowRunRequestSchema)` to create a new message.
  */
 export const ShadowRunRequestSchema: GenMessage<ShadowRunRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 46);
+  messageDesc(file_wxbus_rule_v1_rule_service, 52);
 
 /**
  * ShadowRunResponse is one report of a shadow run.
@@ -1994,7 +2241,7 @@ export type ShadowRunResponse = Message<"wxbus.rule.v1.ShadowRunResponse"> & {
  * Use `create(ShadowRunResponseSchema)` to create a new message.
  */
 export const ShadowRunResponseSchema: GenMessage<ShadowRunResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 47);
+  messageDesc(file_wxbus_rule_v1_rule_service, 53);
 
 /**
  * ShadowProgress tells how far a shadow run is.
@@ -2036,7 +2283,7 @@ export type ShadowProgress = Message<"wxbus.rule.v1.ShadowProgress"> & {
  * Use `create(ShadowProgressSchema)` to create a new message.
  */
 export const ShadowProgressSchema: GenMessage<ShadowProgress> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 48);
+  messageDesc(file_wxbus_rule_v1_rule_service, 54);
 
 /**
  * ShadowResult is the outcome of a shadow run.
@@ -2127,7 +2374,7 @@ export type ShadowResult = Message<"wxbus.rule.v1.ShadowResult"> & {
  * Use `create(ShadowResultSchema)` to create a new message.
  */
 export const ShadowResultSchema: GenMessage<ShadowResult> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 49);
+  messageDesc(file_wxbus_rule_v1_rule_service, 55);
 
 /**
  * ShadowRule is what a shadow run says about one rule.
@@ -2197,7 +2444,7 @@ export type ShadowRule = Message<"wxbus.rule.v1.ShadowRule"> & {
  * Use `create(ShadowRuleSchema)` to create a new message.
  */
 export const ShadowRuleSchema: GenMessage<ShadowRule> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 50);
+  messageDesc(file_wxbus_rule_v1_rule_service, 56);
 
 /**
  * ShadowDifference is a group of events with the same change. Its text was written by a fan: it is returned
@@ -2261,7 +2508,7 @@ export type ShadowDifference = Message<"wxbus.rule.v1.ShadowDifference"> & {
  * Use `create(ShadowDifferenceSchema)` to create a new message.
  */
 export const ShadowDifferenceSchema: GenMessage<ShadowDifference> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 51);
+  messageDesc(file_wxbus_rule_v1_rule_service, 57);
 
 /**
  * ShadowOutcome is what a set does with an event.
@@ -2310,7 +2557,7 @@ export type ShadowOutcome = Message<"wxbus.rule.v1.ShadowOutcome"> & {
  * Use `create(ShadowOutcomeSchema)` to create a new message.
  */
 export const ShadowOutcomeSchema: GenMessage<ShadowOutcome> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 52);
+  messageDesc(file_wxbus_rule_v1_rule_service, 58);
 
 /**
  * GetCoverageRequest is the request of GetCoverage.
@@ -2345,7 +2592,7 @@ export type GetCoverageRequest = Message<"wxbus.rule.v1.GetCoverageRequest"> & {
  * Use `create(GetCoverageRequestSchema)` to create a new message.
  */
 export const GetCoverageRequestSchema: GenMessage<GetCoverageRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 53);
+  messageDesc(file_wxbus_rule_v1_rule_service, 59);
 
 /**
  * GetCoverageResponse is the response of GetCoverage.
@@ -2422,7 +2669,7 @@ export type GetCoverageResponse = Message<"wxbus.rule.v1.GetCoverageResponse"> &
  * Use `create(GetCoverageResponseSchema)` to create a new message.
  */
 export const GetCoverageResponseSchema: GenMessage<GetCoverageResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 54);
+  messageDesc(file_wxbus_rule_v1_rule_service, 60);
 
 /**
  * RuleCoverage is what one rule did.
@@ -2464,7 +2711,7 @@ export type RuleCoverage = Message<"wxbus.rule.v1.RuleCoverage"> & {
  * Use `create(RuleCoverageSchema)` to create a new message.
  */
 export const RuleCoverageSchema: GenMessage<RuleCoverage> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 55);
+  messageDesc(file_wxbus_rule_v1_rule_service, 61);
 
 /**
  * Phrase is a group of texts that no rule asked for. Texts are the same when they differ in case, width,
@@ -2514,7 +2761,7 @@ export type Phrase = Message<"wxbus.rule.v1.Phrase"> & {
  * Use `create(PhraseSchema)` to create a new message.
  */
 export const PhraseSchema: GenMessage<Phrase> = /*@__PURE__*/
-  messageDesc(file_wxbus_rule_v1_rule_service, 56);
+  messageDesc(file_wxbus_rule_v1_rule_service, 62);
 
 /**
  * PublishMode is how a published file meets the rules that are there already.
@@ -2861,7 +3108,7 @@ export const RuleService: GenService<{
   },
   /**
    * SaveRule creates or changes a rule of the working copy. INVALID_ARGUMENT lists every mistake with its path
-   * in the rule. ABORTED, with the current revision and its author in the text, when somebody else changed it.
+   * in the rule. ABORTED, with a RevisionConflict in the details, when somebody else changed it.
    *
    * @generated from rpc wxbus.rule.v1.RuleService.SaveRule
    */
@@ -2996,6 +3243,28 @@ export const RuleService: GenService<{
     methodKind: "unary";
     input: typeof GetCoverageRequestSchema;
     output: typeof GetCoverageResponseSchema;
+  },
+  /**
+   * GetFanMemory returns what rules know about a fan: tags, cool-downs, the open form, what was said to chat models. Empty
+   * messages for a fan about whom nothing is known.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.GetFanMemory
+   */
+  getFanMemory: {
+    methodKind: "unary";
+    input: typeof GetFanMemoryRequestSchema;
+    output: typeof GetFanMemoryResponseSchema;
+  },
+  /**
+   * EraseFanMemory erases what rules know about a fan, reads it again and says what was there. A second call finds nothing
+   * and proves that. What the fan does afterwards makes new records.
+   *
+   * @generated from rpc wxbus.rule.v1.RuleService.EraseFanMemory
+   */
+  eraseFanMemory: {
+    methodKind: "unary";
+    input: typeof EraseFanMemoryRequestSchema;
+    output: typeof EraseFanMemoryResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_wxbus_rule_v1_rule_service, 0);
