@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { acceptOffer, bubble, composer, desk, groupWith, say, talk, write } from "./desk.mjs";
 import { hostile } from "./hostile.mjs";
-import { API, Fan, mini, startLink, until } from "./world.mjs";
+import { API, Fan, film, mini, startLink, tone, until } from "./world.mjs";
 
 export const tests = [
   {
@@ -101,7 +101,16 @@ export const tests = [
       await fan.says(say);
       await acceptOffer(page);
       await fan.sendsImage();
-      await page.locator(".msg.fan img.picture, .msg.fan .picture img").first().waitFor();
+      const shown = page.locator(".msg.fan img.picture, .msg.fan .picture img").first();
+      await shown.waitFor();
+      await until("the picture to be drawn", () => shown.evaluate((img) => img.naturalWidth === 16));
+      assert.match(await shown.getAttribute("src"), /^\/api\/media\/shop\//, "a picture is shown by its address");
+      await composer(page).press("Escape");
+      await page.locator("body").press("ArrowUp");
+      await page.locator("body").press("Space");
+      await page.locator(".ant-image-preview img").waitFor();
+      await page.keyboard.press("Escape");
+      await page.locator(".ant-image-preview img").waitFor({ state: "hidden" });
       await page.locator('input[type=file][accept^="image"]').setInputFiles({ name: "receipt.png", mimeType: "image/png", buffer: Buffer.from("iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGNkYPjPQApgIkn1qIZRDUNKAwBM9gEf2s3xVwAAAABJRU5ErkJggg==", "base64") });
       await page.locator(".staged-block").waitFor();
       await page.getByTestId("send").click();
@@ -111,6 +120,43 @@ export const tests = [
       await page.reload();
       await page.locator(".msg.me img.picture, .msg.me .picture img").first().waitFor();
       await page.getByTestId("send").waitFor();
+    },
+  },
+  {
+    name: "a voice plays, and a film is entered in its middle by asking for that part",
+    short: true,
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open({ user: t.users.agent });
+      const parts = [];
+      page.on("response", (r) => {
+        const from = /^bytes=(\d+)-/.exec(r.request().headers().range ?? "")?.[1];
+        if (new URL(r.url()).pathname.startsWith("/api/media/shop/")) parts.push({ status: r.status(), from: Number(from ?? 0) });
+      });
+      const fan = await Fan.follow(t.world, "shop", "Film");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(page);
+
+      await fan.sends("voice", tone(3), { Format: "wav", Recognition: "鞋子小了一码" });
+      const voice = page.locator("[data-voice]");
+      await voice.getByText("鞋子小了一码").waitFor();
+      await voice.getByText("0:03").waitFor();
+      await until("the loudness to be drawn", () => voice.evaluate((el) => new Set([...el.querySelectorAll("rect")].map((r) => r.getAttribute("height"))).size > 3));
+      await voice.locator("[data-play]").click();
+      await until("the voice to play", () => voice.locator("audio").evaluate((el) => el.currentTime > 0));
+
+      const padding = 4 << 20;
+      await fan.sends("video", await film(padding));
+      const video = page.locator(".msg.fan video");
+      await until("the film to tell its length", () => video.evaluate((el) => Math.round(el.duration) === 12));
+      assert.ok(parts.some((p) => p.from > padding / 2 && p.status === 206), `only a part was asked for: ${JSON.stringify(parts)}`);
+      const at = await video.evaluate((el) => new Promise((done) => {
+        el.addEventListener("seeked", () => done(el.currentTime), { once: true });
+        el.currentTime = 9;
+      }));
+      assert.equal(at, 9);
+      await page.a11y("media");
     },
   },
   {

@@ -110,6 +110,38 @@ export async function startLink(url) {
   };
 }
 
+// tone is a voice message: so many seconds of one note that fades.
+export function tone(seconds) {
+  const rate = 8000;
+  const n = rate * seconds;
+  const wav = Buffer.alloc(44 + 2 * n);
+  wav.write("RIFF", 0);
+  wav.writeUInt32LE(36 + 2 * n, 4);
+  wav.write("WAVEfmt ", 8);
+  wav.writeUInt32LE(16, 16);
+  wav.writeUInt16LE(1, 20); // PCM
+  wav.writeUInt16LE(1, 22); // one channel
+  wav.writeUInt32LE(rate, 24);
+  wav.writeUInt32LE(2 * rate, 28);
+  wav.writeUInt16LE(2, 32);
+  wav.writeUInt16LE(16, 34);
+  wav.write("data", 36);
+  wav.writeUInt32LE(2 * n, 40);
+  for (let i = 0; i < n; i++) wav.writeInt16LE(Math.round(12_000 * Math.sin(i / 3) * Math.abs(Math.sin(i / 2600))), 44 + 2 * i);
+  return wav;
+}
+
+// film is a short clip whose index stands behind so many bytes of nothing, as cameras write it: a player that can
+// ask for a part jumps there, one that cannot must read everything.
+export async function film(padding) {
+  const clip = await readFile(new URL("clip.mp4", import.meta.url));
+  const index = clip.indexOf("moov") - 4;
+  const free = Buffer.alloc(padding);
+  free.writeUInt32BE(padding, 0);
+  free.write("free", 4);
+  return Buffer.concat([clip.subarray(0, index), free, clip.subarray(index)]);
+}
+
 // Fan is somebody with a phone.
 export class Fan {
   constructor(world, account, openid) {
@@ -130,11 +162,15 @@ export class Fan {
     return this.push("text", { Content: text });
   }
 
-  async sendsImage() {
-    const png = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGNkYPjPQApgIkn1qIZRDUNKAwBM9gEf2s3xVwAAAABJRU5ErkJggg==", "base64");
-    const res = await fetch(`${this.world.sim}/sim/v1/accounts/${this.account}/media?type=image`, { method: "POST", body: png });
+  // sends gives WeChat a file and pushes the message that names it.
+  async sends(type, file, fields = {}) {
+    const res = await fetch(`${this.world.sim}/sim/v1/accounts/${this.account}/media?type=${type}`, { method: "POST", body: file });
     const media = await res.json();
-    return this.push("image", { MediaId: media.media_id, PicUrl: media.url });
+    return this.push(type, { MediaId: media.media_id, ...(type === "image" ? { PicUrl: media.url } : {}), ...fields });
+  }
+
+  sendsImage() {
+    return this.sends("image", Buffer.from("iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGNkYPjPQApgIkn1qIZRDUNKAwBM9gEf2s3xVwAAAABJRU5ErkJggg==", "base64"));
   }
 
   // screen is what the fan's phone shows.

@@ -33,10 +33,10 @@ const smallest = 1 << 10
 // pagePolicy is the content security policy of the page. Scripts are its own files only. Styles are its own files, and
 // the style elements that carry the nonce of this load: the component library writes those while it runs. Trusted types make
 // the browser refuse any text that is assigned as HTML unless the page's one rule lets it through, which is for
-// texts without "<". Pictures, sounds and films are files of messages by their address, or bytes that the page itself has loaded (blob:).
+// texts without "<". Pictures, sounds and films are files of messages by their address; a picture may also be one that somebody has just chosen to send (blob:).
 func pagePolicy(nonce string) string {
-	return "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-" + nonce + "'; img-src 'self' blob:; media-src 'self' blob:; " +
-		"connect-src 'self' blob:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+	return "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-" + nonce + "'; img-src 'self' blob:; media-src 'self'; " +
+		"connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 		"require-trusted-types-for 'script'; trusted-types default"
 }
 

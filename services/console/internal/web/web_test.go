@@ -101,7 +101,7 @@ func TestPageWithoutAPlaceForTheNonceIsRefused(t *testing.T) {
 
 func TestPoliciesHaveNoHoles(t *testing.T) {
 	policy := pagePolicy("abc")
-	for _, part := range []string{"default-src 'none'", "script-src 'self';", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "form-action 'none'"} {
+	for _, part := range []string{"default-src 'none'", "script-src 'self';", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "form-action 'none'", "media-src 'self';", "connect-src 'self';"} {
 		require.Contains(t, policy, part)
 	}
 	for _, hole := range []string{"unsafe-inline", "unsafe-eval", "*", "http:", "https:", "data:"} {

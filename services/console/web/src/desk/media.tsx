@@ -2,11 +2,10 @@ import { Image } from "antd";
 import { useEffect, useRef, useState } from "react";
 import { MediaState, type Media, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { useI18n } from "../i18n";
-import { useClients } from "../rpc/clients";
 import { Icon } from "../ui/icon";
 import { Tag } from "../ui/parts";
 import { kindOf, linkify, safeURL } from "./content";
-import { fetchMedia } from "./media-cache";
+import { addressOf, bounded } from "./media-address";
 
 // What fans write is hostile: it becomes text nodes and checked addresses, never markup.
 export function Words({ text }: { text: string }) {
@@ -45,44 +44,66 @@ export function MessageBody({ m }: { m: Message }) {
   }
 }
 
-// useMedia returns an address of a kept file for this page, or why there is none.
-function useMedia(account: string, file: Media | undefined, wanted = true): { url: string | undefined; problem: "pending" | "lost" | "failed" | undefined } {
-  const clients = useClients();
-  const [url, setURL] = useState<string>();
-  const [failed, setFailed] = useState(false);
-  const id = file?.id;
-  const playable = Boolean(file?.playableType);
-  const stored = file?.state === MediaState.STORED;
-  useEffect(() => {
-    if (!id || !stored || !wanted) return undefined;
-    let alive = true;
-    setFailed(false);
-    fetchMedia(clients, account, id, playable).then((u) => alive && setURL(u), () => alive && setFailed(true));
-    return () => void (alive = false);
-  }, [clients, account, id, stored, playable, wanted]);
-  const problem = !file || file.state === MediaState.PENDING || file.state === MediaState.UNSPECIFIED ? "pending" : file.state === MediaState.LOST ? "lost" : failed ? "failed" : undefined;
-  return { url, problem };
+type Problem = "pending" | "lost" | "failed";
+
+interface Kept {
+  url: string | undefined;
+  problem: Problem | undefined;
+  // fail tells that the browser could not read the file; retry asks for it again.
+  fail(): void;
+  retry(): void;
 }
 
-function MediaProblem({ problem, file, text }: { problem: "pending" | "lost" | "failed"; file: Media | undefined; text: string }) {
-  const { t } = useI18n();
-  return <span className="media-problem"><Icon name={problem === "pending" ? "clock" : "alert"} size={14} />{text} · {problem === "lost" ? t("media.lost", { reason: file?.reason || t("unknown") }) : t(`media.${problem}`)}</span>;
+// useMedia returns the address of a kept file, or why there is none.
+function useMedia(account: string, file: Media | undefined): Kept {
+  const [failed, setFailed] = useState(false);
+  const url = file?.id && file.state === MediaState.STORED ? addressOf(account, file) : undefined;
+  useEffect(() => setFailed(false), [url]);
+  const problem = !file || file.state === MediaState.PENDING || file.state === MediaState.UNSPECIFIED ? "pending" : file.state === MediaState.LOST ? "lost" : failed ? "failed" : undefined;
+  return { url, problem, fail: () => setFailed(true), retry: () => setFailed(false) };
 }
+
+function MediaProblem({ kept, file, text }: { kept: Kept; file: Media | undefined; text: string }) {
+  const { t } = useI18n();
+  const { problem = "pending", url } = kept;
+  return (
+    <span className="media-problem">
+      <Icon name={problem === "pending" ? "clock" : "alert"} size={14} /><span>{text} · {problem === "lost" ? t("media.lost", { reason: file?.reason || t("unknown") }) : t(`media.${problem}`)}</span>
+      {problem === "failed" && <><button type="button" className="link" onClick={kept.retry}>{t("error.retry")}</button><a href={url} download>{t("media.save")}</a></>}
+    </span>
+  );
+}
+
+// sizes are those of the pictures that were loaded, so that one that scrolls back into view takes its place at once.
+const sizes = bounded<{ width: number; height: number }>(500);
 
 function Picture({ m, file }: { m: Message; file: Media | undefined }) {
   const { t, time } = useI18n();
-  const { url, problem } = useMedia(m.account, file);
+  const kept = useMedia(m.account, file);
+  const { url, problem } = kept;
+  const known = url ? sizes.get(url) : undefined;
+  const [loaded, setLoaded] = useState(known !== undefined);
   const label = t("media.image.at", { time: time(Number(m.atUnixMs)) });
-  if (problem) return <MediaProblem problem={problem} file={file} text={t("media.image")} />;
-  if (!url) return <span className="picture holder" role="img" aria-label={label} />;
-  return <Image className="picture" rootClassName="picture-root" src={url} alt={label} preview={{ mask: { blur: false } }} />;
+  if (problem || !url) return <MediaProblem kept={kept} file={file} text={t("media.image")} />;
+  return (
+    <Image className={`picture ${loaded ? "" : "holder"}`} rootClassName="picture-root" src={url} alt={label} preview={{ mask: { blur: false } }} onError={kept.fail} {...(known ? { width: known.width, height: known.height } : {})}
+      onLoad={(e) => { sizes.set(url, fit(e.currentTarget)); setLoaded(true); }} />
+  );
+}
+
+const box = { width: 240, height: 320 }; // the largest picture in a thread, as the stylesheet has it
+
+function fit(img: HTMLImageElement): { width: number; height: number } {
+  const by = Math.min(1, box.width / img.naturalWidth, box.height / img.naturalHeight);
+  return { width: Math.round(img.naturalWidth * by), height: Math.round(img.naturalHeight * by) };
 }
 
 const bars = 44;
 
 function Voice({ m, file }: { m: Message; file: Media | undefined }) {
   const { t } = useI18n();
-  const { url, problem } = useMedia(m.account, file);
+  const kept = useMedia(m.account, file);
+  const { url, problem } = kept;
   const audio = useRef<HTMLAudioElement>(null);
   const [playing, setPlaying] = useState(false);
   const [at, setAt] = useState(0);
@@ -99,14 +120,15 @@ function Voice({ m, file }: { m: Message; file: Media | undefined }) {
   return (
     <div className="voice" data-voice>
       <div className="voice-line">
-        <button type="button" className="play" onClick={toggle} disabled={!url} aria-label={playing ? t("media.pause") : t("media.play")} data-play><Icon name={playing ? "pause" : "play"} size={12} /></button>
+        <button type="button" className="play" onClick={toggle} disabled={!url || problem !== undefined} aria-label={playing ? t("media.pause") : t("media.play")} data-play><Icon name={playing ? "pause" : "play"} size={12} /></button>
         <svg className="wave" width={bars * 4} height="24" aria-hidden="true">
           {wave.map((h, i) => <rect key={i} x={i * 4} y={12 - h * 9 - 1} width="2" height={h * 18 + 2} rx="1" className={length > 0 && i / bars < at / length ? "played" : ""} />)}
         </svg>
-        <span className="t12 t2">{problem ? t(`media.${problem === "lost" ? "gone" : problem}`) : duration(length)}</span>
+        <span className="t12 t2">{problem ? t(`media.${problem === "lost" ? "gone" : problem}`) : duration(playing ? at : length)}</span>
+        {problem === "failed" && <a className="t12" href={url} download>{t("media.save")}</a>}
         <button type="button" className="label line plain" onClick={() => setDouble(!double)} aria-pressed={double}>{double ? "1.5×" : "1×"}</button>
       </div>
-      {url && <audio ref={audio} src={url} preload="metadata" onPlay={() => setPlaying(true)} onPause={() => setPlaying(false)} onEnded={() => setAt(0)} onTimeUpdate={(e) => setAt(e.currentTarget.currentTime)} onLoadedMetadata={(e) => setLength(Number.isFinite(e.currentTarget.duration) ? e.currentTarget.duration : 0)} />}
+      {url && <audio ref={audio} src={url} preload="metadata" onError={kept.fail} onPlay={() => setPlaying(true)} onPause={() => setPlaying(false)} onEnded={() => setAt(0)} onTimeUpdate={(e) => setAt(e.currentTarget.currentTime)} onLoadedMetadata={(e) => setLength(Number.isFinite(e.currentTarget.duration) ? e.currentTarget.duration : 0)} />}
       <div className="recognised">{m.text ? <>{m.text} <span className="t3 t12">{t("media.recognised")}</span></> : <span className="t3">{t("media.notRecognised")}</span>}</div>
     </div>
   );
@@ -114,29 +136,45 @@ function Voice({ m, file }: { m: Message; file: Media | undefined }) {
 
 const duration = (s: number) => `${Math.floor(s / 60)}:${String(Math.round(s % 60)).padStart(2, "0")}`;
 
+const flat: readonly number[] = Array.from({ length: bars }, () => 0.1);
+const waves = bounded<Promise<readonly number[]>>(200);
+
 // useWave draws the loudness of the voice itself; a flat line until it is known.
-function useWave(url: string | undefined): number[] {
-  const [wave, setWave] = useState<number[]>(() => Array.from({ length: bars }, () => 0.1));
+function useWave(url: string | undefined): readonly number[] {
+  const [wave, setWave] = useState(flat);
   useEffect(() => {
     if (!url || typeof OfflineAudioContext === "undefined") return undefined;
     let alive = true;
-    fetch(url).then((r) => r.arrayBuffer()).then((b) => new OfflineAudioContext(1, 1, 8000).decodeAudioData(b)).then((sound) => {
-      const data = sound.getChannelData(0);
-      const step = Math.max(1, Math.floor(data.length / bars));
-      const loud = Array.from({ length: bars }, (_, i) => data.subarray(i * step, (i + 1) * step).reduce((most, v) => Math.max(most, Math.abs(v)), 0));
-      const most = Math.max(...loud, 0.01);
-      if (alive) setWave(loud.map((v) => v / most));
-    }).catch(() => undefined); // a format that this browser cannot read keeps the flat line
+    const known = waves.get(url) ?? loudness(url);
+    waves.set(url, known);
+    void known.then((w) => alive && setWave(w));
     return () => void (alive = false);
   }, [url]);
   return wave;
 }
 
+async function loudness(url: string): Promise<readonly number[]> {
+  try {
+    const res = await fetch(url);
+    if (!res.ok) return flat;
+    const sound = await new OfflineAudioContext(1, 1, 8000).decodeAudioData(await res.arrayBuffer());
+    const data = sound.getChannelData(0);
+    const step = Math.max(1, Math.floor(data.length / bars));
+    const loud = Array.from({ length: bars }, (_, i) => data.subarray(i * step, (i + 1) * step).reduce((most, v) => Math.max(most, Math.abs(v)), 0));
+    const most = Math.max(...loud, 0.01);
+    return loud.map((v) => v / most);
+  } catch {
+    return flat; // a format that this browser cannot read
+  }
+}
+
 function Video({ m, file }: { m: Message; file: Media | undefined }) {
   const { t } = useI18n();
-  const { url, problem } = useMedia(m.account, file);
-  if (problem) return <MediaProblem problem={problem} file={file} text={t("media.video")} />;
-  return <video className="picture" src={url} controls preload="metadata" aria-label={m.text || t("media.video")}><track kind="captions" /></video>;
+  const kept = useMedia(m.account, file);
+  const { url, problem } = kept;
+  const thumb = m.media.find((x) => x.role === "thumb" && x.state === MediaState.STORED);
+  if (problem || !url) return <MediaProblem kept={kept} file={file} text={t("media.video")} />;
+  return <video className="picture" src={url} poster={thumb && addressOf(m.account, thumb)} controls preload="metadata" aria-label={m.text || t("media.video")} onError={kept.fail}><track kind="captions" /></video>;
 }
 
 function FileCard({ m, file }: { m: Message; file: Media | undefined }) {
