@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +44,18 @@ type outEvent struct {
 			Replaced   bool   `json:"replaced"`
 		} `json:"outside"`
 	} `json:"data"`
-	signature string
+	header http.Header
+	body   []byte
+}
+
+// signedBy is how the developer's guide checks a signature.
+func (e outEvent) signedBy(secret string) bool {
+	h, body := e.header, e.body
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(h.Get("Webhook-Id") + "." + h.Get("Webhook-Timestamp") + "."))
+	mac.Write(body)
+	ok := slices.Contains(strings.Fields(h.Get("Webhook-Signature")), "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	return ok
 }
 
 func newReceiver(t testing.TB) *receiver {
@@ -51,7 +66,7 @@ func newReceiver(t testing.TB) *receiver {
 		if err != nil {
 			return // a call that was cut is made again
 		}
-		e := outEvent{signature: req.Header.Get("Webhook-Signature")}
+		e := outEvent{header: req.Header, body: body}
 		if json.Unmarshal(body, &e) == nil {
 			r.mu.Lock()
 			r.events = append(r.events, e)
@@ -131,7 +146,7 @@ var desk = map[string]func(*testing.T, *world){
 		f.opens(t)
 		require.True(t, eventually(t, 30*time.Second, func() bool {
 			return crm.has(func(e outEvent) bool {
-				return e.Kind == "message.received" && e.Data.OpenID == f.openid && strings.HasPrefix(e.signature, "v1,")
+				return e.Kind == "message.received" && e.Data.OpenID == f.openid && e.signedBy(hook["secret"].(string))
 			})
 		}), "what the fan said goes out")
 

@@ -1,43 +1,144 @@
 package e2e
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/pkg/grpcx"
+	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 )
 
-// editingCommands returns the commands of the section about editing of a guide, in order.
-func editingCommands(t *testing.T, name string) []string {
-	t.Helper()
-	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "guides", name))
+// sections are what the guides have examples of, and what runs them. TestEveryExampleIsRun finds what is missing.
+var sections = map[string]func(*testing.T, *world){
+	"operator/rules":     rulesWork,
+	"operator/editing":   editingWorks,
+	"operator/accounts":  accountsWork,
+	"operator/campaigns": campaignsWork,
+	"operator/sending":   func(t *testing.T, w *world) { sendingWorks(t, w, "operator") },
+	"developer/console":  consoleWorks,
+	"developer/jssdk":    jssdkWorks,
+	"developer/sending":  func(t *testing.T, w *world) { sendingWorks(t, w, "developer") },
+}
+
+// guides runs the examples of the guides as they stand, with names of this system.
+func guides(t *testing.T, w *world) {
+	for _, name := range slices.Sorted(maps.Keys(sections)) {
+		t.Run(name, func(t *testing.T) { sections[name](t, w) })
+	}
+}
+
+// TestEveryExampleIsRun fails for commands in a guide that nothing runs, and for examples that differ between the languages.
+func TestEveryExampleIsRun(t *testing.T) {
+	files, err := filepath.Glob("../../docs/guides/*.en.md")
 	require.NoError(t, err)
-	section := regexp.MustCompile(`(?s)<!-- editing:begin -->(.*)<!-- editing:end -->`).FindSubmatch(guide)
-	require.Len(t, section, 2, "%s has no section about editing", name)
-	var commands []string
-	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(section[1], -1) {
-		for line := range bytes.Lines(block[1]) {
-			if command := strings.TrimSpace(string(line)); command != "" {
-				commands = append(commands, command)
+	require.NotEmpty(t, files)
+	ours := ownCode(t)
+	for _, file := range files {
+		guide := strings.TrimSuffix(filepath.Base(file), ".en.md")
+		found := 0
+		for _, section := range regexp.MustCompile("<!-- ([a-z]+):begin -->").FindAllStringSubmatch(guideText(t, guide+".en.md"), -1) {
+			en, zh := blocks(t, guide+".en.md", section[1], "sh"), blocks(t, guide+".zh-CN.md", section[1], "sh")
+			require.Equal(t, shape(commandsIn(en)), shape(commandsIn(zh)), "%s of %s: the guides say the same in both languages", section[1], guide)
+			require.True(t, len(en) == 0 || sections[guide+"/"+section[1]] != nil, "nothing runs the commands of %s in %s", section[1], guide)
+			found += len(en)
+			for _, language := range []string{"go", "js"} {
+				require.Equal(t, blocks(t, guide+".en.md", section[1], language), blocks(t, guide+".zh-CN.md", section[1], language), "%s of %s", section[1], guide)
+			}
+			for _, example := range blocks(t, guide+".en.md", section[1], "go") {
+				require.Contains(t, ours, withoutIndent(example), "%s of %s: no test is made of this", section[1], guide)
+			}
+		}
+		require.Equal(t, strings.Count(guideText(t, guide+".en.md"), "```sh\n"), found, "%s: every command stands in a section", guide)
+	}
+}
+
+// shape leaves out what people read: texts in quotes, Chinese words, and the language of answers.
+func shape(commands []string) []string {
+	words := regexp.MustCompile(`"[^"]*"|[^\x00-\x7f]+| --lang zh`)
+	out := make([]string, len(commands))
+	for i, c := range commands {
+		out[i] = words.ReplaceAllString(c, "")
+	}
+	return out
+}
+
+// ownCode is the code of these tests, without indents.
+func ownCode(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	var all strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		all.WriteString(withoutIndent(string(text)))
+	}
+	return all.String()
+}
+
+func withoutIndent(code string) string { return strings.ReplaceAll(code, "\t", "") }
+
+func guideText(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../docs/guides", name))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// blocks returns the fenced blocks of a language in a section of a guide, in order.
+func blocks(t *testing.T, name, section, language string) []string {
+	t.Helper()
+	text := regexp.MustCompile("(?s)<!-- " + section + ":begin -->(.*)<!-- " + section + ":end -->").FindStringSubmatch(guideText(t, name))
+	require.NotNil(t, text, "%s has no section about %s", name, section)
+	var out []string
+	for _, block := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(text[1], -1) {
+		out = append(out, block[1])
+	}
+	return out
+}
+
+func commands(t *testing.T, guide, section string) []string {
+	t.Helper()
+	out := commandsIn(blocks(t, guide+".en.md", section, "sh"))
+	require.NotEmpty(t, out)
+	return out
+}
+
+// commandsIn returns the commands of blocks one by one, without comments. A command may go on in the next line.
+func commandsIn(blocks []string) []string {
+	var out []string
+	for _, block := range blocks {
+		for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
+			line, _, _ = strings.Cut(line, " #")
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				out = append(out, line)
 			}
 		}
 	}
-	return commands
+	return out
 }
 
-// guideWorks runs the commands of the operator's guide about editing as they stand, one after the other.
-func guideWorks(t *testing.T, w *world) {
-	commands := editingCommands(t, "operator.en.md")
-	require.NotEmpty(t, commands)
-	require.Equal(t, commands, editingCommands(t, "operator.zh-CN.md"), "the guides say the same in both languages")
+func rulesWork(t *testing.T, w *world) {
+	before := liveVersion(t, w)
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "rules.yaml"), []byte(rules(w.webhook)), 0o600))
+	for _, command := range commands(t, "operator", "rules") {
+		w.shell(t, strings.NewReplacer("VERSION", before, "--account shop", "--account "+secureXML).Replace(command))
+	}
+}
 
+func editingWorks(t *testing.T, w *world) {
 	before := liveVersion(t, w)
 	sample, err := os.ReadFile("../../services/rule/internal/autoreply/testdata/wechatpy_get_current_autoreply_info.json")
 	require.NoError(t, err)
@@ -49,7 +150,7 @@ func guideWorks(t *testing.T, w *world) {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(w.Dir, name), []byte(content), 0o600))
 	}
-	for _, command := range commands {
+	for _, command := range commands(t, "operator", "editing") {
 		if strings.Contains(command, "delete greeting") { // somebody has added it again
 			w.shell(t, "wxbus rules import -f extra.yaml")
 		}
@@ -65,14 +166,123 @@ func guideWorks(t *testing.T, w *world) {
 	}), "the rules are as before")
 }
 
-// shell runs a line of a guide.
-func (w *world) shell(t *testing.T, line string) {
+// accountsWork plays an account from its creation to its end. The simulator knows it as late.
+func accountsWork(t *testing.T, w *world) {
+	for name, secret := range map[string]string{"club.key": freshKey, "club.secret": "secret-of-" + late, "new.key": key} {
+		require.NoError(t, os.WriteFile(filepath.Join(w.Dir, name), []byte(secret+"\n"), 0o600))
+	}
+	names := strings.NewReplacer("club.key", "club.key", "club.secret", "club.secret", "club", late, "wx0123456789abcdef", lateAppID, "gh_0123456789ab", "gh_"+late,
+		"--reply passive", "--reply passive --api-base "+w.Simulator, "--account shop", "--account "+secureXML)
+	for _, command := range commands(t, "operator", "accounts") {
+		command = names.Replace(command)
+		if strings.HasPrefix(command, "wxbus doctor") {
+			require.Contains(t, w.examine(t, command), "credentials")
+			continue
+		}
+		w.shell(t, command, "CLUB_TOKEN="+freshToken, "NEW_TOKEN=token"+late)
+	}
+}
+
+// examine runs the doctor, who may find something.
+func (w *world) examine(t *testing.T, command string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-ec", line)
+	out, err := w.try(t, command)
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		require.Equal(t, 3, failed.ExitCode(), "%s\n%s", command, out)
+		return out
+	}
+	require.NoError(t, err, out)
+	return out
+}
+
+func campaignsWork(t *testing.T, w *world) {
+	a, b := w.newFan(t, compatXML), w.newFan(t, compatXML)
+	a.opens(t)
+	b.opens(t)
+	require.NoError(t, os.Rename(w.list(t, "guide", a, b), filepath.Join(w.Dir, "fans.csv")))
+	order := strings.ReplaceAll(blocks(t, "operator.en.md", "campaigns", "json")[0], "TEMPLATE_ID", "t1")
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "order.json"), []byte(order), 0o600))
+	names := strings.NewReplacer("--account shop", "--account "+compatXML, "--hold 10m", "--hold 1s --yes")
+	for _, command := range commands(t, "operator", "campaigns") {
+		command = names.Replace(command)
+		if !strings.Contains(command, "campaign replay") {
+			w.shell(t, command)
+			continue
+		}
+		out, err := w.try(t, command+" --yes")
+		require.Error(t, err, "nobody failed with such a code")
+		require.Contains(t, out, "nobody")
+	}
+	w.shell(t, "wxbus campaign create order --account "+compatXML+" --message order.json --csv fans.csv")
+	got := a.saw(t)
+	require.True(t, contains(got, "kf:Hello 朋友1"), "%v", got)
+}
+
+// consoleWorks sends with a key. What a receiver of events does with a signature is signedBy.
+func consoleWorks(t *testing.T, w *world) {
+	f := w.newFan(t, secureXML)
+	f.opens(t)
+	create := regexp.MustCompile("`(wxbus keys create [^`]*)`").FindStringSubmatch(guideText(t, "developer.en.md"))
+	require.NotNil(t, create)
+	key := regexp.MustCompile(`(?m)^key +(\S+)$`).FindStringSubmatch(w.shell(t, strings.ReplaceAll(create[1], "--account shop", "--account "+secureXML)))
+	require.NotNil(t, key)
+	names := strings.NewReplacer("https://console.example.com", w.Console, "accounts/shop", "accounts/"+secureXML, "OPENID", f.openid, "curl -sS", "curl -sS --fail-with-body")
+	for _, command := range commands(t, "developer", "console") {
+		w.shell(t, names.Replace(command), "KEY="+key[1])
+	}
+	require.True(t, eventually(t, 60*time.Second, func() bool { return contains(f.saw(t), "kf:您的订单已发货") }), "%v", f.saw(t))
+}
+
+// signPage is what the developer's guide shows of the JS-SDK in Go.
+func signPage(ctx context.Context, tokenService, account, pageURL string) (*tokenv1.SignJSAPIResponse, error) {
+	conn, err := grpcx.Dial(ctx, tokenService, grpcx.DialOptions{}) // dns:///token:9183
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	return tokenv1.NewAccountServiceClient(conn).SignJSAPI(ctx, &tokenv1.SignJSAPIRequest{Account: account, Url: pageURL})
+}
+
+func jssdkWorks(t *testing.T, w *world) {
+	sign, err := signPage(t.Context(), w.GRPC("token"), secureXML, "https://shop.example.com/page?id=1")
+	require.NoError(t, err)
+	require.NotEmpty(t, sign.GetSignature())
+	for _, command := range commands(t, "developer", "jssdk") {
+		out := w.shell(t, strings.ReplaceAll(command, "tickets shop", "tickets "+secureXML))
+		require.Contains(t, out, `"signature"`)
+	}
+}
+
+// sendingWorks sends what a guide sends. The window has five messages.
+func sendingWorks(t *testing.T, w *world, guide string) {
+	f := w.newFan(t, plainXML)
+	f.opens(t)
+	require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "photo.png"), []byte("\x89PNG\r\n\x1a\n a picture"), 0o600))
+	names := strings.NewReplacer("OPENID", f.openid, "accounts/shop", "accounts/"+f.account, "--account shop", "--account "+f.account,
+		"http://127.0.0.1:8081", w.Console)
+	for n, block := range blocks(t, guide+".en.md", "sending", "sh") {
+		if n%3 == 2 {
+			f.opens(t)
+		}
+		w.shell(t, names.Replace(block))
+	}
+}
+
+// shell runs a command of a guide and returns what it printed.
+func (w *world) shell(t *testing.T, command string, env ...string) string {
+	t.Helper()
+	out, err := w.try(t, command, env...)
+	require.NoError(t, err, "%s\n%s", command, out)
+	return out
+}
+
+func (w *world) try(t *testing.T, command string, env ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec", command)
 	cmd.Dir = w.Dir
-	cmd.Env = append(os.Environ(), "PATH="+w.BinDir()+":"+os.Getenv("PATH"), "WXBUS_CONFIG="+w.File)
+	cmd.Env = append(append(os.Environ(), "PATH="+w.BinDir()+":"+os.Getenv("PATH"), "WXBUS_CONFIG="+w.File, "LANG=C.UTF-8"), env...)
 	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s\n%s", line, out)
+	return string(out), err
 }
 
 // liveVersion returns the version that is live.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -157,37 +156,4 @@ var kinds = map[string]func(*testing.T, *world){
 		require.Contains(t, out, "WeChat counts anew at")
 		require.Contains(t, out, "not today")
 	},
-}
-
-// sendingCommands are the commands of the section about sending of a guide, one for each fenced block.
-func sendingCommands(t *testing.T, name string) []string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../../docs/guides", name))
-	require.NoError(t, err)
-	section := regexp.MustCompile(`(?s)<!-- sending:begin -->(.*)<!-- sending:end -->`).FindSubmatch(text)
-	require.NotNil(t, section, name)
-	var out []string
-	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(section[1], -1) {
-		out = append(out, string(block[1]))
-	}
-	return out
-}
-
-// sendingGuideWorks runs the examples of the guides as they stand, with names of this system.
-func sendingGuideWorks(t *testing.T, w *world) {
-	for _, guide := range []string{"developer", "operator"} {
-		commands := sendingCommands(t, guide+".en.md")
-		require.NotEmpty(t, commands)
-		require.Equal(t, commands, sendingCommands(t, guide+".zh-CN.md"), "the guides say the same in both languages")
-		f := w.newFan(t, plainXML)
-		f.opens(t)
-		require.NoError(t, os.WriteFile(filepath.Join(w.Dir, "photo.png"), []byte("\x89PNG\r\n\x1a\n a picture"), 0o600))
-		for n, command := range commands {
-			if n%3 == 2 {
-				f.opens(t) // the window has five messages
-			}
-			w.shell(t, strings.NewReplacer("OPENID", f.openid, "accounts/shop", "accounts/"+f.account, "--account shop", "--account "+f.account,
-				"http://127.0.0.1:8081", w.Console).Replace(command))
-		}
-	}
 }

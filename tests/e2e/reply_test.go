@@ -62,8 +62,7 @@ func TestTable(t *testing.T) {
 	t.Run("an operator adds an account, rotates its keys under traffic, sees another system, disables and deletes it", func(t *testing.T) { operatorAddsAccount(t, w) })
 	t.Run("an operator publishes, tries out and rolls back rules", func(t *testing.T) { operatorAtWork(t, w) })
 	t.Run("an operator edits a draft, tries it on what fans wrote, publishes and rolls back", func(t *testing.T) { operatorEdits(t, w) })
-	t.Run("the commands of the operator's guide about editing work as they stand", func(t *testing.T) { guideWorks(t, w) })
-	t.Run("the commands of the guides about sending work as they stand", func(t *testing.T) { sendingGuideWorks(t, w) })
+	t.Run("the examples of the guides work as they stand", func(t *testing.T) { guides(t, w) })
 	t.Run("the simulator saw no violation", func(t *testing.T) { noViolations(t, w) })
 }
 
