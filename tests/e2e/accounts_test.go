@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -154,7 +153,7 @@ func outsideRefresh(t *testing.T, w *world, f *fan) {
 	require.True(t, eventually(t, 60*time.Second, func() bool {
 		return ops.has(func(e outEvent) bool {
 			return e.Kind == "account.alarm" && e.Account == late && e.Data.Kind == "ACCOUNT_ALARM_KIND_OUTSIDE_REFRESH" &&
-				e.Data.Outside.Generation == "1" && e.Data.Outside.Replaced && strings.HasPrefix(e.signature, "v1,")
+				e.Data.Outside.Generation == "1" && e.Data.Outside.Replaced && e.signedBy(hook["secret"].(string))
 		})
 	}), "the alarm goes out, signed, with its evidence")
 
