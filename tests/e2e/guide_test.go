@@ -90,6 +90,27 @@ func ownCode(t *testing.T) string {
 
 func withoutIndent(code string) string { return strings.ReplaceAll(code, "\t", "") }
 
+// TestTheReadmesSayTheSame compares the commands and the links of the README in both languages.
+func TestTheReadmesSayTheSame(t *testing.T) {
+	in := func(name string) (commands, links []string) {
+		text, err := os.ReadFile("../../" + name)
+		require.NoError(t, err)
+		for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+			commands = append(commands, shape(commandsIn(block[1:]))...)
+		}
+		for _, link := range regexp.MustCompile(`\]\((docs|services|[A-Z]+\.md)[^)]*\)`).FindAllString(string(text), -1) {
+			links = append(links, link)
+		}
+		slices.Sort(links)
+		return commands, slices.Compact(links)
+	}
+	commands, links := in("README.md")
+	commandsZH, linksZH := in("README.zh-CN.md")
+	require.NotEmpty(t, commands)
+	require.Equal(t, commands, commandsZH)
+	require.Subset(t, append(linksZH, "](README.zh-CN.md)"), links)
+}
+
 func guideText(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../docs/guides", name))
