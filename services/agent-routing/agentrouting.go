@@ -102,7 +102,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	feed := facts.New(deps.Bus)
 	s.desk = app.New(app.Options{
 		Store: s.store, Owners: s.owners, Facts: feed, Transcript: transcript.New(deps.Bus.JS(), deps.Topology), Sender: sender{deps.Sender},
-		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle}, NativeIdle: cfg.NativeIdle,
+		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle, KeptForEnd: cfg.KeptForEnd}, NativeIdle: cfg.NativeIdle,
 		Lease: cfg.AgentLease, EraseOnLeave: cfg.EraseOnUnsubscribe, Changed: changed, Log: deps.Log, Now: deps.Now,
 	})
 	s.caretaker = &caretaker{desk: s.desk, store: s.store, log: deps.Log}
@@ -218,6 +218,14 @@ func (s sender) Send(ctx context.Context, in *senderv1.SendRequest) (*senderv1.S
 		return nil, fault.FromStatus(err)
 	}
 	return out, nil
+}
+
+func (s sender) Window(ctx context.Context, account, openID string) (app.Window, error) {
+	out, err := s.client.GetQuota(ctx, &senderv1.GetQuotaRequest{Account: account, Openid: openID})
+	if err != nil {
+		return app.Window{}, fault.FromStatus(err)
+	}
+	return app.Window{Open: out.GetClass() == senderv1.QuotaClass_QUOTA_CLASS_OPEN, Remaining: int(out.GetRemaining())}, nil
 }
 
 // prepare makes the groups and agents of the configuration that are not there yet. What was changed since, by the API, stays.

@@ -19,6 +19,7 @@ type Config struct {
 	WaitingLimit       time.Duration `yaml:"waiting_limit" desc:"A fan whom nobody accepted for this long goes back to the rules, whatever the group says; 0 for never."`
 	ServingIdle        time.Duration `yaml:"serving_idle" desc:"A conversation in which neither side wrote for this long is closed, unless the group sets its own time; 0 for never."`
 	NativeIdle         time.Duration `yaml:"native_idle" desc:"A message that is pushed to us this long after WeChat's own desk took the fan proves that the session is over, even if its end was never reported; 0 for never."`
+	KeptForEnd         int           `yaml:"kept_for_end" desc:"Messages of a fan's window that agents leave for the end of a conversation, the survey or the goodbye; they may take them on purpose. 2 leaves one for the warning of an idle conversation too; 0 keeps none."`
 	AgentLease         time.Duration `yaml:"agent_lease" desc:"An agent whose console has not been heard of for this long is offline."`
 	EraseOnUnsubscribe bool          `yaml:"erase_on_unsubscribe" desc:"Erase what is kept of a fan who unfollows: messages, files, remark, tags. Numbers for reports stay, without the fan."`
 	FilesDir           string        `yaml:"files_dir" desc:"Folder for pictures, voices and videos of conversations; replicas must share it. Empty: files below data."`
@@ -61,6 +62,7 @@ func DefaultConfig() Config {
 		WaitingLimit:       48 * time.Hour, // then WeChat's window is closed and nobody can answer any more
 		ServingIdle:        30 * time.Minute,
 		NativeIdle:         30 * time.Minute,
+		KeptForEnd:         1,
 		AgentLease:         time.Minute,
 		EraseOnUnsubscribe: true,
 		MaxInFlight:        64,
@@ -83,6 +85,9 @@ func (c Config) Validate() error {
 		if d.value != 0 && d.value < time.Second {
 			errs = append(errs, fmt.Errorf("%s: must be 0 or at least 1s, is %s", d.path, d.value))
 		}
+	}
+	if c.KeptForEnd < 0 || c.KeptForEnd > 4 {
+		errs = append(errs, fmt.Errorf("kept_for_end: must be 0 to 4, is %d", c.KeptForEnd))
 	}
 	if c.AgentLease < 3*time.Second || c.AgentLease > time.Hour {
 		errs = append(errs, fmt.Errorf("agent_lease: must be 3s to 1h, is %s", c.AgentLease))

@@ -10,6 +10,15 @@ import (
 	agentrouting "github.com/wxbus/wxbus/services/agent-routing"
 )
 
+func TestWhatIsKeptForTheEndIsBounded(t *testing.T) {
+	c := agentrouting.DefaultConfig()
+	require.Equal(t, 1, c.KeptForEnd)
+	for kept, ok := range map[int]bool{0: true, 4: true, -1: false, 5: false} {
+		c.KeptForEnd = kept
+		require.Equal(t, ok, c.Validate() == nil, kept)
+	}
+}
+
 func TestFilesGoIntoAFolderOrIntoABucket(t *testing.T) {
 	whole := agentrouting.S3Config{Bucket: "desk", Region: "cn-north-1", AccessKey: secret.New("id"), SecretKey: secret.New("secret"), Endpoint: "https://s3.example.com"}
 	for name, test := range map[string]struct {

@@ -502,3 +502,29 @@ func TestWeChatsOwnDeskIsReachable(t *testing.T) {
 	_, err = d.kf.CreateKfSession(t.Context(), &agentroutingv1.CreateKfSessionRequest{Account: shop, KfAccount: "b@shop", Openid: "fan"})
 	require.ErrorContains(t, err, "65415", "WeChat's code reaches the caller")
 }
+
+func TestAReplyThatWouldTakeWhatIsKeptSaysSo(t *testing.T) {
+	w := newWorld(t)
+	d := staffed(t, w)
+	w.online(d, "li")
+	asked := w.says("fan", "转人工")
+	w.decides(asked, "sales")
+	c := w.in(d, asked.GetId(), offered)
+	_, err := d.Accept(as(t, "li"), &agentroutingv1.AcceptRequest{Account: shop, Openid: "fan"})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, c.GetKeptForEnd())
+	w.sender.leaveOne()
+	reply := &agentroutingv1.ReplyRequest{Account: shop, Conversation: asked.GetId(), Content: words("您好"), IdempotencyKey: "1"}
+	_, err = d.Reply(as(t, "li"), reply)
+	require.Equal(t, codes.FailedPrecondition, status.Code(err))
+	var held *agentroutingv1.ReplyWouldUseKept
+	for _, detail := range status.Convert(err).Details() {
+		if found, ok := detail.(*agentroutingv1.ReplyWouldUseKept); ok {
+			held = found
+		}
+	}
+	require.EqualValues(t, 1, held.GetRemaining())
+	reply.UseKept = true
+	_, err = d.Reply(as(t, "li"), reply)
+	require.NoError(t, err, "the same request, on purpose")
+}

@@ -262,6 +262,7 @@ type fakeSender struct {
 	mu     sync.Mutex // guards the fields below
 	sent   []*senderv1.SendRequest
 	refuse error
+	scarce bool // one message of the window is left
 }
 
 func (f *fakeSender) Send(_ context.Context, in *senderv1.SendRequest) (*senderv1.SendResponse, error) {
@@ -277,6 +278,23 @@ func (f *fakeSender) Send(_ context.Context, in *senderv1.SendRequest) (*senderv
 	}
 	f.sent = append(f.sent, in)
 	return &senderv1.SendResponse{Id: fmt.Sprint(len(f.sent) - 1)}, nil
+}
+
+// GetQuota says that the window is open.
+func (f *fakeSender) GetQuota(context.Context, *senderv1.GetQuotaRequest) (*senderv1.GetQuotaResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left := int32(5)
+	if f.scarce {
+		left = 1
+	}
+	return &senderv1.GetQuotaResponse{Class: senderv1.QuotaClass_QUOTA_CLASS_OPEN, Remaining: left}, nil
+}
+
+func (f *fakeSender) leaveOne() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.scarce = true
 }
 
 func (f *fakeSender) all() []*senderv1.SendRequest {

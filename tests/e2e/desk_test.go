@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,7 @@ var atTheDesk = map[string]func(*testing.T, *world){
 	"from the queue over offer, answer, transfer and silence to the survey": fromQueueToSurvey,
 	"two agents take the same fan: one of them has it":                      twoAgentsRace,
 	"a stale owner's message is refused with the reason":                    staleOwner,
+	"an agent who writes much leaves the survey its message":                aWordyAgent,
 }
 
 func fromQueueToSurvey(t *testing.T, w *world) {
@@ -174,4 +176,37 @@ func staleOwner(t *testing.T, w *world) {
 	require.Equal(t, codes.FailedPrecondition, status.Code(err))
 	require.ErrorContains(t, err, "somebody else talks to the fan by now")
 	f.stays(t, time.Second)
+}
+
+func aWordyAgent(t *testing.T, w *world) {
+	conn := w.grpc(t, "agent-routing")
+	desk, agents := agentroutingv1.NewConversationServiceClient(conn), agentroutingv1.NewAgentServiceClient(conn)
+	_, err := agents.PutGroup(as(t, "boss"), &agentroutingv1.PutGroupRequest{Group: &agentroutingv1.Group{Id: "wordy", Name: "细说", IdleTimeoutS: -1, Survey: true}})
+	require.NoError(t, err)
+	_, err = agents.PutAgent(as(t, "boss"), &agentroutingv1.PutAgentRequest{Agent: &agentroutingv1.Agent{Id: "wordy-li", Name: "wordy-li", Groups: []string{"wordy"}, AutoAccept: true}})
+	require.NoError(t, err)
+	_, err = agents.SetPresence(as(t, "wordy-li"), &agentroutingv1.SetPresenceRequest{Presence: agentroutingv1.Presence_PRESENCE_ONLINE})
+	require.NoError(t, err)
+	f := w.newFan(t, secureXML)
+	f.says(t, "细说")
+	f.screen(t, "kf:您好，我是客服专员") // one of the five of the window
+	c := f.conversation(t, desk, agentroutingv1.ConversationState_CONVERSATION_STATE_ACTIVE)
+	require.EqualValues(t, 1, c.GetKeptForEnd())
+	reply := func(text string) error {
+		_, err := desk.Reply(as(t, "wordy-li"), &agentroutingv1.ReplyRequest{Account: f.account, Conversation: c.GetId(), Content: words(text), IdempotencyKey: f.openid + text})
+		return err
+	}
+	for _, text := range []string{"一", "二", "三"} {
+		require.NoError(t, reply(text))
+		f.screen(t, "kf:"+text)
+	}
+	err = reply("四")
+	require.Equal(t, codes.FailedPrecondition, status.Code(err))
+	require.True(t, slices.ContainsFunc(status.Convert(err).Details(), func(d any) bool {
+		held, ok := d.(*agentroutingv1.ReplyWouldUseKept)
+		return ok && held.GetRemaining() == 1 && held.GetKept() == 1
+	}))
+	_, err = desk.Close(as(t, "wordy-li"), &agentroutingv1.CloseRequest{Account: f.account, Conversation: c.GetId()})
+	require.NoError(t, err)
+	require.True(t, eventually(t, 60*time.Second, func() bool { return len(f.saw(t)) == 5 }), "the survey never came: %q", f.saw(t))
 }

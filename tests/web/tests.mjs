@@ -251,6 +251,10 @@ export const tests = [
         await write(page, `第 ${i} 条`);
         await until("the quota to go down", async () => (await page.getByTestId("window-closed").count()) > 0 || Number((await page.getByTestId("quota").innerText()).split("/")[0]) < left);
       }
+      await page.getByTestId("kept").waitFor(); // for the survey or the goodbye
+      await composer(page).fill("我还想说一句");
+      await composer(page).press("Enter"); // which alone does not take what is kept
+      await page.getByTestId("send").getByText("仍然发送").click();
       await page.getByTestId("window-closed").waitFor();
       await fan.says("还在吗"); // any message opens it again
       await composer(page).waitFor();

@@ -26,13 +26,15 @@ type outcome struct {
 	state   agentroutingv1.MessageState
 	reason  string
 	errcode int32
+	// refused is true when WeChat was never asked.
+	refused bool
 }
 
 // handedOver keeps what the sender answered when a message was handed over.
 func (d *Desk) handedOver(ctx context.Context, q store.Q, it store.Item, done *senderv1.SendResponse, refused string) error {
 	o := outcome{sendID: done.GetId(), state: states[done.GetRecord().GetState()], reason: done.GetRecord().GetReason(), errcode: done.GetRecord().GetErrcode()}
 	if refused != "" {
-		o = outcome{state: agentroutingv1.MessageState_MESSAGE_STATE_FAILED, reason: refused}
+		o = outcome{state: agentroutingv1.MessageState_MESSAGE_STATE_FAILED, reason: refused, refused: true}
 	}
 	t := &turn{d: d, q: q, now: d.now(), actor: actorSender, trace: traceOf(ctx), after: newAfter(in{})}
 	known, err := t.lock(ctx, in{account: it.Account, openID: it.OpenID}, domain.Owner{})
@@ -57,6 +59,9 @@ func (t *turn) settle(ctx context.Context, m *agentroutingv1.Message, o outcome)
 	news := m.GetState() == agentroutingv1.MessageState_MESSAGE_STATE_QUEUED && o.state != 0
 	if news {
 		m.State, m.Reason, m.Errcode = o.state, o.reason, o.errcode
+		if o.refused && m.GetAuthorKind() == agentroutingv1.AuthorKind_AUTHOR_KIND_SYSTEM {
+			m.State = agentroutingv1.MessageState_MESSAGE_STATE_SKIPPED // nobody is to do anything about it
+		}
 	}
 	if err := t.q.SaveMessage(ctx, m); err != nil || !news {
 		return err
@@ -103,7 +108,9 @@ func (d *Desk) Settled(ctx context.Context, e *senderv1.DeliverySettled) error {
 		if err != nil || !ok {
 			return err
 		}
-		return t.settle(ctx, now, outcome{sendID: e.GetId(), state: state, reason: e.GetReason(), errcode: e.GetErrcode()})
+		return t.settle(ctx, now, outcome{
+			sendID: e.GetId(), state: state, reason: e.GetReason(), errcode: e.GetErrcode(), refused: e.GetState() == senderv1.SendState_SEND_STATE_REFUSED,
+		})
 	})
 }
 

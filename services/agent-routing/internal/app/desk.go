@@ -38,6 +38,14 @@ type Transcript interface {
 // Sender sends to fans.
 type Sender interface {
 	Send(ctx context.Context, in *senderv1.SendRequest) (*senderv1.SendResponse, error)
+	// Window returns what the fan's window still allows.
+	Window(ctx context.Context, account, openID string) (Window, error)
+}
+
+// Window is what may still be sent to a fan. Remaining counts only while it is open.
+type Window struct {
+	Open      bool
+	Remaining int
 }
 
 // Platform is WeChat's API of an account.

@@ -137,6 +137,13 @@ func (r *relay) send(ctx context.Context, it store.Item) error {
 	if err := proto.Unmarshal(it.Body, req); err != nil {
 		return fault.Errorf(fault.Permanent, "decode message: %w", err)
 	}
+	refused, err := r.leftOut(ctx, it)
+	if err != nil {
+		return fmt.Errorf("ask the sender for the window: %w", err)
+	}
+	if refused != "" {
+		return r.handedOver(ctx, it, nil, refused)
+	}
 	done, err := r.d.o.Sender.Send(ctx, req)
 	switch fault.KindOf(err) {
 	case fault.Unavailable, fault.Retryable, fault.Internal:
@@ -145,10 +152,14 @@ func (r *relay) send(ctx context.Context, it store.Item) error {
 		}
 	default: // a refusal: the message has failed
 	}
-	refused := ""
 	if err != nil {
 		refused = err.Error()
 	}
+	return r.handedOver(ctx, it, done, refused)
+}
+
+// handedOver ends an item of the outbox together with what came of it.
+func (r *relay) handedOver(ctx context.Context, it store.Item, done *senderv1.SendResponse, refused string) error {
 	return r.d.o.Store.InTx(ctx, func(ctx context.Context, q store.Q) error {
 		if err := q.DropItem(ctx, it.ID); err != nil {
 			return err

@@ -19,6 +19,8 @@ type Reply struct {
 	// Expected is the newest entry that the agent has seen; zero for any.
 	Expected  uint64
 	KfAccount string
+	// UseKept takes what is kept for the end of the conversation too.
+	UseKept bool
 }
 
 // Replied is what became of a reply.
@@ -32,9 +34,14 @@ type Replied struct {
 const maxCollision = 20
 
 // Reply sends a message as the one who talks to the fan; it accepts a waiting fan first. The fan stays with the agent when the message
-// is refused. A repetition with the same key sends nothing. It fails with a *CollisionError when others wrote meanwhile.
+// is refused. A repetition with the same key sends nothing. It fails with a *CollisionError when others wrote meanwhile, and with a
+// *KeptError when it would take what is kept for the end.
 func (d *Desk) Reply(ctx context.Context, r Reply) (Replied, error) {
 	var out Replied
+	w, err := d.windowFor(ctx, &r)
+	if err != nil {
+		return Replied{}, err
+	}
 	v, err := d.act(ctx, r.Act, func(ctx context.Context, t *turn) error {
 		out = Replied{}
 		key := sendKey(t.fan.OpenID, r.Agent, r.Key)
@@ -46,7 +53,7 @@ func (d *Desk) Reply(ctx context.Context, r Reply) (Replied, error) {
 			out.Message, out.Replayed = known, true
 			return nil
 		}
-		return t.reply(ctx, r, key, &out)
+		return t.reply(ctx, r, w, key, &out)
 	})
 	if err != nil {
 		return Replied{}, err
@@ -55,7 +62,7 @@ func (d *Desk) Reply(ctx context.Context, r Reply) (Replied, error) {
 	return out, d.refusal(ctx, &out)
 }
 
-func (t *turn) reply(ctx context.Context, r Reply, key string, out *Replied) error {
+func (t *turn) reply(ctx context.Context, r Reply, w Window, key string, out *Replied) error {
 	if t.conv.State == domain.Closed {
 		return errOver
 	}
@@ -76,6 +83,9 @@ func (t *turn) reply(ctx context.Context, r Reply, key string, out *Replied) err
 		if len(between) > 0 {
 			return collision(between, t.fan.Seq)
 		}
+	}
+	if err := t.keep(w, messagesOf(r.Content)); err != nil {
+		return err
 	}
 	m := &agentroutingv1.Message{AuthorKind: agentroutingv1.AuthorKind_AUTHOR_KIND_AGENT, Author: r.Agent, Content: r.Content, ClientId: key}
 	if _, err := t.send(ctx, m, key, r.KfAccount); err != nil {

@@ -61,6 +61,7 @@ func (t *turn) send(ctx context.Context, m *agentroutingv1.Message, key, kf stri
 	if err != nil || !added {
 		return false, err
 	}
+	t.sends++
 	it := t.item(store.ItemSend, key)
 	it.Seq = m.GetSeq()
 	return true, t.q.AddItem(ctx, it, &senderv1.SendRequest{

@@ -29,6 +29,8 @@ type turn struct {
 	conv  domain.Conversation
 	group domain.Group
 	dirty bool
+	// sends is how many messages to the fan the turn has put into the outbox.
+	sends int
 	// after is what the caller does when the transaction is committed.
 	after after
 }

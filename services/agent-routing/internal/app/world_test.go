@@ -60,7 +60,7 @@ func newWorld(t testing.TB, db *sqldb.DB) *world {
 func (w *world) replica() *app.Desk {
 	return app.New(app.Options{
 		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Sender: w.around, Platform: w.around, Files: w.around,
-		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
+		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute, KeptForEnd: 1}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
 		Changed: func(context.Context, domain.Kind) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
 	})
 }
@@ -77,13 +77,15 @@ type around struct {
 	sent   []*senderv1.SendRequest
 	keys   map[string]int
 	refuse error
-	said   map[string][]*eventv1.InboundEvent
-	purged []string
-	next   int
+	// windows holds what may still be sent to the fans that have one; to all others everything may.
+	windows map[string]int
+	said    map[string][]*eventv1.InboundEvent
+	purged  []string
+	next    int
 }
 
 func newAround() *around {
-	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}}
+	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}}
 }
 
 var errDead = fault.New(fault.Unavailable, "nobody answers")
@@ -218,11 +220,33 @@ func (a *around) Send(_ context.Context, in *senderv1.SendRequest) (*senderv1.Se
 	}
 	n, known := a.keys[in.GetIdempotencyKey()]
 	if !known {
+		if left, bounded := a.windows[in.GetOpenid()]; bounded && left == 0 {
+			return nil, fault.New(fault.Refused, "window exhausted")
+		} else if bounded {
+			a.windows[in.GetOpenid()]--
+		}
 		n = len(a.sent)
 		a.keys[in.GetIdempotencyKey()] = n
 		a.sent = append(a.sent, in)
 	}
 	return &senderv1.SendResponse{Id: fmt.Sprint("send-", n), Replayed: known}, nil
+}
+
+func (a *around) Window(_ context.Context, _, openID string) (app.Window, error) {
+	leave, err := a.enter()
+	if err != nil {
+		return app.Window{}, err
+	}
+	defer leave()
+	left := a.windows[openID]
+	return app.Window{Open: left > 0, Remaining: left}, nil
+}
+
+// window gives a fan a window, which every message of theirs fills.
+func (a *around) window(openID string, left int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.windows[openID] = left
 }
 
 func (a *around) Profile(context.Context, string, string) (app.Profile, error) {
@@ -254,6 +278,9 @@ func (w *world) event(openID, text string) *eventv1.InboundEvent {
 		ReceivedUnixMs: w.clock.Now().UnixMilli(), Payload: &eventv1.InboundEvent_Text{Text: &eventv1.TextMessage{Content: text}},
 	}
 	w.said[shop+"/"+openID] = append(w.said[shop+"/"+openID], ev)
+	if _, bounded := w.windows[openID]; bounded {
+		w.windows[openID] = 5
+	}
 	return ev
 }
 

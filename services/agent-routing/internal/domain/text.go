@@ -83,6 +83,19 @@ func (g Group) Say(kind TextKind, language string, values map[string]string) str
 	return chosen
 }
 
+// SaysEnd tells whether fans are told that a conversation has ended, by the survey or by a text.
+func (g Group) SaysEnd() bool {
+	return g.Say(TextClosed, "", nil) != "" || g.Survey && g.Say(TextSurvey, "", nil) != ""
+}
+
+// KeptForEnd is how many messages of a fan's window are left for the end, of limit.
+func (g Group) KeptForEnd(limit int) int {
+	if !g.SaysEnd() {
+		return 0
+	}
+	return limit
+}
+
 // Chinese tells whether a fan of that language gets Chinese texts; so does one of unknown language.
 func Chinese(language string) bool { return language == "" || primary(language) == "zh" }
 

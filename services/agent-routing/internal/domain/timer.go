@@ -8,6 +8,8 @@ type Limits struct {
 	Waiting time.Duration
 	// Serving is the idle time of groups that set none; zero for never.
 	Serving time.Duration
+	// KeptForEnd is how many messages of a fan's window agents leave for the end of the conversation.
+	KeptForEnd int
 }
 
 // Due returns the next step that time alone brings about, and when. A zero time means none. Every replica computes the

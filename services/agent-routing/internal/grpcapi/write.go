@@ -17,7 +17,7 @@ import (
 func (s *Conversations) Reply(ctx context.Context, in *agentroutingv1.ReplyRequest) (*agentroutingv1.ReplyResponse, error) {
 	r := app.Reply{
 		Act: app.Act{Account: in.GetAccount(), OpenID: in.GetOpenid(), Conversation: in.GetConversation(), Agent: actorOf(ctx, in.GetAgent())},
-		Key: in.GetIdempotencyKey(), Content: in.GetContent(), Expected: in.GetExpectedLastSeq(), KfAccount: in.GetKfAccount(),
+		Key: in.GetIdempotencyKey(), Content: in.GetContent(), Expected: in.GetExpectedLastSeq(), KfAccount: in.GetKfAccount(), UseKept: in.GetUseKept(),
 	}
 	if err := s.check.target(r.Account, r.OpenID, r.Conversation); err != nil {
 		return nil, err

@@ -69,6 +69,9 @@ func Conversation(c domain.Conversation, f domain.Fan, g domain.Group, l domain.
 		}
 	case domain.OnHold:
 	}
+	if c.State.Open() {
+		out.KeptForEnd = int32(g.KeptForEnd(l.KeptForEnd))
+	}
 	return out
 }
 

@@ -111,6 +111,8 @@ func firstRows(rows []*agentroutingv1.OwnerRecord, by func(*agentroutingv1.Owner
 type agentRequest struct {
 	Agent string `json:"agent"`
 	Text  string `json:"text"`
+	// UseKept takes what is kept for the end of the conversation.
+	UseKept bool `json:"use_kept"`
 }
 
 type replyAnswer struct {
@@ -139,7 +141,7 @@ func (a *api) reply(ctx context.Context, c *call) (any, error) {
 		return nil, invalid("text", "must have at most 2000 characters")
 	}
 	done, err := a.Conversations.Reply(ctx, &agentroutingv1.ReplyRequest{
-		Account: c.account, Openid: c.PathValue("openid"), Agent: body.Agent, IdempotencyKey: key,
+		Account: c.account, Openid: c.PathValue("openid"), Agent: body.Agent, IdempotencyKey: key, UseKept: body.UseKept,
 		Content: &eventv1.Content{Body: &eventv1.Content_Text{Text: &eventv1.TextContent{Content: body.Text}}},
 	})
 	if err != nil {

@@ -104,8 +104,9 @@ func (a *api) routes() []route { //nolint:funlen // one table
 			query:   []parameter{{"queue", "string", "only of this queue"}, {"limit", "integer", "1 to 500"}},
 			summary: "Fans who wait for an agent, the longest waiting first.", answer: `{"waiting":[],"total":0}`},
 		{method: http.MethodPost, path: "/accounts/{account}/waiting/{openid}/reply", scope: policy.DeskWrite, handle: a.reply, key: keyOptional, status: http.StatusAccepted,
-			summary: "Answer a fan as an agent; a waiting fan is accepted first. Without an Idempotency-Key a repetition may send twice.",
-			request: `{"agent":"li","text":"您好"}`, required: []string{"agent", "text"}, answer: `{"id":"send-1","state":"queued","record":{}}`},
+			summary: "Answer a fan as an agent; a waiting fan is accepted first. Without an Idempotency-Key a repetition may send twice. " +
+				"The last message of the fan's window is kept for the end of the conversation, unless use_kept is true.",
+			request: `{"agent":"li","text":"您好","use_kept":false}`, required: []string{"agent", "text"}, answer: `{"id":"send-1","state":"queued","record":{}}`},
 		{method: http.MethodPost, path: "/accounts/{account}/waiting/{openid}/close", scope: policy.DeskWrite, handle: a.close, key: keyOptional,
 			summary: "Give a fan back to the rules.", request: `{"agent":"li"}`, required: []string{"agent"}, answer: `{"account":"shop"}`},
 		{method: http.MethodGet, path: "/desk", scope: policy.DeskRead, handle: a.desk, query: []parameter{{"agent", "string", "whose fans to list too"}},

@@ -22,6 +22,14 @@ const known: Record<number, { reason: Key; what: Key; resend: boolean }> = {
   48001: { reason: "code.48001", what: "code.48001.do", resend: false },
 };
 
+// skippedText says why an automatic text was left out: in the reader's language where the cause is the window.
+export function skippedText(m: Pick<Message, "reason">, t: Translate): string {
+  if (m.reason.startsWith("window: the last message")) return t("skipped.kept");
+  if (m.reason.startsWith("window exhausted")) return t("skipped.exhausted");
+  if (m.reason.startsWith("window closed")) return t("skipped.closed");
+  return m.reason || t("unknown");
+}
+
 export function adviceFor(m: Pick<Message, "errcode" | "reason">, t: Translate): Advice {
   const k = known[m.errcode];
   return k ? { reason: t(k.reason), what: t(k.what), resend: k.resend } : { reason: m.reason || t("unknown"), what: t("code.other.do"), resend: true };

@@ -6,7 +6,7 @@ import { useI18n } from "../i18n";
 import { say } from "../rpc/error";
 import { useSecond } from "../ui/clock";
 import { Icon } from "../ui/icon";
-import { adviceFor } from "./advice";
+import { adviceFor, skippedText } from "./advice";
 import { MessageBody } from "./media";
 import type { Pending } from "./outbox";
 
@@ -45,7 +45,7 @@ export const Bubble = memo(function Bubble({ m, selected, actions }: { m: Messag
   }
 });
 
-const looks: Partial<Record<MessageState, string>> = { [MessageState.QUEUED]: "wait", [MessageState.FAILED]: "fail", [MessageState.AMBIGUOUS]: "unsure" };
+const looks: Partial<Record<MessageState, string>> = { [MessageState.QUEUED]: "wait", [MessageState.FAILED]: "fail", [MessageState.AMBIGUOUS]: "unsure", [MessageState.SKIPPED]: "skipped" };
 
 function OwnBubble({ m, at, selected, actions }: { m: Message; at: string; selected: boolean; actions: BubbleActions }) {
   const { t } = useI18n();
@@ -57,6 +57,7 @@ function OwnBubble({ m, at, selected, actions }: { m: Message; at: string; selec
       <div className={`bub kind-${m.msgType}`}>
         {automatic && <div className="source"><Icon name="bolt" size={14} />{m.authorKind === AuthorKind.BOT ? t("bubble.rule", { name: m.author }) : t("bubble.system")}</div>}
         <MessageBody m={m} />
+        {m.state === MessageState.SKIPPED && <div className="t12 t3" data-testid="skipped">{t("bubble.skipped", { reason: skippedText(m, t) })}</div>}
         {m.state === MessageState.FAILED && (
           <div className="failure" role="alert">
             <span className="tone-red m"><Icon name="alert" size={14} /> {t("bubble.failed", { reason: advice.reason })} {m.errcode !== 0 && <span className="mono">{m.errcode}</span>}</span>
@@ -91,6 +92,8 @@ function StateLine({ m, actions }: { m: Message; actions: BubbleActions }) {
           </Dropdown>
         </span>
       );
+    case MessageState.SKIPPED:
+      return <span className="line"><Icon name="off" size={12} />{t("bubble.leftOut")}</span>;
     case MessageState.FAILED:
       return <span className="line tone-red"><Icon name="alert" size={12} />{t("bubble.notSent")}</span>;
     default:

@@ -42,12 +42,18 @@ export function useQuota(c: Conversation, messages: number): Quota {
   return { data, total: Math.max(usual, data ? data.remaining + data.reserved : 0), closed: data !== undefined && (data.remaining <= 0 || over) };
 }
 
+// forAgents is what agents may send without taking what is kept for the end of the conversation.
+export function forAgents(c: Conversation, quota: Quota): number {
+  return Math.max(0, (quota.data?.remaining ?? 0) - c.keptForEnd);
+}
+
 export function Chips({ c, quota, cost }: { c: Conversation; quota: Quota; cost: number }) {
   const { t, dateTime } = useI18n();
   const now = useSecond();
   const q = quota.data;
   const until = q ? Number(q.deadlineUnixMs) : 0;
-  const left = q ? q.remaining : 0;
+  const left = forAgents(c, quota);
+  const kept = q ? Math.min(c.keptForEnd, q.remaining) : 0;
   const windowTone = until > 0 ? toneOf({ kind: "window", at: until, total: targets.window }, now) : "red";
   const session = Number(c.idleCloseUnixMs);
   return (
@@ -57,8 +63,8 @@ export function Chips({ c, quota, cost }: { c: Conversation; quota: Quota; cost:
           <Chip tone={windowTone} className="window-chip" title={c.lastFanUnixMs > 0n ? t("chip.windowTip", { time: dateTime(Number(c.lastFanUnixMs)) }) : ""}>
             {t("chip.window")} <b data-testid="window">{until > now ? clockText(until - now) : t("chip.closed", { time: until > 0 ? clockText(now - until) : "" })}</b>
           </Chip>
-          <Chip tone={left - cost <= 1 ? "amber" : "calm"}>
-            {t("chip.quota")} <b data-testid="quota">{left}/{quota.total}</b> <Pips total={quota.total} reserved={q.reserved} used={Math.max(0, quota.total - left - q.reserved)} tone={left - cost <= 1 ? "amber" : "calm"} />
+          <Chip tone={left - cost <= 1 ? "amber" : "calm"} title={kept > 0 ? t("chip.keptTip", { count: kept }) : ""}>
+            {t("chip.quota")} <b data-testid="quota">{left}/{quota.total}</b>{kept > 0 && <span data-testid="kept"> {t("chip.kept", { count: kept })}</span>} <Pips total={quota.total} reserved={q.reserved + kept} used={Math.max(0, quota.total - left - kept - q.reserved)} tone={left - cost <= 1 ? "amber" : "calm"} />
           </Chip>
         </>
       )}

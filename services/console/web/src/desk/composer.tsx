@@ -16,7 +16,7 @@ import { Kbd } from "../ui/parts";
 import { useChanged, useKept, useStable } from "../ui/stable";
 import { fanKey } from "../feed/store";
 import { CannedPopup, type CannedChoice } from "./canned";
-import { Chips, useQuota, WindowClosed } from "./chips";
+import { Chips, forAgents, useQuota, WindowClosed } from "./chips";
 import { imageContent, kindOf, textContent, videoContent, voiceContent } from "./content";
 import { loadDraft, saveDraft, type Draft } from "./draft";
 import { Guard } from "./guard";
@@ -88,9 +88,11 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
 
   const parts = useMemo(() => (note ? [] : splitText(text)), [text, note]);
   const cost = parts.length + staged.length;
-  const left = quota.data ? quota.data.remaining - cost : undefined;
+  const left = quota.data ? forAgents(c, quota) - cost : undefined;
   const closed = quota.closed;
   const tooMany = !note && quota.data !== undefined && cost > quota.data.remaining;
+  // usesKept asks for one more decision: the end of the conversation will not fit.
+  const usesKept = !note && !tooMany && left !== undefined && left < 0;
   const query = !note && /^\/[^\s/]*$/.test(text) ? text.slice(1) : undefined;
   const popup = canned || query !== undefined;
 
@@ -123,7 +125,7 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
     setStaged(() => []);
     batch.forEach((b, i) => {
       // Only the first one asks whether somebody was faster: the others follow their own.
-      outbox.send({ conversation: c, agent: user, content: b.content, text: b.text, preview: b.preview, expectedLastSeq: anyway || i > 0 ? 0n : lastSeq }).catch((err: unknown) => {
+      outbox.send({ conversation: c, agent: user, content: b.content, text: b.text, preview: b.preview, expectedLastSeq: anyway || i > 0 ? 0n : lastSeq, useKept: usesKept }).catch((err: unknown) => {
         if (!(err instanceof Collision)) return; // the bubble shows it
         change({ text: kept });
         setStaged(() => []);
@@ -182,7 +184,7 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
       else submit();
     } else if (e.key === "Enter" && !e.shiftKey) {
       e.preventDefault();
-      if (!guard) submit();
+      if (!guard && !usesKept) submit();
     } else if (e.key === "Tab" && !e.shiftKey && selectHole(area.current, area.current?.selectionEnd ?? 0)) e.preventDefault();
   };
 
@@ -220,11 +222,12 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
             <span className="grow" />
             <span className="t12 t3 cost" aria-live="polite">
               {tooMany ? <b className="tone-amber">{t("composer.tooMany", { need: cost, left: quota.data?.remaining ?? 0 })}</b>
+                : usesKept ? <b className="tone-amber" role="status">{t("composer.usesKept")}</b>
                 : cost > 1 && left !== undefined ? <>{parts.length > 1 && <>{t("composer.bytes", { bytes: number(bytesOf(parts[0] ?? "")), limit: number(messageBytes) })} · </>}<b className={left <= 1 ? "tone-amber" : ""}>{t("composer.leaves", { left, total: quota.total })}</b></>
                   : <><Kbd chord="shift+enter" /> {t("composer.newline")}</>}
             </span>
             <Button type="primary" disabled={note ? !text.trim() : cost === 0 || tooMany || guard !== undefined} onClick={submit} data-testid="send">
-              {note ? t("composer.saveNote") : cost > 1 ? t("composer.sendParts", { count: cost }) : t("composer.send")} <Kbd chord="enter" />
+              {note ? t("composer.saveNote") : usesKept ? t("composer.sendKept") : cost > 1 ? t("composer.sendParts", { count: cost }) : t("composer.send")} <Kbd chord={usesKept ? "mod+enter" : "enter"} />
             </Button>
           </div>
         </>

@@ -27,6 +27,13 @@ const order = (text: string, expectedLastSeq = 0n) => ({ conversation, agent: "z
 const stored = (req: ReplyRequest, seq: number) => ({ message: create(MessageSchema, { seq: BigInt(seq), account: "shop", openid: "o1", clientId: req.idempotencyKey, authorKind: AuthorKind.AGENT }) });
 
 describe("the outbox", () => {
+  it("takes what is kept for the end only when it is told to", async () => {
+    const { asked, box } = outbox((req, call) => stored(req, call));
+    await box.send(order("hello"));
+    await box.send({ ...order("one more"), useKept: true });
+    expect(asked.map((r) => r.useKept)).toEqual([false, true]);
+  });
+
   it("asks again with the same id when there was no answer", async () => {
     const { asked, box, store } = outbox((req, call) => {
       if (call < 3) throw new ConnectError("cut", Code.Unavailable);

@@ -29,6 +29,8 @@ export interface Order {
   text: string;
   // expectedLastSeq is what the agent has seen; zero sends whatever came in between.
   expectedLastSeq: bigint;
+  // useKept takes the message of the window that is kept for the end of the conversation.
+  useKept?: boolean;
   clientId?: string | undefined;
   preview?: Pending["preview"];
 }
@@ -90,7 +92,7 @@ export class Outbox {
       try {
         const res = await this.clients.conversations.reply({
           account: entry.account, openid: entry.openid, agent: o.agent, content: entry.content, idempotencyKey: entry.clientId,
-          conversation: entry.conversation, expectedLastSeq: o.expectedLastSeq,
+          conversation: entry.conversation, expectedLastSeq: o.expectedLastSeq, useKept: o.useKept ?? false,
         });
         if (res.message) this.store.putPage(entry, [res.message], undefined);
         if (res.conversation) this.store.put([res.conversation]);
