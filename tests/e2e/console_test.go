@@ -133,6 +133,40 @@ func (w *world) logIn(t testing.TB) *person {
 }
 
 var desk = map[string]func(*testing.T, *world){
+	"the command line tells what happened to a message, from both ends": func(t *testing.T, w *world) {
+		f := w.newFan(t, secureXML)
+		f.says(t, "两条")
+		f.sees(t, "passive:第一条", "kf:第二条", "kf:第三条")
+		var told struct {
+			Steps []struct {
+				Kind    string `json:"kind"`
+				Outcome string `json:"outcome"`
+				ID      string `json:"id"`
+			} `json:"steps"`
+		}
+		kinds := func(args ...string) map[string]int {
+			out, err := w.CLI(t, append([]string{"trace", "--json", "--account", f.account}, args...)...)
+			require.NoError(t, err, out)
+			require.NoError(t, json.Unmarshal([]byte(out), &told), out)
+			n := map[string]int{}
+			for _, step := range told.Steps {
+				n[strings.TrimPrefix(step.Kind, "TIMELINE_KIND_")]++
+			}
+			return n
+		}
+		whole := map[string]int{"RECEIVED": 1, "STORED": 1, "DECIDED": 1, "CLAIMED": 1, "ACCEPTED": 2, "ATTEMPTED": 2, "SETTLED": 2}
+		var got map[string]int
+		require.True(t, eventually(t, 60*time.Second, func() bool { got = kinds("--openid", f.openid); return got["SETTLED"] == 2 }), "%v", got)
+		require.Equal(t, whole, got, "the newest push of the fan")
+		push, send := told.Steps[0].ID, told.Steps[len(told.Steps)-1].ID
+		require.Equal(t, whole, kinds("--openid", f.openid, "--event", push), "the push by its id")
+		require.Equal(t, 1, kinds("--send", send)["DECIDED"], "a send leads to the push that it answered")
+		out, err := w.CLI(t, "trace", "--account", f.account, "--openid", f.openid)
+		require.NoError(t, err, out)
+		require.Contains(t, out, "passive reply")
+		require.Regexp(t, `trace [0-9a-f]{32}`, out)
+		require.NotContains(t, out, "第一条", "no texts")
+	},
 	"from log-in to a key, to a message, to the event that says what became of it": func(t *testing.T, w *world) {
 		admin, crm := w.logIn(t), newReceiver(t)
 		made := admin.must(t, "console.v1.ApiKeyService/CreateApiKey", map[string]any{"name": "crm", "scopes": []string{"messages:write"}, "accounts": []string{secureXML}})

@@ -31,27 +31,17 @@ Postgres: use pg_dump, after this command has ended.`,
 			if to == "" {
 				return usagef("backup needs --to")
 			}
-			shared, err := a.loadShared(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if len(shared.NATS.URLs) == 0 {
-				shared.NATS.URLs = []string{"nats://" + shared.NATS.Listen}
-			}
-			conn, err := process.ConnectBus(cmd.Context(), shared, "backup")
-			if err != nil {
-				return err
-			}
-			defer conn.Close(cmd.Context()) //nolint:errcheck // everything is written by then
-			source, err := a.backupSource(shared, conn)
-			if err != nil {
-				return err
-			}
-			m, err := backup.Take(cmd.Context(), source, to)
-			if err != nil {
-				return err
-			}
-			return a.printManifest("kept", m)
+			return a.withBus(cmd.Context(), "backup", func(ctx context.Context, shared config.Shared, conn *bus.Conn) error {
+				source, err := a.backupSource(shared, conn)
+				if err != nil {
+					return err
+				}
+				m, err := backup.Take(ctx, source, to)
+				if err != nil {
+					return err
+				}
+				return a.printManifest("kept", m)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "empty or new folder")

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wxbus/wxbus/pkg/bus"
-	"github.com/wxbus/wxbus/pkg/process"
+	"github.com/wxbus/wxbus/pkg/config"
 )
 
 func (a *app) dlqCommand() *cobra.Command {
@@ -128,17 +128,7 @@ func (a *app) dlqChange(verb, short, done string, change func(context.Context, *
 
 // withDeadLetters connects to the NATS of the configuration, or to the embedded one of a running wxbus up.
 func (a *app) withDeadLetters(ctx context.Context, run func(context.Context, *bus.DeadLetters) error) error {
-	shared, err := a.loadShared(ctx)
-	if err != nil {
-		return err
-	}
-	if len(shared.NATS.URLs) == 0 {
-		shared.NATS.URLs = []string{"nats://" + shared.NATS.Listen}
-	}
-	conn, err := process.ConnectBus(ctx, shared, "dlq")
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx) //nolint:errcheck // every change is confirmed by then
-	return run(ctx, conn.DeadLetters())
+	return a.withBus(ctx, "dlq", func(ctx context.Context, _ config.Shared, conn *bus.Conn) error {
+		return run(ctx, conn.DeadLetters())
+	})
 }

@@ -10,6 +10,7 @@ import (
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 
 	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/config"
 	"github.com/wxbus/wxbus/pkg/process"
 	"github.com/wxbus/wxbus/pkg/topology"
 
@@ -119,20 +120,17 @@ func (r *replayFlags) compare(a *app) func(context.Context, rulev1.RuleServiceCl
 }
 
 func (a *app) replay(ctx context.Context, r *replayFlags) error {
-	shared, err := a.loadShared(ctx)
-	if err != nil {
-		return err
-	}
-	if len(shared.NATS.URLs) == 0 {
-		shared.NATS.URLs = []string{"nats://" + shared.NATS.Listen}
-	}
-	if r.conn, err = process.ConnectBus(ctx, shared, "replay"); err != nil {
-		return err
-	}
-	defer r.conn.Close(ctx) //nolint:errcheck // every publish is confirmed by then
-	if r.topo, err = process.NewTopology(shared); err != nil {
-		return err
-	}
+	return a.withBus(ctx, "replay", func(ctx context.Context, shared config.Shared, conn *bus.Conn) error {
+		topo, err := process.NewTopology(shared)
+		if err != nil {
+			return err
+		}
+		r.conn, r.topo = conn, topo
+		return a.replayOn(ctx, r)
+	})
+}
+
+func (a *app) replayOn(ctx context.Context, r *replayFlags) error {
 	count, err := a.replayOnce(ctx, r, false)
 	if err != nil || !r.really || count.Undecided == 0 {
 		return a.printReplay(count, err)

@@ -105,7 +105,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check found problems.`,
 	f.StringVar(&a.nats, "nats", "", "comma-separated NATS URLs (default: nats.urls of the file)")
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	root.AddCommand(a.upCommand(), a.provisionCommand(), a.configCommand(), a.rulesCommand(),
-		a.sendCommand(), a.quotaCommand(), a.campaignCommand(), a.simulateCommand(), a.dlqCommand(), a.accountsCommand(), a.doctorCommand(), a.replayCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand(), a.docsCommand())
+		a.sendCommand(), a.quotaCommand(), a.campaignCommand(), a.simulateCommand(), a.dlqCommand(), a.accountsCommand(), a.doctorCommand(), a.traceCommand(), a.benchCommand(), a.replayCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand(), a.docsCommand())
 	root.AddCommand(a.usersCommand(), a.keysCommand())
 	return root
 }

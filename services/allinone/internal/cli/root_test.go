@@ -22,6 +22,8 @@ func TestExitCodesTellUseFromFailure(t *testing.T) {
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good.yaml")
 	require.NoError(t, os.WriteFile(good, []byte("accounts:\n  - {name: shop, appid: wx0000000000000001, token: abc123, encoding_aes_key: abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG}\n"), 0o600))
+	noPort := filepath.Join(dir, "noport.yaml")
+	require.NoError(t, os.WriteFile(noPort, []byte("nats: {listen: \"\"}\n"), 0o600))
 	bad := filepath.Join(dir, "bad.yaml")
 	require.NoError(t, os.WriteFile(bad, []byte("gatewy: {}\naccounts: [{name: Shop!, appid: x}]\n"), 0o600))
 
@@ -55,6 +57,10 @@ func TestExitCodesTellUseFromFailure(t *testing.T) {
 		"mass preview for nobody":  {[]string{"send", "mass", "preview", "--account", "shop", "--text", "x"}, exitUsage, nil, []string{"--openid"}},
 		"mass help":                {[]string{"send", "mass", "list", "--help"}, exitOK, []string{"Examples:", "openids.txt", "--yes", "--json"}, nil},
 		"send at an odd time":      {[]string{"send", "text", "--account", "shop", "--openid", "o", "x", "--not-before", "soon"}, exitUsage, nil, []string{"soon", "90m"}},
+		"trace of nobody":          {[]string{"trace", "--account", "shop"}, exitUsage, nil, []string{"--openid", "--send"}},
+		"trace without a port":     {[]string{"trace", "--account", "shop", "--openid", "o", "-c", noPort}, exitUsage, nil, []string{"nats.listen", "--nats"}},
+		"bench at falling rates":   {[]string{"bench", "--rates", "200,100"}, exitUsage, nil, []string{"200,100", "rising"}},
+		"bench of nothing":         {[]string{"bench", "--simulator", "http://127.0.0.1:1"}, exitFailed, nil, []string{"is the simulator running at http://127.0.0.1:1?"}},
 		"help has examples":        {[]string{"rules", "test", "--help"}, exitOK, []string{"Examples:", "--event-key"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -85,6 +85,26 @@ func (r *Reader) Get(ctx context.Context, req *consolev1.GetTimelineRequest) (*c
 	return s.out, nil
 }
 
+// Newest returns the id of the last push of a fan that is kept. It fails with NotFound when there is none.
+func (r *Reader) Newest(ctx context.Context, account, openid string) (string, error) {
+	filter, err := topology.FilterFan(account, r.Topology.Partition(account, openid), openid)
+	if err != nil {
+		return "", err
+	}
+	stream, err := r.JetStream.Stream(ctx, topology.StreamInbound)
+	if err != nil {
+		return "", fault.Errorf(fault.Unavailable, "read %s: %w", topology.StreamInbound, err)
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return "", fault.Errorf(fault.NotFound, "openid: no push of %s to %s is kept", openid, account)
+	}
+	if err != nil {
+		return "", fault.Errorf(fault.Unavailable, "read %s: %w", topology.StreamInbound, err)
+	}
+	return m.Header.Get(jetstream.MsgIDHeader), nil
+}
+
 // endAfterAttempts moves the end of a send behind its last attempt: both are stamped by the sender within a
 // millisecond, and not always in this order.
 func (s *story) endAfterAttempts() {
