@@ -93,7 +93,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		deps.Now = time.Now
 	}
 	s := &Service{cfg: cfg, deps: deps, store: store.New(), owners: owners.New(), platform: platform.New(deps.Accounts, deps.Tokens)}
-	changed, err := instrument(deps.Tel, s.store)
+	meters, err := instrument(deps.Tel, s.store)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s.desk = app.New(app.Options{
 		Store: s.store, Owners: s.owners, Facts: feed, Transcript: transcript.New(deps.Bus.JS(), deps.Topology), Sender: sender{deps.Sender},
 		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle, KeptForEnd: cfg.KeptForEnd}, NativeIdle: cfg.NativeIdle,
-		Lease: cfg.AgentLease, EraseOnLeave: cfg.EraseOnUnsubscribe, Changed: changed, Log: deps.Log, Now: deps.Now,
+		Lease: cfg.AgentLease, EraseOnLeave: cfg.EraseOnUnsubscribe, Changed: meters.changed,
+		Promised: meters.promised, Promising: meters.promising, Log: deps.Log, Now: deps.Now,
 	})
 	s.caretaker = &caretaker{desk: s.desk, store: s.store, log: deps.Log}
 	if deps.Tokens != nil {
@@ -177,7 +178,7 @@ func (s *Service) begin(ctx context.Context) error {
 		if err := s.store.Open(ctx, s.deps.SQL); err != nil {
 			return err
 		}
-		if err := s.prepare(ctx); err != nil {
+		if err := errors.Join(s.prepare(ctx), s.desk.CountPromises(ctx)); err != nil {
 			return errors.Join(err, s.store.Close())
 		}
 	}

@@ -9,31 +9,71 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/telemetry"
 
+	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
 )
 
 const scope = "github.com/wxbus/wxbus/services/agent-routing"
 
-// instrument counts changes of owners by kind and reports how many fans each kind has. Every
+// instrument counts changes of owners by kind and promises to fans, and reports how many fans each kind has. Every
 // replica reports the same numbers of fans: take one, never the sum.
-func instrument(tel *telemetry.Telemetry, db *store.Store) (func(context.Context, domain.Kind), error) {
+func instrument(tel *telemetry.Telemetry, db *store.Store) (meters, error) {
 	if tel == nil {
-		return func(context.Context, domain.Kind) {}, nil
+		return meters{}, nil
 	}
 	meter := tel.MeterProvider.Meter(scope)
 	changes, err := meter.Int64Counter("wxbus.owner.changes", metric.WithDescription("Changes of who may talk to a fan, by the new owner."))
 	if err != nil {
-		return nil, fmt.Errorf("create metric: %w", err)
+		return meters{}, fmt.Errorf("create metric: %w", err)
+	}
+	promises, err := meter.Int64Counter("wxbus.desk.promises", metric.WithDescription("Promises of groups to fans that were kept or broken, by target."))
+	if err != nil {
+		return meters{}, fmt.Errorf("create metric: %w", err)
 	}
 	_, err = meter.Int64ObservableGauge("wxbus.owner.fans", metric.WithDescription("Fans who are not with the rules, by owner."),
 		metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
 			return observe(ctx, db, func(kind domain.Kind, n int64) { o.Observe(n, byKind(kind)) })
 		}))
 	if err != nil {
-		return nil, fmt.Errorf("create metric: %w", err)
+		return meters{}, fmt.Errorf("create metric: %w", err)
 	}
-	return func(ctx context.Context, to domain.Kind) { changes.Add(ctx, 1, byKind(to)) }, nil
+	return meters{changes, promises}, nil
+}
+
+// meters are the counters of the desk; their zero value counts nothing.
+type meters struct{ changes, promises metric.Int64Counter }
+
+func (m meters) changed(ctx context.Context, to domain.Kind) {
+	if m.changes != nil {
+		m.changes.Add(ctx, 1, byKind(to))
+	}
+}
+
+func (m meters) promised(ctx context.Context, o app.Outcome) {
+	if m.promises != nil {
+		m.promises.Add(ctx, 1, byOutcome(o))
+	}
+}
+
+// promising begins the counts of a group at zero, so that the first broken promise is seen as a rise.
+func (m meters) promising(ctx context.Context, g domain.Group) {
+	for _, t := range domain.AllTargets {
+		if m.promises == nil || g.Target(t) == 0 {
+			continue
+		}
+		for _, broken := range []bool{false, true} {
+			m.promises.Add(ctx, 0, byOutcome(app.Outcome{Group: g.ID, Target: t, Broken: broken}))
+		}
+	}
+}
+
+func byOutcome(o app.Outcome) metric.MeasurementOption {
+	outcome := "kept"
+	if o.Broken {
+		outcome = "broken"
+	}
+	return metric.WithAttributes(attribute.String("group", o.Group), attribute.String("target", o.Target.String()), attribute.String("outcome", outcome))
 }
 
 func byKind(k domain.Kind) metric.MeasurementOption {

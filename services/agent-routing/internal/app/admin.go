@@ -20,10 +20,24 @@ func (d *Desk) PutGroup(ctx context.Context, g domain.Group) (domain.Group, erro
 	if err != nil {
 		return g, err
 	}
+	d.o.Promising(ctx, g)
 	if err := d.Dispatch(ctx, g.ID); err != nil {
 		d.warn(ctx, "queue is not looked at yet", "", err)
 	}
 	return g, nil
+}
+
+// CountPromises begins the counters of the groups that promise something.
+func (d *Desk) CountPromises(ctx context.Context) error {
+	q, err := d.o.Store.Query()
+	if err != nil {
+		return err
+	}
+	groups, err := q.Groups(ctx)
+	for _, g := range groups {
+		d.o.Promising(ctx, g)
+	}
+	return err
 }
 
 // DeleteGroup removes a group without open conversations.

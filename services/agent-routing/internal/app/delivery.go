@@ -10,6 +10,7 @@ import (
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
 )
 
 // states says what a state of the sender means to people. A state that is not final is queued.
@@ -71,10 +72,16 @@ func (t *turn) settle(ctx context.Context, m *agentroutingv1.Message, o outcome)
 			return err
 		}
 	}
-	ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_MessageStateChanged{MessageStateChanged: &agentroutingv1.MessageStateChanged{
-		Seq: m.GetSeq(), State: m.GetState(), Reason: m.GetReason(), Errcode: m.GetErrcode(), SendId: m.GetSendId(),
-	}}}
-	return t.tell(ctx, ev, domain.Entry{What: "message_state"})
+	changed := &agentroutingv1.MessageStateChanged{Seq: m.GetSeq(), State: m.GetState(), Reason: m.GetReason(), Errcode: m.GetErrcode(), SendId: m.GetSendId()}
+	var again domain.Targets
+	if m.GetState() == agentroutingv1.MessageState_MESSAGE_STATE_FAILED {
+		t.conv, again = t.conv.Fails(m.GetSeq())
+		changed.Promises = wire.Promises(t.conv.Promises)
+	} else {
+		t.conv = t.conv.Stands(m.GetSeq())
+	}
+	ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_MessageStateChanged{MessageStateChanged: changed}}
+	return t.tell(ctx, ev, domain.Entry{What: domain.MessageState, Promises: again})
 }
 
 // switchTo makes another conversation of the fan that of the turn; the one before must not have been changed.

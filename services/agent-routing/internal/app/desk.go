@@ -82,8 +82,11 @@ type Options struct {
 	EraseOnLeave bool
 	// Changed is called after every change of an owner.
 	Changed func(ctx context.Context, to domain.Kind)
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Promised is called when a promise to a fan was kept or broken; Promising when a group that promises is known.
+	Promised  func(ctx context.Context, o Outcome)
+	Promising func(ctx context.Context, g domain.Group)
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Desk is safe for concurrent use, also by several replicas.

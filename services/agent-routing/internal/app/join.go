@@ -143,7 +143,8 @@ func (t *turn) hear(ctx context.Context, ev *eventv1.InboundEvent) error {
 	if err != nil || !added {
 		return err
 	}
-	t.conv = t.conv.FanWrote(wire.Time(m.GetAtUnixMs()), previewOf(m))
+	at := wire.Time(m.GetAtUnixMs())
+	t.conv = t.conv.FanWrote(at, previewOf(m)).Waits(t.group, at)
 	t.dirty = true
 	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: domain.FanMessage})
 }

@@ -91,10 +91,15 @@ func (t *turn) reply(ctx context.Context, r Reply, w Window, key string, out *Re
 	if _, err := t.send(ctx, m, key, r.KfAccount); err != nil {
 		return err
 	}
-	t.conv = t.conv.AgentWrote(t.now, previewOf(m))
+	if err := t.judge(ctx); err != nil {
+		return err
+	}
+	var kept domain.Targets
+	t.conv, kept = t.conv.AgentWrote(t.now, previewOf(m)).Answers(m.GetSeq())
+	t.became(kept, false)
 	t.dirty = true
 	out.Message = m
-	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: domain.AgentMessage})
+	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: domain.AgentMessage, Promises: kept})
 }
 
 // refusal reads the message again: the sender may have refused it when it was handed over.

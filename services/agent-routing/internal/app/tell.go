@@ -18,7 +18,16 @@ func (t *turn) changed(ctx context.Context, change domain.Change, before domain.
 		Reason: t.conv.Reason, FromAgent: before.Agent, FromGroup: before.Group, Assignment: wire.Assignment(a), Note: note,
 		Conversation: wire.Conversation(t.conv, t.fan, t.group, t.d.o.Limits),
 	}}}
-	return t.publish(ctx, ev, domain.Entry{What: string(change), FromAgent: before.Agent})
+	e := domain.Entry{What: string(change), FromAgent: before.Agent}
+	switch change {
+	case domain.ClosedNow:
+		e.Promises = t.conv.KeptByEnd(t.conv.Ended)
+		t.became(e.Promises, false)
+	case domain.Reopened:
+		e.Promises = before.KeptByEnd(before.Ended)
+	default: // keeps no promise, and takes none back
+	}
+	return t.publish(ctx, ev, e)
 }
 
 // tell numbers an event of the conversation that is no change of its state.
@@ -49,6 +58,6 @@ func (t *turn) publish(ctx context.Context, ev *agentroutingv1.ConversationEvent
 
 func messageAdded(m *agentroutingv1.Message, c domain.Conversation) *agentroutingv1.ConversationEvent {
 	return &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_MessageAdded{
-		MessageAdded: &agentroutingv1.MessageAdded{Message: m, Unanswered: int32(c.Unanswered)},
+		MessageAdded: &agentroutingv1.MessageAdded{Message: m, Unanswered: int32(c.Unanswered), Promises: wire.Promises(c.Promises)},
 	}}
 }

@@ -83,8 +83,11 @@ func (d *Desk) Fire(ctx context.Context) error {
 func (d *Desk) fire(ctx context.Context, ref store.Ref) error {
 	at := in{account: ref.Account, openID: ref.OpenID, conversation: ref.ID, actor: actorTimer, skip: true}
 	return d.turn(ctx, at, func(ctx context.Context, t *turn) error {
-		step, due := t.conv.Due(t.group, d.o.Limits)
 		t.dirty = true // also when it is not due any more: the new time is stored
+		if err := t.judge(ctx); err != nil {
+			return err
+		}
+		step, due := t.conv.Due(t.group, d.o.Limits)
 		if due.IsZero() || due.After(t.now) {
 			return nil
 		}

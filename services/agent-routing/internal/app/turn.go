@@ -44,6 +44,8 @@ type after struct {
 	agents map[string]bool
 	owner  []domain.Kind
 	files  bool
+	// promises that were kept or broken.
+	promises []Outcome
 }
 
 // in names the fan of a turn, and the conversation; empty for the open one.
@@ -141,8 +143,7 @@ func (t *turn) load(ctx context.Context, id string) error {
 // finish stores the fan and the conversation, with the time at which it changes by itself.
 func (t *turn) finish(ctx context.Context) error {
 	if t.dirty {
-		_, due := t.conv.Due(t.group, t.d.o.Limits)
-		if err := t.q.SaveConversation(ctx, t.conv, due); err != nil {
+		if err := t.q.SaveConversation(ctx, t.conv, t.conv.Wake(t.group, t.d.o.Limits)); err != nil {
 			return err
 		}
 	}
@@ -154,6 +155,11 @@ func (t *turn) step(ctx context.Context, s domain.Step) error { return t.stepTo(
 
 // stepTo is step with another owner than the state says; kind 0 for the state's own.
 func (t *turn) stepTo(ctx context.Context, s domain.Step, kind domain.Kind, name string) error {
+	if s.Change == domain.ClosedNow {
+		if err := t.judge(ctx); err != nil {
+			return err
+		}
+	}
 	before := t.conv
 	next, err := t.conv.Apply(s, t.now)
 	if err != nil {
@@ -235,6 +241,9 @@ func traceOf(ctx context.Context) string {
 func (d *Desk) follow(ctx context.Context, a after) error {
 	for _, kind := range a.owner {
 		d.o.Changed(ctx, kind)
+	}
+	for _, o := range a.promises {
+		d.o.Promised(ctx, o)
 	}
 	err := d.relay.flush(ctx, a.account, a.openID)
 	for agent := range a.agents {

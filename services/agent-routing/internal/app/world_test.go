@@ -61,7 +61,7 @@ func (w *world) replica() *app.Desk {
 	return app.New(app.Options{
 		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Sender: w.around, Platform: w.around, Files: w.around,
 		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute, KeptForEnd: 1}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
-		Changed: func(context.Context, domain.Kind) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+		Changed: func(context.Context, domain.Kind) {}, Promised: w.promised, Promising: func(context.Context, domain.Group) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
 	})
 }
 
@@ -82,10 +82,18 @@ type around struct {
 	said    map[string][]*eventv1.InboundEvent
 	purged  []string
 	next    int
+	// outcomes counts promises.
+	outcomes map[app.Outcome]int
+}
+
+func (a *around) promised(_ context.Context, o app.Outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.outcomes[o]++
 }
 
 func newAround() *around {
-	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}}
+	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}, outcomes: map[app.Outcome]int{}}
 }
 
 var errDead = fault.New(fault.Unavailable, "nobody answers")

@@ -73,6 +73,10 @@ type Conversation struct {
 	// ToldAgent is the agent whom the fan was told of; ClosingSaid that the end was said.
 	ToldAgent   string `json:",omitempty"`
 	ClosingSaid bool   `json:",omitempty"`
+	// Promises are open, at most one for each target. Answered were ended by messages on their way, Ended by the close.
+	Promises []Promise  `json:",omitempty"`
+	Answered []Answered `json:",omitempty"`
+	Ended    []Promise  `json:",omitempty"`
 	// AgentName is the name that fans see.
 	AgentName string `json:",omitempty"`
 }

@@ -74,7 +74,10 @@ type Group struct {
 	Capacity                     int
 	Survey                       bool
 	SurveyMax                    int
-	Revision                     int64
+	// Seconds of working hours that the group promises its fans at most: until the first answer, each later one, and the end; zero for
+	// no promise.
+	FirstS, NextS, CloseS int `json:",omitempty"`
+	Revision              int64
 	// Implicit is a queue that a rule names and nobody configured: agents pick by hand and the desk says nothing.
 	Implicit bool `json:"-"`
 }

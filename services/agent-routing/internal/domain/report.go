@@ -17,6 +17,9 @@ type Entry struct {
 	Score        int
 	// Asked is when the fan asked, on the entry "opened".
 	Asked time.Time
+	// Promises are those that the entry keeps; with a failed message and with "reopened" those that were not kept after all, with
+	// "promise_warned" and "promise_broken" the one that it is about.
+	Promises Targets
 }
 
 // The entries that are no changes of state.
@@ -24,6 +27,10 @@ const (
 	FanMessage   = "fan_message"
 	AgentMessage = "agent_message"
 	SurveyGiven  = "survey"
+	// MessageState is what became of a message to the fan.
+	MessageState  = "message_state"
+	PromiseWarned = "promise_warned"
+	PromiseBroken = "promise_broken"
 )
 
 // By is what the rows of a report are. The numbers are those of the proto.
@@ -45,6 +52,8 @@ type Measures struct {
 	Backlog, Surveys                                        int64
 	ScoreSum                                                int64
 	Waiting, FirstResponse, Handling                        []time.Duration
+	// Kept and Broken count promises by Target.
+	Kept, Broken [InTime + 1]int64
 }
 
 // told is what the fold knows of one conversation.
@@ -55,6 +64,8 @@ type told struct {
 	segment                     time.Time // begin of the present agent's handling
 	open                        bool
 	group, agent                string
+	// kept are the rows on which kept promises were counted, the newest last.
+	kept [InTime + 1][]*Measures
 }
 
 // Report folds a log into rows. Feed it every entry of each conversation from its beginning, all in the order of time
@@ -132,9 +143,16 @@ func (r *Report) Fold(e Entry) { //nolint:cyclop // one case for each kind of en
 		count(e.Agent, func(m *Measures) { m.FanMessages++ })
 	case AgentMessage:
 		r.replied(t, e, count)
+		r.kept(t, e)
+	case MessageState:
+		t.unkept(e)
+	case PromiseBroken:
+		count(e.Agent, func(m *Measures) { each(e.Promises, func(p Target) { m.Broken[p]++ }) })
 	case string(ClosedNow):
 		r.closed(t, e, count)
+		r.kept(t, e)
 	case string(Reopened):
+		t.unkept(e)
 		t.segment = e.At
 		r.opened(t, 1)
 	case SurveyGiven:
@@ -184,6 +202,36 @@ func (r *Report) replied(t *told, e Entry, count counter) {
 			m.FirstResponse = append(m.FirstResponse, e.At.Sub(t.asked))
 		}
 	})
+}
+
+// kept counts the promises that an entry keeps, and remembers where.
+func (r *Report) kept(t *told, e Entry) {
+	row := new(Measures) // before the span: counted for nobody
+	if !e.At.Before(r.from) {
+		row = r.row(e.At, e.Group, e.Agent)
+	}
+	each(e.Promises, func(p Target) {
+		row.Kept[p]++
+		t.kept[p] = append(t.kept[p], row)
+	})
+}
+
+// unkept takes back what was counted of promises that were not kept after all.
+func (t *told) unkept(e Entry) {
+	each(e.Promises, func(p Target) {
+		if n := len(t.kept[p]); n > 0 {
+			t.kept[p][n-1].Kept[p]--
+			t.kept[p] = t.kept[p][:n-1]
+		}
+	})
+}
+
+func each(s Targets, f func(Target)) {
+	for _, t := range AllTargets {
+		if s.Has(t) {
+			f(t)
+		}
+	}
 }
 
 // released ends the handling of an agent who no longer has the conversation.

@@ -112,6 +112,8 @@ func Open(account, openID, id string, g Group, language, reason string, asked, n
 		Opened: asked, StateSince: now, WaitingSince: asked, LastFan: asked, Skills: slices.Clone(g.Skills),
 	}
 	c.QueueUntil = g.queueUntil(now)
+	c.promise(g, FirstResponse, asked)
+	c.promise(g, InTime, asked)
 	return c
 }
 
@@ -137,6 +139,9 @@ func (c Conversation) Apply(s Step, now time.Time) (Conversation, error) {
 		c.Assignment = s.Assignment
 	}
 	c.enter(from, s, now)
+	if s.Group != nil {
+		c.promiseHere(*s.Group, now)
+	}
 	return c, nil
 }
 
@@ -168,6 +173,7 @@ func (c *Conversation) enter(from State, s Step, now time.Time) {
 			c.ClosingSaid = true
 		} else {
 			c.ClosedAt = now
+			c.end()
 		}
 	}
 }
@@ -213,6 +219,7 @@ func (c *Conversation) enterActive(from State, s Step, now time.Time) {
 	}
 	if from == Closed {
 		c.ClosedAt = time.Time{}
+		c.reopen()
 	}
 }
 

@@ -104,9 +104,18 @@ func reportRow(m domain.Measures) *agentroutingv1.ReportRow {
 		Key: m.Key, Opened: m.Opened, Served: m.Served, Closed: m.Closed, Abandoned: m.Abandoned, LeftMessages: m.LeftMessages, Transferred: m.Transferred,
 		FanMessages: m.FanMessages, AgentMessages: m.AgentMessages, WaitingMs: spread(m.Waiting), FirstResponseMs: spread(m.FirstResponse),
 		HandlingMs: spread(m.Handling), Backlog: m.Backlog, SurveysAnswered: m.Surveys, Offers: m.Offers, OffersMissed: m.Missed,
+		FirstResponseKept: kept(m, domain.FirstResponse), NextResponseKept: kept(m, domain.NextResponse), CloseKept: kept(m, domain.InTime),
 	}
 	if m.Surveys > 0 {
 		out.SurveyAverage = float64(m.ScoreSum) / float64(m.Surveys)
+	}
+	return out
+}
+
+func kept(m domain.Measures, t domain.Target) *agentroutingv1.Kept {
+	out := &agentroutingv1.Kept{Kept: m.Kept[t], Broken: m.Broken[t]}
+	if all := out.Kept + out.Broken; all > 0 {
+		out.Percent = 100 * float64(out.Kept) / float64(all)
 	}
 	return out
 }
@@ -133,6 +142,17 @@ func spans(get func(*agentroutingv1.ReportRow) *agentroutingv1.Distribution) fun
 	}
 }
 
+// share is the percentage with its two numbers; empty when nothing was promised, which is not the same as nothing kept.
+func share(get func(*agentroutingv1.ReportRow) *agentroutingv1.Kept) func(*agentroutingv1.ReportRow) string {
+	return func(r *agentroutingv1.ReportRow) string {
+		k := get(r)
+		if k.GetKept()+k.GetBroken() == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%.1f (%d:%d)", k.GetPercent(), k.GetKept(), k.GetBroken())
+	}
+}
+
 var measures = []measure{
 	{"opened", "新会话：时段内由规则转入人工的会话数", "Opened: conversations that the rules sent to people in the span", whole((*agentroutingv1.ReportRow).GetOpened)},
 	{"served", "已接待：时段内首次被客服接起的会话数", "Served: conversations that an agent first accepted in the span", whole((*agentroutingv1.ReportRow).GetServed)},
@@ -152,6 +172,21 @@ var measures = []measure{
 	}},
 	{"offers", "派发：向客服发出的邀请数", "Offers: offers to agents", whole((*agentroutingv1.ReportRow).GetOffers)},
 	{"offers_missed", "错过：被拒绝或超时的邀请数", "Offers missed: offers that were declined or ran out", whole((*agentroutingv1.ReportRow).GetOffersMissed)},
+	{
+		"first_response_kept", "首次响应达标率：在目标内由人工首次回复的会话占比；只计服务时间；超时计在到期时，发送失败的回复不算；结束前未到期也未回复的不计（百分比 (达标:超时)）",
+		"First response kept: share of promised first answers that a person gave in time, in working hours; a broken one counts when it was due, an answer that failed does not count, one that ended before it was due counts as neither (percent (kept:broken))",
+		share((*agentroutingv1.ReportRow).GetFirstResponseKept),
+	},
+	{
+		"next_response_kept", "后续响应达标率：之后每次粉丝来信到人工回复在目标内的占比；连续几条消息只算一次，从第一条起计（百分比 (达标:超时)）",
+		"Next response kept: share of later messages that a person answered in time; several messages in a row are one promise, from the first of them (percent (kept:broken))",
+		share((*agentroutingv1.ReportRow).GetNextResponseKept),
+	},
+	{
+		"close_kept", "结束达标率：有客服接待的会话在目标内结束的占比（百分比 (达标:超时)）",
+		"Closed in time: share of conversations that ended in time, of those that an agent had or that were overdue (percent (kept:broken))",
+		share((*agentroutingv1.ReportRow).GetCloseKept),
+	},
 }
 
 // ListDefinitions says what each measure counts.

@@ -17,8 +17,8 @@ import (
 
 // AddChange appends to the log of conversations; number is unique within the conversation.
 func (q Q) AddChange(ctx context.Context, e domain.Entry, event []byte) error {
-	_, err := q.Exec(ctx, "INSERT INTO changes (account, conversation, number, at_ms, what, grp, agent, from_agent, score, asked_ms, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		e.Account, e.Conversation, int64(e.Number), millis(e.At), e.What, e.Group, e.Agent, e.FromAgent, e.Score, millis(e.Asked), event)
+	_, err := q.Exec(ctx, "INSERT INTO changes (account, conversation, number, at_ms, what, grp, agent, from_agent, score, asked_ms, promises, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		e.Account, e.Conversation, int64(e.Number), millis(e.At), e.What, e.Group, e.Agent, e.FromAgent, e.Score, millis(e.Asked), int16(e.Promises), event)
 	return err
 }
 
@@ -49,12 +49,12 @@ func (q Q) EachEntry(ctx context.Context, from, to time.Time, account string, fo
 		where += " AND l.account = ?"
 		args = append(args, account)
 	}
-	query := "SELECT l.account, l.conversation, l.number, l.at_ms, l.what, l.grp, l.agent, l.from_agent, l.score, l.asked_ms FROM changes l" +
+	query := "SELECT l.account, l.conversation, l.number, l.at_ms, l.what, l.grp, l.agent, l.from_agent, l.score, l.asked_ms, l.promises FROM changes l" +
 		" JOIN conversations c ON c.account = l.account AND c.id = l.conversation WHERE " + where + " ORDER BY l.at_ms, l.account, l.conversation, l.number"
 	return q.Each(ctx, query, args, func(r sqldb.Scanner) error {
 		var e domain.Entry
 		var when, asked int64
-		if err := r.Scan(&e.Account, &e.Conversation, &e.Number, &when, &e.What, &e.Group, &e.Agent, &e.FromAgent, &e.Score, &asked); err != nil {
+		if err := r.Scan(&e.Account, &e.Conversation, &e.Number, &when, &e.What, &e.Group, &e.Agent, &e.FromAgent, &e.Score, &asked, &e.Promises); err != nil {
 			return err
 		}
 		e.At, e.Asked = at(when), at(asked)

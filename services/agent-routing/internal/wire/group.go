@@ -17,6 +17,7 @@ func Group(g domain.Group) *agentroutingv1.Group {
 		OfferTimeoutS: int32(g.OfferS), QueueTimeoutS: int32(g.QueueS), QueueAction: agentroutingv1.QueueAction(g.QueueAction), ForwardGroup: g.ForwardGroup,
 		IdleTimeoutS: int32(g.IdleS), IdleWarningS: int32(g.WarnS), Capacity: int32(g.Capacity), Survey: g.Survey, SurveyMax: int32(g.SurveyMax),
 		OfflineAction: agentroutingv1.OfflineAction(g.OfflineAction), Revision: g.Revision, Texts: Texts(g.Texts),
+		FirstResponseS: int32(g.FirstS), NextResponseS: int32(g.NextS), CloseS: int32(g.CloseS),
 	}
 	return out
 }
@@ -37,6 +38,7 @@ func GroupOf(in *agentroutingv1.Group) (domain.Group, error) {
 		OfferS: int(in.GetOfferTimeoutS()), QueueS: int(in.GetQueueTimeoutS()), QueueAction: domain.QueueAction(in.GetQueueAction()), ForwardGroup: in.GetForwardGroup(),
 		IdleS: int(in.GetIdleTimeoutS()), WarnS: int(in.GetIdleWarningS()), Capacity: int(in.GetCapacity()), Survey: in.GetSurvey(), SurveyMax: int(in.GetSurveyMax()),
 		OfflineAction: domain.OfflineAction(in.GetOfflineAction()), Revision: in.GetRevision(),
+		FirstS: int(in.GetFirstResponseS()), NextS: int(in.GetNextResponseS()), CloseS: int(in.GetCloseS()),
 	}
 	for _, t := range in.GetTexts() {
 		g.Texts = append(g.Texts, domain.Text{Kind: domain.TextKind(t.GetKind()), Enabled: t.GetEnabled(), Zh: t.GetZh(), En: t.GetEn()})

@@ -54,7 +54,7 @@ func Conversation(c domain.Conversation, f domain.Fan, g domain.Group, l domain.
 		OfferUntilUnixMs: Millis(c.OfferUntil), HoldUntilUnixMs: Millis(c.HoldUntil), IdleWarned: c.IdleWarned, ClosedUnixMs: Millis(c.ClosedAt),
 		AcceptedUnixMs: Millis(c.Accepted), FirstReplyUnixMs: Millis(c.FirstReply), LastFanUnixMs: Millis(c.LastFan), LastAgentUnixMs: Millis(c.LastAgent),
 		LastSeq: f.Seq, Unanswered: int32(c.Unanswered), Preview: c.Preview, SurveyScore: int32(c.Score), FanName: name, PatternSeed: seed,
-		Tags: f.Tags, Skills: c.Skills, Language: c.Language, Assignment: Assignment(c.Assignment),
+		Tags: f.Tags, Skills: c.Skills, Language: c.Language, Assignment: Assignment(c.Assignment), Promises: Promises(c.Promises),
 	}
 	switch c.State {
 	case domain.Waiting, domain.Offered, domain.LeftMessage:
@@ -73,6 +73,23 @@ func Conversation(c domain.Conversation, f domain.Fan, g domain.Group, l domain.
 		out.KeptForEnd = int32(g.KeptForEnd(l.KeptForEnd))
 	}
 	return out
+}
+
+// Promises returns open promises.
+func Promises(in []domain.Promise) []*agentroutingv1.Promise {
+	out := make([]*agentroutingv1.Promise, 0, len(in))
+	for _, p := range in {
+		out = append(out, Promise(p))
+	}
+	return out
+}
+
+// Promise returns a promise as clients see it.
+func Promise(p domain.Promise) *agentroutingv1.Promise {
+	return &agentroutingv1.Promise{
+		Target: agentroutingv1.Target(p.Target), SinceUnixMs: Millis(p.Since), TargetS: int32(p.Span / time.Second), WarnUnixMs: Millis(p.Warn),
+		DueUnixMs: Millis(p.Due), Warned: p.Warned, Broken: p.Broken,
+	}
 }
 
 // Assignment returns an explanation; nil for none.

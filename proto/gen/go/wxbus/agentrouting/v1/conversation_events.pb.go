@@ -688,7 +688,7 @@ type MessageStateChanged struct {
 	Errcode int32 `protobuf:"varint,4,opt,name=errcode,proto3" json:"errcode,omitempty"`
 	// send_id of the sender's record.
 	SendId string `protobuf:"bytes,5,opt,name=send_id,json=sendId,proto3" json:"send_id,omitempty"`
-	// promises that are open after it when the failure opened one again; empty otherwise.
+	// promises that are open after a failure, which may open one again; empty for other states.
 	Promises      []*Promise `protobuf:"bytes,6,rep,name=promises,proto3" json:"promises,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
