@@ -35,6 +35,10 @@ type GroupConfig struct {
 	Name   string `yaml:"name" desc:"Name to show."`
 	Method string `yaml:"method" enum:"least_load,rotation,last_agent,manual" desc:"How an agent is found."`
 	Survey bool   `yaml:"survey" desc:"Ask fans for a score at the end."`
+
+	FirstResponse time.Duration `yaml:"first_response" desc:"Target for the first answer of a person, in working hours; 0 for none."`
+	NextResponse  time.Duration `yaml:"next_response" desc:"Target for the answer to each later message; 0 for none."`
+	CloseWithin   time.Duration `yaml:"close_within" desc:"Target for the end of a conversation; 0 for none."`
 }
 
 // AgentConfig is an agent to begin with.
@@ -103,6 +107,14 @@ func (c Config) Validate() error {
 		if _, ok := methods[g.Method]; !ok {
 			errs = append(errs, fmt.Errorf("groups[%d].method: must be least_load, rotation, last_agent or manual", i))
 		}
+		for _, target := range []struct {
+			path        string
+			value, most time.Duration
+		}{{"first_response", g.FirstResponse, domain.MaxResponse}, {"next_response", g.NextResponse, domain.MaxResponse}, {"close_within", g.CloseWithin, domain.MaxInTime}} {
+			if v := target.value; v != 0 && (v < time.Second || v > target.most) {
+				errs = append(errs, fmt.Errorf("groups[%d].%s: must be 0 or 1s to %s, is %s", i, target.path, target.most, v))
+			}
+		}
 	}
 	for i, a := range c.Agents {
 		if strings.TrimSpace(a.ID) == "" || len([]rune(a.ID)) > 64 {
@@ -161,7 +173,11 @@ func (g GroupConfig) group() domain.Group {
 	if name == "" {
 		name = g.ID
 	}
-	return domain.Group{ID: g.ID, Name: name, Method: methods[g.Method], Survey: g.Survey}
+	whole := func(d time.Duration) int { return int(d / time.Second) }
+	return domain.Group{
+		ID: g.ID, Name: name, Method: methods[g.Method], Survey: g.Survey,
+		FirstS: whole(g.FirstResponse), NextS: whole(g.NextResponse), CloseS: whole(g.CloseWithin),
+	}
 }
 
 func (a AgentConfig) member() domain.Member {

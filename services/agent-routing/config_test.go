@@ -2,6 +2,7 @@ package agentrouting_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -45,5 +46,16 @@ func TestFilesGoIntoAFolderOrIntoABucket(t *testing.T) {
 			}
 			require.ErrorContains(t, c.Validate(), test.want)
 		})
+	}
+}
+
+func TestTargetsOfGroupsAreBounded(t *testing.T) {
+	c := agentrouting.DefaultConfig()
+	c.Groups = []agentrouting.GroupConfig{{ID: "a", FirstResponse: 3 * time.Minute, NextResponse: time.Second, CloseWithin: 30 * 24 * time.Hour}}
+	require.NoError(t, c.Validate())
+	c.Groups = append(c.Groups, agentrouting.GroupConfig{ID: "b", FirstResponse: time.Millisecond, NextResponse: 49 * time.Hour, CloseWithin: -time.Second})
+	err := c.Validate()
+	for _, path := range []string{"groups[1].first_response: must be 0 or 1s", "groups[1].next_response: must be", "groups[1].close_within: must be"} {
+		require.ErrorContains(t, err, path)
 	}
 }

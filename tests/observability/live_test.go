@@ -49,7 +49,8 @@ rules:
 func startSystem(t *testing.T) *stack.Stack {
 	t.Helper()
 	return stack.Start(t, stack.Options{Mode: stack.All, Gateways: 1, Config: map[string]any{
-		"accounts": []map[string]any{accountOf(1, desk, "passive"), accountOf(2, count, "ack")},
+		"accounts":      []map[string]any{accountOf(1, desk, "passive"), accountOf(2, count, "ack")},
+		"agent_routing": map[string]any{"groups": []map[string]any{{"id": "sales", "first_response": "1h"}}},
 	}, Rules: twoReplies})
 }
 

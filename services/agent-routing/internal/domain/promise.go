@@ -68,6 +68,12 @@ type Answered struct {
 	By []uint64
 }
 
+// The longest targets: after 48 hours WeChat's window is closed.
+const (
+	MaxResponse = 48 * time.Hour
+	MaxInTime   = 30 * 24 * time.Hour
+)
+
 // maxAnswers bounds the messages of an answer that may all fail.
 const maxAnswers = 20
 

@@ -29,8 +29,6 @@ const (
 	maxAutoText = 600
 	maxCanned   = 500
 	maxBlocks   = 5
-	maxResponse = 48 * 60 * 60      // seconds: then WeChat's window is closed
-	maxClose    = 30 * 24 * 60 * 60 // seconds
 )
 
 var (
@@ -134,9 +132,9 @@ func checkGroup(g domain.Group) error {
 		invalid(g.QueueS >= -1 && g.QueueS <= 48*60*60, "group.queue_timeout_s: must be -1 to 172800"),
 		invalid(g.IdleS >= -1 && g.IdleS <= 48*60*60, "group.idle_timeout_s: must be -1 to 172800"),
 		invalid(g.WarnS >= -1 && g.WarnS <= 48*60*60, "group.idle_warning_s: must be -1 to 172800"),
-		invalid(g.FirstS >= 0 && g.FirstS <= maxResponse, "group.first_response_s: must be 0 to 172800"),
-		invalid(g.NextS >= 0 && g.NextS <= maxResponse, "group.next_response_s: must be 0 to 172800"),
-		invalid(g.CloseS >= 0 && g.CloseS <= maxClose, "group.close_s: must be 0 to 2592000"),
+		invalid(g.FirstS >= 0 && g.Target(domain.FirstResponse) <= domain.MaxResponse, "group.first_response_s: must be 0 to 172800"),
+		invalid(g.NextS >= 0 && g.Target(domain.NextResponse) <= domain.MaxResponse, "group.next_response_s: must be 0 to 172800"),
+		invalid(g.CloseS >= 0 && g.Target(domain.InTime) <= domain.MaxInTime, "group.close_s: must be 0 to 2592000"),
 		invalid(g.Capacity >= 0 && g.Capacity <= 1000, "group.capacity: must be 0 to 1000"),
 		invalid(g.SurveyMax == 0 || (g.SurveyMax >= 2 && g.SurveyMax <= 5), "group.survey_max: must be 0 or 2 to 5"),
 	}

@@ -12,7 +12,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file wxbus/agentrouting/v1/conversation.proto.
  */
 export const file_wxbus_agentrouting_v1_conversation: GenFile = /*@__PURE__*/
-  fileDesc("Cih3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uLnByb3RvEhV3eGJ1cy5hZ2VudHJvdXRpbmcudjEiawoFT3duZXISLgoEa2luZBgBIAEoDjIgLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lcktpbmQSDAoEbmFtZRgCIAEoCRINCgVlcG9jaBgDIAEoBBIVCg1zaW5jZV91bml4X21zGAQgASgDIqwGCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSNwoFc3RhdGUYBCABKA4yKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uU3RhdGUSDQoFZ3JvdXAYBSABKAkSDQoFYWdlbnQYBiABKAkSDgoGbnVtYmVyGAcgASgEEhMKC293bmVyX2Vwb2NoGAggASgEEg4KBnJlYXNvbhgJIAEoCRIWCg5vcGVuZWRfdW5peF9tcxgKIAEoAxIbChNzdGF0ZV9zaW5jZV91bml4X21zGAsgASgDEh0KFXdhaXRpbmdfc2luY2VfdW5peF9tcxgMIAEoAxIbChNvZmZlcl91bnRpbF91bml4X21zGA0gASgDEhoKEmhvbGRfdW50aWxfdW5peF9tcxgOIAEoAxIaChJpZGxlX2Nsb3NlX3VuaXhfbXMYDyABKAMSEwoLaWRsZV93YXJuZWQYECABKAgSHAoUcmVvcGVuX3VudGlsX3VuaXhfbXMYESABKAMSFgoOY2xvc2VkX3VuaXhfbXMYEiABKAMSGAoQYWNjZXB0ZWRfdW5peF9tcxgTIAEoAxIbChNmaXJzdF9yZXBseV91bml4X21zGBQgASgDEhgKEGxhc3RfZmFuX3VuaXhfbXMYFSABKAMSGgoSbGFzdF9hZ2VudF91bml4X21zGBYgASgDEhAKCGxhc3Rfc2VxGBcgASgEEhIKCnVuYW5zd2VyZWQYGCABKAUSDwoHcHJldmlldxgZIAEoCRIUCgxzdXJ2ZXlfc2NvcmUYGiABKAUSEAoIZmFuX25hbWUYGyABKAkSFAoMcGF0dGVybl9zZWVkGBwgASgJEgwKBHRhZ3MYHSADKAkSDgoGc2tpbGxzGB4gAygJEhAKCGxhbmd1YWdlGB8gASgJEjUKCmFzc2lnbm1lbnQYICABKAsyIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQXNzaWdubWVudBIQCghwb3NpdGlvbhghIAEoBRIUCgxrZXB0X2Zvcl9lbmQYIiABKAUigwIKCkFzc2lnbm1lbnQSDgoGbWV0aG9kGAEgASgJEg4KBndpbm5lchgCIAEoCRILCgN3aHkYAyABKAkSNAoKY2FuZGlkYXRlcxgEIAMoCzIgLnd4YnVzLmFnZW50cm91dGluZy52MS5DYW5kaWRhdGUSEgoKbG9hZF9hZnRlchgFIAEoBRIQCghjYXBhY2l0eRgGIAEoBRISCgphdF91bml4X21zGAcgASgDEjcKBnJlYXNvbhgIIAEoDjInLnd4YnVzLmFnZW50cm91dGluZy52MS5Bc3NpZ25tZW50UmVhc29uEg8KB2Nob2ljZXMYCSABKAUSDgoGcmVtYXJrGAogASgJIl0KCUNhbmRpZGF0ZRINCgVhZ2VudBgBIAEoCRIMCgRsb2FkGAIgASgFEhAKCGNhcGFjaXR5GAMgASgFEhMKC2V4Y2x1ZGVkX2J5GAQgASgJEgwKBHJhbmsYBSABKAUi+gMKB01lc3NhZ2USCwoDc2VxGAEgASgEEg8KB2FjY291bnQYAiABKAkSDgoGb3BlbmlkGAMgASgJEhQKDGNvbnZlcnNhdGlvbhgEIAEoCRI2CgthdXRob3Jfa2luZBgFIAEoDjIhLnd4YnVzLmFnZW50cm91dGluZy52MS5BdXRob3JLaW5kEg4KBmF1dGhvchgGIAEoCRIQCghtc2dfdHlwZRgHIAEoCRIMCgR0ZXh0GAggASgJEigKB2NvbnRlbnQYCSABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EisKBW1lZGlhGAogAygLMhwud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lZGlhEjIKBXN0YXRlGAsgASgOMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2VTdGF0ZRIOCgZyZWFzb24YDCABKAkSDwoHZXJyY29kZRgNIAEoBRIQCghldmVudF9pZBgOIAEoCRIPCgdzZW5kX2lkGA8gASgJEhEKCWNsaWVudF9pZBgQIAEoCRIQCgh0cmFjZV9pZBgRIAEoCRISCgphdF91bml4X21zGBIgASgDEi4KCGxvY2F0aW9uGBMgASgLMhwud3hidXMuYWdlbnRyb3V0aW5nLnYxLlBsYWNlEgsKA3VybBgUIAEoCSIsCgVQbGFjZRIQCghsYXRpdHVkZRgBIAEoARIRCglsb25naXR1ZGUYAiABKAEingEKBU1lZGlhEgoKAmlkGAEgASgJEjAKBXN0YXRlGAIgASgOMiEud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lZGlhU3RhdGUSFAoMY29udGVudF90eXBlGAMgASgJEgwKBHNpemUYBCABKAMSFQoNcGxheWFibGVfdHlwZRgFIAEoCRIOCgZyZWFzb24YBiABKAkSDAoEcm9sZRgHIAEoCSKTAwoDRmFuEg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEgwKBG5hbWUYAyABKAkSFQoNZnJpZW5kbHlfbmFtZRgEIAEoCRIUCgxwYXR0ZXJuX3NlZWQYBSABKAkSDgoGcmVtYXJrGAYgASgJEgwKBHRhZ3MYByADKAkSDwoHdW5pb25pZBgIIAEoCRIwCgZsaW5rZWQYCSADKAsyIC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlua2VkRmFuEhAKCGxhbmd1YWdlGAogASgJEhIKCnN1YnNjcmliZWQYCyABKAgSEgoKbGFzdF9hZ2VudBgMIAEoCRIQCghsYXN0X3NlcRgNIAEoBBIrCgVvd25lchgOIAEoCzIcLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lchI6Cg1jb252ZXJzYXRpb25zGA8gAygLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIaChJmaXJzdF9zZWVuX3VuaXhfbXMYECABKAMiOgoJTGlua2VkRmFuEg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEgwKBG5hbWUYAyABKAkqfgoJT3duZXJLaW5kEhoKFk9XTkVSX0tJTkRfVU5TUEVDSUZJRUQQABISCg5PV05FUl9LSU5EX0JPVBABEhQKEE9XTkVSX0tJTkRfUVVFVUUQAhIUChBPV05FUl9LSU5EX0FHRU5UEAMSFQoRT1dORVJfS0lORF9OQVRJVkUQBCr6AQoRQ29udmVyc2F0aW9uU3RhdGUSIgoeQ09OVkVSU0FUSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASHgoaQ09OVkVSU0FUSU9OX1NUQVRFX1dBSVRJTkcQARIeChpDT05WRVJTQVRJT05fU1RBVEVfT0ZGRVJFRBACEh0KGUNPTlZFUlNBVElPTl9TVEFURV9BQ1RJVkUQAxIeChpDT05WRVJTQVRJT05fU1RBVEVfT05fSE9MRBAEEiMKH0NPTlZFUlNBVElPTl9TVEFURV9MRUZUX01FU1NBR0UQBRIdChlDT05WRVJTQVRJT05fU1RBVEVfQ0xPU0VEEAYqvwIKEEFzc2lnbm1lbnRSZWFzb24SIQodQVNTSUdOTUVOVF9SRUFTT05fVU5TUEVDSUZJRUQQABIhCh1BU1NJR05NRU5UX1JFQVNPTl9OT0JPRFlfRlJFRRABEiAKHEFTU0lHTk1FTlRfUkVBU09OX0xFQVNUX0xPQUQQAhIkCiBBU1NJR05NRU5UX1JFQVNPTl9XQUlURURfTE9OR0VTVBADEiAKHEFTU0lHTk1FTlRfUkVBU09OX0xBU1RfQUdFTlQQBBIcChhBU1NJR05NRU5UX1JFQVNPTl9QSUNLRUQQBRIbChdBU1NJR05NRU5UX1JFQVNPTl9HSVZFThAGEiAKHEFTU0lHTk1FTlRfUkVBU09OX1RBS0VOX09WRVIQBxIeChpBU1NJR05NRU5UX1JFQVNPTl9SRU9QRU5FRBAIKrEBCgpBdXRob3JLaW5kEhsKF0FVVEhPUl9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPQVVUSE9SX0tJTkRfRkFOEAESFQoRQVVUSE9SX0tJTkRfQUdFTlQQAhITCg9BVVRIT1JfS0lORF9CT1QQAxIWChJBVVRIT1JfS0lORF9TWVNURU0QBBIUChBBVVRIT1JfS0lORF9OT1RFEAUSFwoTQVVUSE9SX0tJTkRfV0hJU1BFUhAGKrUBCgxNZXNzYWdlU3RhdGUSHQoZTUVTU0FHRV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFE1FU1NBR0VfU1RBVEVfUVVFVUVEEAESGgoWTUVTU0FHRV9TVEFURV9BQ0NFUFRFRBACEhgKFE1FU1NBR0VfU1RBVEVfRkFJTEVEEAMSGwoXTUVTU0FHRV9TVEFURV9BTUJJR1VPVVMQBBIZChVNRVNTQUdFX1NUQVRFX1NLSVBQRUQQBSpwCgpNZWRpYVN0YXRlEhsKF01FRElBX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTTUVESUFfU1RBVEVfUEVORElORxABEhYKEk1FRElBX1NUQVRFX1NUT1JFRBACEhQKEE1FRElBX1NUQVRFX0xPU1QQA2IGcHJvdG8z", [file_wxbus_event_v1_content]);
+  fileDesc("Cih3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uLnByb3RvEhV3eGJ1cy5hZ2VudHJvdXRpbmcudjEiawoFT3duZXISLgoEa2luZBgBIAEoDjIgLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lcktpbmQSDAoEbmFtZRgCIAEoCRINCgVlcG9jaBgDIAEoBBIVCg1zaW5jZV91bml4X21zGAQgASgDIt4GCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHYWNjb3VudBgCIAEoCRIOCgZvcGVuaWQYAyABKAkSNwoFc3RhdGUYBCABKA4yKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uU3RhdGUSDQoFZ3JvdXAYBSABKAkSDQoFYWdlbnQYBiABKAkSDgoGbnVtYmVyGAcgASgEEhMKC293bmVyX2Vwb2NoGAggASgEEg4KBnJlYXNvbhgJIAEoCRIWCg5vcGVuZWRfdW5peF9tcxgKIAEoAxIbChNzdGF0ZV9zaW5jZV91bml4X21zGAsgASgDEh0KFXdhaXRpbmdfc2luY2VfdW5peF9tcxgMIAEoAxIbChNvZmZlcl91bnRpbF91bml4X21zGA0gASgDEhoKEmhvbGRfdW50aWxfdW5peF9tcxgOIAEoAxIaChJpZGxlX2Nsb3NlX3VuaXhfbXMYDyABKAMSEwoLaWRsZV93YXJuZWQYECABKAgSHAoUcmVvcGVuX3VudGlsX3VuaXhfbXMYESABKAMSFgoOY2xvc2VkX3VuaXhfbXMYEiABKAMSGAoQYWNjZXB0ZWRfdW5peF9tcxgTIAEoAxIbChNmaXJzdF9yZXBseV91bml4X21zGBQgASgDEhgKEGxhc3RfZmFuX3VuaXhfbXMYFSABKAMSGgoSbGFzdF9hZ2VudF91bml4X21zGBYgASgDEhAKCGxhc3Rfc2VxGBcgASgEEhIKCnVuYW5zd2VyZWQYGCABKAUSDwoHcHJldmlldxgZIAEoCRIUCgxzdXJ2ZXlfc2NvcmUYGiABKAUSEAoIZmFuX25hbWUYGyABKAkSFAoMcGF0dGVybl9zZWVkGBwgASgJEgwKBHRhZ3MYHSADKAkSDgoGc2tpbGxzGB4gAygJEhAKCGxhbmd1YWdlGB8gASgJEjUKCmFzc2lnbm1lbnQYICABKAsyIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQXNzaWdubWVudBIQCghwb3NpdGlvbhghIAEoBRIUCgxrZXB0X2Zvcl9lbmQYIiABKAUSMAoIcHJvbWlzZXMYIyADKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUHJvbWlzZSKsAQoHUHJvbWlzZRItCgZ0YXJnZXQYASABKA4yHS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVGFyZ2V0EhUKDXNpbmNlX3VuaXhfbXMYAiABKAMSEAoIdGFyZ2V0X3MYAyABKAUSFAoMd2Fybl91bml4X21zGAQgASgDEhMKC2R1ZV91bml4X21zGAUgASgDEg4KBndhcm5lZBgGIAEoCBIOCgZicm9rZW4YByABKAgigwIKCkFzc2lnbm1lbnQSDgoGbWV0aG9kGAEgASgJEg4KBndpbm5lchgCIAEoCRILCgN3aHkYAyABKAkSNAoKY2FuZGlkYXRlcxgEIAMoCzIgLnd4YnVzLmFnZW50cm91dGluZy52MS5DYW5kaWRhdGUSEgoKbG9hZF9hZnRlchgFIAEoBRIQCghjYXBhY2l0eRgGIAEoBRISCgphdF91bml4X21zGAcgASgDEjcKBnJlYXNvbhgIIAEoDjInLnd4YnVzLmFnZW50cm91dGluZy52MS5Bc3NpZ25tZW50UmVhc29uEg8KB2Nob2ljZXMYCSABKAUSDgoGcmVtYXJrGAogASgJIl0KCUNhbmRpZGF0ZRINCgVhZ2VudBgBIAEoCRIMCgRsb2FkGAIgASgFEhAKCGNhcGFjaXR5GAMgASgFEhMKC2V4Y2x1ZGVkX2J5GAQgASgJEgwKBHJhbmsYBSABKAUi+gMKB01lc3NhZ2USCwoDc2VxGAEgASgEEg8KB2FjY291bnQYAiABKAkSDgoGb3BlbmlkGAMgASgJEhQKDGNvbnZlcnNhdGlvbhgEIAEoCRI2CgthdXRob3Jfa2luZBgFIAEoDjIhLnd4YnVzLmFnZW50cm91dGluZy52MS5BdXRob3JLaW5kEg4KBmF1dGhvchgGIAEoCRIQCghtc2dfdHlwZRgHIAEoCRIMCgR0ZXh0GAggASgJEigKB2NvbnRlbnQYCSABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EisKBW1lZGlhGAogAygLMhwud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lZGlhEjIKBXN0YXRlGAsgASgOMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2VTdGF0ZRIOCgZyZWFzb24YDCABKAkSDwoHZXJyY29kZRgNIAEoBRIQCghldmVudF9pZBgOIAEoCRIPCgdzZW5kX2lkGA8gASgJEhEKCWNsaWVudF9pZBgQIAEoCRIQCgh0cmFjZV9pZBgRIAEoCRISCgphdF91bml4X21zGBIgASgDEi4KCGxvY2F0aW9uGBMgASgLMhwud3hidXMuYWdlbnRyb3V0aW5nLnYxLlBsYWNlEgsKA3VybBgUIAEoCSIsCgVQbGFjZRIQCghsYXRpdHVkZRgBIAEoARIRCglsb25naXR1ZGUYAiABKAEingEKBU1lZGlhEgoKAmlkGAEgASgJEjAKBXN0YXRlGAIgASgOMiEud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lZGlhU3RhdGUSFAoMY29udGVudF90eXBlGAMgASgJEgwKBHNpemUYBCABKAMSFQoNcGxheWFibGVfdHlwZRgFIAEoCRIOCgZyZWFzb24YBiABKAkSDAoEcm9sZRgHIAEoCSKTAwoDRmFuEg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEgwKBG5hbWUYAyABKAkSFQoNZnJpZW5kbHlfbmFtZRgEIAEoCRIUCgxwYXR0ZXJuX3NlZWQYBSABKAkSDgoGcmVtYXJrGAYgASgJEgwKBHRhZ3MYByADKAkSDwoHdW5pb25pZBgIIAEoCRIwCgZsaW5rZWQYCSADKAsyIC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlua2VkRmFuEhAKCGxhbmd1YWdlGAogASgJEhIKCnN1YnNjcmliZWQYCyABKAgSEgoKbGFzdF9hZ2VudBgMIAEoCRIQCghsYXN0X3NlcRgNIAEoBBIrCgVvd25lchgOIAEoCzIcLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lchI6Cg1jb252ZXJzYXRpb25zGA8gAygLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIaChJmaXJzdF9zZWVuX3VuaXhfbXMYECABKAMiOgoJTGlua2VkRmFuEg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEgwKBG5hbWUYAyABKAkqfgoJT3duZXJLaW5kEhoKFk9XTkVSX0tJTkRfVU5TUEVDSUZJRUQQABISCg5PV05FUl9LSU5EX0JPVBABEhQKEE9XTkVSX0tJTkRfUVVFVUUQAhIUChBPV05FUl9LSU5EX0FHRU5UEAMSFQoRT1dORVJfS0lORF9OQVRJVkUQBCr6AQoRQ29udmVyc2F0aW9uU3RhdGUSIgoeQ09OVkVSU0FUSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASHgoaQ09OVkVSU0FUSU9OX1NUQVRFX1dBSVRJTkcQARIeChpDT05WRVJTQVRJT05fU1RBVEVfT0ZGRVJFRBACEh0KGUNPTlZFUlNBVElPTl9TVEFURV9BQ1RJVkUQAxIeChpDT05WRVJTQVRJT05fU1RBVEVfT05fSE9MRBAEEiMKH0NPTlZFUlNBVElPTl9TVEFURV9MRUZUX01FU1NBR0UQBRIdChlDT05WRVJTQVRJT05fU1RBVEVfQ0xPU0VEEAYqZwoGVGFyZ2V0EhYKElRBUkdFVF9VTlNQRUNJRklFRBAAEhkKFVRBUkdFVF9GSVJTVF9SRVNQT05TRRABEhgKFFRBUkdFVF9ORVhUX1JFU1BPTlNFEAISEAoMVEFSR0VUX0NMT1NFEAMqvwIKEEFzc2lnbm1lbnRSZWFzb24SIQodQVNTSUdOTUVOVF9SRUFTT05fVU5TUEVDSUZJRUQQABIhCh1BU1NJR05NRU5UX1JFQVNPTl9OT0JPRFlfRlJFRRABEiAKHEFTU0lHTk1FTlRfUkVBU09OX0xFQVNUX0xPQUQQAhIkCiBBU1NJR05NRU5UX1JFQVNPTl9XQUlURURfTE9OR0VTVBADEiAKHEFTU0lHTk1FTlRfUkVBU09OX0xBU1RfQUdFTlQQBBIcChhBU1NJR05NRU5UX1JFQVNPTl9QSUNLRUQQBRIbChdBU1NJR05NRU5UX1JFQVNPTl9HSVZFThAGEiAKHEFTU0lHTk1FTlRfUkVBU09OX1RBS0VOX09WRVIQBxIeChpBU1NJR05NRU5UX1JFQVNPTl9SRU9QRU5FRBAIKrEBCgpBdXRob3JLaW5kEhsKF0FVVEhPUl9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPQVVUSE9SX0tJTkRfRkFOEAESFQoRQVVUSE9SX0tJTkRfQUdFTlQQAhITCg9BVVRIT1JfS0lORF9CT1QQAxIWChJBVVRIT1JfS0lORF9TWVNURU0QBBIUChBBVVRIT1JfS0lORF9OT1RFEAUSFwoTQVVUSE9SX0tJTkRfV0hJU1BFUhAGKrUBCgxNZXNzYWdlU3RhdGUSHQoZTUVTU0FHRV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFE1FU1NBR0VfU1RBVEVfUVVFVUVEEAESGgoWTUVTU0FHRV9TVEFURV9BQ0NFUFRFRBACEhgKFE1FU1NBR0VfU1RBVEVfRkFJTEVEEAMSGwoXTUVTU0FHRV9TVEFURV9BTUJJR1VPVVMQBBIZChVNRVNTQUdFX1NUQVRFX1NLSVBQRUQQBSpwCgpNZWRpYVN0YXRlEhsKF01FRElBX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTTUVESUFfU1RBVEVfUEVORElORxABEhYKEk1FRElBX1NUQVRFX1NUT1JFRBACEhQKEE1FRElBX1NUQVRFX0xPU1QQA2IGcHJvdG8z", [file_wxbus_event_v1_content]);
 
 /**
  * Owner is who may talk to a fan. The epoch grows with every change.
@@ -300,6 +300,13 @@ export type Conversation = Message$1<"wxbus.agentrouting.v1.Conversation"> & {
    * @generated from field: int32 kept_for_end = 34;
    */
   keptForEnd: number;
+
+  /**
+   * promises that the group keeps or has broken and not yet made good, at most one for each target.
+   *
+   * @generated from field: repeated wxbus.agentrouting.v1.Promise promises = 35;
+   */
+  promises: Promise[];
 };
 
 /**
@@ -308,6 +315,70 @@ export type Conversation = Message$1<"wxbus.agentrouting.v1.Conversation"> & {
  */
 export const ConversationSchema: GenMessage<Conversation> = /*@__PURE__*/
   messageDesc(file_wxbus_agentrouting_v1_conversation, 1);
+
+/**
+ * Promise is an open promise to a fan. Its moments are fixed when it is made: more messages, a transfer, a hold and other settings
+ * of the group do not move them.
+ *
+ * @generated from message wxbus.agentrouting.v1.Promise
+ */
+export type Promise = Message$1<"wxbus.agentrouting.v1.Promise"> & {
+  /**
+   * target that was promised.
+   *
+   * @generated from field: wxbus.agentrouting.v1.Target target = 1;
+   */
+  target: Target;
+
+  /**
+   * since_unix_ms is when the fan began to wait, Unix milliseconds.
+   *
+   * @generated from field: int64 since_unix_ms = 2;
+   */
+  sinceUnixMs: bigint;
+
+  /**
+   * target_s is the target in seconds of working hours.
+   *
+   * @generated from field: int32 target_s = 3;
+   */
+  targetS: number;
+
+  /**
+   * warn_unix_ms is when four fifths of the target are over, Unix milliseconds.
+   *
+   * @generated from field: int64 warn_unix_ms = 4;
+   */
+  warnUnixMs: bigint;
+
+  /**
+   * due_unix_ms is when the target is over, Unix milliseconds.
+   *
+   * @generated from field: int64 due_unix_ms = 5;
+   */
+  dueUnixMs: bigint;
+
+  /**
+   * warned is true once promise_warned was told.
+   *
+   * @generated from field: bool warned = 6;
+   */
+  warned: boolean;
+
+  /**
+   * broken is true once promise_broken was told; the promise stays until the fan is answered.
+   *
+   * @generated from field: bool broken = 7;
+   */
+  broken: boolean;
+};
+
+/**
+ * Describes the message wxbus.agentrouting.v1.Promise.
+ * Use `create(PromiseSchema)` to create a new message.
+ */
+export const PromiseSchema: GenMessage<Promise> = /*@__PURE__*/
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 2);
 
 /**
  * Assignment explains one decision of the router.
@@ -392,7 +463,7 @@ export type Assignment = Message$1<"wxbus.agentrouting.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation, 2);
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 3);
 
 /**
  * Candidate is one agent in a decision.
@@ -441,7 +512,7 @@ export type Candidate = Message$1<"wxbus.agentrouting.v1.Candidate"> & {
  * Use `create(CandidateSchema)` to create a new message.
  */
 export const CandidateSchema: GenMessage<Candidate> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation, 3);
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 4);
 
 /**
  * Message is one entry of a fan's timeline. Everything in it is set by the service.
@@ -595,7 +666,7 @@ export type Message = Message$1<"wxbus.agentrouting.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation, 4);
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 5);
 
 /**
  * Place is a position on a map.
@@ -623,7 +694,7 @@ export type Place = Message$1<"wxbus.agentrouting.v1.Place"> & {
  * Use `create(PlaceSchema)` to create a new message.
  */
 export const PlaceSchema: GenMessage<Place> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation, 5);
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 6);
 
 /**
  * Media is one kept file.
@@ -686,7 +757,7 @@ export type Media = Message$1<"wxbus.agentrouting.v1.Media"> & {
  * Use `create(MediaSchema)` to create a new message.
  */
 export const MediaSchema: GenMessage<Media> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation, 6);
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 7);
 
 /**
  * Fan is what the desk knows of a fan.
@@ -812,7 +883,7 @@ export type Fan = Message$1<"wxbus.agentrouting.v1.Fan"> & {
  * Use `create(FanSchema)` to create a new message.
  */
 export const FanSchema: GenMessage<Fan> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation, 7);
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 8);
 
 /**
  * LinkedFan is the same person in another account.
@@ -847,7 +918,7 @@ export type LinkedFan = Message$1<"wxbus.agentrouting.v1.LinkedFan"> & {
  * Use `create(LinkedFanSchema)` to create a new message.
  */
 export const LinkedFanSchema: GenMessage<LinkedFan> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation, 8);
+  messageDesc(file_wxbus_agentrouting_v1_conversation, 9);
 
 /**
  * OwnerKind is the kind of an owner.
@@ -960,6 +1031,47 @@ export const ConversationStateSchema: GenEnum<ConversationState> = /*@__PURE__*/
   enumDesc(file_wxbus_agentrouting_v1_conversation, 1);
 
 /**
+ * Target is what a group promises its fans.
+ *
+ * @generated from enum wxbus.agentrouting.v1.Target
+ */
+export enum Target {
+  /**
+   * TARGET_UNSPECIFIED is never stored.
+   *
+   * @generated from enum value: TARGET_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * TARGET_FIRST_RESPONSE is the first answer of a person.
+   *
+   * @generated from enum value: TARGET_FIRST_RESPONSE = 1;
+   */
+  FIRST_RESPONSE = 1,
+
+  /**
+   * TARGET_NEXT_RESPONSE is the answer of a person to a later message.
+   *
+   * @generated from enum value: TARGET_NEXT_RESPONSE = 2;
+   */
+  NEXT_RESPONSE = 2,
+
+  /**
+   * TARGET_CLOSE is the end of the conversation.
+   *
+   * @generated from enum value: TARGET_CLOSE = 3;
+   */
+  CLOSE = 3,
+}
+
+/**
+ * Describes the enum wxbus.agentrouting.v1.Target.
+ */
+export const TargetSchema: GenEnum<Target> = /*@__PURE__*/
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 2);
+
+/**
  * AssignmentReason is why somebody was given a conversation.
  *
  * @generated from enum wxbus.agentrouting.v1.AssignmentReason
@@ -1033,7 +1145,7 @@ export enum AssignmentReason {
  * Describes the enum wxbus.agentrouting.v1.AssignmentReason.
  */
 export const AssignmentReasonSchema: GenEnum<AssignmentReason> = /*@__PURE__*/
-  enumDesc(file_wxbus_agentrouting_v1_conversation, 2);
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 3);
 
 /**
  * AuthorKind is who wrote a message.
@@ -1095,7 +1207,7 @@ export enum AuthorKind {
  * Describes the enum wxbus.agentrouting.v1.AuthorKind.
  */
 export const AuthorKindSchema: GenEnum<AuthorKind> = /*@__PURE__*/
-  enumDesc(file_wxbus_agentrouting_v1_conversation, 3);
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 4);
 
 /**
  * MessageState is what is known of a message to the fan. It never claims more than is known.
@@ -1151,7 +1263,7 @@ export enum MessageState {
  * Describes the enum wxbus.agentrouting.v1.MessageState.
  */
 export const MessageStateSchema: GenEnum<MessageState> = /*@__PURE__*/
-  enumDesc(file_wxbus_agentrouting_v1_conversation, 4);
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 5);
 
 /**
  * MediaState is whether a file is in our store.
@@ -1192,5 +1304,5 @@ export enum MediaState {
  * Describes the enum wxbus.agentrouting.v1.MediaState.
  */
 export const MediaStateSchema: GenEnum<MediaState> = /*@__PURE__*/
-  enumDesc(file_wxbus_agentrouting_v1_conversation, 5);
+  enumDesc(file_wxbus_agentrouting_v1_conversation, 6);
 

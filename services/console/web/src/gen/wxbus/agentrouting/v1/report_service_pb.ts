@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/agentrouting/v1/report_service.proto.
  */
 export const file_wxbus_agentrouting_v1_report_service: GenFile = /*@__PURE__*/
-  fileDesc("Cip3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvcmVwb3J0X3NlcnZpY2UucHJvdG8SFXd4YnVzLmFnZW50cm91dGluZy52MSJ6CgxSZXBvcnRGaWx0ZXISFAoMZnJvbV91bml4X21zGAEgASgDEhIKCnRvX3VuaXhfbXMYAiABKAMSDwoHYWNjb3VudBgDIAEoCRINCgVncm91cBgEIAEoCRINCgVhZ2VudBgFIAEoCRIRCgl0aW1lX3pvbmUYBiABKAki0gMKCVJlcG9ydFJvdxILCgNrZXkYASABKAkSDgoGb3BlbmVkGAIgASgDEg4KBnNlcnZlZBgDIAEoAxIOCgZjbG9zZWQYBCABKAMSEQoJYWJhbmRvbmVkGAUgASgDEhUKDWxlZnRfbWVzc2FnZXMYBiABKAMSEwoLdHJhbnNmZXJyZWQYByABKAMSFAoMZmFuX21lc3NhZ2VzGAggASgDEhYKDmFnZW50X21lc3NhZ2VzGAkgASgDEjcKCndhaXRpbmdfbXMYCiABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRGlzdHJpYnV0aW9uEj4KEWZpcnN0X3Jlc3BvbnNlX21zGAsgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRpc3RyaWJ1dGlvbhI4CgtoYW5kbGluZ19tcxgMIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5EaXN0cmlidXRpb24SDwoHYmFja2xvZxgNIAEoAxIYChBzdXJ2ZXlzX2Fuc3dlcmVkGA4gASgDEhYKDnN1cnZleV9hdmVyYWdlGA8gASgBEg4KBm9mZmVycxgQIAEoAxIVCg1vZmZlcnNfbWlzc2VkGBEgASgDIlgKDERpc3RyaWJ1dGlvbhINCgVjb3VudBgBIAEoAxIPCgdhdmVyYWdlGAIgASgDEg4KBm1lZGlhbhgDIAEoAxILCgNwOTAYBCABKAMSCwoDbWF4GAUgASgDIjUKCkRlZmluaXRpb24SDwoHbWVhc3VyZRgBIAEoCRIKCgJ6aBgCIAEoCRIKCgJlbhgDIAEoCSJ0ChBHZXRSZXBvcnRSZXF1ZXN0EjMKBmZpbHRlchgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRGaWx0ZXISKwoCYnkYAiABKA4yHy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwb3J0QnkidAoRR2V0UmVwb3J0UmVzcG9uc2USLgoEcm93cxgBIAMoCzIgLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRSb3cSLwoFdG90YWwYAiABKAsyIC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwb3J0Um93IhgKFkxpc3REZWZpbml0aW9uc1JlcXVlc3QiUQoXTGlzdERlZmluaXRpb25zUmVzcG9uc2USNgoLZGVmaW5pdGlvbnMYASADKAsyIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRGVmaW5pdGlvbiJ3ChNFeHBvcnRSZXBvcnRSZXF1ZXN0EjMKBmZpbHRlchgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRGaWx0ZXISKwoCYnkYAiABKA4yHy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwb3J0QnkiIwoURXhwb3J0UmVwb3J0UmVzcG9uc2USCwoDY3N2GAEgASgMIlEKGkV4cG9ydENvbnZlcnNhdGlvbnNSZXF1ZXN0EjMKBmZpbHRlchgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRGaWx0ZXIiPQobRXhwb3J0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEgsKA2NzdhgBIAEoDBIRCgl0cnVuY2F0ZWQYAiABKAgqdwoIUmVwb3J0QnkSGQoVUkVQT1JUX0JZX1VOU1BFQ0lGSUVEEAASEQoNUkVQT1JUX0JZX0RBWRABEhMKD1JFUE9SVF9CWV9HUk9VUBACEhMKD1JFUE9SVF9CWV9BR0VOVBADEhMKD1JFUE9SVF9CWV9UT1RBTBAEMsgDCg1SZXBvcnRTZXJ2aWNlEl4KCUdldFJlcG9ydBInLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRSZXBvcnRSZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldFJlcG9ydFJlc3BvbnNlEnAKD0xpc3REZWZpbml0aW9ucxItLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0RGVmaW5pdGlvbnNSZXF1ZXN0Gi4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3REZWZpbml0aW9uc1Jlc3BvbnNlEmcKDEV4cG9ydFJlcG9ydBIqLnd4YnVzLmFnZW50cm91dGluZy52MS5FeHBvcnRSZXBvcnRSZXF1ZXN0Gisud3hidXMuYWdlbnRyb3V0aW5nLnYxLkV4cG9ydFJlcG9ydFJlc3BvbnNlEnwKE0V4cG9ydENvbnZlcnNhdGlvbnMSMS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRXhwb3J0Q29udmVyc2F0aW9uc1JlcXVlc3QaMi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRXhwb3J0Q29udmVyc2F0aW9uc1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Cip3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvcmVwb3J0X3NlcnZpY2UucHJvdG8SFXd4YnVzLmFnZW50cm91dGluZy52MSJ6CgxSZXBvcnRGaWx0ZXISFAoMZnJvbV91bml4X21zGAEgASgDEhIKCnRvX3VuaXhfbXMYAiABKAMSDwoHYWNjb3VudBgDIAEoCRINCgVncm91cBgEIAEoCRINCgVhZ2VudBgFIAEoCRIRCgl0aW1lX3pvbmUYBiABKAki9gQKCVJlcG9ydFJvdxILCgNrZXkYASABKAkSDgoGb3BlbmVkGAIgASgDEg4KBnNlcnZlZBgDIAEoAxIOCgZjbG9zZWQYBCABKAMSEQoJYWJhbmRvbmVkGAUgASgDEhUKDWxlZnRfbWVzc2FnZXMYBiABKAMSEwoLdHJhbnNmZXJyZWQYByABKAMSFAoMZmFuX21lc3NhZ2VzGAggASgDEhYKDmFnZW50X21lc3NhZ2VzGAkgASgDEjcKCndhaXRpbmdfbXMYCiABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRGlzdHJpYnV0aW9uEj4KEWZpcnN0X3Jlc3BvbnNlX21zGAsgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRpc3RyaWJ1dGlvbhI4CgtoYW5kbGluZ19tcxgMIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5EaXN0cmlidXRpb24SDwoHYmFja2xvZxgNIAEoAxIYChBzdXJ2ZXlzX2Fuc3dlcmVkGA4gASgDEhYKDnN1cnZleV9hdmVyYWdlGA8gASgBEg4KBm9mZmVycxgQIAEoAxIVCg1vZmZlcnNfbWlzc2VkGBEgASgDEjgKE2ZpcnN0X3Jlc3BvbnNlX2tlcHQYEiABKAsyGy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuS2VwdBI3ChJuZXh0X3Jlc3BvbnNlX2tlcHQYEyABKAsyGy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuS2VwdBIvCgpjbG9zZV9rZXB0GBQgASgLMhsud3hidXMuYWdlbnRyb3V0aW5nLnYxLktlcHQiNQoES2VwdBIMCgRrZXB0GAEgASgDEg4KBmJyb2tlbhgCIAEoAxIPCgdwZXJjZW50GAMgASgBIlgKDERpc3RyaWJ1dGlvbhINCgVjb3VudBgBIAEoAxIPCgdhdmVyYWdlGAIgASgDEg4KBm1lZGlhbhgDIAEoAxILCgNwOTAYBCABKAMSCwoDbWF4GAUgASgDIjUKCkRlZmluaXRpb24SDwoHbWVhc3VyZRgBIAEoCRIKCgJ6aBgCIAEoCRIKCgJlbhgDIAEoCSJ0ChBHZXRSZXBvcnRSZXF1ZXN0EjMKBmZpbHRlchgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRGaWx0ZXISKwoCYnkYAiABKA4yHy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwb3J0QnkidAoRR2V0UmVwb3J0UmVzcG9uc2USLgoEcm93cxgBIAMoCzIgLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRSb3cSLwoFdG90YWwYAiABKAsyIC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwb3J0Um93IhgKFkxpc3REZWZpbml0aW9uc1JlcXVlc3QiUQoXTGlzdERlZmluaXRpb25zUmVzcG9uc2USNgoLZGVmaW5pdGlvbnMYASADKAsyIS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRGVmaW5pdGlvbiJ3ChNFeHBvcnRSZXBvcnRSZXF1ZXN0EjMKBmZpbHRlchgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRGaWx0ZXISKwoCYnkYAiABKA4yHy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwb3J0QnkiIwoURXhwb3J0UmVwb3J0UmVzcG9uc2USCwoDY3N2GAEgASgMIlEKGkV4cG9ydENvbnZlcnNhdGlvbnNSZXF1ZXN0EjMKBmZpbHRlchgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBvcnRGaWx0ZXIiPQobRXhwb3J0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEgsKA2NzdhgBIAEoDBIRCgl0cnVuY2F0ZWQYAiABKAgqdwoIUmVwb3J0QnkSGQoVUkVQT1JUX0JZX1VOU1BFQ0lGSUVEEAASEQoNUkVQT1JUX0JZX0RBWRABEhMKD1JFUE9SVF9CWV9HUk9VUBACEhMKD1JFUE9SVF9CWV9BR0VOVBADEhMKD1JFUE9SVF9CWV9UT1RBTBAEMsgDCg1SZXBvcnRTZXJ2aWNlEl4KCUdldFJlcG9ydBInLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRSZXBvcnRSZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldFJlcG9ydFJlc3BvbnNlEnAKD0xpc3REZWZpbml0aW9ucxItLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0RGVmaW5pdGlvbnNSZXF1ZXN0Gi4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3REZWZpbml0aW9uc1Jlc3BvbnNlEmcKDEV4cG9ydFJlcG9ydBIqLnd4YnVzLmFnZW50cm91dGluZy52MS5FeHBvcnRSZXBvcnRSZXF1ZXN0Gisud3hidXMuYWdlbnRyb3V0aW5nLnYxLkV4cG9ydFJlcG9ydFJlc3BvbnNlEnwKE0V4cG9ydENvbnZlcnNhdGlvbnMSMS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRXhwb3J0Q29udmVyc2F0aW9uc1JlcXVlc3QaMi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRXhwb3J0Q29udmVyc2F0aW9uc1Jlc3BvbnNlYgZwcm90bzM");
 
 /**
  * ReportFilter is the span and the selection of a report.
@@ -192,6 +192,27 @@ export type ReportRow = Message<"wxbus.agentrouting.v1.ReportRow"> & {
    * @generated from field: int64 offers_missed = 17;
    */
   offersMissed: bigint;
+
+  /**
+   * first_response_kept of the promises of a first answer.
+   *
+   * @generated from field: wxbus.agentrouting.v1.Kept first_response_kept = 18;
+   */
+  firstResponseKept?: Kept | undefined;
+
+  /**
+   * next_response_kept of the promises of an answer to a later message.
+   *
+   * @generated from field: wxbus.agentrouting.v1.Kept next_response_kept = 19;
+   */
+  nextResponseKept?: Kept | undefined;
+
+  /**
+   * close_kept of the promises of an end.
+   *
+   * @generated from field: wxbus.agentrouting.v1.Kept close_kept = 20;
+   */
+  closeKept?: Kept | undefined;
 };
 
 /**
@@ -200,6 +221,41 @@ export type ReportRow = Message<"wxbus.agentrouting.v1.ReportRow"> & {
  */
 export const ReportRowSchema: GenMessage<ReportRow> = /*@__PURE__*/
   messageDesc(file_wxbus_agentrouting_v1_report_service, 1);
+
+/**
+ * Kept sums up what became of promises to fans.
+ *
+ * @generated from message wxbus.agentrouting.v1.Kept
+ */
+export type Kept = Message<"wxbus.agentrouting.v1.Kept"> & {
+  /**
+   * kept before they were due.
+   *
+   * @generated from field: int64 kept = 1;
+   */
+  kept: bigint;
+
+  /**
+   * broken when they were due.
+   *
+   * @generated from field: int64 broken = 2;
+   */
+  broken: bigint;
+
+  /**
+   * percent kept of those that were kept or broken; zero when there were none.
+   *
+   * @generated from field: double percent = 3;
+   */
+  percent: number;
+};
+
+/**
+ * Describes the message wxbus.agentrouting.v1.Kept.
+ * Use `create(KeptSchema)` to create a new message.
+ */
+export const KeptSchema: GenMessage<Kept> = /*@__PURE__*/
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 2);
 
 /**
  * Distribution sums up spans.
@@ -248,7 +304,7 @@ export type Distribution = Message<"wxbus.agentrouting.v1.Distribution"> & {
  * Use `create(DistributionSchema)` to create a new message.
  */
 export const DistributionSchema: GenMessage<Distribution> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 2);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 3);
 
 /**
  * Definition says what a measure counts.
@@ -283,7 +339,7 @@ export type Definition = Message<"wxbus.agentrouting.v1.Definition"> & {
  * Use `create(DefinitionSchema)` to create a new message.
  */
 export const DefinitionSchema: GenMessage<Definition> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 3);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 4);
 
 /**
  * GetReportRequest is the request of GetReport.
@@ -311,7 +367,7 @@ export type GetReportRequest = Message<"wxbus.agentrouting.v1.GetReportRequest">
  * Use `create(GetReportRequestSchema)` to create a new message.
  */
 export const GetReportRequestSchema: GenMessage<GetReportRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 4);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 5);
 
 /**
  * GetReportResponse is the response of GetReport.
@@ -339,7 +395,7 @@ export type GetReportResponse = Message<"wxbus.agentrouting.v1.GetReportResponse
  * Use `create(GetReportResponseSchema)` to create a new message.
  */
 export const GetReportResponseSchema: GenMessage<GetReportResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 5);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 6);
 
 /**
  * ListDefinitionsRequest is the request of ListDefinitions.
@@ -354,7 +410,7 @@ export type ListDefinitionsRequest = Message<"wxbus.agentrouting.v1.ListDefiniti
  * Use `create(ListDefinitionsRequestSchema)` to create a new message.
  */
 export const ListDefinitionsRequestSchema: GenMessage<ListDefinitionsRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 6);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 7);
 
 /**
  * ListDefinitionsResponse is the response of ListDefinitions.
@@ -375,7 +431,7 @@ export type ListDefinitionsResponse = Message<"wxbus.agentrouting.v1.ListDefinit
  * Use `create(ListDefinitionsResponseSchema)` to create a new message.
  */
 export const ListDefinitionsResponseSchema: GenMessage<ListDefinitionsResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 7);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 8);
 
 /**
  * ExportReportRequest is the request of ExportReport.
@@ -403,7 +459,7 @@ export type ExportReportRequest = Message<"wxbus.agentrouting.v1.ExportReportReq
  * Use `create(ExportReportRequestSchema)` to create a new message.
  */
 export const ExportReportRequestSchema: GenMessage<ExportReportRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 8);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 9);
 
 /**
  * ExportReportResponse is the response of ExportReport.
@@ -424,7 +480,7 @@ export type ExportReportResponse = Message<"wxbus.agentrouting.v1.ExportReportRe
  * Use `create(ExportReportResponseSchema)` to create a new message.
  */
 export const ExportReportResponseSchema: GenMessage<ExportReportResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 9);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 10);
 
 /**
  * ExportConversationsRequest is the request of ExportConversations.
@@ -445,7 +501,7 @@ export type ExportConversationsRequest = Message<"wxbus.agentrouting.v1.ExportCo
  * Use `create(ExportConversationsRequestSchema)` to create a new message.
  */
 export const ExportConversationsRequestSchema: GenMessage<ExportConversationsRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 10);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 11);
 
 /**
  * ExportConversationsResponse is the response of ExportConversations.
@@ -473,7 +529,7 @@ export type ExportConversationsResponse = Message<"wxbus.agentrouting.v1.ExportC
  * Use `create(ExportConversationsResponseSchema)` to create a new message.
  */
 export const ExportConversationsResponseSchema: GenMessage<ExportConversationsResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_report_service, 11);
+  messageDesc(file_wxbus_agentrouting_v1_report_service, 12);
 
 /**
  * ReportBy is what the rows of a report are.
