@@ -5,6 +5,7 @@ import { useNavigate } from "react-router";
 import type { Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { FanAvatar } from "../fan/avatar";
 import { useI18n } from "../i18n";
+import { reasonText } from "../i18n/said";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
 import { keepOf } from "../rpc/keep";
@@ -15,7 +16,8 @@ import { accountHue, Facts, Kbd, Monogram } from "../ui/parts";
 import { useChanged, useSoon } from "../ui/stable";
 import { conversationKey } from "../feed/store";
 import { useQuota } from "./chips";
-import { useChanges, useColleagueNames } from "./thread-pane";
+import { useColleagueNames, useGroupNames } from "./names";
+import { useChanges } from "./thread-pane";
 import { excludedText, whyOf } from "./why";
 
 const shownHistory = 8;
@@ -30,11 +32,12 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
   const cache = useQueryClient();
   const go = useNavigate();
   const nameOf = useColleagueNames();
+  const groupOf = useGroupNames();
   const quota = useQuota(c, Number(c.lastSeq));
   const key = ["fan", c.account, c.openid];
   const fan = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), enabled: useSoon(conversationKey(c)), placeholderData: keepOf(key, 3) }).data?.fan;
   const opened = useChanges(c)?.find((e) => e.event.case === "conversationChanged" && e.event.value.change === "opened");
-  const source = opened?.event.case === "conversationChanged" ? opened.event.value.reason : "";
+  const source = opened?.event.case === "conversationChanged" ? reasonText(opened.event.value.reason, t, { group: groupOf, agent: nameOf }) : "";
   const [renaming, setRenaming] = useState<string>();
   const [tagging, setTagging] = useState<string>();
   if (useChanged(conversationKey(c))) {
@@ -106,7 +109,7 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
         <h3>{t("context.history")}<span className="grow" /><span>{t("context.total", { count: history.length })}</span></h3>
         {history.slice(0, shownHistory).map((x) => (
           <button key={x.id} type="button" className="plain gutter" onClick={() => void go(`/desk/${x.account}/${x.id}`)}>
-            <i style={{ background: accountHue(x.account) }} /><span className="cut">{x.preview || x.reason}</span><span className="t12 t3 nowrap">{day(Number(x.openedUnixMs))}{x.agent && ` · ${nameOf(x.agent)}`}{x.surveyScore > 0 && ` · ${t("inbox.score", { score: x.surveyScore })}`}</span>
+            <i style={{ background: accountHue(x.account) }} /><span className="cut">{x.preview || reasonText(x.reason, t, { group: groupOf, agent: nameOf })}</span><span className="t12 t3 nowrap">{day(Number(x.openedUnixMs))}{x.agent && ` · ${nameOf(x.agent)}`}{x.surveyScore > 0 && ` · ${t("inbox.score", { score: x.surveyScore })}`}</span>
           </button>
         ))}
       </section>

@@ -5,6 +5,7 @@ import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/
 import { FanAvatar } from "../fan/avatar";
 import { conversationKey } from "../feed/store";
 import { useI18n } from "../i18n";
+import { reasonText } from "../i18n/said";
 import { useKeys } from "../keys/keys";
 import { useMe } from "../session/session";
 import { clock, useSecond } from "../ui/clock";
@@ -15,6 +16,7 @@ import { DeadlineRing, DeadlineText } from "../ui/ring";
 import { toneOf } from "../ui/tone";
 import { VirtualList, type ListHandle } from "../ui/virtual";
 import { loadDraft } from "./draft";
+import { useGroupNames } from "./names";
 import { deadlineOf, type Lists, type Tab } from "./order";
 import { useClosed } from "./use-closed";
 import { useDesk } from "./provider";
@@ -132,6 +134,7 @@ function RowTime({ c }: { c: Conversation }) {
 function OfferCard({ c, more, onAccept, onDecline, onPreview }: { c: Conversation; more: number; onAccept(c: Conversation): void; onDecline(c: Conversation): void; onPreview(c: Conversation): void }) {
   const { t } = useI18n();
   const keys = useKeys();
+  const groupOf = useGroupNames();
   const now = useSecond();
   const deadline = deadlineOf(c, now);
   return (
@@ -140,7 +143,7 @@ function OfferCard({ c, more, onAccept, onDecline, onPreview }: { c: Conversatio
         <DeadlineRing deadline={deadline}><FanAvatar fan={c} /></DeadlineRing>
         <div className="grow">
           <div className="row g4"><b>{c.fanName}</b><Monogram account={c.account} size={16} /><span className="t12 t3 cut grow">{c.account}</span>{deadline && <span className="t12 tone-amber nowrap">{t("offer.left")} <DeadlineText deadline={deadline} />{deadline.at - now < 20_000 && " s"}</span>}</div>
-          <div className="t12 t2 cut" style={{ marginTop: 2 }}>{t("offer.why", { why: whyOf(c.assignment, t) || c.reason })}</div>
+          <div className="t12 t2 cut" style={{ marginTop: 2 }}>{t("offer.why", { why: whyOf(c.assignment, t) || reasonText(c.reason, t, { group: groupOf, agent: (id) => id }) })}</div>
         </div>
       </div>
       {c.preview && <p className="quote">{c.preview}</p>}

@@ -4,10 +4,10 @@ import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode
 import { AuthorKind, ConversationState, MessageState, type Conversation, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import type { ConversationEvent } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
 import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
-import { UserService } from "../gen/wxbus/console/v1/user_service_pb";
 import { FanAvatar } from "../fan/avatar";
 import { conversationKey } from "../feed/store";
 import { useI18n, type Translate } from "../i18n";
+import { reasonText } from "../i18n/said";
 import type { Key } from "../i18n/words";
 import { words } from "../i18n/words";
 import { useActions, useKeys } from "../keys/keys";
@@ -22,6 +22,7 @@ import { useChanged, useSoon, useStable } from "../ui/stable";
 import { Bubble, PendingBubble, type BubbleActions } from "./bubble";
 import { ClosedBar } from "./closed-bar";
 import { Composer } from "./composer";
+import { useColleagueNames, useGroupNames } from "./names";
 import { deadlineOf } from "./order";
 import { useColleagues, useDesk, useThread } from "./provider";
 import { Thread, type ThreadRow } from "./thread";
@@ -59,6 +60,7 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
     setWanted(undefined);
   }
   const nameOf = useColleagueNames();
+  const groupOf = useGroupNames();
   const changes = useChanges(c);
 
   const fail = useCallback((err: unknown) => {
@@ -111,7 +113,7 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
   }, [outbox, c, user, fail, modal, t]);
 
   const actions = useMemo<BubbleActions>(() => ({ onSelect: (m) => setSelected(m.seq), onTrace: setTraced, onResend: resend, nameOf }), [resend, nameOf]);
-  const rows = useRows({ thread: thread.messages, more: thread.more, loaded: thread.loaded, changes, pending, selected, actions, conversation: c, nameOf,
+  const rows = useRows({ thread: thread.messages, more: thread.more, loaded: thread.loaded, changes, pending, selected, actions, conversation: c, nameOf, groupOf,
     onDiscard: (p) => outbox.discard(p), onRetry: (p) => void outbox.send({ conversation: c, agent: user, content: p.content, text: p.text, expectedLastSeq: 0n, clientId: p.clientId, preview: p.preview }).catch(() => undefined) });
 
   const loading = useRef(false);
@@ -172,17 +174,6 @@ export function useChanges(c: Conversation): readonly ConversationEvent[] | unde
   return query.data?.changes;
 }
 
-// useColleagueNames turns ids of users into what colleagues call them.
-export function useColleagueNames(): (id: string) => string {
-  const { users } = useClients();
-  const { can } = useMe();
-  const { data } = useQuery({ queryKey: ["colleagues"], queryFn: () => users.listColleagues({}), enabled: can(UserService.method.listColleagues), staleTime: 300_000 });
-  return useMemo(() => {
-    const names = new Map(data?.colleagues.map((x) => [x.name, x.displayName || x.name]));
-    return (id: string) => names.get(id) ?? id;
-  }, [data]);
-}
-
 interface HeadProps {
   c: Conversation;
   nameOf(id: string): string;
@@ -193,6 +184,7 @@ interface HeadProps {
 
 function ThreadHead({ c, nameOf, onBack, onContext, children }: HeadProps) {
   const { t } = useI18n();
+  const groupOf = useGroupNames();
   const now = useSecond();
   const people = useColleagues(c, now);
   const typing = people.filter((p) => p.typing).map((p) => nameOf(p.actor));
@@ -204,7 +196,7 @@ function ThreadHead({ c, nameOf, onBack, onContext, children }: HeadProps) {
       <DeadlineRing deadline={deadlineOf(c, now)}><FanAvatar fan={c} size={28} /></DeadlineRing>
       <div className="grow">
         <button type="button" className="plain t14 m cut" onClick={onContext} data-testid="fan-name">{c.fanName || c.openid}</button>
-        <div className="row g4 t12 t3"><Monogram account={c.account} size={16} /><span className="cut">{c.account} · {c.group}{seen && <> · <span className="t2">{seen}</span></>}</span></div>
+        <div className="row g4 t12 t3"><Monogram account={c.account} size={16} /><span className="cut">{c.account} · {groupOf(c.group)}{seen && <> · <span className="t2">{seen}</span></>}</span></div>
       </div>
       <span className="people">{people.slice(0, 4).map((p) => <AgentAvatar key={p.actor} name={nameOf(p.actor)} />)}</span>
       {children}
@@ -266,6 +258,7 @@ interface RowsOf {
   actions: BubbleActions;
   conversation: Conversation;
   nameOf(id: string): string;
+  groupOf(id: string): string;
   onDiscard(p: RowsOf["pending"][number]): void;
   onRetry(p: RowsOf["pending"][number]): void;
 }
@@ -291,11 +284,11 @@ function useRows(o: RowsOf): ThreadRow[] {
         rows.push({ key: `d/${n}`, estimate: 26, render: () => <div className="activity">{n === today ? t("thread.today", { day: day(e.at) }) : day(e.at)}</div> });
       }
       if ("m" in e) rows.push({ key: `m/${e.m.seq}`, estimate: estimates[e.m.msgType] ?? 46, render: () => <Bubble m={e.m} selected={e.m.seq === o.selected} actions={o.actions} /> });
-      else rows.push({ key: `c/${e.c.number}`, estimate: 26, render: () => <div className="activity">{time(e.at)} {changeText(e.c, t, o.nameOf)}</div> });
+      else rows.push({ key: `c/${e.c.number}`, estimate: 26, render: () => <div className="activity">{time(e.at)} {changeText(e.c, t, o.nameOf, o.groupOf)}</div> });
     }
     for (const p of o.pending) rows.push({ key: `p/${p.clientId}`, estimate: 46, render: () => <PendingBubble p={p} onDiscard={(x) => handlers.current.onDiscard(x)} onRetry={(x) => handlers.current.onRetry(x)} /> });
     return rows;
-  }, [entries, o.more, o.loaded, o.pending, o.selected, o.actions, o.nameOf, t, day, time]);
+  }, [entries, o.more, o.loaded, o.pending, o.selected, o.actions, o.nameOf, o.groupOf, t, day, time]);
 }
 
 type Entry = { at: number; m: Message } | { at: number; c: ConversationEvent };
@@ -308,14 +301,15 @@ export function timeline(messages: readonly Message[], changes: readonly Convers
   return changes?.length ? list.sort((a, b) => a.at - b.at) : list;
 }
 
-function changeText(e: ConversationEvent, t: Translate, nameOf: (id: string) => string): string {
+function changeText(e: ConversationEvent, t: Translate, nameOf: (id: string) => string, groupOf: (id: string) => string): string {
   if (e.event.case !== "conversationChanged") return "";
   const v = e.event.value;
   const key = `change.${v.change}`;
   if (!(key in words)) return v.change;
+  const reason = reasonText(v.reason, t, { group: groupOf, agent: nameOf });
   return t(key as Key, {
-    group: v.conversation?.group || e.group, reason: v.reason, agent: nameOf(v.change === "declined" || v.change === "offer_expired" ? v.fromAgent : v.conversation?.agent || e.agent), why: whyOf(v.assignment, t) || v.reason,
-    from: nameOf(v.fromAgent || v.fromGroup), to: nameOf(v.conversation?.agent || "") || v.conversation?.group || "", score: v.conversation?.surveyScore ?? 0,
+    group: groupOf(v.conversation?.group || e.group), reason, agent: nameOf(v.change === "declined" || v.change === "offer_expired" ? v.fromAgent : v.conversation?.agent || e.agent), why: whyOf(v.assignment, t) || reason,
+    from: v.fromAgent ? nameOf(v.fromAgent) : groupOf(v.fromGroup), to: nameOf(v.conversation?.agent || "") || groupOf(v.conversation?.group || ""), score: v.conversation?.surveyScore ?? 0,
   });
 }
 

@@ -14,8 +14,9 @@ export function whyOf(a: Assignment | undefined, t: Translate): string {
   if (!a) return "";
   const key = reasons[a.reason];
   if (!key) return a.why;
+  const alone = a.choices <= 1 && (a.reason === AssignmentReason.LEAST_LOAD || a.reason === AssignmentReason.WAITED_LONGEST); // nothing was compared
   const load = a.winner && a.capacity > 0 ? t("why.load", { load: a.loadAfter, capacity: a.capacity }) : "";
-  return [t(key, { choices: a.choices }), load, a.remark].filter(Boolean).join(t("why.and"));
+  return [t(alone ? "why.onlyOne" : key, { choices: a.choices }), load, a.remark].filter(Boolean).join(t("why.and"));
 }
 
 // excludedText names the filter that left an agent out.

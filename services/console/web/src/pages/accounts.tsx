@@ -7,6 +7,7 @@ import { AccountSource, type Account } from "../gen/wxbus/token/v1/account_pb";
 import { AccountService, DoctorStatus } from "../gen/wxbus/token/v1/account_service_pb";
 import { SenderService } from "../gen/wxbus/sender/v1/sender_service_pb";
 import { useI18n } from "../i18n";
+import { keyed } from "../i18n/said";
 import type { Key } from "../i18n/words";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
@@ -90,7 +91,7 @@ function Cockpit({ a }: { a: Account }) {
       {doctor.data && (
         <div className="card" data-testid="doctor-result"><header><h3>{t("accounts.doctor")}</h3></header>
           {doctor.data.checks.map((c) => (
-            <div key={c.name} className="doctor-row"><Dot tone={dots[c.status]} /><b>{t(`doctor.status.${c.status}` as Key)} · {c.name}</b><span>{locale === "en" ? c.evidence?.en : c.evidence?.zh}{c.advice && <div className="t2">{locale === "en" ? c.advice.en : c.advice.zh}</div>}</span>{c.errcode !== 0 && <span className="mono">{c.errcode}</span>}</div>
+            <div key={c.name} className="doctor-row"><Dot tone={dots[c.status]} /><b>{t(`doctor.status.${c.status}` as Key)} · {keyed("check", c.name, t)}</b><span>{locale === "en" ? c.evidence?.en : c.evidence?.zh}{c.advice && <div className="t2">{locale === "en" ? c.advice.en : c.advice.zh}</div>}</span>{c.errcode !== 0 && <span className="mono">{c.errcode}</span>}</div>
           ))}
         </div>
       )}

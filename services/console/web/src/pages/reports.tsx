@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Button, Segmented, Select } from "antd";
 import { useMemo, useState } from "react";
 import { ReportBy, ReportService, type Distribution, type ReportRow } from "../gen/wxbus/agentrouting/v1/report_service_pb";
-import { useColleagueNames } from "../desk/thread-pane";
+import { useColleagueNames, useGroupNames } from "../desk/names";
 import { useI18n } from "../i18n";
 import { useClients } from "../rpc/clients";
 import { useMe } from "../session/session";
@@ -24,6 +24,7 @@ export default function Reports() {
   const fail = useFailure();
   const accounts = useAccounts();
   const nameOf = useColleagueNames();
+  const groupOf = useGroupNames();
   const [days, setDays] = useState(7);
   const [by, setBy] = useState<ReportBy>(ReportBy.DAY);
   const [account, setAccount] = useState("");
@@ -37,7 +38,7 @@ export default function Reports() {
     const d = definitions.data?.definitions.find((x) => x.measure === measure);
     return d ? (locale === "en" ? d.en : d.zh) : undefined;
   };
-  const keyOf = (r: ReportRow) => (by === ReportBy.AGENT ? nameOf(r.key) : r.key);
+  const keyOf = (r: ReportRow) => (by === ReportBy.AGENT ? nameOf(r.key) : by === ReportBy.GROUP ? groupOf(r.key) : r.key);
   const csv = async (rows: boolean) => {
     const res = rows ? await reports.exportConversations({ filter }) : await reports.exportReport({ filter, by });
     save(rows ? "conversations.csv" : "report.csv", "text/csv;charset=utf-8", [res.csv as Uint8Array<ArrayBuffer>]);

@@ -9,6 +9,7 @@ import { SenderService } from "../gen/wxbus/sender/v1/sender_service_pb";
 import { ContentSchema } from "../gen/wxbus/event/v1/content_pb";
 import { DeadLetterService } from "../gen/wxbus/console/v1/dead_letter_service_pb";
 import { useI18n } from "../i18n";
+import { keyed } from "../i18n/said";
 import type { Key } from "../i18n/words";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
@@ -183,7 +184,7 @@ function Counted({ record, canStart, onStart }: { record: CampaignRecord; canSta
       <header><h3>{t("campaign.counted")}</h3></header>
       <div className="body col">
         <p className="hero" data-testid="will-get">{t("campaign.willGet", { count: number(c.reachable) })}</p>
-        <Facts rows={[[t("campaign.recipients"), number(c.recipients)], ...c.unreachable.map((u) => [u.text || u.reason, `− ${number(u.recipients)}`] as const), [t("campaign.takes"), t("campaign.minutes", { minutes: Math.ceil(Number(c.durationMs) / 60_000), days: c.days })]]} />
+        <Facts rows={[[t("campaign.recipients"), number(c.recipients)], ...c.unreachable.map((u) => [keyed("reach", u.reason, t, u.text || u.reason), `− ${number(u.recipients)}`] as const), [t("campaign.takes"), t("campaign.minutes", { minutes: Math.ceil(Number(c.durationMs) / 60_000), days: c.days })]]} />
         {c.warnings.map((w) => <div key={w} className="banner amber">{w}</div>)}
         {canStart && <div className="row"><span>{t("campaign.canary")}</span><InputNumber size="small" min={0} max={99} value={canary} onChange={(v) => setCanary(v ?? 0)} suffix="%" aria-label={t("campaign.canary")} /><span className="grow" /><Button type="primary" onClick={() => onStart(canary)}>{t("campaign.start", { count: number(c.reachable) })} <Kbd chord="mod+enter" /></Button></div>}
       </div>

@@ -243,6 +243,7 @@ export const desk = {
   "context.why": ["为什么这样分配", "Why this agent"],
   "why.nobodyFree": ["没有空闲的客服", "nobody was free"],
   "why.leastLoad": ["{choices} 人里最空", "least load among {choices}"],
+  "why.onlyOne": ["现在只有一位有空", "the only one who is free"],
   "why.waitedLongest": ["{choices} 人里轮到", "next in turn among {choices}"],
   "why.lastAgent": ["上次接待过", "served them last time"],
   "why.picked": ["手动领取", "picked by hand"],

@@ -1,7 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { Input, Segmented, Select } from "antd";
 import { useDeferredValue, useState } from "react";
+import { useGroupNames } from "../../desk/names";
 import { useI18n } from "../../i18n";
+import { keyed, outcomeText } from "../../i18n/said";
 import { useClients } from "../../rpc/clients";
 import { say } from "../../rpc/error";
 import { Dot, Tag } from "../../ui/parts";
@@ -12,6 +14,7 @@ import { kindOf } from "../../desk/content";
 export function DryRun({ account, accounts, version }: { account: string; accounts: string[]; version: string }) {
   const { t } = useI18n();
   const { rules } = useClients();
+  const groupOf = useGroupNames();
   const [text, setText] = useState("");
   const [of, setOf] = useState<"draft" | "live">("draft");
   const [chosen, setChosen] = useState("");
@@ -35,11 +38,11 @@ export function DryRun({ account, accounts, version }: { account: string; accoun
       {problem && <p className="tone-red t12" role="alert" style={{ padding: "0 16px" }}>{say(problem, t).text}</p>}
       {r && words && (
         <div className="dry-result" data-testid="try-result">
-          <div className="row"><Dot tone={r.rule ? "green" : "calm"} /><b className="grow cut">{r.rule ? t("try.hit", { rule: r.rule }) : t("try.miss")}</b>{r.queue && <Tag>{t("try.queue", { queue: r.queue })}</Tag>}</div>
+          <div className="row"><Dot tone={r.rule ? "green" : "calm"} /><b className="grow cut">{r.rule ? t("try.hit", { rule: r.rule }) : t("try.miss")}</b>{r.queue && <Tag>{t("try.queue", { queue: groupOf(r.queue) })}</Tag>}</div>
           {r.matched && <p className="t14"><Marked text={words} part={r.matched} /></p>}
           <h3 className="t12 t3">{t("try.considered")}</h3>
           {r.candidates.map((c) => (
-            <div key={c.rule} className="step"><span className="t3">{c.priority}</span><span className="cut"><b>{c.rule}</b> {c.failed || c.outcome}</span><span className="t3">{c.trigger}</span></div>
+            <div key={c.rule} className="step"><span className="t3">{c.priority}</span><span className="cut"><b>{c.rule}</b> {outcomeText(c.outcome, t)}</span><span className="t3">{keyed("trigger", c.trigger, t)}</span></div>
           ))}
           {(r.replies.length > 0 || r.tags.length > 0) && <h3 className="t12 t3">{t("try.fanSees")}</h3>}
           {r.replies.map((c, i) => <div key={`${i}/${kindOf(c)}`} className="msg me auto"><div className="bub"><Shown c={c} /></div></div>)}

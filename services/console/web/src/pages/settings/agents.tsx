@@ -4,20 +4,24 @@ import { Button, Input, InputNumber, Modal, Popconfirm, Select, Switch } from "a
 import { useState } from "react";
 import { AgentSchema, Presence, type Agent } from "../../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { UserService } from "../../gen/wxbus/console/v1/user_service_pb";
+import { useGroupNames } from "../../desk/names";
 import { useI18n } from "../../i18n";
 import { useActions, useKeys } from "../../keys/keys";
 import { useClients } from "../../rpc/clients";
 import { useMe } from "../../session/session";
 import { Icon } from "../../ui/icon";
-import { AgentAvatar, Empty, Kbd, Tag } from "../../ui/parts";
+import { AgentAvatar, Dot, Empty, Kbd, Tag } from "../../ui/parts";
 import { Data, useFailure } from "../data";
 
 const presence = { [Presence.UNSPECIFIED]: "offline", [Presence.ONLINE]: "online", [Presence.AWAY]: "away", [Presence.OFFLINE]: "offline" } as const;
+
+const dots = { [Presence.UNSPECIFIED]: "off", [Presence.ONLINE]: "green", [Presence.AWAY]: "amber", [Presence.OFFLINE]: "off" } as const;
 
 export function Agents() {
   const { t } = useI18n();
   const { agents } = useClients();
   const keys = useKeys();
+  const groupOf = useGroupNames();
   const [open, setOpen] = useState<Agent>();
   const list = useQuery({ queryKey: ["agents", ""], queryFn: () => agents.listAgents({}) });
   const add = () => setOpen(create(AgentSchema, {}));
@@ -27,7 +31,7 @@ export function Agents() {
       <div className="row"><span className="grow t3">{t("agents.hint")}</span><Button icon={<Icon name="plus" size={14} />} onClick={add}>{t("agents.new")} <Kbd chord={keys.chord("create")} /></Button></div>
       <Data query={list}>{(d) => d.agents.length === 0 ? <Empty title={t("agents.none")} /> : (
         <div className="card"><table className="table"><thead><tr><th>{t("name")}</th><th>{t("state")}</th><th>{t("transfer.groups")}</th><th>{t("groups.skills")}</th><th className="num">{t("agents.load")}</th></tr></thead>
-          <tbody>{d.agents.map((a) => <tr key={a.id}><td><span className="row"><AgentAvatar name={a.name || a.id} /><button type="button" className="link" onClick={() => setOpen(a)}>{a.name || a.id}</button><span className="t12 t3 mono">{a.id}</span></span></td><td>{t(`me.${presence[a.presence]}`)}</td><td><span className="row wrap g4">{a.groups.map((g) => <Tag key={g}>{g}</Tag>)}</span></td><td>{a.skills.join(" ")}</td><td className="num">{a.load}/{a.effectiveCapacity || a.capacity}</td></tr>)}</tbody></table></div>
+          <tbody>{d.agents.map((a) => <tr key={a.id}><td><span className="row"><AgentAvatar name={a.name || a.id} /><button type="button" className="link" onClick={() => setOpen(a)}>{a.name || a.id}</button><span className="t12 t3 mono">{a.id}</span></span></td><td><span className="row"><Dot tone={dots[a.presence]} />{t(`me.${presence[a.presence]}`)}</span></td><td><span className="row wrap g4">{a.groups.map((g) => <Tag key={g}>{groupOf(g)}</Tag>)}</span></td><td>{a.skills.length > 0 ? <span className="row wrap g4">{a.skills.map((s) => <Tag key={s} line>{s}</Tag>)}</span> : <span className="t3">—</span>}</td><td className="num">{a.load}/{a.effectiveCapacity || a.capacity}</td></tr>)}</tbody></table></div>
       )}</Data>
       {open && <AgentDialog key={open.id} agent={open} onClose={() => setOpen(undefined)} />}
     </>
