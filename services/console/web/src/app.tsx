@@ -13,7 +13,7 @@ import { PasswordForm } from "./session/password";
 import { SessionProvider, useMe } from "./session/session";
 import { Shell } from "./shell/shell";
 import { ThemeProvider } from "./theme/mode";
-import { Empty } from "./ui/parts";
+import { Empty, Skeleton } from "./ui/parts";
 import { Desk } from "./desk/desk";
 
 const Wall = lazy(() => import("./pages/wall"));
@@ -57,7 +57,7 @@ function Gate() {
     <BrowserRouter useTransitions={false}>
       <DeskProvider>
         <Shell>
-          <Suspense fallback={<Spin delay={200} style={{ margin: "auto" }} />}>
+          <Suspense fallback={<main className="page"><div className="page-head" /><div className="page-body"><Skeleton /></div></main>}>
             <Routes>
               <Route path="/desk/:account?/:conversation?" element={<Desk />} />
               <Route path="/wall" element={<Wall />} />

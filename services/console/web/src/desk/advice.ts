@@ -30,6 +30,12 @@ export function skippedText(m: Pick<Message, "reason">, t: Translate): string {
   return m.reason || t("unknown");
 }
 
+// codeReason says what a code of WeChat means; undefined for those that agents need no words for.
+export function codeReason(errcode: number, t: Translate): string | undefined {
+  const k = known[errcode];
+  return k && t(k.reason);
+}
+
 export function adviceFor(m: Pick<Message, "errcode" | "reason">, t: Translate): Advice {
   const k = known[m.errcode];
   return k ? { reason: t(k.reason), what: t(k.what), resend: k.resend } : { reason: m.reason || t("unknown"), what: t("code.other.do"), resend: true };

@@ -16,6 +16,7 @@ import { Empty } from "../ui/parts";
 import { Handle, useWidths, type Pane } from "../ui/resize";
 import { useStable } from "../ui/stable";
 import { ContextPane, ContextStrip } from "./context";
+import { useFollowed, useKnown, useMentioned } from "./followed";
 import { Inbox } from "./inbox";
 import { LinkBanner } from "./link-banner";
 import { byUrgency, listsOf, type Tab } from "./order";
@@ -43,11 +44,16 @@ export function Desk() {
   const narrow = useMedia(`(max-width: ${breakpoint.contextCollapses}px)`);
   const phone = useMedia(`(max-width: ${breakpoint.phone}px)`);
 
+  const mentioned = useMentioned();
+  const followed = useFollowed();
+  useKnown(mentioned, true);
+  useKnown(followed, tab === "followed");
+
   // oxlint-disable-next-line react/exhaustive-deps -- the version stands for what the store holds
-  const placed = useMemo(() => listsOf(store.all(), user, account), [store, version, user, account]);
+  const placed = useMemo(() => listsOf(store.all(), user, account, mentioned, followed), [store, version, user, account, mentioned, followed]);
   const fresh = useMemo(() => byUrgency(placed, tab, now), [placed, tab, now]);
   const lists = useSettled(fresh);
-  const shown = useMemo(() => (tab === "mine" ? [...lists.offers, ...lists.mine] : lists[tab]), [lists, tab]);
+  const shown = useMemo(() => (tab === "mine" ? [...lists.offers, ...lists.mine] : tab === "followed" ? [...lists.mentioned, ...lists.followed] : lists[tab]), [lists, tab]);
   const current = acct && id ? store.conversation(acct, id) : undefined;
   useOpenThread(acct, id, current);
   usePrefetch(shown, current);

@@ -36,7 +36,7 @@ interface Props {
 
 type Item = { kind: "group"; label: string; hint?: string } | { kind: "row"; c: Conversation };
 
-const tabs: Tab[] = ["mine", "queue", "all", "closed"];
+const tabs: Tab[] = ["mine", "queue", "followed", "all", "closed"];
 const rowHeight = 64;
 const groupHeight = 28;
 
@@ -47,6 +47,12 @@ export function Inbox({ tab, onTab, lists, shown, current, onOpen, onAccept, onD
   useClosed(tab === "closed");
   const items = useMemo<Item[]>(() => {
     const rows = (cs: Conversation[]): Item[] => cs.map((c) => ({ kind: "row", c }));
+    if (tab === "followed") {
+      return [
+        ...(lists.mentioned.length > 0 ? [{ kind: "group" as const, label: t("inbox.mentioned"), hint: String(lists.mentioned.length) }] : []), ...rows(lists.mentioned),
+        ...(lists.followed.length > 0 ? [{ kind: "group" as const, label: t("inbox.followedBy"), hint: String(lists.followed.length) }] : []), ...rows(lists.followed),
+      ];
+    }
     if (tab !== "mine") return rows(shown);
     const wait = lists.queue.length > 0 ? clockText(lists.queue.reduce((sum, c) => sum + clock.now() - Number(c.waitingSinceUnixMs || c.openedUnixMs), 0) / lists.queue.length) : "";
     return [
@@ -56,7 +62,7 @@ export function Inbox({ tab, onTab, lists, shown, current, onOpen, onAccept, onD
   }, [tab, shown, lists, t]);
   const at = items.findIndex((i) => i.kind === "row" && current && conversationKey(i.c) === conversationKey(current));
   useEffect(() => list.current?.reveal(at), [at]);
-  const count: Record<Tab, number> = { mine: lists.offers.length + lists.mine.length, queue: lists.queue.length, all: lists.all.length, closed: lists.closed.length };
+  const count: Record<Tab, number> = { mine: lists.offers.length + lists.mine.length, queue: lists.queue.length, followed: lists.mentioned.length + lists.followed.length, all: lists.all.length, closed: lists.closed.length };
   const offer = lists.offers[0];
   return (
     <section className="pane inbox" aria-label={t("desk.inbox")}>
@@ -67,7 +73,7 @@ export function Inbox({ tab, onTab, lists, shown, current, onOpen, onAccept, onD
       </div>
       <div className="tabs" role="tablist" aria-label={t("desk.inbox")}>
         {tabs.map((id) => (
-          <button key={id} type="button" role="tab" aria-selected={tab === id} aria-controls="inbox-list" onClick={() => onTab(id)}>{t(`inbox.${id}`)} {(id !== "closed" || count[id] > 0) && <span className="n">{count[id]}</span>}</button>
+          <button key={id} type="button" role="tab" aria-selected={tab === id} aria-controls="inbox-list" onClick={() => onTab(id)}>{t(`inbox.${id}`)} {((id !== "closed" && id !== "followed") || count[id] > 0) && <span className="n">{count[id]}</span>}</button>
         ))}
       </div>
       {offer && <OfferCard c={offer} more={lists.offers.length - 1} onAccept={onAccept} onDecline={onDecline} onPreview={onOpen} />}
@@ -87,7 +93,8 @@ const keyOf = (i: Item) => (i.kind === "group" ? `group/${i.label}` : conversati
 
 function InboxEmpty({ tab }: { tab: Tab }) {
   const { t } = useI18n();
-  return tab === "closed" ? <Empty title={t("inbox.empty.closed")} /> : <Empty title={t("inbox.empty")} text={t("inbox.empty.text")} />;
+  if (tab === "closed") return <Empty title={t("inbox.empty.closed")} />;
+  return tab === "followed" ? <Empty title={t("inbox.empty.followed")} text={t("inbox.empty.followed.text")} /> : <Empty title={t("inbox.empty")} text={t("inbox.empty.text")} />;
 }
 
 const QueueRow = memo(function QueueRow({ c, open, onOpen }: { c: Conversation; open: boolean; onOpen(c: Conversation): void }) {

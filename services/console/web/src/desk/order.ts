@@ -1,4 +1,5 @@
 import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { conversationKey } from "../feed/store";
 import type { Deadline } from "../ui/ring";
 import { risk } from "../ui/tone";
 
@@ -31,12 +32,14 @@ function windowOf(c: Conversation): Deadline | undefined {
   return last > 0 ? { kind: "window", at: last + targets.window, total: targets.window } : undefined;
 }
 
-export type Tab = "mine" | "queue" | "all" | "closed";
+export type Tab = "mine" | "queue" | "followed" | "all" | "closed";
 
 export interface Lists {
   offers: Conversation[];
   mine: Conversation[];
   queue: Conversation[];
+  mentioned: Conversation[]; // a note of a colleague names this person
+  followed: Conversation[]; // without those above
   all: Conversation[];
   closed: Conversation[];
 }
@@ -51,11 +54,16 @@ function sorted(list: readonly Conversation[], by: (c: Conversation) => number):
 const byRisk = (list: readonly Conversation[], now: number) => sorted(list, (c) => risk(deadlineOf(c, now), now));
 const waitingSince = (c: Conversation) => Number(c.waitingSinceUnixMs || c.openedUnixMs);
 
+const nothing: ReadonlySet<string> = new Set();
+
 // listsOf tells who is where, in the order that no clock changes: offers by their end, the queue by who waits longest.
-export function listsOf(all: Iterable<Conversation>, user: string, account: string): Lists {
-  const lists: Lists = { offers: [], mine: [], queue: [], all: [], closed: [] };
+export function listsOf(all: Iterable<Conversation>, user: string, account: string, mentioned = nothing, followed = nothing): Lists {
+  const lists: Lists = { offers: [], mine: [], queue: [], mentioned: [], followed: [], all: [], closed: [] };
   for (const c of all) {
     if (account && c.account !== account) continue;
+    const key = conversationKey(c);
+    if (mentioned.has(key)) lists.mentioned.push(c);
+    else if (followed.has(key)) lists.followed.push(c);
     if (c.state === ConversationState.CLOSED) {
       lists.closed.push(c);
       continue;
@@ -67,6 +75,8 @@ export function listsOf(all: Iterable<Conversation>, user: string, account: stri
   }
   lists.offers = sorted(lists.offers, (c) => Number(c.offerUntilUnixMs));
   lists.queue = sorted(lists.queue, waitingSince);
+  lists.mentioned = sorted(lists.mentioned, (c) => -Number(c.lastFanUnixMs));
+  lists.followed = sorted(lists.followed, (c) => -Number(c.lastFanUnixMs));
   lists.closed = sorted(lists.closed, (c) => -Number(c.closedUnixMs));
   return lists;
 }

@@ -22,6 +22,7 @@ import { useChanged, useSoon, useStable } from "../ui/stable";
 import { Bubble, PendingBubble, type BubbleActions } from "./bubble";
 import { ClosedBar } from "./closed-bar";
 import { Composer } from "./composer";
+import { follow, useFollowed } from "./followed";
 import { useColleagueNames, useGroupNames } from "./names";
 import { deadlineOf } from "./order";
 import { useColleagues, useDesk, useThread } from "./provider";
@@ -139,6 +140,7 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
     transfer: mine ? () => setTransferring(true) : undefined,
     hold: active ? () => void hold(0) : c.state === ConversationState.ON_HOLD && mine ? () => void run(() => conversations.unhold(ref)) : undefined,
     end: mine ? () => void end(false) : undefined, endAndNext: mine ? () => void end(true) : undefined,
+    follow: () => follow(user, c),
     trace: chosen ? () => setTraced(chosen) : undefined,
     messageUp: () => move(-1), messageDown: () => move(1),
     play: () => element()?.querySelector<HTMLElement>("[data-play]")?.click(),
@@ -185,6 +187,10 @@ interface HeadProps {
 function ThreadHead({ c, nameOf, onBack, onContext, children }: HeadProps) {
   const { t } = useI18n();
   const groupOf = useGroupNames();
+  const { user } = useMe();
+  const keys = useKeys();
+  const follows = useFollowed().has(conversationKey(c));
+  const followLabel = t(follows ? "thread.unfollow" : "thread.follow");
   const now = useSecond();
   const people = useColleagues(c, now);
   const typing = people.filter((p) => p.typing).map((p) => nameOf(p.actor));
@@ -199,6 +205,7 @@ function ThreadHead({ c, nameOf, onBack, onContext, children }: HeadProps) {
         <div className="row g4 t12 t3"><Monogram account={c.account} size={16} /><span className="cut">{c.account} · {groupOf(c.group)}{seen && <> · <span className="t2">{seen}</span></>}</span></div>
       </div>
       <span className="people">{people.slice(0, 4).map((p) => <AgentAvatar key={p.actor} name={nameOf(p.actor)} />)}</span>
+      <Tooltip title={`${followLabel} ${keys.chord("follow").toUpperCase()}`}><button type="button" className={`icon-button small follow ${follows ? "on" : ""}`} aria-pressed={follows} aria-label={followLabel} onClick={() => follow(user, c)} data-testid="follow"><Icon name="star" /></button></Tooltip>
       {children}
     </header>
   );

@@ -12,6 +12,7 @@ export const actions = {
   hold: "s",
   end: "e",
   endAndNext: "shift+e",
+  follow: "f",
   trace: "g",
   messageUp: "up",
   messageDown: "down",

@@ -1,9 +1,9 @@
 import type { UseQueryResult } from "@tanstack/react-query";
-import { App, Button, Spin } from "antd";
+import { App, Button } from "antd";
 import { useCallback, type ReactNode } from "react";
 import { useI18n } from "../i18n";
 import { say } from "../rpc/error";
-import { Empty } from "../ui/parts";
+import { Empty, Skeleton } from "../ui/parts";
 
 // Data shows the answer of a query, or what stands in its place.
 export function Data<T>({ query, children }: { query: UseQueryResult<T>; children: (data: T) => ReactNode }) {
@@ -13,7 +13,7 @@ export function Data<T>({ query, children }: { query: UseQueryResult<T>; childre
     const said = say(query.error, t);
     return <div className="col" style={{ alignItems: "center" }}><Empty title={said.text} text={t("error.code", { code: said.code })} />{said.retry && <Button onClick={() => void query.refetch()}>{t("error.retry")}</Button>}</div>;
   }
-  return <Spin delay={200} style={{ margin: 48 }} />;
+  return <div className="card"><div className="body"><Skeleton /></div></div>;
 }
 
 // useFailure returns a function that tells an error in words.

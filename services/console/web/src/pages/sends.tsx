@@ -3,7 +3,7 @@ import { Button, Input, InputNumber, Modal, Select } from "antd";
 import { useEffect, useState } from "react";
 import { NavLink, Route, Routes, useNavigate, useParams, useSearchParams } from "react-router";
 import { create } from "@bufbuild/protobuf";
-import { CampaignState, RecipientState, type CampaignRecord } from "../gen/wxbus/sender/v1/campaign_events_pb";
+import { CampaignState, type CampaignRecord } from "../gen/wxbus/sender/v1/campaign_events_pb";
 import { CampaignService } from "../gen/wxbus/sender/v1/campaign_service_pb";
 import { SenderService } from "../gen/wxbus/sender/v1/sender_service_pb";
 import { ContentSchema } from "../gen/wxbus/event/v1/content_pb";
@@ -16,10 +16,12 @@ import { useClients } from "../rpc/clients";
 import { useMe } from "../session/session";
 import { useAccounts } from "../shell/accounts";
 import { Icon } from "../ui/icon";
-import { Empty, Facts, Kbd, Monogram, Tag } from "../ui/parts";
+import { Empty, Facts, Kbd, Monogram, Skeleton, Tag } from "../ui/parts";
 import { textContent } from "../desk/content";
 import { Data, save, useFailure } from "./data";
 import { DeadLetters } from "./dead-letters";
+import { CampaignList, stateTone } from "./sends/list";
+import { Failures, Progress } from "./sends/progress";
 
 // Sends is everything that goes out without a conversation: campaigns, single messages, and what could not be handled.
 export default function Sends() {
@@ -44,10 +46,8 @@ export default function Sends() {
   );
 }
 
-const tone: Partial<Record<CampaignState, "amber" | "green" | "red" | "blue">> = { [CampaignState.RUNNING]: "green", [CampaignState.CANARY]: "green", [CampaignState.DRAINING]: "green", [CampaignState.PAUSED]: "amber", [CampaignState.SCHEDULED]: "blue", [CampaignState.CANCELLED]: "red" };
-
 function Campaigns() {
-  const { t, dateTime, number } = useI18n();
+  const { t } = useI18n();
   const { account, id } = useParams();
   const { campaigns } = useClients();
   const { can } = useMe();
@@ -63,12 +63,7 @@ function Campaigns() {
       <section className="pane" aria-label={t("sends.campaigns")} data-zone tabIndex={-1}>
         {may && <div style={{ padding: "12px 16px" }}><Button block icon={<Icon name="plus" size={14} />} onClick={() => setCreating(true)}>{t("campaign.new")} <Kbd chord={keys.chord("create")} /></Button></div>}
         <div style={{ overflow: "auto" }}>
-          <Data query={list}>{() => all.length === 0 ? <Empty title={t("campaign.none")} text={t("campaign.none.text")} /> : all.map((c) => (
-            <button key={`${c.account}/${c.id}`} type="button" className={`plain camp-row ${c.id === id && c.account === account ? "open" : ""}`} onClick={() => void go(`/sends/${c.account}/${c.id}`)}>
-              <span className="row"><b className="cut grow">{c.name || c.id}</b><Tag tone={tone[c.state]}>{t(`campaign.state.${c.state}` as Key)}</Tag></span>
-              <span className="row t12 t3"><Monogram account={c.account} size={16} /><span className="cut grow">{c.account}</span>{number(c.audience?.recipients ?? 0)} · {dateTime(Number(c.createdUnixMs))}</span>
-            </button>
-          ))}</Data>
+          <Data query={list}>{() => all.length === 0 ? <Empty title={t("campaign.none")} text={t("campaign.none.text")} /> : <CampaignList all={all} account={account} id={id} onOpen={(c) => void go(`/sends/${c.account}/${c.id}`)} />}</Data>
         </div>
       </section>
       <section className="pane" style={{ background: "var(--app)" }} aria-label={t("campaign.one")}>{account && id ? <Campaign key={`${account}/${id}`} account={account} id={id} /> : <Empty title={t("campaign.pick")} />}</section>
@@ -131,7 +126,7 @@ function Campaign({ account, id }: { account: string; id: string }) {
   });
   const [audience, setAudience] = useState("");
   if (error && !record) return <Data query={{ data: undefined, error, refetch: () => undefined } as never}>{() => null}</Data>;
-  if (!record) return null;
+  if (!record) return <div className="page-body"><Skeleton /></div>;
   const p = record.progress;
   const may = can(CampaignService.method.startCampaign);
   const draft = record.state === CampaignState.DRAFT || record.state === CampaignState.COUNTED;
@@ -143,17 +138,19 @@ function Campaign({ account, id }: { account: string; id: string }) {
   };
   return (
     <div className="page-body">
-      <div className="row"><h2 className="t20 grow cut">{record.name || record.id}</h2><Tag tone={tone[record.state]}>{t(`campaign.state.${record.state}` as Key)}</Tag>
+      <div className="row"><div className="grow"><h2 className="t20 cut">{record.name || record.id}</h2><p className="t12 t3 row g4"><Monogram account={account} size={16} />{account}{record.audience && ` · ${t("campaign.frozen", { count: number(record.audience.recipients), source: keyed("source", record.audience.source, t) })}`}{record.startedUnixMs > 0n && ` · ${t("campaign.started", { time: dateTime(Number(record.startedUnixMs)) })}`}</p></div><Tag tone={stateTone[record.state]}>{t(`campaign.state.${record.state}` as Key)}</Tag>
         {may && running && <Button size="small" onClick={() => act.mutate(() => campaigns.pauseCampaign({ account, id, actor: user }))}>{t("campaign.pause")}</Button>}
         {may && record.state === CampaignState.PAUSED && <Button size="small" type="primary" onClick={() => act.mutate(() => campaigns.resumeCampaign({ account, id, actor: user }))}>{t("campaign.resume")}</Button>}
         {may && (running || record.state === CampaignState.PAUSED) && <Button size="small" danger onClick={() => act.mutate(() => campaigns.cancelCampaign({ account, id, actor: user }))}>{t("campaign.cancel")}</Button>}
         {!draft && can(CampaignService.method.exportRecipients) && <Button size="small" onClick={() => void download().catch(fail)}>{t("act.download")}</Button>}
       </div>
+      {p && <Progress record={record} />}
+      {p && p.failures.length > 0 && <Failures record={record} onDone={setFresh} />}
       {record.reason && <div className="banner amber"><Icon name="info" />{record.reason}</div>}
       <div className="card"><header><h3>{t("campaign.text")}</h3></header><div className="body"><p className="words">{record.message?.content?.body.case === "text" ? record.message.content.body.value.content : t("block.other")}</p></div></div>
       {draft && may && (
         <div className="card">
-          <header><h3>{t("campaign.audience")}</h3>{record.audience && <Tag>{t("campaign.frozen", { count: number(record.audience.recipients), source: record.audience.source })}</Tag>}</header>
+          <header><h3>{t("campaign.audience")}</h3></header>
           <div className="body col">
             <Input.TextArea rows={4} className="mono" value={audience} onChange={(e) => setAudience(e.target.value)} placeholder={t("campaign.audience.hint")} aria-label={t("campaign.audience")} />
             <div className="row">
@@ -164,8 +161,6 @@ function Campaign({ account, id }: { account: string; id: string }) {
         </div>
       )}
       {record.count && <Counted record={record} canStart={record.state === CampaignState.COUNTED && may} onStart={(canary) => act.mutate(() => campaigns.startCampaign({ account, id, actor: user, expectedRecipients: record.count?.recipients ?? 0, canary: canary > 0 ? { size: { case: "percent", value: canary }, holdMs: 600_000n, confirm: true } : undefined, maxFailurePercent: 20 }))} />}
-      {p && <Progress record={record} />}
-      {p && p.failures.length > 0 && <Failures record={record} onDone={setFresh} />}
       {record.history.length > 0 && (
         <div className="card"><header><h3>{t("campaign.history")}</h3></header><table className="table"><tbody>{record.history.toReversed().map((h) => <tr key={`${h.atUnixMs}/${h.to}`}><td className="nowrap t3">{dateTime(Number(h.atUnixMs))}</td><td>{t(`campaign.state.${h.to}` as Key)}</td><td>{h.actor}</td><td className="t2">{h.reason}</td></tr>)}</tbody></table></div>
       )}
@@ -188,57 +183,6 @@ function Counted({ record, canStart, onStart }: { record: CampaignRecord; canSta
         {c.warnings.map((w) => <div key={w} className="banner amber">{w}</div>)}
         {canStart && <div className="row"><span>{t("campaign.canary")}</span><InputNumber size="small" min={0} max={99} value={canary} onChange={(v) => setCanary(v ?? 0)} suffix="%" aria-label={t("campaign.canary")} /><span className="grow" /><Button type="primary" onClick={() => onStart(canary)}>{t("campaign.start", { count: number(c.reachable) })} <Kbd chord="mod+enter" /></Button></div>}
       </div>
-    </div>
-  );
-}
-
-function Progress({ record }: { record: CampaignRecord }) {
-  const { t, number, time } = useI18n();
-  const p = record.progress;
-  if (!p) return null;
-  const parts = [["sent", p.sent, "var(--brand)"], ["in_flight", p.inFlight, "var(--chart-2)"], ["failed", p.failed + p.refused, "var(--red)"], ["ambiguous", p.ambiguous, "var(--amber)"], ["pending", p.pending + p.skipped, "var(--chart-3)"]] as const;
-  const total = Math.max(1, parts.reduce((sum, [, n]) => sum + n, 0));
-  return (
-    <div className="card">
-      <header><h3>{t("campaign.progress")}</h3><span className="grow" />{p.waiting && <Tag tone="amber">{p.waiting}</Tag>}{p.etaUnixMs > 0n && <span className="t12 t3">{t("campaign.eta", { time: time(Number(p.etaUnixMs)) })}</span>}<span className="t12 t3">{t("campaign.rate", { rate: p.rate.toFixed(1) })}</span></header>
-      <div className="body col">
-        <div className="bigbar" role="img" aria-label={t("campaign.sentOf", { sent: number(p.sent), total: number(total) })}>{parts.map(([name, n, fill]) => <i key={name} style={{ width: `${(n / total) * 100}%`, background: fill }} />)}</div>
-        <div className="row g16 wrap">{parts.map(([name, n, fill]) => <span key={name} className="row g4"><i className="swatch" style={{ background: fill }} />{t(`campaign.part.${name}`)} <b>{number(n)}</b></span>)}</div>
-      </div>
-    </div>
-  );
-}
-
-// Failures groups what went wrong. A replay shows its exact count, with what was left out, before it can be asked for.
-function Failures({ record, onDone }: { record: CampaignRecord; onDone(c: CampaignRecord | undefined): void }) {
-  const { t, number } = useI18n();
-  const { campaigns } = useClients();
-  const { user, can } = useMe();
-  const fail = useFailure();
-  const [codes, setCodes] = useState<number[]>([]);
-  const { account, id } = record;
-  const count = useQuery({ queryKey: ["replay", account, id, codes.join(), String(record.updatedUnixMs)], queryFn: () => campaigns.countReplay({ account, id, errcodes: codes }), enabled: codes.length > 0 });
-  const replay = useMutation({ mutationFn: () => campaigns.replayFailures({ account, id, errcodes: codes, expectedCount: count.data?.count ?? 0, actor: user }), onSuccess: (res) => { onDone(res.campaign); setCodes([]); }, onError: fail });
-  return (
-    <div className="card">
-      <header><h3>{t("campaign.failures")}</h3></header>
-      <table className="table">
-        <thead><tr><th /><th>{t("campaign.code")}</th><th>{t("campaign.meaning")}</th><th>{t("campaign.advice")}</th><th className="num">{t("campaign.recipients")}</th></tr></thead>
-        <tbody>
-          {record.progress?.failures.map((f) => (
-            <tr key={`${f.errcode}/${f.state}`}>
-              <td><input type="checkbox" disabled={!f.replayable || f.state === RecipientState.AMBIGUOUS || !can(CampaignService.method.replayFailures)} checked={codes.includes(f.errcode)} aria-label={t("campaign.replayCode", { code: f.errcode })} onChange={(e) => setCodes(e.target.checked ? [...codes, f.errcode] : codes.filter((x) => x !== f.errcode))} /></td>
-              <td className="mono">{f.errcode}</td><td>{f.text}</td><td className="t2">{f.advice}</td><td className="num">{number(f.recipients)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      {codes.length > 0 && count.data && (
-        <div className="body row" style={{ borderTop: "1px solid var(--line)" }}>
-          <div className="grow"><p className="hero">{t("campaign.willGet", { count: number(count.data.count) })}</p><p className="t12 t3">{t("campaign.leftOut", { count: number(count.data.ambiguous) })}</p></div>
-          <Button type="primary" loading={replay.isPending} disabled={count.data.count === 0} onClick={() => replay.mutate()}>{t("campaign.replay", { count: number(count.data.count) })}</Button>
-        </div>
-      )}
     </div>
   );
 }

@@ -46,6 +46,11 @@ export function Facts({ rows }: { rows: readonly (readonly [string, ReactNode])[
   return <dl className="facts">{rows.map(([name, value]) => <Fragment key={name}><dt>{name}</dt><dd>{value}</dd></Fragment>)}</dl>;
 }
 
+// Skeleton keeps the place of what is being loaded; it is seen only when that takes a while, and it does not move.
+export function Skeleton({ lines = 6 }: { lines?: number }) {
+  return <div className="skeleton" aria-busy="true">{Array.from({ length: lines }, (_, i) => <i key={i} style={{ width: `${[92, 68, 80, 56, 74, 62][i % 6]}%` }} />)}</div>;
+}
+
 // Empty says what is, and what will happen. No picture but the resting ring.
 export function Empty({ title, text }: { title: string; text?: string }) {
   return (

@@ -18,6 +18,7 @@ export const shell = {
   "key.hold": ["挂起", "Snooze"],
   "key.end": ["结束", "End"],
   "key.endAndNext": ["结束并下一个", "End and next"],
+  "key.follow": ["关注会话", "Follow the conversation"],
   "key.trace": ["看链路", "Trace"],
   "key.messageUp": ["上一条消息", "Message above"],
   "key.messageDown": ["下一条消息", "Message below"],
