@@ -4,8 +4,8 @@ import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { useState } from "react";
 import { useNavigate, useParams, Route, Routes } from "react-router";
 import { AccountSource, type Account } from "../gen/wxbus/token/v1/account_pb";
-import { AccountService, DoctorStatus } from "../gen/wxbus/token/v1/account_service_pb";
-import { SenderService } from "../gen/wxbus/sender/v1/sender_service_pb";
+import { AccountService, DoctorStatus, type DoctorCheck, type GetTokenStatusResponse, type LocalText } from "../gen/wxbus/token/v1/account_service_pb";
+import { SenderService, type EndpointStatus, type GetSendingStatusResponse } from "../gen/wxbus/sender/v1/sender_service_pb";
 import { useI18n } from "../i18n";
 import { keyed } from "../i18n/said";
 import type { Key } from "../i18n/words";
@@ -15,7 +15,7 @@ import { useMe } from "../session/session";
 import { useSecond } from "../ui/clock";
 import { clockText } from "../ui/duration";
 import { Icon } from "../ui/icon";
-import { Dot, Empty, Facts, Kbd, Monogram, Tag } from "../ui/parts";
+import { Dot, Empty, Facts, Kbd, Monogram, Skeleton, Tag } from "../ui/parts";
 import { Data, useFailure } from "./data";
 
 const ms = (t: Timestamp | undefined) => (t ? timestampMs(t) : 0);
@@ -56,11 +56,9 @@ function Page() {
   );
 }
 
-const dots = { [DoctorStatus.UNSPECIFIED]: "calm", [DoctorStatus.OK]: "green", [DoctorStatus.WARN]: "amber", [DoctorStatus.FAIL]: "red", [DoctorStatus.SKIPPED]: "off" } as const;
-
 // Cockpit shows one account: whether WeChat and we agree, who refreshes its token, what is left of its quotas.
 function Cockpit({ a }: { a: Account }) {
-  const { t, locale, number, dateTime } = useI18n();
+  const { t, number, dateTime } = useI18n();
   const { accounts, sender } = useClients();
   const { can } = useMe();
   const keys = useKeys();
@@ -71,7 +69,7 @@ function Cockpit({ a }: { a: Account }) {
   const now = useSecond();
   const token = useQuery({ queryKey: ["token-status", name], queryFn: () => accounts.getTokenStatus({ account: name }), enabled: can(AccountService.method.getTokenStatus), refetchInterval: 30_000 });
   const sending = useQuery({ queryKey: ["sending", name], queryFn: () => sender.getSendingStatus({ account: name }), enabled: can(SenderService.method.getSendingStatus), refetchInterval: 15_000 });
-  const doctor = useMutation({ mutationFn: () => accounts.doctorAccount({ account: name }), onError: fail });
+  const doctor = useMutation({ mutationFn: () => accounts.doctorAccount({ account: name }), onSuccess: () => cache.invalidateQueries({ queryKey: ["token-status", name] }), onError: fail });
   const flip = useMutation({ mutationFn: async (): Promise<unknown> => (a.disabled ? accounts.enableAccount({ account: name, expectedRevision: a.revision }) : accounts.disableAccount({ account: name, reason: "", expectedRevision: a.revision })), onSuccess: () => cache.invalidateQueries({ queryKey: ["accounts"] }), onError: fail });
   useActions({ doctor: () => doctor.mutate() });
   const st = token.data?.token;
@@ -88,19 +86,14 @@ function Cockpit({ a }: { a: Account }) {
       {token.data?.outsideAlarm && token.data.outside[0] && (
         <div className="banner red" role="alert"><Icon name="alert" />{t("accounts.outside", { generation: number(token.data.outside[0].generation) })}<span className="grow t12">{t("accounts.outside.evidence", { time: dateTime(ms(token.data.outside[0].diedAt)), code: token.data.outside[0].errcode })}</span></div>
       )}
-      {doctor.data && (
-        <div className="card" data-testid="doctor-result"><header><h3>{t("accounts.doctor")}</h3></header>
-          {doctor.data.checks.map((c) => (
-            <div key={c.name} className="doctor-row"><Dot tone={dots[c.status]} /><b>{t(`doctor.status.${c.status}` as Key)} · {keyed("check", c.name, t)}</b><span>{locale === "en" ? c.evidence?.en : c.evidence?.zh}{c.advice && <div className="t2">{locale === "en" ? c.advice.en : c.advice.zh}</div>}</span>{c.errcode !== 0 && <span className="mono">{c.errcode}</span>}</div>
-          ))}
-        </div>
-      )}
+      <Strip now={now} token={token.data} sending={sending.data} />
+      {doctor.data && <Checks checks={doctor.data.checks} />}
       <div className="two">
         <div className="card"><header><h3>{t("accounts.token")}</h3>{st?.refreshing && <Tag tone="blue">{t("accounts.refreshing")}</Tag>}</header><div className="body">
           {st && token.data ? <Facts rows={[
-            [t("accounts.generation"), number(st.generation)], [t("accounts.expires"), expires > now ? clockText(expires - now) : t("accounts.expired")], [t("accounts.fetched"), st.fetchedAt ? dateTime(ms(st.fetchedAt)) : t("none")],
+            [t("accounts.generation"), st.generation > 0n ? number(st.generation) : t("accounts.never")], [t("accounts.expires"), expires > now ? clockText(expires - now) : st.generation > 0n ? t("accounts.expired") : t("none")], [t("accounts.fetched"), st.fetchedAt ? dateTime(ms(st.fetchedAt)) : t("none")],
             [t("accounts.today"), number(st.refreshesToday)], [t("accounts.forced"), `${token.data.forcedLeft}/${token.data.forcedLimit}`], [t("accounts.outsideCount"), number(token.data.outsideRefreshes)], ...(st.lastError ? [[t("accounts.lastError"), st.lastError] as const] : []),
-          ]} /> : <p className="t3">{t("unknown")}</p>}
+          ]} /> : token.error ? <p className="t3">{t("unknown")}</p> : <Skeleton lines={4} />}
         </div></div>
         <div className="card"><header><h3>{t("accounts.settings")}</h3></header><div className="body"><Facts rows={[
           [t("accounts.kind"), t(`accountKind.${a.settings?.kind ?? 0}` as Key)], [t("accounts.reply"), t(`replyMode.${a.settings?.reply ?? 0}` as Key)], [t("accounts.mode"), t(`pushMode.${a.settings?.mode ?? 0}` as Key)], [t("accounts.originalId"), a.settings?.originalId || t("none")],
@@ -108,17 +101,79 @@ function Cockpit({ a }: { a: Account }) {
           ...(a.previousUntil ? [[t("accounts.overlap"), dateTime(ms(a.previousUntil))] as const] : []),
         ]} /></div></div>
       </div>
-      {sending.data && (
-        <div className="card"><header><h3>{t("accounts.quotas")}</h3></header>
-          <table className="table">
-            <thead><tr><th>{t("accounts.api")}</th><th className="num">{t("accounts.used")}</th><th className="num">{t("accounts.limit")}</th><th className="num">{t("accounts.rate")}</th><th>{t("state")}</th></tr></thead>
-            <tbody>{sending.data.endpoints.map((e) => (
-              <tr key={e.path}><td className="mono">{e.path}</td><td className="num">{number(e.used)}</td><td className="num">{e.limit > 0n ? number(e.limit) : t("none")}</td><td className="num">{e.rate.toFixed(1)}/s</td>
-                <td>{e.pausedUntilUnixMs > 0n && Number(e.pausedUntilUnixMs) > now ? <Tag tone="amber">{t("accounts.paused", { time: clockText(Number(e.pausedUntilUnixMs) - now), reason: e.pauseReason || e.pauseErrcode })}</Tag> : e.breaker && e.breaker !== "closed" ? <Tag tone="red">{e.breaker}</Tag> : <Dot tone="green" />}</td></tr>
-            ))}</tbody>
-          </table>
+      {sending.data && <Quotas endpoints={sending.data.endpoints} now={now} />}
+    </div>
+  );
+}
+
+// Strip is the account at a glance: the token, what is left of today's calls, and what stands still.
+function Strip({ now, token, sending }: { now: number; token: GetTokenStatusResponse | undefined; sending: GetSendingStatusResponse | undefined }) {
+  const { t, number } = useI18n();
+  const st = token?.token;
+  const left = ms(st?.expiresAt) - now;
+  const busiest = (sending?.endpoints ?? []).filter((e) => e.limit > 0n).toSorted((x, y) => Number(y.used) / Number(y.limit) - Number(x.used) / Number(x.limit))[0];
+  const stopped = (sending?.endpoints ?? []).filter((e) => stopOf(e, now)).length;
+  return (
+    <div className="kpis card">
+      <Figure label={t("accounts.token")} tone={token?.outsideAlarm ? "red" : left > 0 || !st?.generation ? "green" : "amber"} value={st?.generation ? t("accounts.nth", { n: number(st.generation) }) : t("accounts.never")} note={left > 0 ? t("accounts.left", { time: clockText(left) }) : ""} />
+      <Figure label={t("accounts.forced")} tone={token && token.forcedLeft < token.forcedLimit / 4 ? "amber" : "green"} value={token ? number(token.forcedLeft) : "—"} note={token ? `/ ${number(token.forcedLimit)}` : ""} />
+      <Figure label={t("accounts.busiest")} tone={busiest && Number(busiest.used) > 0.8 * Number(busiest.limit) ? "amber" : "green"} value={busiest ? `${Math.round((Number(busiest.used) / Number(busiest.limit)) * 100)}%` : "—"} note={busiest ? keyed("api", apiName(busiest.path), t) : ""} />
+      <Figure label={t("accounts.stopped")} tone={stopped > 0 ? "amber" : "green"} value={sending ? number(stopped) : "—"} note={sending ? `/ ${number(sending.endpoints.length)}` : ""} />
+    </div>
+  );
+}
+
+function Figure({ label, value, note, tone }: { label: string; value: string; note: string; tone: "green" | "amber" | "red" }) {
+  return <div><div className="row t12 t3"><span className="grow">{label}</span><Dot tone={tone} /></div><div className={`figure ${tone === "green" ? "" : tone}`}>{value} <small>{note}</small></div></div>;
+}
+
+const worst = { [DoctorStatus.FAIL]: 0, [DoctorStatus.WARN]: 1, [DoctorStatus.SKIPPED]: 2, [DoctorStatus.UNSPECIFIED]: 2, [DoctorStatus.OK]: 3 } as const;
+
+// Checks puts what needs a hand above what is well, each with its fix.
+function Checks({ checks }: { checks: readonly DoctorCheck[] }) {
+  const { t, locale } = useI18n();
+  const words = (text: LocalText | undefined) => (locale === "en" ? text?.en : text?.zh);
+  const well = checks.filter((c) => c.status === DoctorStatus.OK).length;
+  return (
+    <div className="card" data-testid="doctor-result"><header><h3>{t("accounts.doctor")}</h3><span className="t12 t3">{t("accounts.checked", { count: checks.length, well })}</span></header>
+      {checks.toSorted((x, y) => worst[x.status] - worst[y.status]).map((c) => (
+        <div key={c.name} className={`doctor-row ${c.status === DoctorStatus.FAIL ? "fail" : c.status === DoctorStatus.WARN ? "warn" : ""}`} title={c.name}>
+          {c.status === DoctorStatus.OK ? <Icon name="check" size={14} /> : c.status === DoctorStatus.SKIPPED ? <Dot tone="off" /> : <Icon name="alert" size={14} />}
+          <b>{keyed("check", c.name, t)}</b><span>{words(c.evidence)}{c.advice && <div className="fix">{words(c.advice)}</div>}</span>
+          <span className="t12 t3 nowrap">{c.errcode !== 0 && <span className="mono">{c.errcode} · </span>}{t(`doctor.status.${c.status}` as Key)}</span>
         </div>
-      )}
+      ))}
+    </div>
+  );
+}
+
+const apiName = (path: string) => path.replace(/^\/cgi-bin\//, "").replaceAll("/", ".");
+
+// stopOf says why an API is not called now; empty when it is.
+function stopOf(e: EndpointStatus, now: number): string {
+  if (Number(e.pausedUntilUnixMs) > now) return "paused";
+  return e.breaker && e.breaker !== "closed" ? "broken" : "";
+}
+
+function Quotas({ endpoints, now }: { endpoints: readonly EndpointStatus[]; now: number }) {
+  const { t, number, time } = useI18n();
+  return (
+    <div className="card"><header><h3>{t("accounts.quotas")}</h3><span className="t12 t3">{t("accounts.quotas.day")}</span></header>
+      <table className="table">
+        <thead><tr><th>{t("accounts.api")}</th><th>{t("accounts.share")}</th><th className="num">{t("accounts.used")}</th><th className="num">{t("accounts.limit")}</th><th className="num">{t("accounts.rate")}</th><th>{t("state")}</th></tr></thead>
+        <tbody>{endpoints.map((e) => {
+          const share = e.limit > 0n ? Math.min(1, Number(e.used) / Number(e.limit)) : 0;
+          const stop = stopOf(e, now);
+          return (
+            <tr key={e.path}>
+              <td><div className="m">{keyed("api", apiName(e.path), t, e.path)}</div><div className="mono t3">{e.path.replace(/^\/cgi-bin\//, "")}</div></td>
+              <td><div className="meter" aria-hidden="true"><i className={share > 0.8 ? "high" : ""} style={{ width: `${share * 100}%` }} /></div></td>
+              <td className="num">{number(e.used)}</td><td className="num">{e.limit > 0n ? number(e.limit) : t("none")}</td><td className="num">{e.rate.toFixed(1)}/s</td>
+              <td>{stop === "paused" ? <Tag tone="amber">{t("accounts.paused", { time: clockText(Number(e.pausedUntilUnixMs) - now), reason: e.pauseReason || e.pauseErrcode })}</Tag> : e.exhaustedUnixMs > 0n ? <Tag tone="amber">{t("accounts.exhausted", { time: time(Number(e.exhaustedUnixMs)) })}</Tag> : stop ? <Tag tone="red">{t("accounts.broken")}</Tag> : <span className="row g4 t3"><Dot tone="green" />{t("accounts.runs")}</span>}</td>
+            </tr>
+          );
+        })}</tbody>
+      </table>
     </div>
   );
 }

@@ -15,15 +15,15 @@ interface Series {
 
 // BarChart draws groups of bars with an axis that begins at zero.
 export function BarChart({ labels, series, label }: { labels: readonly string[]; series: readonly Series[]; label: string }) {
-  const width = 720;
-  const height = 200;
+  const width = 1120;
+  const height = 220;
   const left = 40;
   const bottom = 24;
   const most = nice(Math.max(1, ...series.flatMap((s) => s.values)));
   const y = (v: number) => height - bottom - (v / most) * (height - bottom - 8);
   const slot = (width - left) / Math.max(1, labels.length);
   const bar = Math.min(28, (slot * 0.7) / series.length);
-  const every = Math.ceil(labels.length / 12);
+  const every = Math.ceil(labels.length / 14);
   return (
     <figure>
       <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label} className="chart">
@@ -40,6 +40,33 @@ export function BarChart({ labels, series, label }: { labels: readonly string[];
       </svg>
       <figcaption className="row g16 t12 t2">{series.map((s) => <span key={s.name} className="row g4"><i className="swatch" style={{ background: s.color }} />{s.name}</span>)}</figcaption>
     </figure>
+  );
+}
+
+// LineChart draws times by day: the middle one as a line, what nine of ten were below as a dashed one. A day without any has no point.
+export function LineChart({ labels, median, p90, label, format }: { labels: readonly string[]; median: readonly (number | undefined)[]; p90: readonly (number | undefined)[]; label: string; format(v: number): string }) {
+  const width = 540;
+  const height = 170;
+  const left = 48;
+  const bottom = 24;
+  const most = Math.max(1_000, ...median.map((v) => v ?? 0), ...p90.map((v) => v ?? 0));
+  const x = (i: number) => left + ((i + 0.5) * (width - left)) / Math.max(1, labels.length);
+  const y = (v: number) => height - bottom - (v / most) * (height - bottom - 12);
+  const path = (values: readonly (number | undefined)[]) => values.flatMap((v, i) => (v === undefined ? [] : [`${x(i).toFixed(1)},${y(v).toFixed(1)}`])).join(" ");
+  const every = Math.ceil(labels.length / 7);
+  return (
+    <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label} className="chart">
+      {[0, 0.5, 1].map((share) => <g key={share}><line x1={left} x2={width} y1={y(most * share)} y2={y(most * share)} stroke="var(--line)" /><text x={left - 6} y={y(most * share) + 4} textAnchor="end">{format(most * share)}</text></g>)}
+      <polyline points={path(p90)} fill="none" stroke="var(--chart)" strokeWidth="1.5" strokeDasharray="4 3" />
+      <polyline points={path(median)} fill="none" stroke="var(--brand-text)" strokeWidth="2" />
+      {labels.map((l, i) => (
+        <g key={l}>
+          {median[i] !== undefined && <circle cx={x(i)} cy={y(median[i])} r="3" fill="var(--brand-text)"><title>{`${l} ${format(median[i])}`}</title></circle>}
+          {p90[i] !== undefined && <circle cx={x(i)} cy={y(p90[i])} r="2.5" fill="var(--chart)"><title>{`${l} P90 ${format(p90[i])}`}</title></circle>}
+          {i % every === 0 && <text x={x(i)} y={height - 8} textAnchor="middle">{l.replace(/^\d{4}-/, "")}</text>}
+        </g>
+      ))}
+    </svg>
   );
 }
 

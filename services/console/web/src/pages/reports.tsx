@@ -1,7 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
-import { Button, Segmented, Select } from "antd";
+import { create } from "@bufbuild/protobuf";
+import { Button, Segmented, Select, Tooltip } from "antd";
 import { useMemo, useState } from "react";
-import { ReportBy, ReportService, type Distribution, type ReportRow } from "../gen/wxbus/agentrouting/v1/report_service_pb";
+import { ReportBy, ReportRowSchema, ReportService, type Distribution, type ReportRow } from "../gen/wxbus/agentrouting/v1/report_service_pb";
 import { useColleagueNames, useGroupNames } from "../desk/names";
 import { useI18n } from "../i18n";
 import { useClients } from "../rpc/clients";
@@ -9,7 +10,7 @@ import { useMe } from "../session/session";
 import { useAccounts } from "../shell/accounts";
 import { clockText } from "../ui/duration";
 import { Empty } from "../ui/parts";
-import { BarChart } from "./chart";
+import { BarChart, LineChart } from "./chart";
 import { Data, save, useFailure } from "./data";
 
 const spans = [1, 7, 30, 90];
@@ -39,6 +40,12 @@ export default function Reports() {
     return d ? (locale === "en" ? d.en : d.zh) : undefined;
   };
   const keyOf = (r: ReportRow) => (by === ReportBy.AGENT ? nameOf(r.key) : by === ReportBy.GROUP ? groupOf(r.key) : r.key);
+  const rowsOf = (rows: readonly ReportRow[]) => (by === ReportBy.DAY ? everyDay(rows, Number(filter.fromUnixMs), days) : rows);
+  const name = (measure: string) => {
+    const text = meaning(measure);
+    const shown = t(`measure.${measure}` as never);
+    return text ? <Tooltip title={text}><span className="defined" tabIndex={0}>{shown}</span></Tooltip> : shown;
+  };
   const csv = async (rows: boolean) => {
     const res = rows ? await reports.exportConversations({ filter }) : await reports.exportReport({ filter, by });
     save(rows ? "conversations.csv" : "report.csv", "text/csv;charset=utf-8", [res.csv as Uint8Array<ArrayBuffer>]);
@@ -62,13 +69,22 @@ export default function Reports() {
       <div className="page-body" data-zone tabIndex={-1}>
         <Data query={report}>{(d) => (
           <>
-            <div className="kpis card">{columns.slice(0, 3).concat(columns.slice(5, 8), columns.slice(9)).map(([m, f]) => <div key={m} title={meaning(m)}><div className="t12 t3">{t(`measure.${m}` as never)}</div><div className="figure">{d.total ? f(d.total) : "—"}</div></div>)}</div>
-            {d.rows.length === 0 ? <Empty title={t("reports.none")} /> : (
+            <div className="kpis card">{columns.slice(0, 3).concat(columns.slice(5, 8), columns.slice(9)).map(([m, f]) => <div key={m}><div className="t12 t3">{name(m)}</div><div className="figure">{d.total ? f(d.total) : "—"}</div></div>)}</div>
+            {d.rows.length === 0 ? <Empty title={t("reports.none")} text={t("reports.none.text")} /> : (
               <>
-                <div className="card"><header><h3>{t("reports.chart")}</h3></header><div className="body"><BarChart label={t("reports.chart")} labels={d.rows.map(keyOf)} series={[
-                  { name: t("measure.opened"), color: "var(--chart-2)", values: d.rows.map((r) => Number(r.opened)) }, { name: t("measure.served"), color: "var(--brand)", values: d.rows.map((r) => Number(r.served)) }, { name: t("measure.abandoned"), color: "var(--amber)", values: d.rows.map((r) => Number(r.abandoned)) },
+                <div className="card"><header><h3>{t("reports.chart")}</h3></header><div className="body"><BarChart label={t("reports.chart")} labels={rowsOf(d.rows).map(keyOf)} series={[
+                  { name: t("measure.opened"), color: "var(--chart-2)", values: rowsOf(d.rows).map((r) => Number(r.opened)) }, { name: t("measure.served"), color: "var(--brand)", values: rowsOf(d.rows).map((r) => Number(r.served)) }, { name: t("measure.abandoned"), color: "var(--amber)", values: rowsOf(d.rows).map((r) => Number(r.abandoned)) },
                 ]} /></div></div>
-                <div className="card" style={{ overflow: "auto" }}><table className="table"><thead><tr><th>{t(`reports.by.${by === ReportBy.AGENT ? "agent" : by === ReportBy.GROUP ? "group" : "day"}`)}</th>{columns.map(([m]) => <th key={m} className="num" title={meaning(m)}>{t(`measure.${m}` as never)}</th>)}</tr></thead>
+                {by === ReportBy.DAY && days > 1 && (
+                  <div className="two">
+                    {(["firstResponseMs", "handlingMs"] as const).map((m) => (
+                      <div key={m} className="card"><header><h3>{name(m === "firstResponseMs" ? "first_response_ms" : "handling_ms")}</h3></header><div className="body">
+                        <LineChart label={t(`measure.${m === "firstResponseMs" ? "first_response_ms" : "handling_ms"}`)} labels={rowsOf(d.rows).map(keyOf)} median={rowsOf(d.rows).map((r) => at(r[m], "median"))} p90={rowsOf(d.rows).map((r) => at(r[m], "p90"))} format={clockText} />
+                      </div></div>
+                    ))}
+                  </div>
+                )}
+                <div className="card" style={{ overflow: "auto" }}><table className="table"><thead><tr><th>{t(`reports.by.${by === ReportBy.AGENT ? "agent" : by === ReportBy.GROUP ? "group" : "day"}`)}</th>{columns.map(([m]) => <th key={m} className="num">{name(m)}</th>)}</tr></thead>
                   <tbody>{d.rows.map((r) => <tr key={r.key}><td>{keyOf(r)}</td>{columns.map(([m, f]) => <td key={m} className="num">{f(r)}</td>)}</tr>)}</tbody></table></div>
               </>
             )}
@@ -78,6 +94,17 @@ export default function Reports() {
     </main>
   );
 }
+
+// everyDay puts days on which nothing happened where they belong, so that a gap is seen as one.
+export function everyDay(rows: readonly ReportRow[], from: number, days: number): ReportRow[] {
+  const known = new Map(rows.map((r) => [r.key, r]));
+  return Array.from({ length: days }, (_, i) => {
+    const key = new Date(from + i * day + shanghai).toISOString().slice(0, 10);
+    return known.get(key) ?? create(ReportRowSchema, { key });
+  });
+}
+
+const at = (d: Distribution | undefined, what: "median" | "p90") => (d && d.count > 0n ? Number(d[what]) : undefined);
 
 // span writes the median and, after it, what nine of ten were below.
 function span(d: Distribution | undefined): string {

@@ -3,7 +3,9 @@ import { App, Button, Dropdown, Input, Modal, Select, Switch } from "antd";
 import { useEffect, useMemo, useState } from "react";
 import { RuleState, type RuleInfo } from "../gen/wxbus/rule/v1/rule_service_pb";
 import { RuleService } from "../gen/wxbus/rule/v1/rule_service_pb";
-import { useI18n } from "../i18n";
+import { useGroupNames } from "../desk/names";
+import { useI18n, type Translate } from "../i18n";
+import { keyed } from "../i18n/said";
 import type { Key } from "../i18n/words";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
@@ -15,7 +17,7 @@ import { Empty, Kbd, Tag } from "../ui/parts";
 import { VirtualList } from "../ui/virtual";
 import { DryRun } from "./rules/dry-run";
 import { RuleEditor } from "./rules/editor";
-import { emptyRule, writeRule } from "./rules/model";
+import { emptyRule, matchKinds, readRule, writeRule } from "./rules/model";
 import { Coverage, PublishBar, ShadowPanel, Versions } from "./rules/publish";
 
 const pageSize = 200;
@@ -112,7 +114,8 @@ const ruleKey = (r: RuleInfo) => r.id;
 function RuleRow({ r, open, decided, onOpen }: { r: RuleInfo; open: boolean; decided: number; onOpen(id: string): void }) {
   const { t, number } = useI18n();
   const share = decided > 0 ? `${((Number(r.hits) / decided) * 100).toFixed(1)}%` : number(r.hits);
-  const hint = useMemo(() => summaryOf(r), [r]);
+  const groupOf = useGroupNames();
+  const hint = useMemo(() => summaryOf(r, t, groupOf), [r, t, groupOf]);
   return (
     <div role="option" aria-selected={open} tabIndex={-1} className={`rule-row ${open ? "open" : ""} ${r.enabled ? "" : "parked"}`} onClick={() => onOpen(r.id)} onKeyDown={undefined}>
       <span className="t12 t3">{r.priority}</span>
@@ -125,10 +128,14 @@ function RuleRow({ r, open, decided, onOpen }: { r: RuleInfo; open: boolean; dec
   );
 }
 
-// summaryOf is the first line of what a rule wants, in the words of the file.
-function summaryOf(r: RuleInfo): string {
-  const lines = r.yaml.split("\n").map((l) => l.trim()).filter((l) => l && !/^-?\s*(name|priority|account|accounts|match|do)\b\s*:/.test(l));
-  return [...r.kinds, ...lines].join(" ").slice(0, 120);
+// summaryOf says in one line what a rule waits for and what it does.
+export function summaryOf(r: Pick<RuleInfo, "yaml" | "kinds">, t: Translate, groupOf: (id: string) => string): string {
+  const form = readRule(r.yaml);
+  if (!form) return r.kinds.map((k) => keyed("kind", k, t)).join(t("said.and"));
+  const waits = form.any ? [...form.on.map((k) => keyed("kind", k, t)), ...(form.on.length === 0 ? [t("match.any")] : [])]
+    : matchKinds.flatMap((kind) => (form.match[kind].length > 0 ? [`${t(`match.${kind}`)} ${form.match[kind].join(" | ")}`] : []));
+  const does = form.actions.map((a) => (a.kind === "text" ? a.text.split("\n")[0] : a.kind === "queue" ? t("said.toGroup", { group: groupOf(a.queue) }) : a.kind === "tag" ? `${t("action.tag")} ${a.tag}` : a.kind === "yaml" ? (/^(\w+)/.exec(a.yaml)?.[1] ?? "") : t(`action.${a.kind}`)));
+  return `${(waits.length > 0 ? waits : r.kinds.map((k) => keyed("kind", k, t))).join(" · ")} → ${does.join(" + ")}`.slice(0, 160);
 }
 
 function ImportDialog({ account, onClose, onDone, onError }: { account: string; onClose(): void; onDone(): void; onError(err: unknown): void }) {

@@ -42,7 +42,7 @@ export function DryRun({ account, accounts, version }: { account: string; accoun
           {r.matched && <p className="t14"><Marked text={words} part={r.matched} /></p>}
           <h3 className="t12 t3">{t("try.considered")}</h3>
           {r.candidates.map((c) => (
-            <div key={c.rule} className="step"><span className="t3">{c.priority}</span><span className="cut"><b>{c.rule}</b> {outcomeText(c.outcome, t)}</span><span className="t3">{keyed("trigger", c.trigger, t)}</span></div>
+            <div key={c.rule} className={`step ${c.rule === r.rule ? "won" : "lost"}`}><span className="t3">{c.priority}</span><span className="words"><b>{c.rule}</b> {outcomeText(c.outcome, t)}</span><span className="t3">{keyed("trigger", c.trigger, t)}</span></div>
           ))}
           {(r.replies.length > 0 || r.tags.length > 0) && <h3 className="t12 t3">{t("try.fanSees")}</h3>}
           {r.replies.map((c, i) => <div key={`${i}/${kindOf(c)}`} className="msg me auto"><div className="bub"><Shown c={c} /></div></div>)}
