@@ -12,7 +12,7 @@ import { keepOf } from "../rpc/keep";
 import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { Icon } from "../ui/icon";
-import { accountHue, Facts, Kbd, Monogram } from "../ui/parts";
+import { accountHue, Facts, Kbd, Monogram, Skeleton } from "../ui/parts";
 import { useChanged, useSoon } from "../ui/stable";
 import { conversationKey } from "../feed/store";
 import { useQuota } from "./chips";
@@ -35,7 +35,8 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
   const groupOf = useGroupNames();
   const quota = useQuota(c, Number(c.lastSeq));
   const key = ["fan", c.account, c.openid];
-  const fan = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), enabled: useSoon(conversationKey(c)), placeholderData: keepOf(key, 3) }).data?.fan;
+  const known = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), enabled: useSoon(conversationKey(c)), placeholderData: keepOf(key, 3) });
+  const fan = known.data?.fan;
   const opened = useChanges(c)?.find((e) => e.event.case === "conversationChanged" && e.event.value.change === "opened");
   const source = opened?.event.case === "conversationChanged" ? reasonText(opened.event.value.reason, t, { group: groupOf, agent: nameOf }) : "";
   const [renaming, setRenaming] = useState<string>();
@@ -76,12 +77,12 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
             : <Input autoFocus size="small" style={{ width: 110 }} maxLength={30} value={tagging} aria-label={t("context.addTag")} onChange={(e) => setTagging(e.target.value)} onBlur={() => setTagging(undefined)}
               onKeyDown={(e) => { if (e.key === "Escape") setTagging(undefined); if (e.key === "Enter" && !e.nativeEvent.isComposing && tagging.trim()) { change.mutate({ of: c, add: [tagging.trim()] }); setTagging(undefined); } }} />}
         </div>
-        <div style={{ marginTop: 12 }}><Facts rows={[
-          [t("context.source"), source || t("unknown")], [t("context.language"), fan?.language || c.language || t("unknown")],
-          [t("context.follows"), fan ? (fan.subscribed ? t("yes") : t("no")) : t("unknown")], [t("context.lastAgent"), fan?.lastAgent ? nameOf(fan.lastAgent) : t("none")],
-          [t("context.firstSeen"), fan && fan.firstSeenUnixMs > 0n ? dateTime(Number(fan.firstSeenUnixMs)) : t("unknown")],
+        <div style={{ marginTop: 12 }}>{!fan ? (known.error ? <p className="t3">{say(known.error, t).text}</p> : <Skeleton lines={5} />) : <Facts rows={[
+          [t("context.source"), source || t("unknown")], [t("context.language"), fan.language || c.language || t("unknown")],
+          [t("context.follows"), fan.subscribed ? t("yes") : t("no")], [t("context.lastAgent"), fan.lastAgent ? nameOf(fan.lastAgent) : t("none")],
+          [t("context.firstSeen"), fan.firstSeenUnixMs > 0n ? dateTime(Number(fan.firstSeenUnixMs)) : t("unknown")],
           ["openid", <span key="o" className="mono">{c.openid.length > 14 ? `${c.openid.slice(0, 6)}…${c.openid.slice(-4)}` : c.openid} <button type="button" className="icon-button tiny" aria-label={`${t("act.copy")} openid`} onClick={() => void navigator.clipboard?.writeText(c.openid)}><Icon name="copy" size={12} /></button></span>],
-        ]} /></div>
+        ]} />}</div>
       </section>
       {fan?.unionid && (
         <section>

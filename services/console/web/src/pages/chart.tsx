@@ -1,11 +1,4 @@
-// Small charts of our own: a line, bars side by side. The numbers stand in the table beside them.
-
-export function Sparkline({ values, width = 120, height = 24 }: { values: readonly number[]; width?: number; height?: number }) {
-  const most = Math.max(1, ...values);
-  const step = width / Math.max(1, values.length - 1);
-  const points = values.map((v, i) => `${(i * step).toFixed(1)},${(height - 2 - (v / most) * (height - 4)).toFixed(1)}`).join(" ");
-  return <svg width={width} height={height} aria-hidden="true"><polyline points={points} fill="none" stroke="var(--chart)" strokeWidth="1.5" /></svg>;
-}
+// Small charts of our own: lines, and bars side by side. The numbers stand in the table beside them.
 
 interface Series {
   name: string;

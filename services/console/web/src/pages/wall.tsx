@@ -26,7 +26,6 @@ import { useColleagues, useConversations, useDesk, useThread } from "../desk/pro
 import { Thread, type ThreadRow } from "../desk/thread";
 import { Trace } from "../desk/trace";
 import { useOpenThread } from "../desk/use-thread";
-import { Sparkline } from "./chart";
 import { useFailure } from "./data";
 import type { Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 
@@ -42,6 +41,7 @@ export default function Wall() {
   const { notification } = App.useApp();
   const fail = useFailure();
   const keys = useKeys();
+  const nameOf = useColleagueNames();
   useConversations();
   const now = useSecond();
   const [group, setGroup] = useState("");
@@ -50,6 +50,8 @@ export default function Wall() {
   const people = useQuery({ queryKey: ["agents", ""], queryFn: () => agents.listAgents({}), refetchInterval: 5_000 });
   const groups = useQuery({ queryKey: ["groups"], queryFn: () => agents.listGroups({}), enabled: can(AgentService.method.listGroups), refetchInterval: 10_000 });
   const today = useQuery({ queryKey: ["report-today"], queryFn: () => reports.getReport({ filter: { fromUnixMs: BigInt(midnight()), toUnixMs: BigInt(midnight() + 86_400_000) }, by: ReportBy.TOTAL }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
+  const each = useQuery({ queryKey: ["report-today", "agents"], queryFn: () => reports.getReport({ filter: { fromUnixMs: BigInt(midnight()), toUnixMs: BigInt(midnight() + 86_400_000) }, by: ReportBy.AGENT }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
+  const firsts = useMemo(() => new Map(each.data?.rows.flatMap((r) => (r.firstResponseMs?.count ? [[r.key, Number(r.firstResponseMs.median)] as const] : []))), [each.data]);
   const open = [...store.all()].filter((c) => c.state !== ConversationState.CLOSED && (!group || c.group === group) && (!account || c.account === account));
   const waiting = open.filter((c) => c.state === ConversationState.WAITING || c.state === ConversationState.OFFERED);
   const active = open.filter((c) => c.state === ConversationState.ACTIVE);
@@ -60,8 +62,8 @@ export default function Wall() {
   const current = chosen ? store.conversation(chosen.account, chosen.id) : undefined;
 
   const move = useMutation({
-    mutationFn: ({ c, to }: { c: Conversation; to: string }) => conversations.transfer({ account: c.account, conversation: c.id, actor: user, to: { case: "toAgent", value: to }, note: "" }),
-    onSuccess: (res, { to }) => { if (res.conversation) store.put([res.conversation]); notification.success({ title: t("thread.transferred", { name: to }) }); }, onError: fail,
+    mutationFn: ({ c, to }: { c: Conversation; to: string }) => conversations.transfer({ account: c.account, conversation: c.id, actor: user, to: to ? { case: "toAgent", value: to } : { case: "toGroup", value: c.group }, note: "" }),
+    onSuccess: (res, { to }) => { if (res.conversation) store.put([res.conversation]); notification.success({ title: to ? t("thread.transferred", { name: nameOf(to) }) : t("wall.backToQueue.done") }); }, onError: fail,
   });
   const takeOver = async (c: Conversation) => {
     try {
@@ -91,7 +93,7 @@ export default function Wall() {
       <div className="kpis">
         <Kpi label={t("wall.queue")} value={number(waiting.length)} />
         <Kpi label={t("wall.oldest")} value={waiting.length > 0 ? clockText(now - oldest) : "—"} tone={waiting.length > 0 ? toneOf({ kind: "reply", at: oldest + targets.firstReply, total: targets.firstReply }, now) : "calm"} note={t("wall.target", { time: clockText(targets.firstReply) })} />
-        <Kpi label={t("wall.first")} value={total?.firstResponseMs?.count ? clockText(Number(total.firstResponseMs.median)) : "—"} note={total?.firstResponseMs?.count ? clockText(Number(total.firstResponseMs.p90)) : ""} />
+        <Kpi label={t("wall.first")} value={total?.firstResponseMs?.count ? clockText(Number(total.firstResponseMs.median)) : "—"} note={total?.firstResponseMs?.count ? `/ ${clockText(Number(total.firstResponseMs.p90))}` : ""} />
         <Kpi label={t("wall.active")} value={number(active.length)} note={t("wall.capacity", { count: capacity })} />
         <Kpi label={t("wall.online")} value={number(free.length)} note={`/ ${list.length}`} />
         <Kpi label={t("wall.survey")} value={total && total.surveysAnswered > 0n ? total.surveyAverage.toFixed(2) : "—"} note={total ? t("wall.surveys", { count: number(total.surveysAnswered) }) : ""} />
@@ -99,18 +101,19 @@ export default function Wall() {
       <div className="wall">
         <div className="tiles" data-zone tabIndex={-1}>
           {list.map((a, i) => (
-            <Tile key={a.id} a={a} letter={moving ? String.fromCharCode(97 + i) : undefined} conversations={open.filter((c) => c.agent === a.id)} chosen={current} onChoose={setChosen}
+            <Tile key={a.id} a={a} letter={moving ? String.fromCharCode(97 + i) : undefined} conversations={open.filter((c) => c.agent === a.id)} first={firsts.get(a.id)} chosen={current} onChoose={setChosen}
               onDrop={(key) => { const c = open.find((x) => conversationKey(x) === key); if (c && c.agent !== a.id) move.mutate({ c, to: a.id }); }} />
           ))}
+          {list.length > 0 && <QueueTile onDrop={(key) => { const c = open.find((x) => conversationKey(x) === key); if (c?.agent) move.mutate({ c, to: "" }); }} />}
           {list.length === 0 && <Empty title={t("wall.nobody")} />}
         </div>
         <div className="col wall-side">
           <section className="card" aria-label={t("wall.queue")}>
-            <header><h3>{t("wall.queue")}</h3></header>
+            <header><h3 className="grow">{t("wall.queue")}</h3><span className="t12 t3">{t("wall.waits.now")}</span></header>
             {(groups.data?.groups ?? []).filter((g) => !group || g.id === group).map((g) => {
               const rows = waiting.filter((c) => c.group === g.id);
               const first = Math.min(...rows.map((c) => Number(c.waitingSinceUnixMs || c.openedUnixMs)));
-              return <div key={g.id} className="queue-line"><div><b className="cut">{g.name || g.id}</b><div className="t12 t3">{t("wall.groupLine", { waiting: rows.length, online: g.agentsOnline })}</div></div><Sparkline values={histogram(rows, now)} /><span className="num">{rows.length > 0 ? clockText(now - first) : "00:00"}</span></div>;
+              return <div key={g.id} className="queue-line"><div><b className="cut">{g.name || g.id}</b><div className="t12 t3">{t("wall.groupLine", { waiting: rows.length, online: g.agentsOnline })}</div></div><Waits values={histogram(rows, now)} /><span className={`num deadline-text ${rows.length > 0 ? toneOf({ kind: "reply", at: first + targets.firstReply, total: targets.firstReply }, now) : ""}`}>{rows.length > 0 ? clockText(now - first) : "—"}</span></div>;
             })}
           </section>
           <section className="card watch" aria-label={t("desk.thread")}>{current ? <WatchPane c={current} onTakeOver={() => void takeOver(current)} onMove={() => setMoving(true)} /> : <Empty title={t("wall.pick")} text={t("wall.pick.text")} />}</section>
@@ -137,10 +140,30 @@ function Kpi({ label, value, note, tone }: { label: string; value: string; note?
   return <div><div className="t12 t3">{label}</div><div className={`figure deadline-text ${tone ?? "calm"}`}>{value} {note && <small>{note}</small>}</div></div>;
 }
 
-function Tile({ a, letter, conversations, chosen, onChoose, onDrop }: { a: Agent; letter: string | undefined; conversations: Conversation[]; chosen: Conversation | undefined; onChoose(c: { account: string; id: string }): void; onDrop(key: string): void }) {
+// Waits draws how many have waited how long, half a minute a bar; those near or behind the target stand out.
+function Waits({ values }: { values: readonly number[] }) {
+  const most = Math.max(1, ...values);
+  const late = (i: number) => (i * 30_000 >= targets.firstReply ? "var(--red)" : (i + 1) * 30_000 >= targets.firstReply * 0.67 ? "var(--amber)" : "var(--chart)");
+  return <svg width="120" height="24" aria-hidden="true">{values.map((v, i) => <rect key={i} x={i * 12} y={v > 0 ? 22 - (v / most) * 20 : 21} width="9" height={v > 0 ? (v / most) * 20 + 1 : 2} rx="1" fill={v > 0 ? late(i) : "var(--chart-3)"} />)}</svg>;
+}
+
+// QueueTile takes a conversation back into the queue of its group.
+function QueueTile({ onDrop }: { onDrop(key: string): void }) {
   const { t } = useI18n();
+  const [over, setOver] = useState(false);
+  return (
+    <div className={`tile offline drop-here ${over ? "drop" : ""}`} onDragOver={(e) => { e.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)} onDrop={(e) => { e.preventDefault(); setOver(false); onDrop(e.dataTransfer.getData("text/plain")); }}>
+      <Icon name="undo" size={20} /><span>{t("wall.dropHere")}</span><span className="t12 t3">{t("wall.dropHere.text")}</span>
+    </div>
+  );
+}
+
+function Tile({ a, letter, conversations, first, chosen, onChoose, onDrop }: { a: Agent; letter: string | undefined; conversations: Conversation[]; first: number | undefined; chosen: Conversation | undefined; onChoose(c: { account: string; id: string }): void; onDrop(key: string): void }) {
+  const { t } = useI18n();
+  const { store } = useDesk();
   const now = useSecond();
   const [over, setOver] = useState(false);
+  const doing = conversations.flatMap((c) => store.colleagues(c.account, c.id, now).filter((p) => p.actor === a.id).map((p) => ({ c, typing: p.typing }))).toSorted((x, y) => Number(y.typing) - Number(x.typing))[0];
   const capacity = a.effectiveCapacity || a.capacity;
   const live = conversations.filter((c) => c.state === ConversationState.ACTIVE);
   const unanswered = live.filter((c) => c.unanswered > 0).map((c) => Number(c.lastFanUnixMs));
@@ -157,7 +180,8 @@ function Tile({ a, letter, conversations, chosen, onChoose, onDrop }: { a: Agent
           </button>
         ))}
       </div>
-      <div className="row t12 t3"><span className="grow">{longest > 0 ? <>{t("wall.unanswered")} <b className={late === "crit" ? "tone-red" : late === "warn" ? "tone-amber" : ""}>{clockText(longest)}</b></> : t("wall.allAnswered")}</span><span>{a.load}/{capacity}</span></div>
+      <div className="row t12 t3"><span className="grow">{longest > 0 ? <>{t("wall.unanswered")} <b className={late === "crit" ? "tone-red" : late === "warn" ? "tone-amber" : ""}>{clockText(longest)}</b></> : offline ? "" : t("wall.allAnswered")}</span>{first !== undefined && <span>{t("wall.firstShort", { time: clockText(first) })}</span>}</div>
+      <div className="row t12 t3"><span className="grow cut">{doing && <><Icon name={doing.typing ? "pen" : "eye"} size={12} /> {t(doing.typing ? "wall.types" : "wall.looks", { name: doing.c.fanName })}</>}</span><span>{a.load}/{capacity}</span></div>
     </article>
   );
 }
@@ -177,7 +201,7 @@ function WatchPane({ c, onTakeOver, onMove }: { c: Conversation; onTakeOver(): v
   const typing = useColleagues(c, now).filter((p) => p.typing).map((p) => nameOf(p.actor));
   return (
     <>
-      <header><DeadlineRing deadline={deadlineOf(c, now)}><FanAvatar fan={c} size={24} /></DeadlineRing><b className="cut">{c.fanName}</b><span className="t12 t3 cut grow">{c.agent ? t("wall.servedBy", { name: nameOf(c.agent) }) : t("wall.waits")}</span>{c.unanswered > 0 && <Tag tone="amber">{t("inbox.unanswered", { count: c.unanswered })}</Tag>}</header>
+      <header><DeadlineRing deadline={deadlineOf(c, now)}><FanAvatar fan={c} size={24} /></DeadlineRing><b className="cut">{c.fanName}</b><span className="t12 t3 cut grow">{c.agent ? t(c.state === ConversationState.OFFERED ? "wall.offeredTo" : "wall.servedBy", { name: nameOf(c.agent) }) : t("wall.waits")}</span>{c.unanswered > 0 && <Tag tone="amber">{t("inbox.unanswered", { count: c.unanswered })}</Tag>}</header>
       <Thread key={fanKey(c)} rows={rows} onTop={() => undefined} label={t("desk.thread")} />
       {typing.length > 0 && <p className="t12 t3" style={{ padding: "4px 16px" }}>{t("thread.typing", { names: typing.join("、") })}</p>}
       <NoteField key={conversationKey(c)} c={c} wanted={undefined} onWanted={() => undefined} />
@@ -198,11 +222,13 @@ function MoveBar({ list, c, onMove, onClose, keyHint }: { list: readonly Agent[]
     <div className="move-bar" role="dialog" aria-label={t("wall.move")} ref={(el) => el?.querySelector<HTMLElement>("button")?.focus()}
       onKeyDown={(e) => {
         if (e.key === "Escape") onClose();
+        if (e.key === "0" && c.agent) { e.preventDefault(); onMove(""); return; }
         const a = list[e.key.charCodeAt(0) - 97];
         if (e.key.length === 1 && e.key !== keyHint && a && a.presence === Presence.ONLINE) { e.preventDefault(); onMove(a.id); }
       }} tabIndex={-1}>
       <span>{t("wall.moveTo", { name: c.fanName })}</span>
       {list.map((a, i) => a.presence === Presence.ONLINE && a.id !== c.agent && <Button key={a.id} size="small" onClick={() => onMove(a.id)}>{a.name || a.id} <kbd>{String.fromCharCode(65 + i)}</kbd> {t("wall.after", { before: a.load, after: a.load + 1, capacity: a.effectiveCapacity || a.capacity })}</Button>)}
+      {c.agent && <Button size="small" onClick={() => onMove("")}>{t("wall.backToQueue")} <kbd>0</kbd></Button>}
       <Button size="small" type="text" onClick={onClose}>{t("act.cancel")} <Kbd chord="esc" /></Button>
     </div>
   );

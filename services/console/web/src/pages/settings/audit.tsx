@@ -7,7 +7,7 @@ import { useClients } from "../../rpc/clients";
 import { say } from "../../rpc/error";
 import { useMe } from "../../session/session";
 import { Icon } from "../../ui/icon";
-import { Empty, Tag } from "../../ui/parts";
+import { Dot, Empty, Skeleton, Tag } from "../../ui/parts";
 import { useFailure } from "../data";
 
 // Audit is who changed what. Nothing can be changed here; the chain of hashes can be checked.
@@ -36,9 +36,9 @@ export function Audit() {
         {check.data && <Tag tone={check.data.intact ? "green" : "red"}>{check.data.intact ? t("audit.intact", { first: number(check.data.firstSeq), last: number(check.data.lastSeq) }) : t("audit.broken", { seq: number(check.data.brokenSeq) })}</Tag>}
         {can(AuditService.method.checkAudit) && <Button size="small" icon={<Icon name="link" size={14} />} loading={check.isPending} onClick={() => check.mutate()}>{t("audit.check")}</Button>}
       </div>
-      {list.error ? <Empty title={say(list.error, t).text} text={say(list.error, t).code} /> : rows.length === 0 && !list.isLoading ? <Empty title={t("audit.none")} /> : (
+      {list.error ? <Empty title={say(list.error, t).text} text={say(list.error, t).code} /> : list.isLoading ? <div className="card"><div className="body"><Skeleton /></div></div> : rows.length === 0 ? <Empty title={t("audit.none")} /> : (
         <div className="card"><table className="table"><thead><tr><th className="num">#</th><th>{t("time")}</th><th>{t("audit.actor")}</th><th>{t("audit.action")}</th><th>{t("account")}</th><th>{t("audit.target")}</th><th>{t("audit.outcome")}</th></tr></thead>
-          <tbody>{rows.map((e) => <tr key={String(e.seq)}><td className="num">{number(e.seq)}</td><td className="nowrap">{dateTime(Number(e.atUnixMs))}</td><td>{e.actor}</td><td className="mono">{e.action}</td><td>{e.account}</td><td>{e.target}</td><td><Tag tone={e.outcome === "ok" ? "green" : "red"}>{e.outcome}</Tag></td></tr>)}</tbody></table></div>
+          <tbody>{rows.map((e) => <tr key={String(e.seq)}><td className="num">{number(e.seq)}</td><td className="nowrap">{dateTime(Number(e.atUnixMs))}</td><td>{e.actor || <span className="t3">{t("audit.nobody")}</span>}</td><td title={e.action}><b>{e.action.split("/").at(-1)}</b> <span className="t12 t3">{e.action.split("/")[0]?.split(".").at(-1)?.replace(/Service$/, "")}</span></td><td>{e.account}</td><td className="mono">{e.target}</td><td>{e.outcome === "ok" ? <span className="row g4 t3"><Dot tone="green" />{t("audit.ok")}</span> : <Tag tone="red">{e.outcome}</Tag>}</td></tr>)}</tbody></table></div>
       )}
       {list.hasNextPage && <Button loading={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>{t("act.loadMore")}</Button>}
     </>
