@@ -42,7 +42,7 @@ export function LineChart({ labels, median, p90, label, format }: { labels: read
   const height = 170;
   const left = 48;
   const bottom = 24;
-  const most = Math.max(1_000, ...median.map((v) => v ?? 0), ...p90.map((v) => v ?? 0));
+  const most = Math.max(60_000, ...median.map((v) => v ?? 0), ...p90.map((v) => v ?? 0));
   const x = (i: number) => left + ((i + 0.5) * (width - left)) / Math.max(1, labels.length);
   const y = (v: number) => height - bottom - (v / most) * (height - bottom - 12);
   const path = (values: readonly (number | undefined)[]) => values.flatMap((v, i) => (v === undefined ? [] : [`${x(i).toFixed(1)},${y(v).toFixed(1)}`])).join(" ");

@@ -79,7 +79,7 @@ export default function Reports() {
                   <div className="two">
                     {(["firstResponseMs", "handlingMs"] as const).map((m) => (
                       <div key={m} className="card"><header><h3>{name(m === "firstResponseMs" ? "first_response_ms" : "handling_ms")}</h3></header><div className="body">
-                        <LineChart label={t(`measure.${m === "firstResponseMs" ? "first_response_ms" : "handling_ms"}`)} labels={rowsOf(d.rows).map(keyOf)} median={rowsOf(d.rows).map((r) => at(r[m], "median"))} p90={rowsOf(d.rows).map((r) => at(r[m], "p90"))} format={clockText} />
+                        {d.total && d.total[m]?.count ? <LineChart label={t(`measure.${m === "firstResponseMs" ? "first_response_ms" : "handling_ms"}`)} labels={rowsOf(d.rows).map(keyOf)} median={rowsOf(d.rows).map((r) => at(r[m], "median"))} p90={rowsOf(d.rows).map((r) => at(r[m], "p90"))} format={clockText} /> : <p className="t3">{t("reports.noTimes")}</p>}
                       </div></div>
                     ))}
                   </div>

@@ -280,6 +280,7 @@ export const pages = {
   "reports.by.group": ["按组", "By group"],
   "reports.by.agent": ["按客服", "By agent"],
   "reports.rows": ["会话明细", "Conversations"],
+  "reports.noTimes": ["这段时间还没有", "None in this time"],
   "reports.none.text": ["换一段时间或账号；有会话后这里会有图和表。", "Try another time or account. Charts and a table appear with the first conversation."],
   "reports.none": ["这段时间没有会话", "No conversations in this span"],
   "reports.chart": ["会话量", "Conversations"],
