@@ -81,6 +81,15 @@ func (w *fakeWeChat) seen() []call {
 	return slices.Clone(w.calls)
 }
 
+// openids returns who was sent to, in order.
+func (w *fakeWeChat) openids() []string {
+	var out []string
+	for _, c := range w.seen() {
+		out = append(out, c.OpenID)
+	}
+	return out
+}
+
 // texts returns what the fan was sent, in order.
 func (w *fakeWeChat) texts(openid string) []string {
 	var out []string

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -66,6 +67,42 @@ var campaigns = map[string]func(*testing.T, *world){
 		out = w.campaign(t, "export", "spring", "--account", plainJSON, "--state", "sent")
 		require.Equal(t, 4, strings.Count(out, "\n"), out)
 		require.Contains(t, w.campaign(t, "list", "--account", plainJSON), "spring")
+	},
+	"a canary is a sample of the list and the rest follows, each fan once": func(t *testing.T, w *world) {
+		var fans []*fan
+		openids := map[string]*fan{}
+		for range 8 {
+			f := w.newFan(t, plainJSON)
+			f.says(t, "你好")
+			fans, openids[f.openid] = append(fans, f), f
+		}
+		w.campaign(t, "create", "sample", "--account", plainJSON, "--text", "抽样", "--csv", w.list(t, "sample", fans...))
+		require.True(t, eventually(t, 60*time.Second, func() bool {
+			return regexp.MustCompile(`would get it\s+8\b`).MatchString(w.campaign(t, "count", "sample", "--account", plainJSON))
+		}), "the sender knows all windows")
+		w.campaign(t, "start", "sample", "--account", plainJSON, "--canary", "3", "--confirm", "--yes")
+		require.True(t, eventually(t, 60*time.Second, func() bool {
+			return strings.Contains(w.campaign(t, "status", "sample", "--account", plainJSON), "step 1 is done")
+		}), "the canary waits for somebody")
+
+		var sent [][]string
+		require.True(t, eventually(t, 60*time.Second, func() bool {
+			var err error
+			sent, err = csv.NewReader(strings.NewReader(w.campaign(t, "export", "sample", "--account", plainJSON, "--state", "sent"))).ReadAll()
+			require.NoError(t, err)
+			return len(sent) == 1+3
+		}), "%s", sent)
+		for _, row := range sent[1:] {
+			openids[row[0]].sees(t, "passive:你好，朋友", "kf:抽样")
+			delete(openids, row[0])
+		}
+		for _, f := range openids {
+			require.Equal(t, []string{"passive:你好，朋友"}, f.saw(t), "not in the sample")
+		}
+		w.campaign(t, "resume", "sample", "--account", plainJSON)
+		for _, f := range fans {
+			f.sees(t, "passive:你好，朋友", "kf:抽样")
+		}
 	},
 	"result events close the books of a campaign of template messages": func(t *testing.T, w *world) {
 		a, b, gone := w.newFan(t, secureJSON), w.newFan(t, secureJSON), w.newFan(t, secureJSON)

@@ -68,7 +68,7 @@ func (a *app) campaignStart(c *campaignFlags) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&p.at, "at", "", "local time of the start, 2006-01-02T15:04 (default: now)")
 	f.StringVar(&p.zone, "zone", "", "time zone of --at (default: Asia/Shanghai)")
-	f.StringVar(&p.canary, "canary", "", "first step: a share such as 1%, or a number of recipients")
+	f.StringVar(&p.canary, "canary", "", "first step: a share of the audience such as 1%, or a number of recipients; a sample, whatever the order of the list")
 	f.DurationVar(&p.hold, "hold", 0, "how long the results of the canary are watched")
 	f.BoolVar(&p.confirm, "confirm", false, "pause after the canary until somebody resumes the campaign")
 	f.StringArrayVar(&p.ramp, "ramp", nil, "further step as SHARE or SHARE:HOLD, for example 10%:5m; may be repeated")

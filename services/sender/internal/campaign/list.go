@@ -126,7 +126,7 @@ func (c *Campaigns) ListRecipients(ctx context.Context, req *senderv1.ListRecipi
 
 var errEnough = errors.New("enough")
 
-// recipients calls each for every recipient that the filter selects, in the order of the audience, from a number on.
+// recipients calls each for every recipient that the filter selects, in the order in which they are sent to, from a number on.
 func (c *Campaigns) recipients(ctx context.Context, account, id string, filter *senderv1.RecipientFilter, from uint32, each func(*senderv1.CampaignRecord, *senderv1.Recipient) error) error {
 	p, err := c.running()
 	if err != nil {
@@ -182,7 +182,7 @@ func (p *parts) recipient(rec *senderv1.CampaignRecord, number uint32, chunk *le
 	e := chunk.Entry(i)
 	out := &senderv1.Recipient{
 		Number: number, Openid: to.GetOpenid(), State: e.GetState(), Errcode: e.GetErrcode(), Reason: chunk.Reason(i), Attempts: e.GetAttempts(),
-		Round: e.GetRound(), AtUnixMs: e.GetAtUnixMs(), Values: to.GetValues(), MsgId: e.GetMsgId(),
+		Round: e.GetRound(), AtUnixMs: e.GetAtUnixMs(), Values: to.GetValues(), MsgId: e.GetMsgId(), Line: to.GetLine(),
 	}
 	if e.GetState() != ledger.Pending && e.GetState() != ledger.Skipped {
 		out.SendId = p.sender.ID(rec.GetAccount(), runner.Key(rec.GetId(), number, e.GetRound()))
@@ -244,7 +244,7 @@ func (c *Campaigns) ExportRecipients(req *senderv1.ExportRecipientsRequest, stre
 	var buffer strings.Builder
 	buffer.WriteString("\xef\xbb\xbf") // so that spreadsheets read it as UTF-8
 	w := csv.NewWriter(&buffer)
-	header := []string{"openid", "state", "errcode", "reason", "attempts", "round", "at", "send_id", "msg_id"}
+	header := []string{"openid", "state", "errcode", "reason", "attempts", "round", "at", "send_id", "msg_id", "line"}
 	named := false
 	flush := func(least int) error {
 		w.Flush()
@@ -289,6 +289,6 @@ func columns(r *senderv1.Recipient) []string {
 	}
 	return []string{
 		r.GetOpenid(), recipientWord(r.GetState()), strconv.Itoa(int(r.GetErrcode())), r.GetReason(), strconv.Itoa(int(r.GetAttempts())),
-		strconv.Itoa(int(r.GetRound())), at, r.GetSendId(), msg,
+		strconv.Itoa(int(r.GetRound())), at, r.GetSendId(), msg, strconv.Itoa(int(r.GetLine())),
 	}
 }

@@ -2,6 +2,7 @@
 //
 // An audience is written in chunks of 500 recipients under a revision of its own, with a hash over all of
 // it, and becomes that of the campaign when its record names the revision. Nothing changes a chunk afterwards.
+// Its order is not that of the list: every beginning of it is a sample (see shuffle).
 package audience
 
 import (
@@ -32,6 +33,7 @@ const (
 	chunkSize = 500
 	// maxValues bounds the values of a recipient together, in bytes, so that a chunk fits one message.
 	maxValues = 1000
+	spillAt   = 4 << 20
 )
 
 // ErrTooMany is returned for more recipients than are allowed.
@@ -46,11 +48,13 @@ type Store struct {
 	stream jetstream.Stream
 	most   int
 	now    func() time.Time
+	// spillAt is how many bytes of recipients are held before they are put aside on the stream.
+	spillAt int
 }
 
 // New returns a store on the stream CAMPAIGN_AUDIENCE. most bounds the recipients of one audience.
 func New(conn *bus.Conn, stream jetstream.Stream, most int, now func() time.Time) *Store {
-	return &Store{conn: conn, stream: stream, most: most, now: now}
+	return &Store{conn: conn, stream: stream, most: most, now: now, spillAt: spillAt}
 }
 
 // Campaign names the campaign whose audience is frozen, and the variables that its message needs.
@@ -100,83 +104,81 @@ func (s *Store) FreezeList(ctx context.Context, c Campaign, source string, openi
 	return s.freeze(ctx, c, source, report, next)
 }
 
-// freeze writes what next returns until io.EOF. What was written is taken back when it does not become an audience.
+// freeze writes what next returns until io.EOF, shuffled. What was written is taken back when it does not become an audience.
 func (s *Store) freeze(ctx context.Context, c Campaign, source string, report *Report, next func() (row, error)) (*senderv1.CampaignAudience, *Report, error) {
-	w := &writer{store: s, campaign: c, revision: newRevision(), hash: sha256.New(), seen: map[[16]byte]uint32{}, report: report}
-	err := w.all(ctx, next)
-	if err == nil {
+	f := &freezer{writer: newWriter(s, c), shuffle: newShuffle(s, c), hash: sha256.New(), report: report}
+	err := f.all(ctx, next)
+	last := context.WithoutCancel(ctx)
+	if err = errors.Join(err, f.shuffle.drop(last)); err == nil {
 		return &senderv1.CampaignAudience{
-			Revision: w.revision, Source: source, Recipients: report.accepted, Chunks: w.chunks, Sha256: w.hash.Sum(nil),
+			Revision: f.revision, Source: source, Recipients: report.accepted, Chunks: f.chunks, Sha256: f.hash.Sum(nil),
 			Variables: c.Variables, FrozenUnixMs: s.now().UnixMilli(), Dropped: report.dropped(), ChunkSize: chunkSize, Drops: report.drops(),
 		}, report, nil
 	}
-	if w.chunks > 0 {
-		err = errors.Join(err, s.Drop(context.WithoutCancel(ctx), c.Account, c.ID, w.revision))
-	}
+	err = errors.Join(err, f.drop(last))
 	if errors.Is(err, errNotFrozen) {
 		return nil, report, nil
 	}
 	return nil, report, err
 }
 
-func newRevision() string {
-	var b [6]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+// freezer makes one audience of the rows that it reads.
+type freezer struct {
+	*writer
+	shuffle *shuffle
+	hash    hash.Hash
+	report  *Report
+	chunk   []*senderv1.AudienceRecipient
+	last    *senderv1.AudienceRecipient
 }
 
-// writer writes one audience.
-type writer struct {
-	store    *Store
-	campaign Campaign
-	revision string
-	hash     hash.Hash
-	seen     map[[16]byte]uint32 // line by openid
-	report   *Report
-	chunk    senderv1.AudienceChunk
-	chunks   uint32
+func (f *freezer) all(ctx context.Context, next func() (row, error)) error {
+	if err := f.gather(ctx, next); err != nil {
+		return err
+	}
+	if f.campaign.Strict && int(f.report.lines) > f.shuffle.count {
+		return errNotFrozen
+	}
+	err := f.shuffle.each(ctx, func(r *senderv1.AudienceRecipient) error { return f.accept(ctx, r) })
+	if err != nil {
+		return err
+	}
+	if f.report.accepted == 0 || (f.campaign.Strict && f.report.dropped() > 0) {
+		return errNotFrozen
+	}
+	return f.flush(ctx)
 }
 
-func (w *writer) all(ctx context.Context, next func() (row, error)) error {
+// gather reads all rows. Who is there twice shows only when they are in order, so for as long a list may be longer.
+func (f *freezer) gather(ctx context.Context, next func() (row, error)) error {
 	for {
 		r, err := next()
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		w.report.lines++
-		if !w.check(r) {
+		f.report.lines++
+		if !f.check(r) {
 			continue
 		}
-		if int(w.report.accepted) >= w.store.most {
+		if f.shuffle.count >= 2*f.store.most {
 			return ErrTooMany
 		}
-		w.report.accepted++
-		w.add(r)
-		if len(w.chunk.Recipients) == chunkSize {
-			if err := w.flush(ctx); err != nil {
-				return err
-			}
+		if err := f.shuffle.add(ctx, r); err != nil {
+			return err
 		}
 	}
-	if w.report.accepted == 0 || (w.campaign.Strict && w.report.dropped() > 0) {
-		return errNotFrozen
-	}
-	if len(w.chunk.Recipients) > 0 {
-		return w.flush(ctx)
-	}
-	return nil
 }
 
 // check reports what is wrong with a recipient.
-func (w *writer) check(r row) bool {
+func (f *freezer) check(r row) bool {
 	size := 0
 	for i, v := range r.values {
 		size += len(v)
 		if v == "" && r.kind == "" {
-			r.kind, r.text = MissingVariable, fmt.Sprintf("no value for {{%s}}", w.campaign.Variables[i])
+			r.kind, r.text = MissingVariable, fmt.Sprintf("no value for {{%s}}", f.campaign.Variables[i])
 		}
 	}
 	switch {
@@ -186,53 +188,94 @@ func (w *writer) check(r row) bool {
 	case size > maxValues:
 		r.kind, r.text = TooLong, fmt.Sprintf("the values have %d bytes, at most %d are allowed", size, maxValues)
 	default:
-		sum := sha256.Sum256([]byte(r.openid))
-		key := [16]byte(sum[:16])
-		first, again := w.seen[key]
-		if !again {
-			w.seen[key] = r.line
-			return true
-		}
-		r.kind, r.text = Duplicate, fmt.Sprintf("the same openid as in line %d", first)
+		return true
 	}
-	w.report.add(r.line, r.kind, r.openid, r.text)
+	f.report.add(r.line, r.kind, r.openid, r.text)
 	return false
+}
+
+// accept takes the next recipient of the order, if it is not the last one once more.
+func (f *freezer) accept(ctx context.Context, r *senderv1.AudienceRecipient) error {
+	if f.last != nil && f.last.GetOpenid() == r.GetOpenid() {
+		f.report.add(r.GetLine(), Duplicate, r.GetOpenid(), fmt.Sprintf("the same openid as in line %d", f.last.GetLine()))
+		return nil
+	}
+	if int(f.report.accepted) >= f.store.most {
+		return ErrTooMany
+	}
+	f.report.accepted++
+	f.last = r
+	f.chunk = append(f.chunk, r)
+	for _, part := range append([]string{r.GetOpenid()}, r.GetValues()...) {
+		writePart(f.hash, part)
+	}
+	if len(f.chunk) < chunkSize {
+		return nil
+	}
+	return f.flush(ctx)
+}
+
+func (f *freezer) flush(ctx context.Context) error {
+	if len(f.chunk) == 0 {
+		return nil
+	}
+	err := f.write(ctx, f.chunk)
+	f.chunk = f.chunk[:0]
+	return err
 }
 
 // plain tells whether an openid looks like WeChat's: then it is its own token in subjects.
 func plain(openid string) bool { return openid != "" && topology.OpenIDToken(openid) == openid }
 
-func (w *writer) add(r row) {
-	w.chunk.Recipients = append(w.chunk.Recipients, &senderv1.AudienceRecipient{Openid: r.openid, Values: r.values})
-	writePart(w.hash, r.openid)
-	for _, v := range r.values {
-		writePart(w.hash, v)
-	}
+// appendPart appends a part with its length, so that no two lists of parts look the same.
+func appendPart(b []byte, part string) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(part))), part...)
 }
 
-// writePart writes a part with its length, so that no two lists of parts look the same.
 func writePart(h hash.Hash, part string) {
-	var size [4]byte
-	binary.BigEndian.PutUint32(size[:], uint32(len(part)))
-	_, _ = h.Write(size[:]) // a hash never fails
-	_, _ = h.Write([]byte(part))
+	_, _ = h.Write(appendPart(nil, part)) // a hash never fails
 }
 
-func (w *writer) flush(ctx context.Context) error {
+func newRevision() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// writer writes chunks under a revision of its own.
+type writer struct {
+	store    *Store
+	campaign Campaign
+	revision string
+	chunks   uint32
+}
+
+func newWriter(s *Store, c Campaign) *writer {
+	return &writer{store: s, campaign: c, revision: newRevision()}
+}
+
+func (w *writer) write(ctx context.Context, recipients []*senderv1.AudienceRecipient) error {
 	subject, err := topology.SubjectAudience(w.campaign.Account, w.campaign.ID, w.revision, w.chunks)
 	if err != nil {
 		return err
 	}
-	data, err := proto.Marshal(&w.chunk)
+	data, err := proto.Marshal(&senderv1.AudienceChunk{Recipients: recipients})
 	if err != nil {
 		return fmt.Errorf("encode audience: %w", err)
 	}
+	w.chunks++ // also when the answer is lost: then the chunk may be there
 	if err := w.publish(ctx, subject, data); err != nil {
 		return fmt.Errorf("store audience: %w", err)
 	}
-	w.chunks++
-	w.chunk.Recipients = w.chunk.Recipients[:0]
 	return nil
+}
+
+// drop takes everything back that was written.
+func (w *writer) drop(ctx context.Context) error {
+	if w.chunks == 0 {
+		return nil
+	}
+	return w.store.Drop(ctx, w.campaign.Account, w.campaign.ID, w.revision)
 }
 
 // publish repeats while the answer is lost: the subject must be empty, so nothing is stored twice, and the revision

@@ -1,8 +1,12 @@
 package audience_test
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +44,18 @@ func stored(t testing.TB, env *bustest.Env) uint64 {
 	return stream.CachedInfo().State.Msgs
 }
 
+// read returns the recipients in their order.
+func read(t require.TestingT, s *audience.Store, a *senderv1.CampaignAudience) []*senderv1.AudienceRecipient {
+	var all []*senderv1.AudienceRecipient
+	for chunk := range a.GetChunks() {
+		part, err := s.Chunk(context.Background(), "shop", "spring", a.GetRevision(), chunk)
+		require.NoError(t, err)
+		require.Len(t, part, audience.SizeOf(a, chunk))
+		all = append(all, part...)
+	}
+	return all
+}
+
 func TestAFileIsFrozenAndReadBack(t *testing.T) {
 	s, env := newStore(t, 10_000)
 	var file strings.Builder
@@ -54,11 +70,13 @@ func TestAFileIsFrozenAndReadBack(t *testing.T) {
 	require.EqualValues(t, 3, a.GetChunks())
 	require.EqualValues(t, 3, stored(t, env))
 	require.NoError(t, s.Verify(t.Context(), "shop", "spring", a))
-	last, err := s.Chunk(t.Context(), "shop", "spring", a.GetRevision(), 2)
-	require.NoError(t, err)
-	require.Len(t, last, audience.SizeOf(a, 2))
-	require.Equal(t, "oFan1202", last[202].GetOpenid())
-	require.Equal(t, []string{`小;"王1202`, "2404"}, last[202].GetValues())
+	all := read(t, s, a)
+	slices.SortFunc(all, func(a, b *senderv1.AudienceRecipient) int { return cmp.Compare(a.GetLine(), b.GetLine()) })
+	for i, r := range all {
+		require.Equal(t, fmt.Sprintf("oFan%04d", i), r.GetOpenid())
+		require.EqualValues(t, i+2, r.GetLine())
+		require.Equal(t, []string{fmt.Sprintf(`小;"王%d`, i), strconv.Itoa(2 * i)}, r.GetValues())
+	}
 
 	other := proto.CloneOf(a)
 	other.Sha256[0] ^= 1

@@ -1,6 +1,7 @@
 package audience
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -31,9 +32,16 @@ func newReport() *Report { return &Report{counts: map[string]uint32{}} }
 
 func (r *Report) add(line uint32, kind, openid, text string) {
 	r.counts[kind]++
-	if len(r.problems) < maxProblems {
-		r.problems = append(r.problems, &senderv1.AudienceProblem{Line: line, Kind: kind, Text: text, Openid: shortened(openid)})
+	r.problems = append(r.problems, &senderv1.AudienceProblem{Line: line, Kind: kind, Text: text, Openid: shortened(openid)})
+	if len(r.problems) >= 2*maxProblems {
+		r.sort()
 	}
+}
+
+// sort keeps the first problems in the order of the lines; duplicates are found in another order.
+func (r *Report) sort() {
+	slices.SortStableFunc(r.problems, func(a, b *senderv1.AudienceProblem) int { return cmp.Compare(a.GetLine(), b.GetLine()) })
+	r.problems = r.problems[:min(len(r.problems), maxProblems)]
 }
 
 // dropped is how many lines were left out. An unused column costs no line.
@@ -52,6 +60,7 @@ func (r *Report) drops() []*senderv1.AudienceDrop {
 
 // Proto returns the report as it is told.
 func (r *Report) Proto(frozen bool) *senderv1.AudienceReport {
+	r.sort()
 	out := &senderv1.AudienceReport{Lines: r.lines, Accepted: r.accepted, Problems: r.problems, Frozen: frozen}
 	for _, kind := range slices.Sorted(maps.Keys(r.counts)) {
 		out.Counts = append(out.Counts, &senderv1.ProblemCount{Kind: kind, Problems: r.counts[kind]})

@@ -526,7 +526,8 @@ func (x *CampaignPlan) GetRate() float64 {
 // CampaignStep is one step of a ramp.
 type CampaignStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// recipients is how many of the audience, from its beginning, have got it after this step.
+	// recipients is how many of the audience have got it after this step. The audience is shuffled when it is frozen, so
+	// its first recipients are a sample of it.
 	Recipients uint32 `protobuf:"varint,1,opt,name=recipients,proto3" json:"recipients,omitempty"`
 	// hold_ms is how long the results are watched before the next step.
 	HoldMs int64 `protobuf:"varint,2,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
@@ -1541,7 +1542,7 @@ func (x *CampaignLease) GetEpoch() uint64 {
 // subject; every write expects the subject to be empty.
 type AudienceChunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// recipients in their order.
+	// recipients in the order of the audience, which only campaign and openid decide.
 	Recipients    []*AudienceRecipient `protobuf:"bytes,1,rep,name=recipients,proto3" json:"recipients,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1590,7 +1591,9 @@ type AudienceRecipient struct {
 	// openid that receives.
 	Openid string `protobuf:"bytes,1,opt,name=openid,proto3" json:"openid,omitempty"`
 	// values of the variables, in the order of CampaignAudience.variables.
-	Values        []string `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	Values []string `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	// line of the file, or position in the list, from 1.
+	Line          uint32 `protobuf:"varint,3,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1637,6 +1640,13 @@ func (x *AudienceRecipient) GetValues() []string {
 		return x.Values
 	}
 	return nil
+}
+
+func (x *AudienceRecipient) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
 }
 
 // LedgerChunk is what became of the recipients of one AudienceChunk.
@@ -2063,10 +2073,11 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\rAudienceChunk\x12B\n" +
 	"\n" +
 	"recipients\x18\x01 \x03(\v2\".wxbus.sender.v1.AudienceRecipientR\n" +
-	"recipients\"C\n" +
+	"recipients\"W\n" +
 	"\x11AudienceRecipient\x12\x16\n" +
 	"\x06openid\x18\x01 \x01(\tR\x06openid\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\tR\x06values\"\x95\x01\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\"\x95\x01\n" +
 	"\vLedgerChunk\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x126\n" +
 	"\aentries\x18\x02 \x03(\v2\x1c.wxbus.sender.v1.LedgerEntryR\aentries\x12\x18\n" +

@@ -968,7 +968,8 @@ func (x *StartCampaignRequest) GetActor() string {
 	return ""
 }
 
-// Canary is the first part of the audience.
+// Canary is a sample of the audience that gets it first. Who is in it follows from the ids of campaign and recipient, not
+// from the order of the list.
 type Canary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// size of the canary; exactly one is set.
@@ -1909,7 +1910,7 @@ func (x *ListRecipientsRequest) GetPageToken() string {
 // ListRecipientsResponse is the response of ListRecipients.
 type ListRecipientsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// recipients in the order of the audience.
+	// recipients in the order in which they are sent to.
 	Recipients []*Recipient `protobuf:"bytes,1,rep,name=recipients,proto3" json:"recipients,omitempty"`
 	// next_page_token is empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1964,7 +1965,7 @@ func (x *ListRecipientsResponse) GetNextPageToken() string {
 // Recipient is one recipient of a campaign.
 type Recipient struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// number in the audience, from 0.
+	// number in the audience, from 0: the order in which recipients are sent to.
 	Number uint32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// openid that receives.
 	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
@@ -1985,7 +1986,9 @@ type Recipient struct {
 	// values of the variables, in the order of the audience's columns.
 	Values []string `protobuf:"bytes,10,rep,name=values,proto3" json:"values,omitempty"`
 	// msg_id of WeChat; zero when there is none.
-	MsgId         int64 `protobuf:"varint,11,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
+	MsgId int64 `protobuf:"varint,11,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
+	// line of the file, or position in the list, from 1; zero in audiences of versions that did not keep it.
+	Line          uint32 `protobuf:"varint,12,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2093,6 +2096,13 @@ func (x *Recipient) GetValues() []string {
 func (x *Recipient) GetMsgId() int64 {
 	if x != nil {
 		return x.MsgId
+	}
+	return 0
+}
+
+func (x *Recipient) GetLine() uint32 {
+	if x != nil {
+		return x.Line
 	}
 	return 0
 }
@@ -2721,7 +2731,7 @@ const file_wxbus_sender_v1_campaign_service_proto_rawDesc = "" +
 	"\n" +
 	"recipients\x18\x01 \x03(\v2\x1a.wxbus.sender.v1.RecipientR\n" +
 	"recipients\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbc\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd0\x02\n" +
 	"\tRecipient\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x16\n" +
 	"\x06openid\x18\x02 \x01(\tR\x06openid\x125\n" +
@@ -2735,7 +2745,8 @@ const file_wxbus_sender_v1_campaign_service_proto_rawDesc = "" +
 	"at_unix_ms\x18\t \x01(\x03R\batUnixMs\x12\x16\n" +
 	"\x06values\x18\n" +
 	" \x03(\tR\x06values\x12\x15\n" +
-	"\x06msg_id\x18\v \x01(\x03R\x05msgId\"Z\n" +
+	"\x06msg_id\x18\v \x01(\x03R\x05msgId\x12\x12\n" +
+	"\x04line\x18\f \x01(\rR\x04line\"Z\n" +
 	"\x12CountReplayRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +

@@ -69,7 +69,7 @@ type CampaignServiceClient interface {
 	GetCampaign(ctx context.Context, in *GetCampaignRequest, opts ...grpc.CallOption) (*GetCampaignResponse, error)
 	// ListCampaigns returns the campaigns of an account, newest first.
 	ListCampaigns(ctx context.Context, in *ListCampaignsRequest, opts ...grpc.CallOption) (*ListCampaignsResponse, error)
-	// ListRecipients returns recipients with what became of them, in the order of the audience.
+	// ListRecipients returns recipients with what became of them, in the order in which they are sent to.
 	ListRecipients(ctx context.Context, in *ListRecipientsRequest, opts ...grpc.CallOption) (*ListRecipientsResponse, error)
 	// CountReplay tells how many failed recipients a replay would send to.
 	CountReplay(ctx context.Context, in *CountReplayRequest, opts ...grpc.CallOption) (*CountReplayResponse, error)
@@ -294,7 +294,7 @@ type CampaignServiceServer interface {
 	GetCampaign(context.Context, *GetCampaignRequest) (*GetCampaignResponse, error)
 	// ListCampaigns returns the campaigns of an account, newest first.
 	ListCampaigns(context.Context, *ListCampaignsRequest) (*ListCampaignsResponse, error)
-	// ListRecipients returns recipients with what became of them, in the order of the audience.
+	// ListRecipients returns recipients with what became of them, in the order in which they are sent to.
 	ListRecipients(context.Context, *ListRecipientsRequest) (*ListRecipientsResponse, error)
 	// CountReplay tells how many failed recipients a replay would send to.
 	CountReplay(context.Context, *CountReplayRequest) (*CountReplayResponse, error)
