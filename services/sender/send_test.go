@@ -291,6 +291,44 @@ func TestTheLedgerFollowsThePushes(t *testing.T) {
 	require.Equal(t, "window closed: no action of the fan is known", quota(t, s, "shop", "stranger").GetReason())
 }
 
+func TestWhoAnswersFasterThanTheWindowsAreReadIsNotRefused(t *testing.T) {
+	f := setUp(t)
+	s := f.replica(t, "a")
+	for p := range f.env.Topology.Partitions() { // the reader of the pushes stands still
+		durable := topology.Durable(topology.ServiceSender, topology.StreamInbound, uint32(p))
+		_, err := f.env.JS.PauseConsumer(t.Context(), topology.StreamInbound, durable, time.Now().Add(time.Hour))
+		require.NoError(t, err)
+	}
+	answer := func(openid, key string, c *eventv1.Content) *senderv1.SendRequest {
+		return &senderv1.SendRequest{Account: "shop", Openid: openid, IdempotencyKey: key, Content: c}
+	}
+	template := &eventv1.Content{Body: &eventv1.Content_Template{Template: &eventv1.TemplateContent{
+		TemplateId: "T", Data: map[string]*eventv1.TemplateValue{"thing1": {Value: "x"}},
+	}}}
+
+	f.push(t, "writer", "said-1", eventv1.EventKind_EVENT_KIND_MESSAGE, "")
+	f.push(t, "writer", "where-1", eventv1.EventKind_EVENT_KIND_LOCATION, "location")
+	for n := range 5 {
+		send(t, s, answer("writer", fmt.Sprint("k", n), text("hello")))
+	}
+	_, err := s.Send(t.Context(), answer("writer", "k5", text("hello")))
+	require.Equal(t, fault.Refused, fault.KindOf(err), "a push is worth five messages, however often it is read")
+	f.push(t, "writer", "said-2", eventv1.EventKind_EVENT_KIND_MESSAGE, "")
+	send(t, s, answer("writer", "k6", text("hello")))
+
+	f.push(t, "back", "left-1", eventv1.EventKind_EVENT_KIND_UNSUBSCRIBE, "unsubscribe")
+	_, err = s.Send(t.Context(), answer("back", "b1", text("hello")))
+	require.ErrorContains(t, err, "unsubscribed")
+	_, err = s.Send(t.Context(), answer("back", "b2", template))
+	require.ErrorContains(t, err, "unsubscribed")
+	f.clock.advance(2 * time.Second)
+	f.push(t, "back", "back-1", eventv1.EventKind_EVENT_KIND_SUBSCRIBE, "subscribe")
+	send(t, s, answer("back", "b3", template))
+
+	_, err = s.Send(t.Context(), answer("stranger", "s1", text("hello")))
+	require.ErrorContains(t, err, "no action of the fan is known")
+}
+
 // push stores a push as the gateway does.
 func (f *fixture) push(t testing.TB, openid, id string, kind eventv1.EventKind, event string) {
 	t.Helper()

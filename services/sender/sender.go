@@ -31,6 +31,7 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/api"
 	"github.com/wxbus/wxbus/services/sender/internal/budget"
 	"github.com/wxbus/wxbus/services/sender/internal/campaign"
+	"github.com/wxbus/wxbus/services/sender/internal/catchup"
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
 	"github.com/wxbus/wxbus/services/sender/internal/intake"
@@ -225,7 +226,7 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 		templates: templates.New(calls, d.Now), mass: mass.New(calls, records),
 		intake: intake.New(intake.Deps{
 			Accounts: d.Accounts, Topology: d.Topology, Bus: d.Bus, Sends: records, Windows: ledger, Owners: owner,
-			Facts: told, Later: own, Gates: gates, Observer: s.metrics, Now: d.Now,
+			CatchUp: catchup.New(d.Bus, d.Topology, ledger), Facts: told, Later: own, Gates: gates, Observer: s.metrics, Now: d.Now,
 		}),
 		consumers: s.consumers(ledger, worker, own),
 	}, nil

@@ -27,6 +27,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/topology"
 
+	"github.com/wxbus/wxbus/services/sender/internal/catchup"
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
 	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
@@ -49,6 +50,7 @@ type Deps struct {
 	Bus      *bus.Conn
 	Sends    *sends.Store
 	Windows  *windows.Ledger
+	CatchUp  *catchup.Reader
 	Owners   *owners.Owners
 	Facts    *facts.Facts
 	Later    *later.Later
@@ -222,16 +224,35 @@ func (i *Intake) refusal(ctx context.Context, a account.Account, m *senderv1.Out
 		return refusal{reason: reasonOwner, final: true}, nil
 	}
 	fan := windows.Fan{Account: a.Name, Kind: a.ProtoKind(), OpenID: m.GetOpenid()}
+	judge := func() (refusal, error) { return i.window(ctx, fan, m, ev, rec) }
 	if !custom {
-		gone := false
-		if e.Follower && m.GetMass() == nil {
-			gone, err = i.Windows.Left(ctx, fan)
+		if !e.Follower || m.GetMass() != nil {
+			return refusal{}, nil
 		}
-		if err != nil || !gone {
-			return refusal{}, err
-		}
-		return refusal{reason: grants.Unsubscribed.String()}, nil
+		judge = func() (refusal, error) { return i.left(ctx, fan) }
 	}
+	r, err := judge()
+	if err != nil || r.reason == "" || ev != nil || m.GetLane() == senderv1.Lane_LANE_CAMPAIGN {
+		return r, err // a campaign answers nobody, and was counted before
+	}
+	found, err := i.CatchUp.Fold(ctx, fan)
+	if err != nil || !found {
+		return r, err
+	}
+	return judge()
+}
+
+// left refuses who is known to have left the account.
+func (i *Intake) left(ctx context.Context, fan windows.Fan) (refusal, error) {
+	gone, err := i.Windows.Left(ctx, fan)
+	if err != nil || !gone {
+		return refusal{}, err
+	}
+	return refusal{reason: grants.Unsubscribed.String()}, nil
+}
+
+// window holds what a step needs of the fan's window.
+func (i *Intake) window(ctx context.Context, fan windows.Fan, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence, rec *senderv1.SendRecord) (refusal, error) {
 	needed := deliver.Reservations(m, rec)
 	verdict, err := i.Windows.Reserve(ctx, fan, ev, needed...)
 	if err != nil || verdict == grants.Open {
