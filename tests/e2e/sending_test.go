@@ -1,8 +1,13 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,6 +39,26 @@ func (f *fan) send(t testing.TB, key, text string) (int, sent) {
 	var out sent
 	require.NoError(t, json.Unmarshal(body, &out), "%s", body)
 	return status, out
+}
+
+// answers is what a business system does that answers an event at once; status is zero when there was no answer.
+func (w *world) answers(ctx context.Context, e outEvent) (status int, body string) {
+	text, err := json.Marshal(map[string]any{"touser": e.Data.OpenID, "msgtype": "text", "text": map[string]any{"content": "马上回复"}})
+	if err != nil {
+		return 0, err.Error()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Console+"/api/v1/accounts/"+e.Account+"/messages", bytes.NewReader(text))
+	if err != nil {
+		return 0, err.Error()
+	}
+	req.Header.Set("Idempotency-Key", "at-once-"+e.Data.ID)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	said, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(said)
 }
 
 // opens makes the fan write, and waits until the sender has learned of the window: a business system that is told of the
@@ -78,6 +103,64 @@ var sending = map[string]func(*testing.T, *world){
 		require.Equal(t, http.StatusConflict, status, "%+v", other)
 		f.sees(t, "passive:你好，朋友", "kf:您的订单已发货")
 		f.stays(t, time.Second, "passive:你好，朋友", "kf:您的订单已发货")
+	},
+	"a business system that answers an event at once is never refused": func(t *testing.T, w *world) {
+		fans := map[string]*fan{}
+		for range 20 {
+			f := w.newFan(t, secureXML)
+			fans[f.openid] = f
+		}
+		type answer struct {
+			openid, text string
+			status       int
+		}
+		answers := make(chan answer, 10*len(fans))
+		crm := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			var e outEvent
+			if json.NewDecoder(req.Body).Decode(&e) == nil && fans[e.Data.OpenID] != nil {
+				status, text := w.answers(req.Context(), e)
+				answers <- answer{e.Data.OpenID, text, status}
+				if status != http.StatusAccepted {
+					rw.WriteHeader(http.StatusServiceUnavailable) // it is told again, and answers under the same key
+					return
+				}
+			}
+			rw.WriteHeader(http.StatusNoContent)
+		}))
+		t.Cleanup(crm.Close)
+		status, body := w.call(t, http.MethodPost, w.Console+"/api/v1/webhooks", http.Header{"Idempotency-Key": {"at-once"}}, map[string]any{
+			"name": "at once", "url": crm.URL, "kinds": []string{"message.received"}, "accounts": []string{secureXML}})
+		require.Equal(t, http.StatusCreated, status, "%s", body)
+		var made struct {
+			Webhook struct {
+				ID string `json:"id"`
+			} `json:"webhook"`
+		}
+		require.NoError(t, json.Unmarshal(body, &made), "%s", body)
+		t.Cleanup(func() {
+			status, body := w.call(t, http.MethodDelete, w.Console+"/api/v1/webhooks/"+made.Webhook.ID, nil, nil)
+			require.Equal(t, http.StatusOK, status, "%s", body)
+		})
+
+		for _, f := range fans {
+			f.says(t, "你好")
+		}
+		limit := time.After(60 * time.Second)
+		answered := map[string]bool{}
+		for len(answered) < len(fans) {
+			select {
+			case a := <-answers:
+				require.Contains(t, []int{http.StatusAccepted, http.StatusServiceUnavailable, 0}, a.status, a.text)
+				if a.status == http.StatusAccepted {
+					answered[a.openid] = true
+				}
+			case <-limit:
+				require.Len(t, answered, len(fans), "everybody is answered")
+			}
+		}
+		for _, f := range fans {
+			require.True(t, eventually(t, 60*time.Second, func() bool { return slices.Contains(f.saw(t), "kf:马上回复") }), "%s", f.openid)
+		}
 	},
 	"a closed window is refused with the reason before WeChat is asked": func(t *testing.T, w *world) {
 		f := w.newFan(t, plainJSON)
