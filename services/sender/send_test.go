@@ -313,6 +313,7 @@ func TestWhoAnswersFasterThanTheWindowsAreReadIsNotRefused(t *testing.T) {
 	}
 	_, err := s.Send(t.Context(), answer("writer", "k5", text("hello")))
 	require.Equal(t, fault.Refused, fault.KindOf(err), "a push is worth five messages, however often it is read")
+	require.Eventually(t, func() bool { return quota(t, s, "shop", "writer").GetReserved() == 0 }, time.Minute, 10*time.Millisecond, "all five are sent")
 	f.push(t, "writer", "said-2", eventv1.EventKind_EVENT_KIND_MESSAGE, "")
 	send(t, s, answer("writer", "k6", text("hello")))
 
