@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/wxbus/wxbus/pkg/certs"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/topology"
 )
@@ -58,10 +58,11 @@ type Options struct {
 	CredsFile string
 	// User and Password are the other way to log in.
 	User, Password string
-	// TLSCAFile makes the connection use TLS and trust this authority.
-	TLSCAFile string
-	// TLSCertFile and TLSKeyFile are the client's own certificate; optional.
-	TLSCertFile, TLSKeyFile string
+	// Certificates make the connection use TLS, with our own certificate when there is one; nil is plain text unless
+	// the server wants TLS.
+	Certificates *certs.Store
+	// ServerName is the name that the certificate of a server must have; default the host of its address.
+	ServerName string
 	// Log gets connection events; nil discards them.
 	Log *slog.Logger
 	// Tracer and Meter record spans and metrics; nil records nothing.
@@ -87,6 +88,8 @@ type link struct {
 	nc       *nats.Conn
 	acks     *acks
 	timedOut atomic.Int64 // Unix nanoseconds of the last publish without an answer
+	// serverEnds is the Unix time at which the certificate of the server expires; 0 in plain text.
+	serverEnds atomic.Int64
 }
 
 // Connect returns when the first connection is up, and one after the other the rest. It fails with
@@ -121,6 +124,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if c.js, err = newJetStream(c.links[0].nc); err != nil {
 		return nil, errors.Join(fault.Wrap(fault.Internal, err), c.Close(ctx))
 	}
+	if o.Certificates != nil {
+		o.Certificates.WatchServer(c.serverExpires)
+	}
 	return c, nil
 }
 
@@ -138,6 +144,9 @@ func (c *Conn) dial(ctx context.Context, o Options) (*link, error) {
 		}
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
 			return nil, fault.Errorf(fault.Permanent, "connect to NATS as %s: %w", c.name, err)
+		}
+		if refused, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			return nil, fault.Errorf(fault.Permanent, "connect to NATS as %s: %w; compare the server's certificate with nats.tls_ca_file and the names in nats.urls", c.name, refused)
 		}
 		select {
 		case <-ctx.Done():
@@ -183,12 +192,8 @@ func (c *Conn) natsOptions(o Options, l *link) (nats.Options, error) {
 	if o.User != "" {
 		apply = append(apply, nats.UserInfo(o.User, o.Password))
 	}
-	tlsConfig, err := clientTLS(o)
-	if err != nil {
-		return opts, err
-	}
-	if tlsConfig != nil {
-		apply = append(apply, nats.Secure(tlsConfig))
+	if o.Certificates != nil {
+		apply = append(apply, secured(o, l))
 	}
 	for _, option := range apply {
 		if err := option(&opts); err != nil {
@@ -219,29 +224,36 @@ func (c *Conn) serverOrder(urls []string) []string {
 	return append(first, last...)
 }
 
-func clientTLS(o Options) (*tls.Config, error) {
-	if o.TLSCAFile == "" && o.TLSCertFile == "" {
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.TLSCAFile != "" {
-		pem, err := os.ReadFile(o.TLSCAFile)
-		if err != nil {
-			return nil, fault.Errorf(fault.Invalid, "nats.tls_ca_file: %w", err)
+// secured reads the certificates at each connection, so that renewed ones need no restart, and notes when that of the
+// server expires.
+func secured(o Options, l *link) nats.Option {
+	return func(opts *nats.Options) error {
+		opts.TLSConfig = o.Certificates.Client(o.ServerName)
+		opts.TLSConfig.VerifyConnection = func(state tls.ConnectionState) error {
+			l.serverEnds.Store(state.PeerCertificates[0].NotAfter.Unix())
+			return nil
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fault.Errorf(fault.Invalid, "nats.tls_ca_file: no certificate in %s", o.TLSCAFile)
+		var own nats.TLSCertHandler
+		if len(opts.TLSConfig.Certificates) > 0 {
+			own = func() (tls.Certificate, error) { return o.Certificates.Client("").Certificates[0], nil }
+		}
+		return nats.ClientTLSConfig(own, func() (*x509.CertPool, error) { return o.Certificates.Client("").RootCAs, nil })(opts)
+	}
+}
+
+// serverExpires returns when the first certificate of the servers that we are connected to expires; zero when we are
+// connected to none.
+func (c *Conn) serverExpires() time.Time {
+	var first time.Time
+	for _, l := range c.links {
+		if !l.nc.IsConnected() {
+			continue
+		}
+		if end := time.Unix(l.serverEnds.Load(), 0); first.IsZero() || end.Before(first) {
+			first = end
 		}
 	}
-	if o.TLSCertFile != "" {
-		// Read at each handshake, so that a renewed certificate needs no restart.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(o.TLSCertFile, o.TLSKeyFile)
-			return &cert, err
-		}
-	}
-	return config, nil
+	return first
 }
 
 // errLostConnection is a timeout for the caller: what was on the way may be stored.

@@ -48,7 +48,10 @@ type NATSConfig struct {
 	CredsFile  string   `yaml:"creds_file" desc:"NATS credentials file (user JWT and key)."`
 	User       string   `yaml:"user" desc:"NATS user name."`
 	Password   Secret   `yaml:"password" desc:"NATS password."`
-	TLSCAFile  string   `yaml:"tls_ca_file" desc:"Certificate authority of the NATS servers; setting it requires TLS."`
+	TLSCAFile  string   `yaml:"tls_ca_file" desc:"PEM file with the authority of the NATS servers; this, or a certificate of our own, requires TLS. Read again at each connection."`
+	TLSCert    string   `yaml:"tls_cert_file" desc:"PEM file with the certificate with which we connect to NATS, for servers that verify."`
+	TLSKey     string   `yaml:"tls_key_file" desc:"PEM file with the key of nats.tls_cert_file."`
+	TLSName    string   `yaml:"tls_server_name" desc:"Name that the certificates of the NATS servers must have; default: the host of their address."`
 	Replicas   int      `yaml:"replicas" desc:"Copies of every stream and bucket: 1, 3 or 5."`
 	Partitions int      `yaml:"partitions" desc:"Partitions of fans, 1 to 256; every fan keeps to one. Change only with empty streams."`
 	SyncAlways *bool    `yaml:"sync_always" desc:"Embedded server: write to disk before every acknowledgement; default: true, except in --dev."`
@@ -70,6 +73,10 @@ type AdminConfig struct {
 type GRPCConfig struct {
 	Listen    string            `yaml:"listen" desc:"Address of gRPC; empty: the loopback ports of the services that run here (rule 9182, token 9183, sender 9184, agent-routing 9185)."`
 	Addresses map[string]string `yaml:"addresses" keys:"rule,token,sender,agent-routing" desc:"Addresses of services in other processes, by service, for example dns:///token:9090; default: their loopback ports."`
+	TLSCert   string            `yaml:"tls_cert_file" desc:"PEM file with the certificate of this process, as a server and as a client. With it gRPC is mutual TLS, also for the command line; without it plain text. Read again at each connection."`
+	TLSKey    string            `yaml:"tls_key_file" desc:"PEM file with the key of grpc.tls_cert_file."`
+	TLSCAFile string            `yaml:"tls_ca_file" desc:"PEM file with the authority that every service and every caller must be signed by; use one that signs nothing else."`
+	TLSName   string            `yaml:"tls_server_name" desc:"Name that the certificate of a called service must have; default: the host of its address. For calls through a tunnel."`
 }
 
 // DefaultShared returns the defaults.
@@ -97,11 +104,7 @@ func (s Shared) Validate() error {
 	check(s.Telemetry.OTLPEndpoint == "" || isURL(s.Telemetry.OTLPEndpoint, "http", "https"), "telemetry.otlp_endpoint: must be http://host:port or https://host:port")
 	check(s.SQL.URL.IsZero() || isURL(s.SQL.URL.Reveal(), "postgres", "postgresql"), "sql.url: must be postgres://user:password@host:port/database")
 	check(s.Admin.Listen == "" || isAddress(s.Admin.Listen), "admin.listen: must be host:port")
-	check(s.GRPC.Listen == "" || isAddress(s.GRPC.Listen), "grpc.listen: must be host:port")
-	for service, target := range s.GRPC.Addresses {
-		check(target != "", "grpc.addresses.%s: must not be empty", service)
-	}
-	errs = append(errs, s.NATS.Validate(), account.ValidateAll(s.Accounts))
+	errs = append(errs, s.NATS.Validate(), s.GRPC.Validate(), account.ValidateAll(s.Accounts))
 	errs = append(errs, checkKey("master_key", s.MasterKey), checkKey("previous_master_key", s.PreviousMasterKey))
 	check(s.PreviousMasterKey.IsZero() || !s.MasterKey.IsZero(), "master_key: must be set when previous_master_key is")
 	return errors.Join(errs...)
@@ -120,6 +123,27 @@ func (s Shared) Sealer() (*secret.Sealer, error) {
 }
 
 // Validate returns every fault, joined, each with its path from the top of the file.
+func (c GRPCConfig) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Listen == "" || isAddress(c.Listen), "grpc.listen: must be host:port")
+	for service, target := range c.Addresses {
+		check(target != "", "grpc.addresses.%s: must not be empty", service)
+	}
+	const together = "grpc.%s: must be set when another of grpc.tls_cert_file, tls_key_file and tls_ca_file is: both sides show a certificate"
+	secured := c.TLSCert != "" || c.TLSKey != "" || c.TLSCAFile != ""
+	check(!secured || c.TLSCert != "", together, "tls_cert_file")
+	check(!secured || c.TLSKey != "", together, "tls_key_file")
+	check(!secured || c.TLSCAFile != "", together, "tls_ca_file")
+	check(secured || c.TLSName == "", "grpc.tls_server_name: needs grpc.tls_cert_file")
+	return errors.Join(errs...)
+}
+
+// Validate returns every fault, joined, each with its path from the top of the file.
 func (c NATSConfig) Validate() error {
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
@@ -134,6 +158,11 @@ func (c NATSConfig) Validate() error {
 	}
 	check(c.User == "" || c.CredsFile == "", "nats.user: must be empty when nats.creds_file is set")
 	check(c.Password.IsZero() || c.User != "", "nats.password: needs nats.user")
+	check(c.TLSKey == "" || c.TLSCert != "", "nats.tls_cert_file: must be set when nats.tls_key_file is")
+	check(c.TLSCert == "" || c.TLSKey != "", "nats.tls_key_file: must be set when nats.tls_cert_file is")
+	secured := c.TLSCAFile != "" || c.TLSCert != ""
+	check(secured || c.TLSName == "", "nats.tls_server_name: needs nats.tls_ca_file or nats.tls_cert_file")
+	check(!secured || !c.Embedded(), "nats.urls: must be set when nats has files for TLS: the embedded server has none")
 	check(slices.Contains([]int{1, 3, 5}, c.Replicas), "nats.replicas: must be 1, 3 or 5")
 	check(c.Partitions >= 1 && c.Partitions <= 256, "nats.partitions: must be between 1 and 256")
 	check(c.MaxStore >= 64<<20, "nats.max_store: must be at least 64MiB")

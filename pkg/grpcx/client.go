@@ -15,7 +15,6 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -38,9 +37,9 @@ var reconnect = grpc.ConnectParams{
 
 // DialOptions tune a client connection. Zero values mean the defaults.
 type DialOptions struct {
-	Timeout    time.Duration // deadline of unary calls whose context has none; default DefaultTimeout
-	MaxMessage int           // largest message in bytes; default DefaultMaxMessage
-	TLS        *tls.Config   // nil is plain text
+	Timeout    time.Duration      // deadline of unary calls whose context has none; default DefaultTimeout
+	MaxMessage int                // largest message in bytes; default DefaultMaxMessage
+	TLS        func() *tls.Config // settings of the next handshake; nil is plain text
 	Tracer     trace.TracerProvider
 	Meter      metric.MeterProvider
 	Extra      []grpc.DialOption
@@ -71,7 +70,7 @@ func newClient(target string, o DialOptions, extra ...grpc.DialOption) (*grpc.Cl
 	}
 	creds := insecure.NewCredentials()
 	if o.TLS != nil {
-		creds = credentials.NewTLS(o.TLS)
+		creds = handshakes{settings: o.TLS}
 	}
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),

@@ -23,7 +23,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -53,11 +52,11 @@ const (
 
 // Options of a Server. Zero values mean the defaults.
 type Options struct {
-	Name      string // for logs and errors; default "grpc"
-	Listen    string // host:port, port 0 is any free one; "" does not listen
-	InProcess bool   // also serve InProcessConn
-	TLS       *tls.Config
-	Log       *slog.Logger // nil discards
+	Name      string             // for logs and errors; default "grpc"
+	Listen    string             // host:port, port 0 is any free one; "" does not listen
+	InProcess bool               // also serve InProcessConn
+	TLS       func() *tls.Config // settings of the next handshake over TCP; nil is plain text
+	Log       *slog.Logger       // nil discards
 	Tracer    trace.TracerProvider
 	Meter     metric.MeterProvider
 
@@ -149,7 +148,7 @@ func serverOptions(o Options) []grpc.ServerOption {
 		}),
 	}
 	if o.TLS != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(o.TLS)))
+		opts = append(opts, grpc.Creds(handshakes{settings: o.TLS}))
 	}
 	return opts
 }

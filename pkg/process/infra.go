@@ -52,6 +52,9 @@ func (p *Process) newRuntime(ctx context.Context) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.loadCertificates(tel); err != nil {
+		return nil, err
+	}
 	rt := &Runtime{
 		Shared: p.shared, Instance: instance, Version: Version, Log: tel.Logger, Tel: tel,
 		Topology: topo, Accounts: accounts, Sealer: sealer, Ready: lifecycle.NewReadiness(), Now: time.Now,
@@ -116,13 +119,19 @@ func NewTopology(shared config.Shared) (*topology.Topology, error) {
 
 // ConnectBus connects to nats.urls, for commands that are no service.
 func ConnectBus(ctx context.Context, shared config.Shared, name string) (*bus.Conn, error) {
-	return bus.Connect(ctx, busOptions(shared, name))
+	opts := busOptions(shared, name)
+	var err error
+	if opts.Certificates, err = loadFiles(natsFiles(shared), nil, nil); err != nil {
+		return nil, err
+	}
+	return bus.Connect(ctx, opts)
 }
 
 func busOptions(shared config.Shared, name string) bus.Options {
 	return bus.Options{
 		Name: name, URLs: shared.NATS.URLs, Conns: 2,
-		CredsFile: shared.NATS.CredsFile, User: shared.NATS.User, Password: shared.NATS.Password.Reveal(), TLSCAFile: shared.NATS.TLSCAFile,
+		CredsFile: shared.NATS.CredsFile, User: shared.NATS.User, Password: shared.NATS.Password.Reveal(),
+		ServerName: shared.NATS.TLSName,
 	}
 }
 
@@ -186,6 +195,7 @@ func (*busComponent) Name() string { return "bus" }
 func (c *busComponent) Start(ctx context.Context) error {
 	rt := c.p.rt
 	opts := busOptions(c.p.shared, c.p.spec.Name)
+	opts.Certificates = c.p.certs.nats
 	opts.Log, opts.Tracer, opts.Meter = rt.Log, rt.Tel.TracerProvider, rt.Tel.MeterProvider
 	if c.p.nats != nil {
 		opts.InProcess = c.p.nats.InProcess()

@@ -70,6 +70,7 @@ type Process struct {
 	admins []bound
 	public []bound
 	nats   Embedded
+	certs  certificates
 
 	serving atomic.Bool // all modules and listeners have started
 }
@@ -189,6 +190,7 @@ func (p *Process) Stop(ctx context.Context) error {
 			errs = append(errs, g.Stop(ctx))
 		}
 	}
+	errs = append(errs, p.certs.close())
 	if p.rt != nil {
 		p.rt.closeDialed()
 		if p.spec.Telemetry == nil {

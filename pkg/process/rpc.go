@@ -29,12 +29,12 @@ type rpc struct {
 func newRPC(p *Process) *rpc {
 	r := &rpc{p: p, conns: map[string]*grpc.ClientConn{}}
 	for i, addr := range append([]string{""}, grpcAddresses(p.shared, p.rt.services)...) {
-		name := "grpc " + addr
+		name, secured := "grpc "+addr, p.serverTLS()
 		if i == 0 {
-			name = "grpc in process"
+			name, secured = "grpc in process", nil
 		}
 		r.servers = append(r.servers, grpcx.NewServer(grpcx.Options{
-			Name: name, Listen: addr, InProcess: i == 0, Log: p.rt.Log, MaxMessage: maxMessage,
+			Name: name, Listen: addr, InProcess: i == 0, TLS: secured, Log: p.rt.Log, MaxMessage: maxMessage,
 			Tracer: p.rt.Tel.TracerProvider, Meter: p.rt.Tel.MeterProvider, Reflection: true,
 		}))
 	}
@@ -72,6 +72,7 @@ func (r *rpc) dial(ctx context.Context, service string, inProcess bool) (grpc.Cl
 	if inProcess {
 		conn, err = r.servers[0].InProcessConn(opts)
 	} else {
+		opts.TLS = clientTLS(r.p.certs.grpc, r.p.shared)
 		conn, err = grpcx.Dial(ctx, GRPCAddress(r.p.shared, service), opts)
 	}
 	if err != nil {
@@ -92,11 +93,6 @@ func (r *rpc) close() {
 	if err := errors.Join(errs...); err != nil {
 		r.p.rt.Log.Debug("close connections", "error", err)
 	}
-}
-
-// DialPlain connects to one gRPC address without a process, for commands. The caller closes it.
-func DialPlain(ctx context.Context, address string) (*grpc.ClientConn, error) {
-	return grpcx.Dial(ctx, address, grpcx.DialOptions{MaxMessage: maxMessage})
 }
 
 // HealthCheck returns a check that asks the server behind conn whether it serves.

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wxbus/wxbus/pkg/certs/certstest"
 	"github.com/wxbus/wxbus/tests/stack"
 )
 
@@ -48,9 +49,11 @@ rules:
 
 func startSystem(t *testing.T) *stack.Stack {
 	t.Helper()
+	files := certstest.New(t).Issue(t, "grpc", "wxbus")
 	return stack.Start(t, stack.Options{Mode: stack.All, Gateways: 1, Config: map[string]any{
 		"accounts":      []map[string]any{accountOf(1, desk, "passive"), accountOf(2, count, "ack")},
 		"agent_routing": map[string]any{"groups": []map[string]any{{"id": "sales", "first_response": "1h"}}},
+		"grpc":          map[string]any{"tls_cert_file": files.Cert, "tls_key_file": files.Key, "tls_ca_file": files.CA},
 	}, Rules: twoReplies})
 }
 

@@ -54,14 +54,11 @@ stdin for one line of the standard input.`,
 
 // withAccounts connects to the token service and says who asks.
 func (a *app) withAccounts(ctx context.Context, address string, run func(context.Context, tokenv1.AccountServiceClient) error) error {
-	if address == "" {
-		shared, err := a.loadShared(ctx)
-		if err != nil {
-			return err
-		}
-		address = process.GRPCAddress(shared, "token")
+	shared, err := a.loadShared(ctx)
+	if err != nil {
+		return err
 	}
-	conn, err := process.DialPlain(ctx, address)
+	conn, err := process.DialService(ctx, shared, "token", address)
 	if err != nil {
 		return err
 	}

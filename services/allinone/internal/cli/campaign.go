@@ -66,14 +66,11 @@ func (a *app) onCampaign(c *campaignFlags, run func(ctx context.Context, api sen
 }
 
 func (a *app) withCampaigns(ctx context.Context, address string, run func(context.Context, senderv1.CampaignServiceClient) error) error {
-	if address == "" {
-		shared, err := a.loadShared(ctx)
-		if err != nil {
-			return err
-		}
-		address = process.GRPCAddress(shared, "sender")
+	shared, err := a.loadShared(ctx)
+	if err != nil {
+		return err
 	}
-	conn, err := process.DialPlain(ctx, address)
+	conn, err := process.DialService(ctx, shared, "sender", address)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 a check found problems.`,
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	root.AddCommand(a.upCommand(), a.provisionCommand(), a.configCommand(), a.rulesCommand(),
 		a.sendCommand(), a.quotaCommand(), a.campaignCommand(), a.simulateCommand(), a.dlqCommand(), a.accountsCommand(), a.doctorCommand(), a.traceCommand(), a.benchCommand(), a.replayCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand(), a.docsCommand())
-	root.AddCommand(a.usersCommand(), a.keysCommand())
+	root.AddCommand(a.usersCommand(), a.keysCommand(), a.certsCommand())
 	return root
 }
 

@@ -294,14 +294,11 @@ func timeOf(ms int64) string {
 }
 
 func (a *app) withRules(ctx context.Context, address string, run func(context.Context, rulev1.RuleServiceClient) error) error {
-	if address == "" {
-		shared, err := a.loadShared(ctx)
-		if err != nil {
-			return err
-		}
-		address = process.GRPCAddress(shared, "rule")
+	shared, err := a.loadShared(ctx)
+	if err != nil {
+		return err
 	}
-	conn, err := process.DialPlain(ctx, address)
+	conn, err := process.DialService(ctx, shared, "rule", address)
 	if err != nil {
 		return err
 	}

@@ -332,14 +332,11 @@ func (a *app) note(format string, args ...any) {
 }
 
 func (a *app) withSender(ctx context.Context, address string, run func(context.Context, senderv1.SenderServiceClient) error) error {
-	if address == "" {
-		shared, err := a.loadShared(ctx)
-		if err != nil {
-			return err
-		}
-		address = process.GRPCAddress(shared, "sender")
+	shared, err := a.loadShared(ctx)
+	if err != nil {
+		return err
 	}
-	conn, err := process.DialPlain(ctx, address)
+	conn, err := process.DialService(ctx, shared, "sender", address)
 	if err != nil {
 		return err
 	}
