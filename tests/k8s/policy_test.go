@@ -73,7 +73,8 @@ type container struct {
 			Exec  struct{ Command []string }
 		}
 	}
-	Resources struct{ Requests, Limits map[string]string }
+	Resources    struct{ Requests, Limits map[string]string }
+	VolumeMounts []mount
 
 	SecurityContext struct {
 		AllowPrivilegeEscalation *bool
@@ -81,6 +82,11 @@ type container struct {
 		Privileged               bool
 		Capabilities             struct{ Add, Drop []string }
 	}
+}
+
+type mount struct {
+	Name, MountPath, SubPath string
+	ReadOnly                 bool
 }
 
 type probe struct {

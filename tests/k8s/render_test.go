@@ -28,7 +28,11 @@ var overlays = map[string]string{
 	"dev":          "deploy/k8s/overlays/dev",
 	"prod":         "deploy/k8s/overlays/prod",
 	"alternatives": "tests/k8s/testdata/variants/alternatives",
+	"secured":      secured,
 }
+
+// secured is the development overlay with mutual TLS.
+const secured = "tests/k8s/testdata/variants/secured"
 
 // object is one rendered manifest.
 type object struct {

@@ -25,6 +25,16 @@ func upper(user string) string {
 	return strings.TrimPrefix(topology.PasswordVariable(user), "NATS_PASSWORD_")
 }
 
+// natsVariables sets what the files of NATS take from their container.
+func natsVariables(t *testing.T) {
+	t.Helper()
+	t.Setenv("POD_NAME", "nats-0")
+	t.Setenv("STORE_LIMIT", "1GB")
+	for _, user := range topology.Users() {
+		t.Setenv(topology.PasswordVariable(user), "secret-"+user)
+	}
+}
+
 // startNATS starts one server with the very files of the ConfigMap; only what belongs to the machine differs.
 func startNATS(t *testing.T) *server.Server {
 	t.Helper()
@@ -32,11 +42,7 @@ func startNATS(t *testing.T) *server.Server {
 	for name, text := range natsFiles(t, render(t, "prod")) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
-	t.Setenv("POD_NAME", "nats-0")
-	t.Setenv("STORE_LIMIT", "1GB")
-	for _, user := range topology.Users() {
-		t.Setenv(topology.PasswordVariable(user), "secret-"+user)
-	}
+	natsVariables(t)
 	opts, err := server.ProcessConfigFile(filepath.Join(dir, "server.conf"))
 	require.NoError(t, err)
 	require.True(t, opts.SyncAlways)
