@@ -86,3 +86,9 @@ func DialService(ctx context.Context, shared config.Shared, service, address str
 	}
 	return grpcx.Dial(ctx, address, grpcx.DialOptions{MaxMessage: maxMessage, TLS: clientTLS(store, shared)})
 }
+
+// DialPlain connects to one gRPC address in plain text, for tests of processes that have no certificates. The caller closes
+// the connection.
+func DialPlain(ctx context.Context, address string) (*grpc.ClientConn, error) {
+	return grpcx.Dial(ctx, address, grpcx.DialOptions{MaxMessage: maxMessage})
+}

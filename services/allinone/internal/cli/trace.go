@@ -63,10 +63,7 @@ func (a *app) trace(ctx context.Context, shared config.Shared, conn *bus.Conn, a
 	if err != nil {
 		return err
 	}
-	if address == "" {
-		address = process.GRPCAddress(shared, "sender")
-	}
-	sender, err := process.DialPlain(ctx, address)
+	sender, err := process.DialService(ctx, shared, "sender", address)
 	if err != nil {
 		return err
 	}
