@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,9 @@ type Conn struct {
 	js      jetstream.JetStream
 	next    atomic.Uint32
 	denied  atomic.Int64 // Unix nanoseconds of the last permission violation
+
+	mu       sync.Mutex // guards hearings; no callback of one may call Hear or Close
+	hearings map[*Hearing]struct{}
 }
 
 // link is one connection and the acks that are awaited on it.
@@ -98,7 +102,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err := topology.CheckToken("nats client name", o.Name); err != nil {
 		return nil, err
 	}
-	c := &Conn{name: o.Name, log: o.Log}
+	c := &Conn{name: o.Name, log: o.Log, hearings: make(map[*Hearing]struct{})}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -265,6 +269,7 @@ func (c *Conn) disconnected(l *link, err error) {
 		c.log.Warn("nats disconnected", "client", c.name, "error", err)
 	}
 	l.acks.failAll(transportFault(errLostConnection))
+	c.deafened(nil)
 }
 
 func (c *Conn) reconnected(nc *nats.Conn) {
@@ -284,6 +289,7 @@ func (c *Conn) asyncError(sub *nats.Subscription, err error) {
 		c.metrics.connection(eventDenied)
 	case errors.Is(err, nats.ErrSlowConsumer):
 		c.metrics.connection(eventSlowConsumer)
+		c.deafened(sub)
 	default:
 		c.metrics.connection(eventError)
 	}

@@ -152,6 +152,7 @@ var routes = [...]route{
 	{prefix: prefixDeadLetter, stream: StreamDeadLetters, template: "wx.dlq.{service}.{stream}"},
 	{prefix: prefixOffer, template: "wxgw.offer.{instance}"},
 	{prefix: subjectEvidence, template: subjectEvidence},
+	{prefix: subjectHome, template: subjectHome},
 	{prefix: prefixDeskSignal, template: "wxdesk.signal.{account}.{conversation}"},
 	{prefix: prefixAdvisory, stream: StreamAdvisories, template: "$JS.EVENT.ADVISORY"},
 }

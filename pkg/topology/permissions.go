@@ -42,8 +42,10 @@ var accesses = map[string]access{
 	ServiceGateway: {
 		looks: []string{StreamInbound, StreamSpill, StreamDecisions},
 		// Claims on decisions, by compare-and-set; and what is told by whoever writes them (a hint for those that wait).
-		writes:  []string{prefixDecision + ">"},
-		hears:   []string{prefixOffer + "*", subjectEvidence, prefixDecision + ">"},
+		writes: []string{prefixDecision + ">"},
+		// Whose pushes are away: what other gateways send to the spill stream, and what is home again.
+		hears:   []string{prefixOffer + "*", subjectEvidence, prefixDecision + ">", prefixSpill + ">", subjectHome},
+		asks:    []string{subjectHome},
 		answers: true,
 		follows: []string{bucketStream(BucketCallbackIPs)},
 		admin:   []string{"STREAM.LEADER.STEPDOWN." + StreamSpill},

@@ -30,6 +30,7 @@ func (t *Topology) EventReference() string {
 	b.WriteString("\n## Core NATS\n\n| subject | request | answer |\n|---|---|---|\n")
 	fmt.Fprintf(&b, "| `%s{instance}` | `wxbus.gateway.v1.OfferReplyRequest` | `wxbus.gateway.v1.OfferReplyResponse` |\n", prefixOffer)
 	fmt.Fprintf(&b, "| `%s` | `wxbus.gateway.v1.CollectEvidenceRequest` | `wxbus.gateway.v1.CollectEvidenceResponse`, one from each instance |\n", subjectEvidence)
+	fmt.Fprintf(&b, "| `%s` | the id of a push that was spilled and is on INBOUND now, as text | none |\n", subjectHome)
 	fmt.Fprintf(&b, "| `%s{account}.{conversation}` | `wxbus.agentrouting.v1.DeskSignal` | none: lost when nobody listens |\n", prefixDeskSignal)
 	return b.String()
 }

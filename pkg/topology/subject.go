@@ -26,6 +26,7 @@ const (
 	prefixDeadLetter   = "wx.dlq."
 	prefixOffer        = "wxgw.offer."
 	subjectEvidence    = "wxgw.evidence"
+	subjectHome        = "wxgw.home"
 	prefixDeskSignal   = "wxdesk.signal."
 	prefixAdvisory     = "$JS.EVENT.ADVISORY."
 )
@@ -266,6 +267,13 @@ func SubjectOffer(instance string) (string, error) {
 
 // SubjectEvidence returns wxgw.evidence, on which every gateway instance tells what it saw of an account.
 func SubjectEvidence() string { return subjectEvidence }
+
+// SubjectHome returns wxgw.home, on which gateways tell each other that a push which was sent to the spill stream is on
+// INBOUND: its id, as text. It is in no stream.
+func SubjectHome() string { return subjectHome }
+
+// FilterSpill returns the filter of all spilled pushes.
+func FilterSpill() string { return prefixSpill + ">" }
 
 // SubjectDeskSignal returns wxdesk.signal.<account>.<conversation>, the core NATS subject of what users of the console do at the
 // moment; "*" stands for every account or conversation. It is in no stream.

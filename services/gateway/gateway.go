@@ -65,6 +65,8 @@ type Service struct {
 	forget   func() // ends the look-out for new accounts
 	handler  http.Handler
 	batcher  *bus.Batcher
+	away     *intake.Away
+	lookout  *intake.Lookout
 	mover    *intake.Mover
 	book     *evidence.Book
 	lists    *evidence.Lists
@@ -91,12 +93,14 @@ func New(cfg Config, d Deps) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{deps: d, instance: instance, registry: reply.NewRegistry(cfg.MaxWaits, cfg.OutcomeMemory, d.Now)}
-	if s.meter, err = meter.New(d.Tel.MeterProvider, s.registry.Waiting); err != nil {
+	s.away = intake.NewAway(intake.DefaultMaxAway)
+	s.lookout = intake.NewLookout(d.Bus, s.away, d.Log)
+	if s.meter, err = meter.New(d.Tel.MeterProvider, meter.Gauges{Waiting: s.registry.Waiting, Away: s.away.Fans, Dark: s.away.Dark}); err != nil {
 		return nil, err
 	}
 	s.batcher = d.Bus.NewBatcher(bus.BatchOptions{})
 	s.mover = intake.NewMover(d.Bus, d.Topology, intake.MoverOptions{
-		Patience: cfg.Spill.Patience, MaxInFlight: cfg.Spill.MaxInFlight,
+		Patience: cfg.Spill.Patience, MaxInFlight: cfg.Spill.MaxInFlight, AtHome: s.lookout.Home,
 	}, s.meter.MovedHome)
 	s.forget = d.Accounts.Each(s.meter.Know)
 	s.lists = evidence.NewLists(d.Log)
@@ -175,11 +179,13 @@ func (s *Service) newHandler(cfg Config, accounts *account.Derived[*push.Account
 	times := intake.Times{Primary: cfg.Publish.PrimaryTimeout, Total: cfg.Publish.Total}
 	spilled := func(ctx context.Context, cause error) { s.meter.Spilled(ctx, httpapi.Cause(cause)) }
 	return httpapi.New(httpapi.Options{
-		Account:   accounts.Get,
-		Publisher: intake.NewPublisher(s.batcher, d.Bus, times, spilled),
-		Parker:    intake.NewParker(d.Bus),
-		Attempts:  intake.NewAttempts(d.Bus.JS(), cfg.AttemptTimeout),
-		Desk:      desk, Registry: s.registry, Meter: s.meter,
+		Account: accounts.Get,
+		Publisher: intake.NewPublisher(intake.Ways{
+			Home: s.batcher, Single: d.Bus, Away: s.away, AtHome: s.lookout.Home, Spills: spilled,
+		}, times),
+		Parker:   intake.NewParker(d.Bus),
+		Attempts: intake.NewAttempts(d.Bus.JS(), cfg.AttemptTimeout),
+		Desk:     desk, Registry: s.registry, Meter: s.meter,
 		Book: s.book, Proxies: proxies, Lists: s.lists,
 		Tracer: d.Tel.TracerProvider.Tracer(scope), Log: d.Log, Now: d.Now,
 		Partition: d.Topology.Partition, Instance: s.instance,
@@ -219,8 +225,11 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.lists.Start(ctx, s.deps.Bus.JS()); err != nil {
 		return errors.Join(err, s.witness.Close(ctx), s.responder.Close(ctx))
 	}
-	if err := s.mover.Start(ctx); err != nil {
+	if err := s.lookout.Start(ctx); err != nil {
 		return errors.Join(err, s.lists.Stop(ctx), s.witness.Close(ctx), s.responder.Close(ctx))
+	}
+	if err := s.mover.Start(ctx); err != nil {
+		return errors.Join(err, s.lookout.Stop(ctx), s.lists.Stop(ctx), s.witness.Close(ctx), s.responder.Close(ctx))
 	}
 	s.started = true
 	return nil
@@ -236,7 +245,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	s.stopped = true
 	var errs []error
 	if s.started {
-		errs = append(errs, s.closeResponder(ctx, s.responder), s.closeResponder(ctx, s.witness), s.lists.Stop(ctx), s.mover.Stop(ctx))
+		errs = append(errs, s.closeResponder(ctx, s.responder), s.closeResponder(ctx, s.witness), s.lists.Stop(ctx), s.mover.Stop(ctx), s.lookout.Stop(ctx))
 	}
 	s.forget()
 	s.book.Close()

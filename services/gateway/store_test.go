@@ -108,7 +108,10 @@ func TestSpillWhileTheHomeStreamIsFull(t *testing.T) {
 	home, spilled := r.events(t, topology.StreamInbound), r.events(t, topology.StreamSpill)
 	require.NotEmpty(t, spilled)
 	require.Len(t, append(home, spilled...), 6)
-	require.Equal(t, float64(len(spilled)), r.metric(t, "wxbus_gateway_spilled_total", "cause=stream_full"))
+	refused := r.metric(t, "wxbus_gateway_spilled_total", "cause=stream_full")
+	require.Equal(t, 1.0, refused, "only the first one has to be refused")
+	require.Equal(t, float64(len(spilled)), refused+r.metric(t, "wxbus_gateway_spilled_total", "cause=away"), "the others follow it")
+	require.Equal(t, 1.0, r.metric(t, "wxbus_gateway_away_fans"))
 }
 
 func TestPushTooLargeForTheBusIsParked(t *testing.T) {

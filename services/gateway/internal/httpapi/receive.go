@@ -146,7 +146,7 @@ var causes = []struct {
 }{
 	{bus.ErrStreamFull, "stream_full"}, {bus.ErrTimeout, "timeout"}, {bus.ErrNoStream, "no_stream"},
 	{bus.ErrDisconnected, "disconnected"}, {bus.ErrDuplicateInProcess, "in_process"}, {bus.ErrThrottled, "throttled"},
-	{bus.ErrUnavailable, "unavailable"}, {context.DeadlineExceeded, "timeout"},
+	{intake.ErrAway, "away"}, {intake.ErrBlind, "blind"}, {bus.ErrUnavailable, "unavailable"}, {context.DeadlineExceeded, "timeout"},
 }
 
 // reply answers a stored push in the way of its account.

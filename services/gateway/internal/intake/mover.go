@@ -24,6 +24,10 @@ type MoverOptions struct {
 	MaxInFlight int
 	// MaxPause is the longest pause between two tries at the home stream.
 	MaxPause time.Duration
+	// Home takes what comes home; the connection when nil.
+	Home Bus
+	// AtHome hears of each push that is home, by its id; may be nil.
+	AtHome func(id string)
 }
 
 const (
@@ -40,6 +44,7 @@ type Mover struct {
 	consumer *bus.Consumer
 	bus      Bus
 	maxPause time.Duration
+	atHome   func(id string)
 	moved    func(ctx context.Context, away time.Duration)
 	stopping chan struct{}
 	stop     sync.Once
@@ -61,7 +66,13 @@ func NewMover(conn *bus.Conn, t *topology.Topology, o MoverOptions, moved func(c
 	if moved == nil {
 		moved = func(context.Context, time.Duration) {}
 	}
-	m := &Mover{bus: conn, maxPause: o.MaxPause, moved: moved, stopping: make(chan struct{})}
+	if o.Home == nil {
+		o.Home = conn
+	}
+	if o.AtHome == nil {
+		o.AtHome = func(string) {}
+	}
+	m := &Mover{bus: o.Home, maxPause: o.MaxPause, atHome: o.AtHome, moved: moved, stopping: make(chan struct{})}
 	m.consumer = conn.NewConsumer(bus.ConsumerConfig{
 		Service: topology.ServiceGateway, Stream: topology.StreamSpill,
 		Durables:    t.Durables(topology.ServiceGateway, topology.StreamSpill),
@@ -97,6 +108,7 @@ func (m *Mover) move(ctx context.Context, d *bus.Delivery) error {
 	for wait := firstPause; ; wait = min(2*wait, m.maxPause) {
 		err := m.publish(ctx, msg)
 		if err == nil {
+			m.atHome(msg.ID)
 			m.moved(ctx, time.Since(d.Stored))
 			return nil
 		}

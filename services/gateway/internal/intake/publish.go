@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -40,23 +41,35 @@ type Stored struct {
 	Spilled bool
 }
 
-// Publisher stores events. It is safe for concurrent use.
-type Publisher struct {
-	// home takes the first try of every push, together with those of others; single takes what
-	// must not wait for others.
-	home, single Bus
-	times        Times
-	// spills hears of each event that leaves for the spill stream, and why.
-	spills func(ctx context.Context, cause error)
+// Ways are those of a Publisher.
+type Ways struct {
+	// Home takes the first try of every push, and may gather messages.
+	Home Bus
+	// Single takes every other try: those must not wait for others.
+	Single Bus
+	// Away knows whose pushes are on the spill stream.
+	Away *Away
+	// AtHome hears of each push that got to the home stream after it was sent to the spill stream; nil tells Away.
+	AtHome func(id string)
+	// Spills hears of each event that leaves for the spill stream, and why; may be nil.
+	Spills func(ctx context.Context, cause error)
 }
 
-// NewPublisher returns a publisher. The first try of a push goes to home, which may gather messages;
-// further ones go to single. spills may be nil.
-func NewPublisher(home, single Bus, times Times, spills func(ctx context.Context, cause error)) *Publisher {
-	if spills == nil {
-		spills = func(context.Context, error) {}
+// Publisher stores events. It is safe for concurrent use.
+type Publisher struct {
+	Ways
+	times Times
+}
+
+// NewPublisher returns a publisher.
+func NewPublisher(w Ways, times Times) *Publisher {
+	if w.Spills == nil {
+		w.Spills = func(context.Context, error) {}
 	}
-	return &Publisher{home: home, single: single, times: times, spills: spills}
+	if w.AtHome == nil {
+		w.AtHome = w.Away.Home
+	}
+	return &Publisher{Ways: w, times: times}
 }
 
 // Publish stores an event and returns when a stream has acknowledged it. Without an error, and only
@@ -84,17 +97,20 @@ func (p *Publisher) Publish(ctx context.Context, e *eventv1.InboundEvent) (Store
 	if serr != nil {
 		return Stored{}, serr
 	}
-	p.spills(ctx, err)
+	p.Spills(ctx, err)
 	return p.tryBoth(ctx, msg, spill, err)
 }
 
 // tryHome tries the home stream until it acknowledges, says that another stream is needed, or its time
-// is over.
+// is over, and not before everything that the fan sent earlier is there.
 func (p *Publisher) tryHome(ctx context.Context, msg bus.Msg) (Stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.times.Primary)
 	defer cancel()
 	for {
-		ack, err := p.home.Publish(ctx, msg)
+		if _, err := p.Away.hold(msg.Subject, msg.ID); err != nil {
+			return Stored{}, err
+		}
+		ack, err := p.Home.Publish(ctx, msg)
 		if err == nil {
 			return Stored{Stream: ack.Stream, Seq: ack.Seq, Duplicate: ack.Duplicate}, nil
 		}
@@ -105,10 +121,13 @@ func (p *Publisher) tryHome(ctx context.Context, msg bus.Msg) (Stored, error) {
 	}
 }
 
-// tryBoth tries the spill stream and, in between, the home stream again, until one acknowledges. The
-// error is the last one that was not only the end of the time; cause is that of the home stream.
+// tryBoth tries the spill stream and, in between, the home stream again unless the push would overtake others of
+// its fan there, until one acknowledges. The error is the last one that was not only the end of the time; cause is
+// that of the home stream.
 func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, spillSubject string, cause error) (Stored, error) {
 	home, toSpill := msg.Subject, true
+	// The others hear it from the server; this gateway must know it before the fan's next push is here.
+	nowhere := p.Away.Leave(home, msg.ID)
 	for {
 		msg.Subject = home
 		if toSpill {
@@ -116,27 +135,42 @@ func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, spillSubject strin
 		}
 		ack, err := p.tryOnce(ctx, msg)
 		if err == nil {
+			p.arrived(msg.ID, ack, toSpill)
 			return Stored{Stream: ack.Stream, Seq: ack.Seq, Duplicate: ack.Duplicate, Spilled: toSpill}, nil
 		}
 		if ctx.Err() == nil {
 			cause = err
 		}
+		nowhere = nowhere && (!toSpill || refused(err))
 		move := moveFor(err)
 		if move == give || !pause(ctx, move) {
+			if nowhere {
+				p.Away.Forget(msg.ID)
+			}
 			return Stored{}, cause
 		}
 		// A stream that has the message in process acknowledges it next time.
 		if move != again {
-			toSpill = !toSpill
+			held, _ := p.Away.hold(home, msg.ID)
+			toSpill = !toSpill || held == spillOnly
 		}
 	}
+}
+
+// arrived notes where a push is that was sent to the spill stream.
+func (p *Publisher) arrived(id string, ack bus.Ack, spilled bool) {
+	if spilled {
+		p.Away.Stored(id, ack.Seq)
+		return
+	}
+	p.AtHome(id)
 }
 
 // tryOnce gives one try as long as the home stream has: a leader that died must not eat the rest.
 func (p *Publisher) tryOnce(ctx context.Context, msg bus.Msg) (bus.Ack, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.times.Primary)
 	defer cancel()
-	return p.single.Publish(ctx, msg)
+	return p.Single.Publish(ctx, msg)
 }
 
 // move is what to do about a failed publish.
@@ -168,6 +202,13 @@ var moves = []struct {
 	{bus.ErrSubjectFull, spill},
 	{bus.ErrUnavailable, spill},
 	{bus.ErrDisconnected, spill},
+}
+
+// refusals are answers after which a message is certainly not stored.
+var refusals = []error{bus.ErrStreamFull, bus.ErrSubjectFull, bus.ErrNoStream, bus.ErrDisconnected, bus.ErrTooLarge, bus.ErrThrottled}
+
+func refused(err error) bool {
+	return slices.ContainsFunc(refusals, func(r error) bool { return errors.Is(err, r) })
 }
 
 func moveFor(err error) move {

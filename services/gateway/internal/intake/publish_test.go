@@ -105,7 +105,9 @@ func TestPublishErrorTable(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // time is virtual
 				s := &script{home: tc.home, spill: tc.spill}
 				spills := 0
-				p := intake.NewPublisher(s, s, intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second}, func(context.Context, error) { spills++ })
+				p := intake.NewPublisher(intake.Ways{
+					Home: s, Single: s, Away: intake.NewAway(10), Spills: func(context.Context, error) { spills++ },
+				}, intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second})
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel() // WeChat has hung up; the push is stored all the same
 				start := time.Now()
@@ -136,7 +138,7 @@ func repeat(err error, n int) []any {
 }
 
 func TestPublishRefusesAnEventWithoutASubject(t *testing.T) {
-	p := intake.NewPublisher(&script{}, &script{}, intake.Times{Primary: time.Second, Total: 2 * time.Second}, nil)
+	p := intake.NewPublisher(intake.Ways{Home: &script{}, Single: &script{}, Away: intake.NewAway(10)}, intake.Times{Primary: time.Second, Total: 2 * time.Second})
 	_, err := p.Publish(t.Context(), &eventv1.InboundEvent{Id: "id", Account: "a.b", Kind: eventv1.EventKind_EVENT_KIND_MESSAGE})
 	require.Equal(t, fault.Invalid, fault.KindOf(err))
 }

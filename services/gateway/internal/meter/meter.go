@@ -54,9 +54,15 @@ type options struct {
 
 type label struct{ account, key, value string }
 
-// New returns the instruments. waiting is asked for the number of attempts that wait for a reply.
-// Close ends that.
-func New(provider metric.MeterProvider, waiting func() int) (*Meter, error) {
+// Gauges are asked for what is now.
+type Gauges struct {
+	Waiting func() int           // attempts that wait for a reply
+	Away    func() int           // fans with pushes on the spill stream
+	Dark    func() time.Duration // how long it was not known who these are, in all
+}
+
+// New returns the instruments. Close ends the asking.
+func New(provider metric.MeterProvider, g Gauges) (*Meter, error) {
 	mt := provider.Meter(scope)
 	m := &Meter{labels: make(map[label]options)}
 	counters := []struct {
@@ -67,7 +73,7 @@ func New(provider metric.MeterProvider, waiting func() int) (*Meter, error) {
 		{&m.refused, "wxbus.gateway.refused", "Requests that were not taken, by reason."},
 		{&m.offers, "wxbus.gateway.offers", "Offers of passive replies by outcome."},
 		{&m.unsettled, "wxbus.gateway.claims.unsettled", "Claims of this gateway that could not be settled; their replies become ambiguous."},
-		{&m.spilled, "wxbus.gateway.spilled", "Pushes that the home stream did not take in time, by cause."},
+		{&m.spilled, "wxbus.gateway.spilled", "Pushes that went to the spill stream, by cause: the home stream did not take them in time, or earlier ones of the fan are there."},
 		{&m.parked, "wxbus.gateway.parked", "Bodies kept as dead letters, by reason."},
 		{&m.unknown, "wxbus.gateway.unknown_types", "Pushes of a type that no page documents, by account."},
 		{&m.skewed, "wxbus.gateway.timestamps.skewed", "Genuine requests whose timestamp is far from our clock."},
@@ -87,7 +93,7 @@ func New(provider metric.MeterProvider, waiting func() int) (*Meter, error) {
 	m.movedHome, err = mt.Float64Histogram("wxbus.gateway.spill.away", metric.WithUnit("s"),
 		metric.WithDescription("Time that a spilled push was away from the home stream."), metric.WithExplicitBucketBoundaries(awayBounds...))
 	errs = append(errs, err)
-	errs = append(errs, m.watch(mt, waiting))
+	errs = append(errs, m.watch(mt, g))
 	if err := errors.Join(errs...); err != nil {
 		return nil, fault.Wrap(fault.Internal, err)
 	}
@@ -127,7 +133,7 @@ func (m *Meter) Know(account string) {
 	}
 }
 
-func (m *Meter) watch(mt metric.Meter, waiting func() int) error {
+func (m *Meter) watch(mt metric.Meter, g Gauges) error {
 	inFlight, err := mt.Int64ObservableGauge("wxbus.gateway.in_flight", metric.WithDescription("Requests that are being read, checked or stored now."))
 	if err != nil {
 		return err
@@ -136,11 +142,22 @@ func (m *Meter) watch(mt metric.Meter, waiting func() int) error {
 	if err != nil {
 		return err
 	}
+	away, err := mt.Int64ObservableGauge("wxbus.gateway.away.fans", metric.WithDescription("Fans with pushes on the spill stream that are not home yet; their next pushes go there too."))
+	if err != nil {
+		return err
+	}
+	blind, err := mt.Float64ObservableCounter("wxbus.gateway.blind", metric.WithUnit("s"),
+		metric.WithDescription("Time in which it was not known whose pushes are on the spill stream, and every push went there first."))
+	if err != nil {
+		return err
+	}
 	m.unwatch, err = mt.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(inFlight, m.inFlight.Load())
-		o.ObserveInt64(waits, int64(waiting()))
+		o.ObserveInt64(waits, int64(g.Waiting()))
+		o.ObserveInt64(away, int64(g.Away()))
+		o.ObserveFloat64(blind, g.Dark().Seconds())
 		return nil
-	}, inFlight, waits)
+	}, inFlight, waits, away, blind)
 	return err
 }
 

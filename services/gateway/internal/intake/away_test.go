@@ -1,0 +1,204 @@
+package intake_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/topology"
+	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	"github.com/wxbus/wxbus/services/gateway/internal/intake"
+)
+
+const message = eventv1.EventKind_EVENT_KIND_MESSAGE
+
+// subjectsOf returns the subjects of a fan on both streams.
+func subjectsOf(t require.TestingT, fan string) (home, spill string) {
+	home, err := topology.SubjectInbound("shop", 1, message, fan)
+	require.NoError(t, err)
+	spill, err = topology.SubjectSpill("shop", 1, eventv1.EventKind_EVENT_KIND_CLICK, fan)
+	require.NoError(t, err)
+	return home, spill
+}
+
+func TestAFanIsAwayUntilItsLastPushIsHome(t *testing.T) {
+	a := intake.NewAway(10)
+	home, spill := subjectsOf(t, "o_1")
+	other, _ := subjectsOf(t, "o_2")
+	require.NoError(t, a.Held(home, "1"), "nothing is known against it")
+	require.True(t, a.Leave(spill, "1"))
+	require.False(t, a.Leave(spill, "1"), "heard on another connection")
+	require.True(t, a.Leave(spill, "2"))
+	require.ErrorIs(t, a.Held(home, "3"), intake.ErrAway)
+	require.NoError(t, a.Held(other, "4"), "nobody else waits for it")
+	require.Equal(t, 1, a.Fans())
+	a.Home("1")
+	require.ErrorIs(t, a.Held(home, "3"), intake.ErrAway)
+	a.Home("2")
+	require.NoError(t, a.Held(home, "3"))
+	require.False(t, a.Leave(spill, "2"), "what comes late from a slow connection changes nothing")
+	require.False(t, a.Busy())
+}
+
+func TestAnEarlierPushIsNotHeldByALaterOne(t *testing.T) {
+	a := intake.NewAway(10)
+	home, spill := subjectsOf(t, "o_1")
+	a.Leave(spill, "1")
+	a.Leave(spill, "2")
+	require.False(t, a.Strict(home, "1"), "it may go home by itself when the spill stream does not take it")
+	require.ErrorIs(t, a.Held(home, "1"), intake.ErrAway, "and is asked for at the spill stream first, where its earlier attempt may be")
+	require.True(t, a.Strict(home, "2"))
+	a.Forget("1")
+	require.False(t, a.Strict(home, "2"))
+}
+
+func TestALostNoticeIsLearnedFromTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := intake.NewAway(10)
+		home, spill := subjectsOf(t, "o_1")
+		a.Leave(spill, "own")
+		a.Stored("own", 7)
+		a.Leave(spill, "heard")
+		a.Learn(time.Now(), 8, 6, 2)
+		require.True(t, a.Strict(home, "next"))
+		a.Learn(time.Now(), 8, 7, 1)
+		require.False(t, a.Strict(home, "heard"), "7 is home")
+		a.Learn(time.Now(), 8, 8, 0)
+		require.ErrorIs(t, a.Held(home, "next"), intake.ErrAway, "what was heard in this moment may be stored in the next")
+		time.Sleep(intake.SettleTime + time.Second)
+		a.Learn(time.Now(), 9, 8, 1)
+		require.ErrorIs(t, a.Held(home, "next"), intake.ErrAway, "it can be 9")
+		a.Learn(time.Now(), 11, 9, 2)
+		require.NoError(t, a.Held(home, "next"), "it was 9 at most")
+	})
+}
+
+func TestABlindGatewaySpillsUntilWhatWasThereIsHome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := intake.NewAway(10)
+		home, _ := subjectsOf(t, "o_1")
+		a.Blind()
+		require.ErrorIs(t, a.Held(home, "1"), intake.ErrBlind)
+		require.False(t, a.Strict(home, "1"), "nothing is known to be away: a refusal of the spill stream is no refusal of the push")
+		a.Learn(time.Now(), 5, 3, 2)
+		require.True(t, a.Strict(home, "1"))
+		time.Sleep(time.Second)
+		a.Learn(time.Now(), 9, 4, 5)
+		require.ErrorIs(t, a.Held(home, "1"), intake.ErrBlind)
+		a.Learn(time.Now(), 9, 5, 4)
+		require.NoError(t, a.Held(home, "1"), "what comes later was heard")
+		require.Equal(t, time.Second, a.Dark())
+
+		a.Blind()
+		a.Learn(time.Now(), 9, 9, 0)
+		require.NoError(t, a.Held(home, "1"), "with nothing on the way it sees at once")
+	})
+}
+
+func TestAfterASilenceWhatIsAwayMayBeAnybodys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := intake.NewAway(10)
+		home, _ := subjectsOf(t, "o_1")
+		a.LearnAfterSilence(time.Now(), 5, 5, 0)
+		require.NoError(t, a.Held(home, "1"), "nothing is there that could have been missed")
+		a.LearnAfterSilence(time.Now(), 7, 5, 2)
+		require.ErrorIs(t, a.Held(home, "1"), intake.ErrBlind)
+		a.Learn(time.Now(), 9, 7, 2)
+		require.NoError(t, a.Held(home, "1"))
+	})
+}
+
+func TestNobodyWaitsForEverForAServerThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := intake.NewAway(10)
+		home, _ := subjectsOf(t, "o_1")
+		a.Blind()
+		time.Sleep(intake.OrderPatience - time.Second)
+		require.ErrorIs(t, a.Held(home, "1"), intake.ErrBlind)
+		time.Sleep(time.Second)
+		require.NoError(t, a.Held(home, "1"))
+		a.Learn(time.Now(), 5, 3, 2)
+		require.ErrorIs(t, a.Held(home, "1"), intake.ErrBlind, "once it answers it counts")
+		a.Learn(time.Now(), 5, 3, 0)
+		require.ErrorIs(t, a.Held(home, "1"), intake.ErrBlind, "a replica that lags behind can say so")
+		time.Sleep(intake.SettleTime)
+		a.Learn(time.Now(), 5, 3, 0)
+		require.NoError(t, a.Held(home, "1"))
+	})
+}
+
+func TestTooManyToKnowIsBlind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := intake.NewAway(2)
+		home, _ := subjectsOf(t, "o_any")
+		for _, fan := range []string{"o_1", "o_2", "o_3"} {
+			_, spill := subjectsOf(t, fan)
+			a.Leave(spill, fan)
+		}
+		require.True(t, a.Strict(home, "1"), "it may be anybody")
+		a.Home("o_1")
+		a.Home("o_2")
+		require.True(t, a.Strict(home, "1"))
+		time.Sleep(time.Millisecond)
+		a.Learn(time.Now(), 3, 2, 1)
+		require.True(t, a.Strict(home, "1"))
+		a.Learn(time.Now(), 4, 3, 1)
+		require.NoError(t, a.Held(home, "1"))
+	})
+}
+
+// What an away fan sends goes home only when the spill stream has not taken it for long: WeChat's retries are the
+// buffer before that.
+func TestOrderIsWorthARefusalForAWhile(t *testing.T) {
+	event := &eventv1.InboundEvent{Id: "id", Account: "shop", Openid: "o_1", Kind: message}
+	times := intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second}
+	synctest.Test(t, func(t *testing.T) {
+		a := intake.NewAway(10)
+		_, spill := subjectsOf(t, "o_1")
+		a.Leave(spill, "before")
+		s := &script{home: []any{bus.Ack{Stream: "INBOUND", Seq: 1}}, spill: repeat(bus.ErrStreamFull, 1000)}
+		p := intake.NewPublisher(intake.Ways{Home: s, Single: s, Away: a}, times)
+		_, err := p.Publish(t.Context(), event)
+		require.ErrorIs(t, err, bus.ErrStreamFull)
+		require.NotContains(t, s.calls, "home")
+
+		time.Sleep(intake.OrderPatience)
+		got, err := p.Publish(t.Context(), event)
+		require.NoError(t, err)
+		require.Equal(t, intake.Stored{Stream: "INBOUND", Seq: 1}, got)
+	})
+}
+
+func TestAPushThatIsHomeAfterAllHoldsNobody(t *testing.T) {
+	event := &eventv1.InboundEvent{Id: "id", Account: "shop", Openid: "o_1", Kind: message}
+	times := intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second}
+	home, _ := subjectsOf(t, "o_1")
+	for _, tc := range []struct {
+		name        string
+		home, spill []any
+		calls       string
+		away        error
+	}{
+		{"home", []any{bus.ErrNoStream, bus.Ack{Seq: 1}}, []any{bus.ErrTimeout}, "home spill home", nil},
+		{"nowhere", repeat(bus.ErrNoStream, 1000), repeat(bus.ErrStreamFull, 1000), "", nil},
+		{"perhaps on the spill stream", repeat(bus.ErrNoStream, 1000), repeat(bus.ErrTimeout, 1000), "", intake.ErrAway},
+		{"on the spill stream", []any{bus.ErrNoStream}, []any{bus.Ack{Seq: 1}}, "home spill", intake.ErrAway},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := intake.NewAway(10)
+				s := &script{home: tc.home, spill: tc.spill}
+				_, err := intake.NewPublisher(intake.Ways{Home: s, Single: s, Away: a}, times).Publish(t.Context(), event)
+				if tc.calls != "" {
+					require.NoError(t, err)
+					require.Equal(t, tc.calls, strings.Join(s.calls, " "))
+				}
+				require.ErrorIs(t, a.Held(home, "next"), tc.away)
+			})
+		})
+	}
+}
