@@ -28,6 +28,7 @@ var (
 	rowList   = flag.String("rows", "", "numbers of rows, separated by commas; default: those of the form")
 	trials    = flag.Int("trials", 1, "trials of each row")
 	seed      = flag.Uint64("seed", 1, "where and when faults strike follows from it")
+	duration  = flag.Duration("duration", 0, "how long each row pushes instead of the usual time of the form; rows whose faults take longer take theirs")
 	rate      = flag.Float64("rate", 0, "pushes a second instead of the usual rate of the form")
 	outFolder = flag.String("out", "", "folder for the results; default: none are kept")
 )

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -47,6 +48,8 @@ func table() []row {
 
 func (r row) span() time.Duration {
 	switch {
+	case *duration > 0:
+		return max(*duration, r.short)
 	case full() && r.full > 0:
 		return r.full
 	case full():
@@ -73,6 +76,8 @@ const (
 func TestFaults(t *testing.T) {
 	rows := wanted(t)
 	var records []record.Record
+	// Also when a row takes the rest of its world with it, and when a world does not start.
+	defer func() { report(t, rows, records) }()
 	for _, w := range []world{usual, wires, disks} {
 		mine := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.world != w && (r.world != "" || w != usual) })
 		if len(mine) == 0 {
@@ -91,17 +96,23 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
-	report(t, records)
 }
 
-// report writes the list of all trials.
-func report(t *testing.T, records []record.Record) {
+// report writes the list of all trials, and the table for docs/faults.md.
+func report(t *testing.T, rows []row, records []record.Record) {
 	t.Helper()
+	names := map[int]string{}
+	for _, r := range rows {
+		names[r.number] = r.name
+	}
 	for _, r := range records {
 		t.Logf("row %2d trial %d: %-11s L=%d D=%d O=%d of %d pushes, %d not acknowledged, slowest answer %s: %s", r.Row, r.Trial, r.Outcome(),
 			r.Verdict.Lost(), r.Verdict.Doubled(), r.Verdict.Disordered(), r.Facts.Pushes, r.Facts.NotAcked, time.Duration(r.Ack.Max).Round(time.Millisecond), r.Name)
 	}
-	if *outFolder != "" && len(records) > 0 {
+	table := record.Markdown(records, names)
+	fmt.Printf("\n%s\n", table)
+	if *outFolder != "" {
+		require.NoError(t, record.WriteTable(*outFolder, table))
 		require.NoError(t, record.WriteIndex(*outFolder, records))
 	}
 }

@@ -137,3 +137,24 @@ func wellFormed(t *testing.T, text string) {
 		require.NoError(t, err)
 	}
 }
+
+func TestTheTableHasALineForEachRow(t *testing.T) {
+	first, second := trial(), trial()
+	first.Facts.Pushes, second.Facts.Pushes = 1000, 1000
+	second.Trial, second.Facts.NotAcked = 3, 1
+	second.Verdict = judge.Verdict{Counts: map[string]int{judge.ClassLost: 2}, Excused: map[string]int{judge.ClassOrder: 4}}
+	second.Checks = []record.Check{{Name: "attempts | late", Expected: "0", Measured: "7"}, {Name: "met", Met: true}}
+	lines := strings.Split(record.Markdown([]record.Record{second, first}, map[int]string{3: "kill", 8: "disk full"}), "\n")
+	require.Equal(t, []string{
+		"| 3 | kill -9 <leader> | 2 | 2000 | 2 | 0 | 4 | 1 | 999ms | 0s | attempts \\| late: 7, expected 0; **acked_not_stored: 2** | FAILED, kept |",
+		"| 8 | disk full | 0 | | | | | | | | | **no verdict** |", "",
+	}, lines[2:])
+	for _, line := range lines[:3] {
+		require.Equal(t, 13, strings.Count(line, "|")-strings.Count(line, "\\|"))
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	require.NoError(t, record.WriteTable(dir, "| x |"))
+	text, err := os.ReadFile(filepath.Join(dir, "table.md"))
+	require.NoError(t, err)
+	require.Equal(t, "| x |", string(text))
+}

@@ -192,7 +192,7 @@ func (x *interleaving) push(t *rapid.T) {
 	if spillDown := rapid.IntRange(0, 4).Draw(t, "spill") == 0; spillDown {
 		p.set(topology.StreamSpill, true)
 		defer p.set(topology.StreamSpill, false)
-		times = intake.Times{Primary: 20 * time.Millisecond, Total: 40 * time.Millisecond} // it may be refused
+		times = intake.Times{Primary: 10 * time.Millisecond, Total: 20 * time.Millisecond} // it may be refused
 	}
 	x.pushes++
 	id := fmt.Sprintf("%s-%d", x.account, x.pushes)
@@ -267,7 +267,7 @@ func TestEachFansPushesAreAtHomeInTheOrderInWhichTheyWereAcknowledged(t *testing
 		mu.Lock()
 		teller = x.posts[0].lookout
 		mu.Unlock()
-		for range rapid.IntRange(5, 25).Draw(rt, "steps") {
+		for range rapid.IntRange(4, 14).Draw(rt, "steps") {
 			x.step(rt)
 			if rapid.IntRange(0, 9).Draw(rt, "restart") == 0 {
 				i := rapid.IntRange(0, 1).Draw(rt, "gateway")
