@@ -38,7 +38,7 @@ func ruleBuckets() []bucketSpec {
 	}, {
 		writer: ServiceRule, readers: "rule", types: "wxbus.rule.v1.FanRecord", key: "`<account>.<openid>`", share: 10,
 		note:   "Read only for rules with conditions about the fan.",
-		config: jetstream.KeyValueConfig{Bucket: BucketFans, Description: "what rules know about a fan", History: 1},
+		config: jetstream.KeyValueConfig{Bucket: BucketFans, Description: "what rules know about a fan", History: 1, LimitMarkerTTL: time.Minute},
 	}, {
 		writer: ServiceRule, readers: "rule", types: "wxbus.rule.v1.FormState, wxbus.rule.v1.ChatHistory, tokens of chat models",
 		key: "`form.<account>.<openid>`, `chat.<account>.<openid>`, `tokens.<provider>.<day>`", share: 4,

@@ -156,7 +156,7 @@ func (s *Service) Start(ctx context.Context) (err error) {
 	})
 	p.counter.Start(ctx)
 	s.parts = p
-	s.api.Serve(s.deps.Bus.JS(), store, p.live, p.tables)
+	s.api.Serve(s.deps.Bus.JS(), store, p.live, p.tables, s.fans)
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (s *Store) Stop() {
 	s.watcher = nil
 }
 
-// follow notes who is in a form; it calls complete when it knows those of the beginning.
+// follow notes who is in a form, and who was erased; it calls complete when it knows those of the beginning.
 func (s *Store) follow(complete func()) {
 	defer close(s.done)
 	for entry := range s.watcher.Updates() {
@@ -119,7 +119,12 @@ func (s *Store) follow(complete func()) {
 			complete()
 			continue
 		}
-		s.note(strings.TrimPrefix(entry.Key(), prefixForm), entry.Operation() == jetstream.KeyValuePut)
+		key := strings.TrimPrefix(entry.Key(), prefixForm)
+		if entry.Operation() == jetstream.KeyValuePurge {
+			s.forget(key)
+			continue
+		}
+		s.note(key, entry.Operation() == jetstream.KeyValuePut)
 	}
 }
 
@@ -237,11 +242,14 @@ func (s *Store) applyRecord(ctx context.Context, key string, rec *rulev1.Decisio
 		c.GetSubscribedUnixS() == 0 && !c.GetUnsubscribed() {
 		return nil
 	}
-	record, revision, err := bus.UpdateKV(ctx, s.fans, key, func(record *rulev1.FanRecord, _ bool) (*rulev1.FanRecord, error) {
+	record, revision, err := bus.UpdateKV(ctx, s.fans, key, func(record *rulev1.FanRecord, exists bool) (*rulev1.FanRecord, error) {
 		if slices.Contains(record.GetApplied(), rec.GetId()) {
 			return nil, bus.ErrUnchanged
 		}
 		change(record, rec, now)
+		if !exists && blank(record) {
+			return nil, bus.ErrUnchanged // a fan who left and may be erased already gets no record by that
+		}
 		return record, nil
 	})
 	if err != nil {
@@ -278,6 +286,11 @@ func change(record *rulev1.FanRecord, rec *rulev1.DecisionMade, now time.Time) {
 	}
 	record.Applied = append(record.GetApplied(), rec.GetId())
 	record.Applied = record.Applied[max(len(record.Applied)-maxApplied, 0):]
+}
+
+// blank tells whether a record says nothing about the fan.
+func blank(record *rulev1.FanRecord) bool {
+	return len(record.GetTags()) == 0 && len(record.GetCooldowns()) == 0 && record.GetLanguage() == "" && record.GetSubscribedUnixS() == 0
 }
 
 // cool starts a cool-down, and forgets those that are over, or the ones that end first when there are too many.

@@ -18,6 +18,7 @@ import (
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/draft"
+	"github.com/wxbus/wxbus/services/rule/internal/fan"
 	"github.com/wxbus/wxbus/services/rule/internal/publish"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 	"github.com/wxbus/wxbus/services/rule/internal/tables"
@@ -48,6 +49,7 @@ type backend struct {
 	store  *publish.Store
 	live   *publish.Live
 	tables *tables.Late
+	fans   *fan.Store
 }
 
 // New returns a server. checkURL says why the address of a webhook is refused, checkChat why there is no chat provider
@@ -57,8 +59,8 @@ func New(accounts *account.Directory, checkURL, checkChat func(string) error, lo
 }
 
 // Serve gives the server what it works on.
-func (s *Server) Serve(js jetstream.JetStream, store *publish.Store, live *publish.Live, late *tables.Late) {
-	s.backend.Store(&backend{js, store, live, late})
+func (s *Server) Serve(js jetstream.JetStream, store *publish.Store, live *publish.Live, late *tables.Late, fans *fan.Store) {
+	s.backend.Store(&backend{js, store, live, late, fans})
 }
 
 func (s *Server) ready() (*backend, error) {
