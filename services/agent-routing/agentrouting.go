@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/account"
@@ -48,6 +49,7 @@ type Deps struct {
 	Bus      *bus.Conn
 	Topology *topology.Topology
 	Sender   senderv1.SenderServiceClient
+	Rules    rulev1.RuleServiceClient
 	// Tokens may be nil: then files of fans are not fetched, and WeChat's own desk is not reachable.
 	Tokens Tokens
 	// SQL says where the database is.
@@ -83,7 +85,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure agent-routing: %w", err)
 	}
-	if deps.Accounts == nil || deps.Bus == nil || deps.Topology == nil || deps.Sender == nil || deps.SQL.Service == "" || deps.Files == "" {
+	if deps.Accounts == nil || deps.Bus == nil || deps.Topology == nil || deps.Sender == nil || deps.Rules == nil || deps.SQL.Service == "" || deps.Files == "" {
 		return nil, errors.New("configure agent-routing: a dependency is missing")
 	}
 	if deps.Log == nil {
@@ -102,6 +104,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	feed := facts.New(deps.Bus)
 	s.desk = app.New(app.Options{
 		Store: s.store, Owners: s.owners, Facts: feed, Transcript: transcript.New(deps.Bus.JS(), deps.Topology), Sender: sender{deps.Sender},
+		Rules:    memory{deps.Rules},
 		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle, KeptForEnd: cfg.KeptForEnd}, NativeIdle: cfg.NativeIdle,
 		Lease: cfg.AgentLease, EraseOnLeave: cfg.EraseOnUnsubscribe, Changed: meters.changed,
 		Promised: meters.promised, Promising: meters.promising, Log: deps.Log, Now: deps.Now,
@@ -227,6 +230,29 @@ func (s sender) Window(ctx context.Context, account, openID string) (app.Window,
 		return app.Window{}, fault.FromStatus(err)
 	}
 	return app.Window{Open: out.GetClass() == senderv1.QuotaClass_QUOTA_CLASS_OPEN, Remaining: int(out.GetRemaining())}, nil
+}
+
+// memory is what rules know about fans.
+type memory struct{ client rulev1.RuleServiceClient }
+
+func (m memory) Get(ctx context.Context, account, openID string) (*rulev1.GetFanMemoryResponse, error) {
+	out, err := m.client.GetFanMemory(ctx, &rulev1.GetFanMemoryRequest{Account: account, Openid: openID})
+	if err != nil {
+		return nil, fault.FromStatus(err)
+	}
+	return out, nil
+}
+
+func (m memory) Erase(ctx context.Context, account, openID string) ([]*agentroutingv1.ErasedItem, error) {
+	out, err := m.client.EraseFanMemory(ctx, &rulev1.EraseFanMemoryRequest{Account: account, Openid: openID})
+	if err != nil {
+		return nil, fault.FromStatus(err)
+	}
+	var items []*agentroutingv1.ErasedItem
+	for _, it := range out.GetItems() {
+		items = append(items, &agentroutingv1.ErasedItem{Place: it.GetPlace(), Erased: it.GetErased(), Left: it.GetLeft()})
+	}
+	return items, nil
 }
 
 // prepare makes the groups and agents of the configuration that are not there yet. What was changed since, by the API, stays.

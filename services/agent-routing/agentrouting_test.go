@@ -253,6 +253,20 @@ func TestUnfollowErasesWhatTheFanSaid(t *testing.T) {
 	require.Equal(t, "policy", proofs.GetErasures()[0].GetActor())
 }
 
+// TestUnfollowErasesWhatRulesKnow: also of a fan whom the desk never met, when the rules have handled that the fan left.
+func TestUnfollowErasesWhatRulesKnow(t *testing.T) {
+	w := newWorld(t)
+	w.replica()
+	w.rules.learn("stranger")
+	ev := w.event("stranger", eventv1.EventKind_EVENT_KIND_UNSUBSCRIBE, func(ev *eventv1.InboundEvent) { ev.Event = "unsubscribe" })
+	subject, err := topology.SubjectDecision(shop, ev.GetPartition(), ev.GetId())
+	require.NoError(t, err)
+	w.publish(subject, "", &rulev1.DecisionMade{
+		Id: ev.GetId(), Account: shop, Openid: "stranger", Route: rulev1.Route_ROUTE_NONE, Fan: &rulev1.FanChange{Unsubscribed: true},
+	})
+	require.Eventually(t, func() bool { return !w.rules.knows("stranger") }, patient, soon)
+}
+
 func TestLongestWaitingFirst(t *testing.T) {
 	w := newWorld(t)
 	desk := w.replica()

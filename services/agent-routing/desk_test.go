@@ -413,6 +413,7 @@ func TestPicturesAreKeptBeforeWeChatForgetsThem(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "union-1", fan.GetFan().GetUnionid())
 
+	w.rules.learn("fan")
 	export, err := d.privacy.ExportFan(as(t, "boss"), &agentroutingv1.ExportFanRequest{Account: shop, Openid: "fan"})
 	require.NoError(t, err)
 	var file []byte
@@ -430,16 +431,22 @@ func TestPicturesAreKeptBeforeWeChatForgetsThem(t *testing.T) {
 	for _, f := range archive.File {
 		names = append(names, f.Name)
 	}
-	require.Equal(t, []string{"fan.json", "messages.json", "events.json", "files/" + files[0].GetId()}, names)
+	require.Equal(t, []string{"fan.json", "messages.json", "events.json", "rules.json", "files/" + files[0].GetId()}, names)
 	opened, err := archive.Open("fan.json")
 	require.NoError(t, err)
 	var card map[string]any
 	require.NoError(t, json.NewDecoder(opened).Decode(&card))
 	require.Equal(t, "union-1", card["unionid"])
+	opened, err = archive.Open("rules.json")
+	require.NoError(t, err)
+	var known struct{ Record struct{ Tags []string } }
+	require.NoError(t, json.NewDecoder(opened).Decode(&known))
+	require.Equal(t, []string{"vip"}, known.Record.Tags)
 
 	erased, err := d.privacy.EraseFan(as(t, "boss"), &agentroutingv1.EraseFanRequest{Account: shop, Openid: "fan", Reason: "request"})
 	require.NoError(t, err)
 	require.True(t, erased.GetErasure().GetVerified())
+	require.False(t, w.rules.knows("fan"))
 	_, err = recv(d.GetMedia(t.Context(), &agentroutingv1.GetMediaRequest{Account: shop, Id: files[0].GetId()}))
 	require.Equal(t, codes.NotFound, status.Code(err))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/sqldb"
 	"github.com/wxbus/wxbus/pkg/tokens"
 	"github.com/wxbus/wxbus/pkg/topology"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 )
@@ -23,6 +24,10 @@ func Module() process.Module {
 		Section: config.Section{Name: "agent_routing", Into: &cfg},
 		Build: func(ctx context.Context, rt *process.Runtime) (lifecycle.Component, error) {
 			sender, err := rt.Dial(ctx, "sender")
+			if err != nil {
+				return nil, err
+			}
+			rules, err := rt.Dial(ctx, "rule")
 			if err != nil {
 				return nil, err
 			}
@@ -43,7 +48,8 @@ func Module() process.Module {
 			}
 			s, err := New(cfg, Deps{
 				Accounts: rt.Accounts, Bus: rt.Bus, Topology: rt.Topology, Sender: senderv1.NewSenderServiceClient(sender), Tokens: client,
-				SQL: sqldb.Options{Service: "agent-routing", URL: rt.Shared.SQL.URL, Dir: rt.Shared.SQLDir()}, Files: files,
+				Rules: rulev1.NewRuleServiceClient(rules),
+				SQL:   sqldb.Options{Service: "agent-routing", URL: rt.Shared.SQL.URL, Dir: rt.Shared.SQLDir()}, Files: files,
 				Tel: rt.Tel, Log: rt.Log, Now: rt.Now,
 			})
 			if err != nil {

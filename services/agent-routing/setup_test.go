@@ -47,6 +47,7 @@ type world struct {
 	t      *testing.T
 	clock  *testkit.Clock
 	sender *fakeSender
+	rules  *fakeRules
 	dial   grpc.ClientConnInterface
 	sql    sqldb.Options
 	files  string
@@ -56,9 +57,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{Env: bustest.Start(t), t: t, clock: testkit.NewClock(time.Now()), sender: &fakeSender{}}
+	w := &world{Env: bustest.Start(t), t: t, clock: testkit.NewClock(time.Now()), sender: &fakeSender{}, rules: &fakeRules{known: map[string]bool{}}}
 	server, conn, err := grpcx.InProcess(t.Context(), grpcx.Options{}, grpcx.DialOptions{}, func(r grpc.ServiceRegistrar) {
 		senderv1.RegisterSenderServiceServer(r, w.sender)
+		rulev1.RegisterRuleServiceServer(r, w.rules)
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { stop(t, server.Stop); _ = conn.Close() })
@@ -66,6 +68,44 @@ func newWorld(t *testing.T) *world {
 	w.sql = sqldb.Options{Service: "agent-routing", Dir: t.TempDir()}
 	w.files = t.TempDir()
 	return w
+}
+
+// fakeRules are rules that know something about some fans.
+type fakeRules struct {
+	rulev1.UnimplementedRuleServiceServer
+
+	mu    sync.Mutex // guards known
+	known map[string]bool
+}
+
+func (f *fakeRules) learn(openid string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known[openid] = true
+}
+
+func (f *fakeRules) knows(openid string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.known[openid]
+}
+
+func (f *fakeRules) GetFanMemory(_ context.Context, in *rulev1.GetFanMemoryRequest) (*rulev1.GetFanMemoryResponse, error) {
+	if !f.knows(in.GetOpenid()) {
+		return &rulev1.GetFanMemoryResponse{}, nil
+	}
+	return &rulev1.GetFanMemoryResponse{Record: &rulev1.FanRecord{Tags: []string{"vip"}}}, nil
+}
+
+func (f *fakeRules) EraseFanMemory(_ context.Context, in *rulev1.EraseFanMemoryRequest) (*rulev1.EraseFanMemoryResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	item := &rulev1.ErasedMemory{Place: "bucket fans"}
+	if f.known[in.GetOpenid()] {
+		item.Erased = 1
+	}
+	delete(f.known, in.GetOpenid())
+	return &rulev1.EraseFanMemoryResponse{Items: []*rulev1.ErasedMemory{item}}, nil
 }
 
 // desk is one replica with a client for each of its services.
@@ -99,7 +139,7 @@ func (w *world) startReplica(cfg agentrouting.Config) (desk, *agentrouting.Servi
 	require.NoError(w.t, err)
 	service, err := agentrouting.New(cfg, agentrouting.Deps{
 		Accounts: accounts, Bus: w.NewConn(w.t, fmt.Sprintf("agent-routing-%d", w.next)), Topology: w.Topology,
-		Sender: senderv1.NewSenderServiceClient(w.dial), SQL: w.sql, Files: w.files, Tokens: w.tokens, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Sender: senderv1.NewSenderServiceClient(w.dial), Rules: rulev1.NewRuleServiceClient(w.dial), SQL: w.sql, Files: w.files, Tokens: w.tokens, Now: w.clock.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(w.t, err)
 	require.NoError(w.t, service.Start(w.t.Context()))

@@ -10,6 +10,7 @@ import (
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
@@ -64,6 +65,14 @@ type Files interface {
 	Delete(ctx context.Context, id string) (bool, error)
 }
 
+// Rules keep what they know about fans.
+type Rules interface {
+	// Get returns everything that they know.
+	Get(ctx context.Context, account, openID string) (*rulev1.GetFanMemoryResponse, error)
+	// Erase erases it and counts again. It may be called twice.
+	Erase(ctx context.Context, account, openID string) ([]*agentroutingv1.ErasedItem, error)
+}
+
 // Options of a Desk. Every field is required.
 type Options struct {
 	Store      *store.Store
@@ -73,6 +82,7 @@ type Options struct {
 	Sender     Sender
 	Platform   Platform
 	Files      Files
+	Rules      Rules
 	Limits     domain.Limits
 	// NativeIdle is after how long a push proves that a session of the native desk is over.
 	NativeIdle time.Duration

@@ -447,9 +447,11 @@ func TestEraseLeavesNothingAndProvesIt(t *testing.T) {
 		require.NoError(t, w.says("fan", "幸福路 8 号"))
 		_, err = w.desk.EditFan(w.ctx, shop, "fan", "li", "remark", func(f *domain.Fan) error { f.Remark = "王先生"; return nil })
 		require.NoError(t, err)
+		w.known[shop+"/fan"] = 1
 		export, err := w.desk.Export(w.ctx, shop, "fan")
 		require.NoError(t, err)
 		require.Len(t, export.Messages, 3)
+		require.Equal(t, []string{"vip"}, export.Rules.GetRecord().GetTags())
 
 		proof, err := w.desk.Erase(w.ctx, shop, "fan", "boss", "request of the fan")
 		require.NoError(t, err)
@@ -462,6 +464,7 @@ func TestEraseLeavesNothingAndProvesIt(t *testing.T) {
 		require.EqualValues(t, 3, erased["messages"])
 		require.EqualValues(t, 1, erased["fans"])
 		require.EqualValues(t, 1, erased["bucket owners"])
+		require.EqualValues(t, 1, erased["bucket fans"])
 		require.Equal(t, []string{shop + "/" + id}, w.purged)
 		require.NotContains(t, w.owners, shop+"/fan")
 		last := w.events[len(w.events)-1]
@@ -478,4 +481,80 @@ func TestEraseLeavesNothingAndProvesIt(t *testing.T) {
 		require.NoError(t, w.join(&eventv1.InboundEvent{Id: id, Openid: "fan"}, "q"), "a late duplicate of the decision")
 		require.Equal(t, domain.Closed, w.conversation(id).State)
 	})
+}
+
+// TestAnErasureThatCannotEndGoesOnUntilItIsDone: the rules are away, the desk's rows are gone already, and what is still to
+// be erased outside is not forgotten.
+func TestAnErasureThatCannotEndGoesOnUntilItIsDone(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		id, err := w.asks("fan", "q")
+		require.NoError(t, err)
+		w.known[shop+"/fan"] = 1
+		w.away = true
+		_, err = w.desk.Erase(w.ctx, shop, "fan", "boss", "request of the fan")
+		require.Equal(t, fault.Unavailable, fault.KindOf(err))
+		require.ErrorContains(t, err, "goes on by itself")
+		pending := w.pending()
+		require.Len(t, pending, 1)
+		require.Equal(t, "boss", pending[0].Actor)
+		require.Equal(t, []string{id}, pending[0].Conversations)
+		require.Contains(t, pending[0].Problem, "what rules know")
+
+		w.clock.Advance(5 * time.Second)
+		require.Error(t, w.desk.Care(w.ctx))
+		require.Equal(t, 2, w.pending()[0].Tries)
+		w.away = false
+		require.NoError(t, w.desk.Care(w.ctx), "not due: it waits longer each time")
+		require.Len(t, w.pending(), 1)
+		w.clock.Advance(10 * time.Second)
+		require.NoError(t, w.replica().Care(w.ctx), "any replica does it")
+		require.Empty(t, w.pending())
+		require.Empty(t, w.known)
+		q, err := w.store.Query()
+		require.NoError(t, err)
+		proofs, err := q.Erasures(w.ctx, shop, 10)
+		require.NoError(t, err)
+		require.Len(t, proofs, 1)
+		require.True(t, proofs[0].GetVerified())
+		require.Equal(t, "boss", proofs[0].GetActor())
+		erased := map[string]int64{}
+		for _, it := range proofs[0].GetItems() {
+			erased[it.GetPlace()] = it.GetErased()
+		}
+		require.EqualValues(t, 1, erased["fans"], "what earlier tries erased counts")
+		require.EqualValues(t, 1, erased["bucket owners"])
+		require.EqualValues(t, 1, erased["bucket fans"])
+		require.Contains(t, w.purged, shop+"/"+id)
+	})
+}
+
+// TestWhoCameBackKeepsWhatIsNew: an erasure of a fan who left is late, and the fan has written again.
+func TestWhoCameBackKeepsWhatIsNew(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		old, err := w.asks("fan", "q")
+		require.NoError(t, err)
+		require.NoError(t, w.desk.Unfollowed(w.ctx, shop, "fan"))
+		w.away = true
+		require.NoError(t, w.desk.EraseWhoLeft(w.ctx, shop, "fan"), "it is written down")
+		fresh, err := w.asks("fan", "q")
+		require.NoError(t, err)
+		require.NotEqual(t, old, fresh)
+		w.away = false
+		w.clock.Advance(5 * time.Second)
+		require.NoError(t, w.desk.Care(w.ctx))
+		require.Empty(t, w.pending())
+		require.Equal(t, "fan", w.conversation(fresh).OpenID)
+		require.NotEqual(t, "fan", w.conversation(old).OpenID)
+		require.Contains(t, w.owners, shop+"/fan")
+		require.NotContains(t, w.purged, shop+"/"+fresh)
+	})
+}
+
+func (w *world) pending() []store.Pending {
+	w.t.Helper()
+	q, err := w.store.Query()
+	require.NoError(w.t, err)
+	out, err := q.ListPending(w.ctx, shop, 10)
+	require.NoError(w.t, err)
+	return out
 }

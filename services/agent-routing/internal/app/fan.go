@@ -129,8 +129,7 @@ func (d *Desk) Unfollowed(ctx context.Context, account, openID string) error {
 	if err != nil || !d.o.EraseOnLeave {
 		return err
 	}
-	_, err = d.Erase(ctx, account, openID, "policy", "unsubscribe")
-	return err
+	return d.EraseWhoLeft(ctx, account, openID)
 }
 
 // Followed notes that a fan is back.

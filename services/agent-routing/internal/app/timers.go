@@ -18,7 +18,7 @@ const careBatch = 200
 // fans to agents and does what dead processes left behind. Every replica calls it: whoever locks a fan first does the work, and
 // the others find it done.
 func (d *Desk) Care(ctx context.Context) error {
-	return errors.Join(d.expireLeases(ctx), d.Absent(ctx), d.Fire(ctx), d.dispatchAll(ctx), d.finishLeft(ctx))
+	return errors.Join(d.expireLeases(ctx), d.Absent(ctx), d.Fire(ctx), d.dispatchAll(ctx), d.finishLeft(ctx), d.finishErasures(ctx))
 }
 
 func (d *Desk) expireLeases(ctx context.Context) error {

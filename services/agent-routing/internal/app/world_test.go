@@ -13,6 +13,7 @@ import (
 
 	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -59,9 +60,15 @@ func newWorld(t testing.TB, db *sqldb.DB) *world {
 // replica returns a further desk on the same database and bus.
 func (w *world) replica() *app.Desk {
 	return app.New(app.Options{
+<<<<<<< HEAD
 		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Sender: w.around, Platform: w.around, Files: w.around,
 		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute, KeptForEnd: 1}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
 		Changed: func(context.Context, domain.Kind) {}, Promised: w.promised, Promising: func(context.Context, domain.Group) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+=======
+		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Rules: rules{w.around}, Sender: w.around, Platform: w.around, Files: w.around,
+		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
+		Changed: func(context.Context, domain.Kind) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+>>>>>>> 6f86b51 (Erase a fan in the rules too, and go on until everything is gone)
 	})
 }
 
@@ -69,6 +76,7 @@ func (w *world) replica() *app.Desk {
 type around struct {
 	mu     sync.Mutex // guards the fields below
 	dead   bool       // nothing outside answers
+	away   bool       // the rules do not answer
 	owners map[string]*agentroutingv1.OwnerRecord
 	epochs map[string]string // fan and epoch: owner
 	ids    map[string]bool
@@ -77,6 +85,7 @@ type around struct {
 	sent   []*senderv1.SendRequest
 	keys   map[string]int
 	refuse error
+<<<<<<< HEAD
 	// windows holds what may still be sent to the fans that have one; to all others everything may.
 	windows map[string]int
 	said    map[string][]*eventv1.InboundEvent
@@ -94,6 +103,16 @@ func (a *around) promised(_ context.Context, o app.Outcome) {
 
 func newAround() *around {
 	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}, outcomes: map[app.Outcome]int{}}
+=======
+	said   map[string][]*eventv1.InboundEvent
+	purged []string
+	known  map[string]int // what rules know, by fan
+	next   int
+}
+
+func newAround() *around {
+	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}, known: map[string]int{}}
+>>>>>>> 6f86b51 (Erase a fan in the rules too, and go on until everything is gone)
 }
 
 var errDead = fault.New(fault.Unavailable, "nobody answers")
@@ -106,6 +125,35 @@ func (a *around) enter() (func(), error) {
 		return nil, errDead
 	}
 	return a.mu.Unlock, nil
+}
+
+// rules play what rules know about fans.
+type rules struct{ *around }
+
+func (r rules) Get(_ context.Context, account, openID string) (*rulev1.GetFanMemoryResponse, error) {
+	leave, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if r.known[account+"/"+openID] == 0 {
+		return &rulev1.GetFanMemoryResponse{}, nil
+	}
+	return &rulev1.GetFanMemoryResponse{Record: &rulev1.FanRecord{Tags: []string{"vip"}}}, nil
+}
+
+func (r rules) Erase(_ context.Context, account, openID string) ([]*agentroutingv1.ErasedItem, error) {
+	leave, err := r.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if r.away {
+		return nil, errDead
+	}
+	n := r.known[account+"/"+openID]
+	delete(r.known, account+"/"+openID)
+	return []*agentroutingv1.ErasedItem{{Place: "bucket fans", Erased: int64(n)}}, nil
 }
 
 func (a *around) setDead(dead bool) {

@@ -15,14 +15,17 @@ import (
 	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
 )
 
-// Decisions returns the handler of the stream DECISIONS. Only decisions that put a fan into a queue
-// matter, whichever way their welcome goes; later versions carry the same id and change nothing. A hand-over to
+// Decisions returns the handler of the stream DECISIONS. Only decisions about fans who left, and those that put a fan into
+// a queue matter, whichever way their welcome goes; later versions carry the same id and change nothing. A hand-over to
 // the native desk changes no owner: kf_create_session does, if an agent there takes the fan.
 func Decisions(desk *app.Desk) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
 		var made rulev1.DecisionMade
 		if err := proto.Unmarshal(d.Data, &made); err != nil {
 			return fault.Errorf(fault.Invalid, "decode decision: %w", err)
+		}
+		if made.GetFan().GetUnsubscribed() && made.GetOpenid() != "" {
+			return desk.LeftTheRules(ctx, made.GetAccount(), made.GetOpenid())
 		}
 		if made.GetQueue() == "" && made.GetRoute() != rulev1.Route_ROUTE_QUEUE {
 			return nil

@@ -3,6 +3,7 @@ package grpcapi
 import (
 	"archive/zip"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/account"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/domain"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/media"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
 	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
@@ -65,6 +67,9 @@ func (s *Privacy) zip(ctx context.Context, w io.Writer, all app.Export) error {
 		return err
 	}
 	if err := addJSON(z, "events.json", all.Events...); err != nil {
+		return err
+	}
+	if err := addJSON(z, "rules.json", all.Rules); err != nil {
 		return err
 	}
 	for _, f := range all.Files {
@@ -120,7 +125,7 @@ func (s *Privacy) EraseFan(ctx context.Context, in *agentroutingv1.EraseFanReque
 	return &agentroutingv1.EraseFanResponse{Erasure: proof}, err
 }
 
-// ListErasures returns the proofs, newest first.
+// ListErasures returns the proofs, newest first, and what is not done yet.
 func (s *Privacy) ListErasures(ctx context.Context, in *agentroutingv1.ListErasuresRequest) (*agentroutingv1.ListErasuresResponse, error) {
 	limit, err := pageSize("limit", in.GetLimit(), 50, 200)
 	if err != nil {
@@ -134,5 +139,20 @@ func (s *Privacy) ListErasures(ctx context.Context, in *agentroutingv1.ListErasu
 		return nil, err
 	}
 	found, err := q.Erasures(ctx, in.GetAccount(), limit)
-	return &agentroutingv1.ListErasuresResponse{Erasures: found}, err
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := q.ListPending(ctx, in.GetAccount(), limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &agentroutingv1.ListErasuresResponse{Erasures: found}
+	for _, p := range waiting {
+		hash := domain.FanHash(p.Account, p.OpenID)
+		out.Pending = append(out.Pending, &agentroutingv1.PendingErasure{
+			Account: p.Account, FanHash: hex.EncodeToString(hash[:]), SinceUnixMs: wire.Millis(p.Since), Actor: p.Actor, Reason: p.Reason,
+			Tries: int32(p.Tries), Problem: p.Problem,
+		})
+	}
+	return out, nil
 }
