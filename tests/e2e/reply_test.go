@@ -48,6 +48,9 @@ func TestTable(t *testing.T) {
 		for name, scenario := range atTheDesk {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
+		for name, scenario := range privacy {
+			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
+		}
 		for name, scenario := range desk {
 			t.Run(name, func(t *testing.T) { t.Parallel(); scenario(t, w) })
 		}
