@@ -60,15 +60,9 @@ func newWorld(t testing.TB, db *sqldb.DB) *world {
 // replica returns a further desk on the same database and bus.
 func (w *world) replica() *app.Desk {
 	return app.New(app.Options{
-<<<<<<< HEAD
-		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Sender: w.around, Platform: w.around, Files: w.around,
+		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Rules: rules{w.around}, Sender: w.around, Platform: w.around, Files: w.around,
 		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute, KeptForEnd: 1}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
 		Changed: func(context.Context, domain.Kind) {}, Promised: w.promised, Promising: func(context.Context, domain.Group) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
-=======
-		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Rules: rules{w.around}, Sender: w.around, Platform: w.around, Files: w.around,
-		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
-		Changed: func(context.Context, domain.Kind) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
->>>>>>> 6f86b51 (Erase a fan in the rules too, and go on until everything is gone)
 	})
 }
 
@@ -85,11 +79,11 @@ type around struct {
 	sent   []*senderv1.SendRequest
 	keys   map[string]int
 	refuse error
-<<<<<<< HEAD
 	// windows holds what may still be sent to the fans that have one; to all others everything may.
 	windows map[string]int
 	said    map[string][]*eventv1.InboundEvent
 	purged  []string
+	known   map[string]int // what rules know, by fan
 	next    int
 	// outcomes counts promises.
 	outcomes map[app.Outcome]int
@@ -102,17 +96,7 @@ func (a *around) promised(_ context.Context, o app.Outcome) {
 }
 
 func newAround() *around {
-	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}, outcomes: map[app.Outcome]int{}}
-=======
-	said   map[string][]*eventv1.InboundEvent
-	purged []string
-	known  map[string]int // what rules know, by fan
-	next   int
-}
-
-func newAround() *around {
-	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}, known: map[string]int{}}
->>>>>>> 6f86b51 (Erase a fan in the rules too, and go on until everything is gone)
+	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}, outcomes: map[app.Outcome]int{}, known: map[string]int{}}
 }
 
 var errDead = fault.New(fault.Unavailable, "nobody answers")
