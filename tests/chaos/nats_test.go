@@ -77,8 +77,8 @@ func leaderChecks(slowest time.Duration) func(x *trial) []record.Check {
 // kept: a push on the spill stream is overtaken, and a reader that takes a partition over cannot ask what the
 // former one had in hand.
 func (x *trial) inOrder() record.Check {
-	n, spilled := x.record.Verdict.Disordered(), len(x.record.Verdict.AfterSpill)
-	return timing("replies out of order", "0", n == 0, "%d, %d of them after a spill", n, spilled)
+	n, spilled, open := x.record.Verdict.Disordered(), len(x.record.Verdict.AfterSpill), x.facts.Report.OrderUnclear.Count
+	return timing("replies out of order", "0", n == 0, "%d, %d of them after a spill; besides %d whose pushes were open at the same time", n, spilled, open)
 }
 
 func killAll(x *trial) {

@@ -6,10 +6,10 @@
 // their way hold a reservation, so what may still be accepted is remaining minus reserved. WeChat is
 // the truth: its refusals (45015, 45047, 43004 …) correct the record by Close.
 //
-// Time comes from two clocks that are never mixed: deadlines and the order of actions come from WeChat's
-// CreateTime; which of an action and a message was first comes from ours, by the time at which the action
-// reached us. So an action that is folded late, after messages that were sent since, grants only what they
-// left of it.
+// Time comes from two clocks: deadlines and the order of actions come from WeChat's CreateTime; which of an
+// action and a message was first comes from ours, by the time at which the action reached us. So an action that
+// is folded late, after messages that were sent since, grants only what they left of it. The clocks meet in one
+// place, arrived: the attempt that reached us may have been WeChat's second or third.
 //
 // Every function leaves its argument alone and returns the record unchanged (the same pointer) when
 // there is nothing to write, so that repeats cost nothing.
@@ -105,14 +105,32 @@ func beforeClose(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence) bool {
 		ev.GetReceivedUnixMs() != 0 && ev.GetReceivedUnixMs() < rec.GetClosedUnixMs()
 }
 
-// countedSince returns how many messages WeChat counted since the action reached us.
+const (
+	// firstAttempt is how late an action that reached us with WeChat's first attempt may seem: CreateTime is in whole
+	// seconds, and clocks differ.
+	firstAttempt = 2500 * time.Millisecond
+	// lastAttempt is how late it may be with the last one. It bounds what a clock that runs ahead can take away.
+	lastAttempt = 15 * time.Second
+)
+
+// arrived returns when WeChat's first attempt to tell us of the action was made, by our clock. The window was
+// opened then; messages that left between that attempt and the one that was stored count against it.
+func arrived(ev *senderv1.GrantEvidence) int64 {
+	late := ev.GetReceivedUnixMs() - 1000*ev.GetCreateTime()
+	if late <= firstAttempt.Milliseconds() {
+		return ev.GetReceivedUnixMs()
+	}
+	return ev.GetReceivedUnixMs() - min(late, lastAttempt.Milliseconds())
+}
+
+// countedSince returns how many messages WeChat counted since the action.
 func countedSince(rec *senderv1.GrantRecord, ev *senderv1.GrantEvidence) int32 {
 	if ev.GetReceivedUnixMs() == 0 {
 		return 0
 	}
-	n := int32(0)
+	n, since := int32(0), arrived(ev)
 	for _, at := range rec.GetCountedUnixMs() {
-		if at > ev.GetReceivedUnixMs() {
+		if at > since {
 			n++
 		}
 	}

@@ -375,7 +375,8 @@ func TestNoFunctionChangesItsArgument(t *testing.T) {
 }
 
 // TestALateActionGrantsOnlyWhatTheMessagesSinceLeftOfIt: the ledger may learn of an action long after messages that
-// were sent since. It then lets a message through exactly when WeChat would take it, once it knows every action.
+// were sent since, and the attempt that told of it may have been WeChat's last. It then lets a message through exactly
+// when WeChat would take it, once it knows every action.
 func TestALateActionGrantsOnlyWhatTheMessagesSinceLeftOfIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var (
@@ -391,7 +392,8 @@ func TestALateActionGrantsOnlyWhatTheMessagesSinceLeftOfIt(t *testing.T) {
 			switch rapid.IntRange(0, 2).Draw(t, "step") {
 			case 0:
 				ev := message(id, now)
-				ev.ReceivedUnixMs = now.UnixMilli()
+				attempt := rapid.IntRange(0, 2).Draw(t, "attempt")
+				ev.ReceivedUnixMs = now.Add(time.Duration(attempt) * 5 * time.Second).UnixMilli()
 				late = append(late, ev)
 				wechat.log = append(wechat.log, entry{at: now, grants: 5, window: 48 * time.Hour})
 			case 1:
@@ -404,6 +406,9 @@ func TestALateActionGrantsOnlyWhatTheMessagesSinceLeftOfIt(t *testing.T) {
 				wechat.log = append(wechat.log, entry{at: now, message: true})
 				rec = grants.Consume(next, id, now)
 			default:
+				for _, ev := range late {
+					now = time.UnixMilli(max(now.UnixMilli(), ev.GetReceivedUnixMs()))
+				}
 				for _, ev := range rapid.Permutation(late).Draw(t, "arrival") {
 					rec = grants.Fold(rec, numbers, service, ev, now)
 				}
@@ -426,4 +431,20 @@ func TestAnActionThatWeChatKnewWhenItRefusedOpensNothing(t *testing.T) {
 	next := message("e3", start.Add(11*time.Second))
 	next.ReceivedUnixMs = start.Add(12 * time.Second).UnixMilli()
 	require.EqualValues(t, 5, grants.Available(fold(rec, next)))
+}
+
+// TestAClockThatRunsAheadTakesLittle: an action seems to be as late as our clock is ahead of WeChat's.
+func TestAClockThatRunsAheadTakesLittle(t *testing.T) {
+	const ahead = 10 * time.Minute
+	rec := fold(nil, message("e1", start))
+	for i, before := range []time.Duration{16 * time.Second, 14 * time.Second} {
+		id := fmt.Sprintf("m%d", i)
+		next, verdict := grants.Reserve(rec, []string{id}, start, 0)
+		require.Equal(t, grants.Open, verdict)
+		rec = grants.Consume(next, id, start.Add(time.Minute+ahead-before))
+	}
+	ev := message("e2", start.Add(time.Minute))
+	ev.ReceivedUnixMs = start.Add(time.Minute + ahead).UnixMilli()
+	rec = grants.Fold(rec, grants.DefaultNumbers(), service, ev, start.Add(time.Minute+ahead))
+	require.EqualValues(t, 4, grants.Available(rec), "the message before the last 15 s is not held against it")
 }
