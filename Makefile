@@ -96,7 +96,7 @@ observability: build ## alerts, dashboards and runbooks against a real Prometheu
 	go test -count=1 -timeout 15m ./tests/observability
 
 .PHONY: chaos
-chaos: build ## fault table of docs/faults.md: ROWS=3,4 TRIALS=3 SEED=7 RATE=100 DURATION=15s; results and table.md below data/chaos
+chaos: build ## fault table of docs/faults.md: ROWS=3,4 TRIALS=3 SEED=7 RATE=40 DURATION=10s; results and table.md below data/chaos
 	go test -count=1 -timeout 24h -v ./tests/chaos -args -form=full -rows=$(ROWS) -trials=$(or $(TRIALS),1) -seed=$(or $(SEED),1) \
 	  -rate=$(or $(RATE),0) -duration=$(or $(DURATION),0) -out=$(CURDIR)/data/chaos
 

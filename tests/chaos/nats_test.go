@@ -21,7 +21,7 @@ func natsRows() []row {
 		{number: 7, name: "partitions: a NATS server from the others, a gateway, services, one direction only", world: wires, short: time.Minute, full: 2 * time.Minute, steps: partition, checks: outageChecks},
 		{number: 8, name: "disk full: a follower, the leader, all", world: disks, short: time.Minute, full: 2 * time.Minute, steps: fillDisks, checks: diskChecks},
 		{number: 9, name: "streams full", short: 20 * time.Second, steps: fillStreams, checks: fullChecks},
-		{number: 22, name: "rolling upgrade of NATS, gateways and services", short: 2 * time.Minute, full: 4 * time.Minute, steps: roll, checks: rollChecks},
+		{number: 22, name: "rolling upgrade of NATS, gateways and services", short: 90 * time.Second, full: 4 * time.Minute, steps: roll, checks: rollChecks},
 		{number: 23, name: "a NATS server loses its disk", short: 30 * time.Second, steps: loseDisk, checks: leaderChecks(2500 * time.Millisecond)},
 	}
 	for i := range rows {

@@ -202,3 +202,25 @@ func TestAPushThatIsHomeAfterAllHoldsNobody(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkTheOrdinaryPush is what each push pays for the order of those that spill.
+func BenchmarkTheOrdinaryPush(b *testing.B) {
+	a := intake.NewAway(10)
+	home, spill := subjectsOf(b, "o_1")
+	b.Run("nobody is away", func(b *testing.B) {
+		for b.Loop() {
+			if a.Held(home, "1") != nil {
+				b.Fatal("held")
+			}
+		}
+	})
+	a.Leave(spill, "2")
+	other, _ := subjectsOf(b, "o_2")
+	b.Run("somebody else is away", func(b *testing.B) {
+		for b.Loop() {
+			if a.Held(other, "1") != nil {
+				b.Fatal("held")
+			}
+		}
+	})
+}
