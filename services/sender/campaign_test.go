@@ -108,7 +108,7 @@ func (c *campaigns) get(t testing.TB) *senderv1.CampaignRecord {
 func (c *campaigns) becomes(t testing.TB, want senderv1.CampaignState) *senderv1.CampaignRecord {
 	t.Helper()
 	var rec *senderv1.CampaignRecord
-	require.Eventually(t, func() bool { rec = c.get(t); return rec.GetState() == want }, 30*time.Second, 20*time.Millisecond,
+	require.Eventually(t, func() bool { rec = c.get(t); return rec.GetState() == want }, 3*time.Minute, 20*time.Millisecond,
 		"%s wanted, is %s", want, &lazyRecord{&rec})
 	return rec
 }
