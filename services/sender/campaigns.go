@@ -118,7 +118,14 @@ func (o ours) reach(ctx context.Context, p *parts, a account.Account, openid str
 
 // Held implements campaign.Sender. Messages that would be refused are handed over all the same: each gets its reason.
 func (o ours) Held(account string, m *senderv1.CampaignMessage) (reason string, until time.Time, ok bool) {
-	pause, paused := o.pause(account, m)
+	p, key, err := o.gate(account, m)
+	if err != nil {
+		return "", time.Time{}, false
+	}
+	pause, paused := p.gates.Paused(key)
+	if !paused {
+		pause, paused = p.gates.Spent(key, senderv1.Lane_LANE_CAMPAIGN)
+	}
 	return pause.Reason, pause.Until, paused && !pause.Refuse
 }
 
@@ -136,23 +143,23 @@ func (o ours) BudgetLeft(ctx context.Context, account string, m *senderv1.Campai
 		return 0, 0, fault.Errorf(fault.NotFound, "account %q is not configured", account)
 	}
 	left, daily, err = p.standing.Left(ctx, a, endpoint.Of(m.GetContent(), a.Kind))
-	if pause, paused := o.pause(account, m); paused && wechat.Classify(int(pause.Errcode)) == wechat.ClassQuota {
+	if pause, paused := p.gates.Paused(pace.Key{Account: account, Endpoint: endpoint.Of(m.GetContent(), a.Kind).Token}); paused && wechat.Classify(int(pause.Errcode)) == wechat.ClassQuota {
 		left = 0 // WeChat knows better
 	}
 	return left, daily, err
 }
 
-// pause returns the pause of the API that the message goes by.
-func (o ours) pause(account string, m *senderv1.CampaignMessage) (pace.Pause, bool) {
+// gate names the gate of the API that the message goes by.
+func (o ours) gate(account string, m *senderv1.CampaignMessage) (*parts, pace.Key, error) {
 	p, err := o.s.running()
 	if err != nil {
-		return pace.Pause{}, false
+		return nil, pace.Key{}, err
 	}
 	a, ok := o.s.deps.Accounts.Get(account)
 	if !ok {
-		return pace.Pause{}, false
+		return nil, pace.Key{}, fault.Errorf(fault.NotFound, "account %q is not configured", account)
 	}
-	return p.gates.Paused(pace.Key{Account: account, Endpoint: endpoint.Of(m.GetContent(), a.Kind).Token})
+	return p, pace.Key{Account: account, Endpoint: endpoint.Of(m.GetContent(), a.Kind).Token}, nil
 }
 
 // Fans implements campaign.Tags: one page of user/tag/get.

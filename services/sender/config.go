@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wxbus/wxbus/services/sender/internal/budget"
 	"github.com/wxbus/wxbus/services/sender/internal/campaign"
 	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 	"github.com/wxbus/wxbus/services/sender/internal/grants"
@@ -28,6 +29,7 @@ type Config struct {
 	WindowGrace    time.Duration    `yaml:"window_grace" desc:"how long after the end of a window WeChat is still asked, so that a clock that is ahead refuses nobody"`
 	Pace           pace.Config      `yaml:"pace" desc:"pace of each account at each endpoint of WeChat"`
 	Daily          map[string]int64 `yaml:"daily" desc:"calls a day by endpoint (custom_send, typing, template, subscribe_official, subscribe_mini_program, one_time, mass), for the forecast; WeChat's own number wins, and those of a verified account are the default"`
+	Reserve        budget.Reserve   `yaml:"reserve" desc:"what is kept of a day's calls for more urgent messages; not of mass messages, which have an API of their own"`
 	Grants         grants.Numbers   `yaml:"grants" desc:"what an action of a fan allows to be sent"`
 	Campaign       campaign.Config  `yaml:"campaign" desc:"campaigns: one message to many recipients"`
 }
@@ -40,7 +42,7 @@ func DefaultConfig() Config {
 		RatePause:  time.Minute, NoAPIPause: 10 * time.Minute, HandTime: 3 * time.Minute,
 		ResultWait: 15 * time.Minute, MassResultWait: 40 * time.Minute,
 		MaxInFlight: 512, WindowGrace: 2 * time.Second,
-		Pace: pace.DefaultConfig(), Grants: grants.DefaultNumbers(),
+		Pace: pace.DefaultConfig(), Reserve: budget.DefaultReserve(), Grants: grants.DefaultNumbers(),
 		Campaign: campaign.DefaultConfig(),
 	}
 }
@@ -72,7 +74,7 @@ func (c Config) Validate() error {
 		check(c.Daily[token] >= 0, "daily.%s: must not be negative", token)
 	}
 	check(c.Pace.Waiting <= c.MaxInFlight, "pace.waiting: must be at most max_in_flight, or one account fills a partition")
-	errs = append(errs, below("pace", c.Pace.Validate()), below("grants", c.Grants.Validate()), below("campaign", c.Campaign.Validate()))
+	errs = append(errs, below("pace", c.Pace.Validate()), below("reserve", c.Reserve.Validate()), below("grants", c.Grants.Validate()), below("campaign", c.Campaign.Validate()))
 	return errors.Join(errs...)
 }
 

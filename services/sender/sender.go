@@ -33,6 +33,7 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/campaign"
 	"github.com/wxbus/wxbus/services/sender/internal/catchup"
 	"github.com/wxbus/wxbus/services/sender/internal/deliver"
+	"github.com/wxbus/wxbus/services/sender/internal/endpoint"
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
 	"github.com/wxbus/wxbus/services/sender/internal/intake"
 	"github.com/wxbus/wxbus/services/sender/internal/jobs"
@@ -207,14 +208,14 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	d := s.deps
 	records := sends.New(buckets[topology.BucketSends], d.Now)
 	ledger := windows.New(buckets[topology.BucketGrants], records, s.cfg.Grants, s.cfg.WindowGrace, d.Now)
-	budgets := budget.New(buckets[topology.BucketBudgets], s.cfg.Pace.Rate, s.cfg.Pace.Burst, d.Now)
+	budgets := budget.New(buckets[topology.BucketBudgets], s.cfg.Pace.Rate, s.cfg.Pace.Burst, s.quota, d.Now)
 	gates := pace.New(s.cfg.Pace, budgets, d.Now, s.metrics.breaker)
 	shared := pauses.New(buckets[topology.BucketSends], gates, d.Log)
 	owner := owners.New(buckets[topology.BucketOwners])
 	told := facts.New(d.Bus, d.Now)
 	calls := api.New(d.Accounts, d.Tokens, d.HTTP, s.cfg.CallTimeout, d.Now)
 	own := later.New(d.Bus)
-	stand := standing.New(standing.Deps{Bus: d.Bus, Budgets: budgets, Gates: gates, Later: own, API: calls, Daily: s.cfg.Daily, Rate: s.cfg.Pace.Rate, Now: d.Now})
+	stand := standing.New(standing.Deps{Bus: d.Bus, Budgets: budgets, Gates: gates, Later: own, API: calls, Quota: s.quota, Rate: s.cfg.Pace.Rate, Now: d.Now})
 	uploads := media.New(buckets[topology.BucketMedia], files, d.Accounts, calls, d.Now)
 	worker := deliver.New(s.deliverConfig(), deliver.Deps{
 		Accounts: d.Accounts, Sends: records, Windows: ledger, Owners: owner, Facts: told, Gates: gates, Pauses: shared,
@@ -230,6 +231,19 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 		}),
 		consumers: s.consumers(ledger, worker, own),
 	}, nil
+}
+
+// quota implements budget.Quota.
+func (s *Service) quota(key pace.Key) (usual int64, r budget.Reserve) {
+	e, _ := endpoint.Named(key.Endpoint)
+	usual = e.Daily
+	if n, ok := s.cfg.Daily[key.Endpoint]; ok {
+		usual = n
+	}
+	if e.Family == endpoint.FamilyMass {
+		return usual, budget.Reserve{} // nothing more urgent goes there
+	}
+	return usual, s.cfg.Reserve.For(key.Account)
 }
 
 // Stop lets calls under way finish and waits for all goroutines. Campaigns stop first: they hand messages over.

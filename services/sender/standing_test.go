@@ -2,6 +2,7 @@ package sender_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,43 @@ func endpointOf(resp *senderv1.GetSendingStatusResponse, e senderv1.SendEndpoint
 		}
 	}
 	return nil
+}
+
+// TestACampaignLeavesTheReservedCallsOfTheDay: what it may not use waits until WeChat counts anew, with the reason, and agents send.
+func TestACampaignLeavesTheReservedCallsOfTheDay(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	f.openWindows(t, "shop", 8)
+	f.cfg.Daily = map[string]int64{"custom_send": 10}
+	f.cfg.Reserve.CampaignOf = map[string]int64{"shop": 50}
+	shanghai := time.FixedZone("Asia/Shanghai", 8*60*60)
+	now := f.clock.Now().In(shanghai)
+	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, shanghai)
+	f.clock.freeze(midnight.Add(-5 * time.Second))
+	s := f.replica(t, "a")
+	c := f.newCampaign(t, s, 8, "hello")
+	count := c.count(t)
+	require.EqualValues(t, 5, count.GetBudgetLeft(), "its share of the day")
+	require.EqualValues(t, 2, count.GetDays())
+	c.start(t, nil)
+	require.Eventually(t, func() bool { return standing(t, s, "shop").GetLanes()[3].GetParked() == 3 }, time.Minute, 20*time.Millisecond)
+	require.Len(t, f.wechat.of(customSend), 5)
+	f.clock.freeze(midnight.Add(-3 * time.Second)) // time for a report
+	require.Eventually(t, func() bool { return strings.Contains(c.get(t).GetProgress().GetWaiting(), "share of the day") }, time.Minute, 20*time.Millisecond,
+		"it says what it waits for")
+
+	custom := endpointOf(standing(t, s, "shop"), senderv1.SendEndpoint_SEND_ENDPOINT_CUSTOM_SEND)
+	require.EqualValues(t, 5, custom.GetShares()[0].GetLimit())
+	require.Equal(t, senderv1.Lane_LANE_CAMPAIGN, custom.GetShares()[0].GetLane())
+	require.Zero(t, custom.GetPausedUntilUnixMs(), "only campaigns wait")
+	for n := range 5 {
+		ends(t, s, "shop", send(t, s, f.request("writer", fmt.Sprint("k", n), "hello")).GetId(), sent)
+	}
+
+	f.clock.freeze(time.Time{})
+	f.clock.advance(midnight.Sub(f.clock.Now()))
+	rec := c.becomes(t, finished)
+	require.EqualValues(t, 8, rec.GetProgress().GetSent())
 }
 
 // TestParkedMessagesKeepNobodyWaiting: they are not in the queue any more, so they hold no place among the unacknowledged

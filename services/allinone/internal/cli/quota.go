@@ -86,11 +86,17 @@ func (a *app) quotaOfAccount(ctx context.Context, c senderv1.SenderServiceClient
 
 func (a *app) printStatus(s *senderv1.GetSendingStatusResponse) error {
 	tw := tabwriter.NewWriter(a.stdout, 2, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "API\tTODAY\tLIMIT\tPER SECOND\tUSED UP\tBREAKER\tHELD BACK")
+	fmt.Fprintln(tw, "API\tTODAY\tLIMIT\tFOR CAMPAIGNS\tPER SECOND\tUSED UP\tBREAKER\tHELD BACK")
 	for _, e := range s.GetEndpoints() {
 		limit, end, held := "none", "not today", ""
 		if e.GetLimit() > 0 {
 			limit = fmt.Sprint(e.GetLimit())
+		}
+		campaigns := limit
+		for _, share := range e.GetShares() {
+			if share.GetLane() == senderv1.Lane_LANE_CAMPAIGN {
+				campaigns = fmt.Sprint(share.GetLimit())
+			}
 		}
 		if e.GetExhaustedUnixMs() != 0 {
 			end = clock(e.GetExhaustedUnixMs())
@@ -98,7 +104,7 @@ func (a *app) printStatus(s *senderv1.GetSendingStatusResponse) error {
 		if e.GetPausedUntilUnixMs() != 0 {
 			held = fmt.Sprintf("until %s: %s", clock(e.GetPausedUntilUnixMs()), e.GetPauseReason())
 		}
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%.1f of %.0f\t%s\t%s\t%s\n", endpointWord(e.GetEndpoint()), e.GetUsed(), limit, e.GetRate(), e.GetRateLimit(), end, e.GetBreaker(), held)
+		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%.1f of %.0f\t%s\t%s\t%s\n", endpointWord(e.GetEndpoint()), e.GetUsed(), limit, campaigns, e.GetRate(), e.GetRateLimit(), end, e.GetBreaker(), held)
 	}
 	fmt.Fprintln(tw, "\nLANE\tWAITING\tPARKED\tLATER")
 	for _, l := range s.GetLanes() {

@@ -40,6 +40,7 @@ type Budgets struct {
 	kv    jetstream.KeyValue
 	rate  float64
 	burst int
+	quota Quota
 	now   func() time.Time
 
 	mu   sync.Mutex // guards last
@@ -53,37 +54,44 @@ type seen struct {
 }
 
 // New returns budgets on the bucket: rate calls a second for each account and API, burst at once after a quiet time.
-func New(kv jetstream.KeyValue, rate float64, burst int, now func() time.Time) *Budgets {
-	return &Budgets{kv: kv, rate: rate, burst: burst, now: now, last: map[pace.Key]seen{}}
+func New(kv jetstream.KeyValue, rate float64, burst int, quota Quota, now func() time.Time) *Budgets {
+	return &Budgets{kv: kv, rate: rate, burst: burst, quota: quota, now: now, last: map[pace.Key]seen{}}
 }
 
-// Lease implements pace.Lender: it returns how many of want calls may be made now, or when to ask again.
-func (b *Budgets) Lease(ctx context.Context, key pace.Key, want int) (granted int, wait time.Duration, err error) {
+// Lease implements pace.Lender.
+func (b *Budgets) Lease(ctx context.Context, key pace.Key, want int, lane senderv1.Lane) (pace.Grant, error) {
 	name, err := topology.RecordKey(key.Account, key.Endpoint)
 	if err != nil {
-		return 0, 0, err
+		return pace.Grant{}, err
 	}
 	cur, err := b.known(ctx, key, name)
+	if err == nil && b.shares(key, cur.rec).room(cur.rec, lane, b.now()) == 0 {
+		cur, err = b.read(ctx, name) // WeChat may have told another replica more
+	}
 	for try := 1; err == nil; try++ {
-		var next *senderv1.BudgetRecord
-		next, granted, wait = Take(cur.rec, want, b.rate, b.burst, time.Now(), b.now())
+		shares := b.shares(key, cur.rec)
+		room := shares.room(cur.rec, lane, b.now())
+		if room == 0 {
+			return pace.Grant{Spent: shares.spent(cur.rec, 0, b.now())}, nil
+		}
+		next, granted, wait := Take(cur.rec, int(min(int64(want), room)), b.rate, b.burst, time.Now(), b.now())
 		if granted == 0 {
-			return 0, wait, nil
+			return pace.Grant{Wait: wait, Spent: shares.spent(cur.rec, 1, b.now())}, nil
 		}
 		var revision uint64
 		if revision, err = b.store(ctx, name, next, cur.revision); err == nil {
 			b.remember(key, seen{next, revision})
-			return granted, 0, nil
+			return pace.Grant{Calls: granted, Spent: shares.spent(next, 1, b.now())}, nil
 		}
 		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) && !errors.Is(err, jetstream.ErrKeyExists) {
 			break
 		}
 		if try == tries {
-			return 0, 10 * time.Millisecond, nil // many replicas ask at once
+			return pace.Grant{Wait: 10 * time.Millisecond}, nil // many replicas ask at once
 		}
 		cur, err = b.read(ctx, name)
 	}
-	return 0, 0, fault.Wrap(fault.Unavailable, fmt.Errorf("lease calls: %w", err))
+	return pace.Grant{}, fault.Wrap(fault.Unavailable, fmt.Errorf("lease calls: %w", err))
 }
 
 func (b *Budgets) store(ctx context.Context, name string, rec *senderv1.BudgetRecord, revision uint64) (uint64, error) {
@@ -216,10 +224,7 @@ func count(rec *senderv1.BudgetRecord, n int, now time.Time) {
 
 // Forecast tells when the budget of the day is used up at the pace of the last minutes.
 func Forecast(rec *senderv1.BudgetRecord, usual int64, now time.Time) Use {
-	u := Use{Limit: rec.GetLimit(), AskedUnixMs: rec.GetAskedUnixMs()}
-	if rec.GetDay() == day(now) {
-		u.Used = rec.GetUsed()
-	}
+	u := Use{Limit: rec.GetLimit(), AskedUnixMs: rec.GetAskedUnixMs(), Used: used(rec, now)}
 	aged := proto.CloneOf(rec)
 	count(aged, 0, now)
 	var calls int64

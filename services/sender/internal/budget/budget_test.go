@@ -82,6 +82,9 @@ func TestForecast(t *testing.T) {
 	require.EqualValues(t, 1000, budget.Forecast(rec, 4200, now).Limit, "WeChat's number wins")
 }
 
+// endless is a day without a limit.
+func endless(pace.Key) (int64, budget.Reserve) { return 0, budget.Reserve{} }
+
 // TestReplicasShareOneBudget: two processes on one bucket, both as fast as they can.
 func TestReplicasShareOneBudget(t *testing.T) {
 	env := bustest.Start(t)
@@ -93,16 +96,16 @@ func TestReplicasShareOneBudget(t *testing.T) {
 	counts := make(chan int)
 	for range 2 {
 		go func() {
-			b, n := budget.New(kv, rate, burst, time.Now), 0
+			b, n := budget.New(kv, rate, burst, endless, time.Now), 0
 			for time.Since(began) < time.Second {
-				granted, wait, err := b.Lease(t.Context(), key, 5)
+				grant, err := b.Lease(t.Context(), key, 5, senderv1.Lane_LANE_NOTIFY)
 				if err != nil {
 					t.Error(err)
 					break
 				}
-				n += granted
-				if granted == 0 {
-					<-time.After(wait)
+				n += grant.Calls
+				if grant.Calls == 0 {
+					<-time.After(grant.Wait)
 				}
 			}
 			counts <- n
@@ -111,7 +114,7 @@ func TestReplicasShareOneBudget(t *testing.T) {
 	total := <-counts + <-counts
 	require.LessOrEqual(t, float64(total), burst+rate*time.Since(began).Seconds()+1)
 	require.GreaterOrEqual(t, total, burst)
-	b := budget.New(kv, rate, burst, time.Now)
+	b := budget.New(kv, rate, burst, endless, time.Now)
 	use, err := b.Use(t.Context(), key, 1000)
 	require.NoError(t, err)
 	require.EqualValues(t, total, use.Used)

@@ -90,8 +90,21 @@ func Tokens() []string {
 	return out
 }
 
+// Named returns the endpoint with that token.
+func Named(token string) (e Endpoint, ok bool) {
+	all := All()
+	i := slices.IndexFunc(all, func(e Endpoint) bool { return e.Token == token })
+	if i < 0 {
+		return e, false
+	}
+	return all[i], true
+}
+
 // Known reports whether token names an endpoint.
-func Known(token string) bool { return slices.Contains(Tokens(), token) }
+func Known(token string) bool {
+	_, ok := Named(token)
+	return ok
+}
 
 // ForKind returns the endpoints that an account of that kind can have.
 func ForKind(kind account.Kind) []Endpoint {

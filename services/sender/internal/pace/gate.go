@@ -33,6 +33,8 @@ type gate struct {
 	leased   int  // calls that may be made by the pace of all replicas
 	asking   bool // a lease is being asked for
 	closed   bool
+	spent    map[senderv1.Lane]Pause // shares that were used up at spentAt
+	spentAt  time.Time
 }
 
 // waiter is one caller of enter. Exactly one of pass and err is set when done is closed.
@@ -102,6 +104,9 @@ func (g *gate) line(lane senderv1.Lane) (*waiter, error) {
 	if g.tooLong(g.now()) {
 		return nil, &PausedError{g.pause}
 	}
+	if p, spent := g.share(lane, g.now()); spent {
+		return nil, &PausedError{p}
+	}
 	if len(g.lanes[lane]) >= g.cfg.Waiting {
 		return nil, ErrBusy // of this lane: a flood in one never keeps another out
 	}
@@ -156,7 +161,33 @@ const (
 	// leaseTime bounds the question for a lease, leasePause is the pause after one that nobody answered.
 	leaseTime  = 5 * time.Second
 	leasePause = 200 * time.Millisecond
+	// spentFor is how long a used-up share is believed without asking again: WeChat may tell a higher limit.
+	spentFor = 10 * time.Minute
 )
+
+// share tells whether the share of a lane is used up. The caller holds mu.
+func (g *gate) share(lane senderv1.Lane, now time.Time) (Pause, bool) {
+	p, spent := g.spent[lane]
+	return p, spent && now.Before(p.Until) && now.Sub(g.spentAt) < spentFor
+}
+
+// spend sends those away whose share is used up. The caller holds mu.
+func (g *gate) spend(spent map[senderv1.Lane]Pause) {
+	g.spent, g.spentAt = spent, g.now()
+	for lane, p := range spent {
+		for _, w := range g.lanes[lane] {
+			w.err = &PausedError{p}
+			g.waiting--
+			close(w.done)
+		}
+		g.lanes[lane] = nil
+	}
+}
+
+// urgent is the most urgent lane in which somebody waits. The caller holds mu.
+func (g *gate) urgent() senderv1.Lane {
+	return senderv1.Lane(slices.IndexFunc(g.lanes[:], func(line []*waiter) bool { return len(line) > 0 }))
+}
 
 // lease asks for as many calls as are wanted now, at most those of a fifth of a second: what one replica has leased and
 // does not use is lost to the others. The caller holds mu.
@@ -165,21 +196,24 @@ func (g *gate) lease() {
 		return
 	}
 	g.asking = true
-	want := max(1, min(g.waiting, g.cfg.InFlight, int(g.cfg.Rate/5)))
+	want, lane := max(1, min(g.waiting, g.cfg.InFlight, int(g.cfg.Rate/5))), g.urgent()
 	g.gates.leases.Go(func() {
 		ctx, cancel := context.WithTimeout(g.gates.life, leaseTime)
 		defer cancel()
-		granted, wait, err := g.gates.lender.Lease(ctx, g.key, want)
+		grant, err := g.gates.lender.Lease(ctx, g.key, want, lane)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.asking = false
-		g.leased += granted
+		g.leased += grant.Calls
+		if err == nil && !g.closed {
+			g.spend(grant.Spent)
+		}
 		switch {
 		case g.closed:
 		case err != nil:
 			g.again(leasePause)
-		case granted == 0:
-			g.again(wait)
+		case grant.Wait > 0:
+			g.again(grant.Wait)
 		default:
 			g.dispatch()
 		}

@@ -4,6 +4,7 @@
 //     to come back when it is long;
 //   - a bulkhead: a bounded number of calls at once, so that an API that hangs holds few goroutines;
 //   - a token bucket: calls a second;
+//   - shares: a lane that has used its part of the day's calls is told to come back when the day is over;
 //   - a circuit breaker: a sick API is asked once in a while instead of by everybody;
 //   - a waiting line by lane: among those who wait, the most urgent lane goes first, and within a
 //     lane who came first.
@@ -100,8 +101,16 @@ type Key struct{ Account, Endpoint string }
 
 // Lender shares the pace between replicas.
 type Lender interface {
-	// Lease returns how many of want calls may be made now, or, with none, when to ask again.
-	Lease(ctx context.Context, key Key, want int) (granted int, wait time.Duration, err error)
+	// Lease asks for want calls; lane is the most urgent one that waits.
+	Lease(ctx context.Context, key Key, want int, lane senderv1.Lane) (Grant, error)
+}
+
+// Grant is what a Lender answers.
+type Grant struct {
+	Calls int           // that may be made now
+	Wait  time.Duration // with none: when to ask again
+	// Spent are the lanes whose share of the day's calls is used up, and until when.
+	Spent map[senderv1.Lane]Pause
 }
 
 // Alone is the Lender of a single process: a token bucket for each key.
@@ -119,7 +128,7 @@ func NewAlone(c Config) *Alone {
 }
 
 // Lease implements Lender.
-func (a *Alone) Lease(_ context.Context, key Key, want int) (int, time.Duration, error) {
+func (a *Alone) Lease(_ context.Context, key Key, want int, _ senderv1.Lane) (Grant, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	bucket := a.buckets[key]
@@ -130,11 +139,11 @@ func (a *Alone) Lease(_ context.Context, key Key, want int) (int, time.Duration,
 	now := time.Now()
 	if granted := min(want, int(bucket.TokensAt(now))); granted > 0 {
 		bucket.AllowN(now, granted)
-		return granted, 0, nil
+		return Grant{Calls: granted}, nil
 	}
 	turn := bucket.ReserveN(now, 1)
 	defer turn.CancelAt(now)
-	return 0, turn.DelayFrom(now), nil
+	return Grant{Wait: turn.DelayFrom(now)}, nil
 }
 
 // State is how a gate stands.
@@ -206,6 +215,17 @@ func (g *Gates) Paused(key Key) (Pause, bool) {
 	gate.mu.Lock()
 	defer gate.mu.Unlock()
 	return gate.pause, gate.pause.Until.After(g.now())
+}
+
+// Spent tells whether the share that a lane has of the day's calls is used up, and until when.
+func (g *Gates) Spent(key Key, lane senderv1.Lane) (Pause, bool) {
+	gate, err := g.gate(key)
+	if err != nil {
+		return Pause{}, false
+	}
+	gate.mu.Lock()
+	defer gate.mu.Unlock()
+	return gate.share(lane, g.now())
 }
 
 // Close sends everybody who waits away with ErrClosed and waits for leases under way. Calls under way may still Leave.

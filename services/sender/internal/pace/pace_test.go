@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
@@ -42,6 +43,78 @@ func (l *line) got() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string(nil), l.order...)
+}
+
+// fifth lends without a pace; from the fifth call on campaigns have used their share.
+type fifth struct {
+	mu    sync.Mutex
+	calls int
+	until time.Time
+}
+
+func (f *fifth) Lease(_ context.Context, _ pace.Key, want int, lane senderv1.Lane) (pace.Grant, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	spent := map[senderv1.Lane]pace.Pause{senderv1.Lane_LANE_CAMPAIGN: {Until: f.until, Reason: "share"}}
+	if lane == senderv1.Lane_LANE_CAMPAIGN {
+		if want = min(want, 4-f.calls); want <= 0 {
+			return pace.Grant{Spent: spent}, nil
+		}
+	}
+	if f.calls += want; f.calls <= 4 {
+		spent = nil
+	}
+	return pace.Grant{Calls: want, Spent: spent}, nil
+}
+
+func TestALaneThatHasUsedItsShareLeavesTheRestToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config()
+		c.InFlight = 1
+		lender := &fifth{until: time.Now().Add(time.Hour)}
+		gates := pace.New(c, lender, time.Now, nil)
+		defer gates.Close()
+		var campaigns, agents, told int
+		var all sync.WaitGroup
+		var mu sync.Mutex // guards the counts
+		for range 12 {
+			all.Go(func() {
+				pass, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_CAMPAIGN)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					var paused *pace.PausedError
+					assert.ErrorAs(t, err, &paused)
+					assert.Equal(t, lender.until, paused.Pause.Until)
+					told++
+					return
+				}
+				campaigns++
+				pass.Leave(pace.Well)
+			})
+		}
+		all.Wait()
+		require.Equal(t, 4, campaigns)
+		require.Equal(t, 8, told)
+		for range 20 {
+			pass, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_AGENT)
+			require.NoError(t, err)
+			pass.Leave(pace.Well)
+			agents++
+		}
+		_, spent := gates.Spent(shop, senderv1.Lane_LANE_CAMPAIGN)
+		require.True(t, spent)
+		_, spent = gates.Spent(shop, senderv1.Lane_LANE_AGENT)
+		require.False(t, spent)
+
+		time.Sleep(time.Hour) // the next day
+		lender.mu.Lock()
+		lender.calls = 0
+		lender.mu.Unlock()
+		pass, err := gates.Enter(t.Context(), shop, senderv1.Lane_LANE_CAMPAIGN)
+		require.NoError(t, err)
+		pass.Leave(pace.Well)
+	})
 }
 
 func TestTheMostUrgentLaneGoesFirst(t *testing.T) {

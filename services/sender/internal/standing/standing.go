@@ -31,7 +31,7 @@ type Deps struct {
 	Gates   *pace.Gates
 	Later   *later.Later
 	API     *api.API
-	Daily   map[string]int64
+	Quota   budget.Quota
 	Rate    float64
 	Now     func() time.Time
 }
@@ -57,23 +57,17 @@ func (s *Standing) Of(ctx context.Context, a account.Account) (*senderv1.GetSend
 	return resp, err
 }
 
-func (s *Standing) usual(e endpoint.Endpoint) int64 {
-	if n, ok := s.Daily[e.Token]; ok {
-		return n
-	}
-	return e.Daily
-}
-
 func (s *Standing) endpoint(ctx context.Context, a account.Account, e endpoint.Endpoint) (*senderv1.EndpointStatus, error) {
 	key := pace.Key{Account: a.Name, Endpoint: e.Token}
-	use, err := s.Budgets.Use(ctx, key, s.usual(e))
+	usual, reserve := s.Quota(key)
+	use, err := s.Budgets.Use(ctx, key, usual)
 	if err != nil {
 		return nil, err
 	}
 	if use.Used > 0 && s.Now().Sub(time.UnixMilli(use.AskedUnixMs)) > askEvery {
 		// WeChat's number is better than ours, which is an answer too.
 		if s.Learn(ctx, a, e) == nil {
-			if use, err = s.Budgets.Use(ctx, key, s.usual(e)); err != nil {
+			if use, err = s.Budgets.Use(ctx, key, usual); err != nil {
 				return nil, err
 			}
 		}
@@ -84,8 +78,9 @@ func (s *Standing) endpoint(ctx context.Context, a account.Account, e endpoint.E
 		Breaker: state.Breaker, InFlight: uint32(state.InFlight),
 	}
 	if use.Limit == 0 {
-		out.Limit = s.usual(e)
+		out.Limit = usual
 	}
+	out.Shares = budget.SharesOf(out.GetLimit(), reserve).Proto()
 	if !use.Exhausted.IsZero() {
 		out.ExhaustedUnixMs = use.Exhausted.UnixMilli()
 	}
@@ -95,15 +90,19 @@ func (s *Standing) endpoint(ctx context.Context, a account.Account, e endpoint.E
 	return out, nil
 }
 
-// Left returns how many calls of an API are left today, and how many a day has; a day without a limit has zero.
+// Left returns how many calls of an API campaigns may still make today, and how many on a whole day; a day without a limit has
+// zero.
 func (s *Standing) Left(ctx context.Context, a account.Account, e endpoint.Endpoint) (left, daily int64, err error) {
-	use, err := s.Budgets.Use(ctx, pace.Key{Account: a.Name, Endpoint: e.Token}, s.usual(e))
+	key := pace.Key{Account: a.Name, Endpoint: e.Token}
+	usual, reserve := s.Quota(key)
+	use, err := s.Budgets.Use(ctx, key, usual)
 	if err != nil {
 		return 0, 0, err
 	}
 	if daily = use.Limit; daily == 0 {
-		daily = s.usual(e)
+		daily = usual
 	}
+	daily = min(daily, budget.SharesOf(daily, reserve).Campaign)
 	return max(0, daily-use.Used), daily, nil
 }
 

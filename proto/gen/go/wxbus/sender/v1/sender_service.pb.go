@@ -1137,7 +1137,9 @@ type EndpointStatus struct {
 	// breaker is the state of the circuit breaker in the replica that answers: closed, open or half-open.
 	Breaker string `protobuf:"bytes,13,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	// in_flight calls of the replica that answers.
-	InFlight      uint32 `protobuf:"varint,14,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	InFlight uint32 `protobuf:"varint,14,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// shares of lanes that may not use all of the day's calls.
+	Shares        []*LaneShare `protobuf:"bytes,15,rep,name=shares,proto3" json:"shares,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1270,6 +1272,68 @@ func (x *EndpointStatus) GetInFlight() uint32 {
 	return 0
 }
 
+func (x *EndpointStatus) GetShares() []*LaneShare {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+// LaneShare is how far a lane may use the calls of a day: what is above is kept for more urgent lanes.
+type LaneShare struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lane that has the share.
+	Lane Lane `protobuf:"varint,1,opt,name=lane,proto3,enum=wxbus.sender.v1.Lane" json:"lane,omitempty"`
+	// limit is the number of calls of the day, by whomever they were made, after which the lane waits for the next day.
+	Limit         int64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LaneShare) Reset() {
+	*x = LaneShare{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LaneShare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LaneShare) ProtoMessage() {}
+
+func (x *LaneShare) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LaneShare.ProtoReflect.Descriptor instead.
+func (*LaneShare) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *LaneShare) GetLane() Lane {
+	if x != nil {
+		return x.Lane
+	}
+	return Lane_LANE_UNSPECIFIED
+}
+
+func (x *LaneShare) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
 // LaneStatus is what waits in one lane of an account.
 type LaneStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1287,7 +1351,7 @@ type LaneStatus struct {
 
 func (x *LaneStatus) Reset() {
 	*x = LaneStatus{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1363,7 @@ func (x *LaneStatus) String() string {
 func (*LaneStatus) ProtoMessage() {}
 
 func (x *LaneStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1376,7 @@ func (x *LaneStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LaneStatus.ProtoReflect.Descriptor instead.
 func (*LaneStatus) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{14}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LaneStatus) GetLane() Lane {
@@ -1364,7 +1428,7 @@ type Template struct {
 
 func (x *Template) Reset() {
 	*x = Template{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[15]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1440,7 @@ func (x *Template) String() string {
 func (*Template) ProtoMessage() {}
 
 func (x *Template) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[15]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1453,7 @@ func (x *Template) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Template.ProtoReflect.Descriptor instead.
 func (*Template) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{15}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Template) GetTemplateId() string {
@@ -1449,7 +1513,7 @@ type ListTemplatesRequest struct {
 
 func (x *ListTemplatesRequest) Reset() {
 	*x = ListTemplatesRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[16]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1525,7 @@ func (x *ListTemplatesRequest) String() string {
 func (*ListTemplatesRequest) ProtoMessage() {}
 
 func (x *ListTemplatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[16]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1538,7 @@ func (x *ListTemplatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTemplatesRequest.ProtoReflect.Descriptor instead.
 func (*ListTemplatesRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{16}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTemplatesRequest) GetAccount() string {
@@ -1511,7 +1575,7 @@ type ListTemplatesResponse struct {
 
 func (x *ListTemplatesResponse) Reset() {
 	*x = ListTemplatesResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[17]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1587,7 @@ func (x *ListTemplatesResponse) String() string {
 func (*ListTemplatesResponse) ProtoMessage() {}
 
 func (x *ListTemplatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[17]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1600,7 @@ func (x *ListTemplatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTemplatesResponse.ProtoReflect.Descriptor instead.
 func (*ListTemplatesResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{17}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListTemplatesResponse) GetTemplates() []*Template {
@@ -1566,7 +1630,7 @@ type GetTemplateRequest struct {
 
 func (x *GetTemplateRequest) Reset() {
 	*x = GetTemplateRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[18]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1642,7 @@ func (x *GetTemplateRequest) String() string {
 func (*GetTemplateRequest) ProtoMessage() {}
 
 func (x *GetTemplateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[18]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1655,7 @@ func (x *GetTemplateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateRequest.ProtoReflect.Descriptor instead.
 func (*GetTemplateRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{18}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetTemplateRequest) GetAccount() string {
@@ -1619,7 +1683,7 @@ type GetTemplateResponse struct {
 
 func (x *GetTemplateResponse) Reset() {
 	*x = GetTemplateResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[19]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1695,7 @@ func (x *GetTemplateResponse) String() string {
 func (*GetTemplateResponse) ProtoMessage() {}
 
 func (x *GetTemplateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[19]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1708,7 @@ func (x *GetTemplateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTemplateResponse.ProtoReflect.Descriptor instead.
 func (*GetTemplateResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{19}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetTemplateResponse) GetTemplate() *Template {
@@ -1670,7 +1734,7 @@ type SendMassRequest struct {
 
 func (x *SendMassRequest) Reset() {
 	*x = SendMassRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[20]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1746,7 @@ func (x *SendMassRequest) String() string {
 func (*SendMassRequest) ProtoMessage() {}
 
 func (x *SendMassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[20]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1759,7 @@ func (x *SendMassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendMassRequest.ProtoReflect.Descriptor instead.
 func (*SendMassRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{20}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SendMassRequest) GetAccount() string {
@@ -1734,7 +1798,7 @@ type SendMassResponse struct {
 
 func (x *SendMassResponse) Reset() {
 	*x = SendMassResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[21]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1810,7 @@ func (x *SendMassResponse) String() string {
 func (*SendMassResponse) ProtoMessage() {}
 
 func (x *SendMassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[21]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +1823,7 @@ func (x *SendMassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendMassResponse.ProtoReflect.Descriptor instead.
 func (*SendMassResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{21}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SendMassResponse) GetId() string {
@@ -1800,7 +1864,7 @@ type PreviewMassRequest struct {
 
 func (x *PreviewMassRequest) Reset() {
 	*x = PreviewMassRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[22]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1876,7 @@ func (x *PreviewMassRequest) String() string {
 func (*PreviewMassRequest) ProtoMessage() {}
 
 func (x *PreviewMassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[22]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1889,7 @@ func (x *PreviewMassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewMassRequest.ProtoReflect.Descriptor instead.
 func (*PreviewMassRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{22}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PreviewMassRequest) GetAccount() string {
@@ -1867,7 +1931,7 @@ type PreviewMassResponse struct {
 
 func (x *PreviewMassResponse) Reset() {
 	*x = PreviewMassResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[23]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1943,7 @@ func (x *PreviewMassResponse) String() string {
 func (*PreviewMassResponse) ProtoMessage() {}
 
 func (x *PreviewMassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[23]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1956,7 @@ func (x *PreviewMassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewMassResponse.ProtoReflect.Descriptor instead.
 func (*PreviewMassResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{23}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PreviewMassResponse) GetMsgId() string {
@@ -1915,7 +1979,7 @@ type GetMassStatusRequest struct {
 
 func (x *GetMassStatusRequest) Reset() {
 	*x = GetMassStatusRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[24]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +1991,7 @@ func (x *GetMassStatusRequest) String() string {
 func (*GetMassStatusRequest) ProtoMessage() {}
 
 func (x *GetMassStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[24]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2004,7 @@ func (x *GetMassStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMassStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetMassStatusRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{24}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetMassStatusRequest) GetAccount() string {
@@ -1971,7 +2035,7 @@ type GetMassStatusResponse struct {
 
 func (x *GetMassStatusResponse) Reset() {
 	*x = GetMassStatusResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[25]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2047,7 @@ func (x *GetMassStatusResponse) String() string {
 func (*GetMassStatusResponse) ProtoMessage() {}
 
 func (x *GetMassStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[25]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2060,7 @@ func (x *GetMassStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMassStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetMassStatusResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{25}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetMassStatusResponse) GetRecord() *SendRecord {
@@ -2028,7 +2092,7 @@ type DeleteMassRequest struct {
 
 func (x *DeleteMassRequest) Reset() {
 	*x = DeleteMassRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[26]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2104,7 @@ func (x *DeleteMassRequest) String() string {
 func (*DeleteMassRequest) ProtoMessage() {}
 
 func (x *DeleteMassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[26]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2117,7 @@ func (x *DeleteMassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMassRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMassRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{26}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteMassRequest) GetAccount() string {
@@ -2086,7 +2150,7 @@ type DeleteMassResponse struct {
 
 func (x *DeleteMassResponse) Reset() {
 	*x = DeleteMassResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2162,7 @@ func (x *DeleteMassResponse) String() string {
 func (*DeleteMassResponse) ProtoMessage() {}
 
 func (x *DeleteMassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2175,7 @@ func (x *DeleteMassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMassResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMassResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{27}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{28}
 }
 
 // GetMassSpeedRequest is the request of GetMassSpeed.
@@ -2125,7 +2189,7 @@ type GetMassSpeedRequest struct {
 
 func (x *GetMassSpeedRequest) Reset() {
 	*x = GetMassSpeedRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2201,7 @@ func (x *GetMassSpeedRequest) String() string {
 func (*GetMassSpeedRequest) ProtoMessage() {}
 
 func (x *GetMassSpeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2214,7 @@ func (x *GetMassSpeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMassSpeedRequest.ProtoReflect.Descriptor instead.
 func (*GetMassSpeedRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetMassSpeedRequest) GetAccount() string {
@@ -2173,7 +2237,7 @@ type GetMassSpeedResponse struct {
 
 func (x *GetMassSpeedResponse) Reset() {
 	*x = GetMassSpeedResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2249,7 @@ func (x *GetMassSpeedResponse) String() string {
 func (*GetMassSpeedResponse) ProtoMessage() {}
 
 func (x *GetMassSpeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2262,7 @@ func (x *GetMassSpeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMassSpeedResponse.ProtoReflect.Descriptor instead.
 func (*GetMassSpeedResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetMassSpeedResponse) GetSpeed() int32 {
@@ -2228,7 +2292,7 @@ type SetMassSpeedRequest struct {
 
 func (x *SetMassSpeedRequest) Reset() {
 	*x = SetMassSpeedRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2304,7 @@ func (x *SetMassSpeedRequest) String() string {
 func (*SetMassSpeedRequest) ProtoMessage() {}
 
 func (x *SetMassSpeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2317,7 @@ func (x *SetMassSpeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMassSpeedRequest.ProtoReflect.Descriptor instead.
 func (*SetMassSpeedRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetMassSpeedRequest) GetAccount() string {
@@ -2279,7 +2343,7 @@ type SetMassSpeedResponse struct {
 
 func (x *SetMassSpeedResponse) Reset() {
 	*x = SetMassSpeedResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2355,7 @@ func (x *SetMassSpeedResponse) String() string {
 func (*SetMassSpeedResponse) ProtoMessage() {}
 
 func (x *SetMassSpeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2368,7 @@ func (x *SetMassSpeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMassSpeedResponse.ProtoReflect.Descriptor instead.
 func (*SetMassSpeedResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{32}
 }
 
 // UploadMediaRequest is the request of UploadMedia.
@@ -2324,7 +2388,7 @@ type UploadMediaRequest struct {
 
 func (x *UploadMediaRequest) Reset() {
 	*x = UploadMediaRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2400,7 @@ func (x *UploadMediaRequest) String() string {
 func (*UploadMediaRequest) ProtoMessage() {}
 
 func (x *UploadMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2413,7 @@ func (x *UploadMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadMediaRequest.ProtoReflect.Descriptor instead.
 func (*UploadMediaRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *UploadMediaRequest) GetAccount() string {
@@ -2397,7 +2461,7 @@ type UploadMediaResponse struct {
 
 func (x *UploadMediaResponse) Reset() {
 	*x = UploadMediaResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2473,7 @@ func (x *UploadMediaResponse) String() string {
 func (*UploadMediaResponse) ProtoMessage() {}
 
 func (x *UploadMediaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2486,7 @@ func (x *UploadMediaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadMediaResponse.ProtoReflect.Descriptor instead.
 func (*UploadMediaResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *UploadMediaResponse) GetMediaId() string {
@@ -2517,7 +2581,7 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\x18GetSendingStatusResponse\x12=\n" +
 	"\tendpoints\x18\x01 \x03(\v2\x1f.wxbus.sender.v1.EndpointStatusR\tendpoints\x121\n" +
 	"\x05lanes\x18\x02 \x03(\v2\x1b.wxbus.sender.v1.LaneStatusR\x05lanes\x12$\n" +
-	"\x0eresets_unix_ms\x18\x03 \x01(\x03R\fresetsUnixMs\"\xe9\x03\n" +
+	"\x0eresets_unix_ms\x18\x03 \x01(\x03R\fresetsUnixMs\"\x9d\x04\n" +
 	"\x0eEndpointStatus\x129\n" +
 	"\bendpoint\x18\x01 \x01(\x0e2\x1d.wxbus.sender.v1.SendEndpointR\bendpoint\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
@@ -2534,7 +2598,11 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\fpause_reason\x18\v \x01(\tR\vpauseReason\x12#\n" +
 	"\rpause_refuses\x18\f \x01(\bR\fpauseRefuses\x12\x18\n" +
 	"\abreaker\x18\r \x01(\tR\abreaker\x12\x1b\n" +
-	"\tin_flight\x18\x0e \x01(\rR\binFlight\"\x7f\n" +
+	"\tin_flight\x18\x0e \x01(\rR\binFlight\x122\n" +
+	"\x06shares\x18\x0f \x03(\v2\x1a.wxbus.sender.v1.LaneShareR\x06shares\"L\n" +
+	"\tLaneShare\x12)\n" +
+	"\x04lane\x18\x01 \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\"\x7f\n" +
 	"\n" +
 	"LaneStatus\x12)\n" +
 	"\x04lane\x18\x01 \x01(\x0e2\x15.wxbus.sender.v1.LaneR\x04lane\x12\x18\n" +
@@ -2661,7 +2729,7 @@ func file_wxbus_sender_v1_sender_service_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_sender_v1_sender_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_wxbus_sender_v1_sender_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_wxbus_sender_v1_sender_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_wxbus_sender_v1_sender_service_proto_goTypes = []any{
 	(QuotaClass)(0),                  // 0: wxbus.sender.v1.QuotaClass
 	(TemplateKind)(0),                // 1: wxbus.sender.v1.TemplateKind
@@ -2680,94 +2748,97 @@ var file_wxbus_sender_v1_sender_service_proto_goTypes = []any{
 	(*GetSendingStatusRequest)(nil),  // 14: wxbus.sender.v1.GetSendingStatusRequest
 	(*GetSendingStatusResponse)(nil), // 15: wxbus.sender.v1.GetSendingStatusResponse
 	(*EndpointStatus)(nil),           // 16: wxbus.sender.v1.EndpointStatus
-	(*LaneStatus)(nil),               // 17: wxbus.sender.v1.LaneStatus
-	(*Template)(nil),                 // 18: wxbus.sender.v1.Template
-	(*ListTemplatesRequest)(nil),     // 19: wxbus.sender.v1.ListTemplatesRequest
-	(*ListTemplatesResponse)(nil),    // 20: wxbus.sender.v1.ListTemplatesResponse
-	(*GetTemplateRequest)(nil),       // 21: wxbus.sender.v1.GetTemplateRequest
-	(*GetTemplateResponse)(nil),      // 22: wxbus.sender.v1.GetTemplateResponse
-	(*SendMassRequest)(nil),          // 23: wxbus.sender.v1.SendMassRequest
-	(*SendMassResponse)(nil),         // 24: wxbus.sender.v1.SendMassResponse
-	(*PreviewMassRequest)(nil),       // 25: wxbus.sender.v1.PreviewMassRequest
-	(*PreviewMassResponse)(nil),      // 26: wxbus.sender.v1.PreviewMassResponse
-	(*GetMassStatusRequest)(nil),     // 27: wxbus.sender.v1.GetMassStatusRequest
-	(*GetMassStatusResponse)(nil),    // 28: wxbus.sender.v1.GetMassStatusResponse
-	(*DeleteMassRequest)(nil),        // 29: wxbus.sender.v1.DeleteMassRequest
-	(*DeleteMassResponse)(nil),       // 30: wxbus.sender.v1.DeleteMassResponse
-	(*GetMassSpeedRequest)(nil),      // 31: wxbus.sender.v1.GetMassSpeedRequest
-	(*GetMassSpeedResponse)(nil),     // 32: wxbus.sender.v1.GetMassSpeedResponse
-	(*SetMassSpeedRequest)(nil),      // 33: wxbus.sender.v1.SetMassSpeedRequest
-	(*SetMassSpeedResponse)(nil),     // 34: wxbus.sender.v1.SetMassSpeedResponse
-	(*UploadMediaRequest)(nil),       // 35: wxbus.sender.v1.UploadMediaRequest
-	(*UploadMediaResponse)(nil),      // 36: wxbus.sender.v1.UploadMediaResponse
-	(Lane)(0),                        // 37: wxbus.sender.v1.Lane
-	(*v1.Content)(nil),               // 38: wxbus.event.v1.Content
-	(*CampaignRef)(nil),              // 39: wxbus.sender.v1.CampaignRef
-	(v1.EventKind)(0),                // 40: wxbus.event.v1.EventKind
-	(*SendRecord)(nil),               // 41: wxbus.sender.v1.SendRecord
-	(SendEndpoint)(0),                // 42: wxbus.sender.v1.SendEndpoint
-	(*MassMessage)(nil),              // 43: wxbus.sender.v1.MassMessage
+	(*LaneShare)(nil),                // 17: wxbus.sender.v1.LaneShare
+	(*LaneStatus)(nil),               // 18: wxbus.sender.v1.LaneStatus
+	(*Template)(nil),                 // 19: wxbus.sender.v1.Template
+	(*ListTemplatesRequest)(nil),     // 20: wxbus.sender.v1.ListTemplatesRequest
+	(*ListTemplatesResponse)(nil),    // 21: wxbus.sender.v1.ListTemplatesResponse
+	(*GetTemplateRequest)(nil),       // 22: wxbus.sender.v1.GetTemplateRequest
+	(*GetTemplateResponse)(nil),      // 23: wxbus.sender.v1.GetTemplateResponse
+	(*SendMassRequest)(nil),          // 24: wxbus.sender.v1.SendMassRequest
+	(*SendMassResponse)(nil),         // 25: wxbus.sender.v1.SendMassResponse
+	(*PreviewMassRequest)(nil),       // 26: wxbus.sender.v1.PreviewMassRequest
+	(*PreviewMassResponse)(nil),      // 27: wxbus.sender.v1.PreviewMassResponse
+	(*GetMassStatusRequest)(nil),     // 28: wxbus.sender.v1.GetMassStatusRequest
+	(*GetMassStatusResponse)(nil),    // 29: wxbus.sender.v1.GetMassStatusResponse
+	(*DeleteMassRequest)(nil),        // 30: wxbus.sender.v1.DeleteMassRequest
+	(*DeleteMassResponse)(nil),       // 31: wxbus.sender.v1.DeleteMassResponse
+	(*GetMassSpeedRequest)(nil),      // 32: wxbus.sender.v1.GetMassSpeedRequest
+	(*GetMassSpeedResponse)(nil),     // 33: wxbus.sender.v1.GetMassSpeedResponse
+	(*SetMassSpeedRequest)(nil),      // 34: wxbus.sender.v1.SetMassSpeedRequest
+	(*SetMassSpeedResponse)(nil),     // 35: wxbus.sender.v1.SetMassSpeedResponse
+	(*UploadMediaRequest)(nil),       // 36: wxbus.sender.v1.UploadMediaRequest
+	(*UploadMediaResponse)(nil),      // 37: wxbus.sender.v1.UploadMediaResponse
+	(Lane)(0),                        // 38: wxbus.sender.v1.Lane
+	(*v1.Content)(nil),               // 39: wxbus.event.v1.Content
+	(*CampaignRef)(nil),              // 40: wxbus.sender.v1.CampaignRef
+	(v1.EventKind)(0),                // 41: wxbus.event.v1.EventKind
+	(*SendRecord)(nil),               // 42: wxbus.sender.v1.SendRecord
+	(SendEndpoint)(0),                // 43: wxbus.sender.v1.SendEndpoint
+	(*MassMessage)(nil),              // 44: wxbus.sender.v1.MassMessage
 }
 var file_wxbus_sender_v1_sender_service_proto_depIdxs = []int32{
-	37, // 0: wxbus.sender.v1.SendRequest.lane:type_name -> wxbus.sender.v1.Lane
-	38, // 1: wxbus.sender.v1.SendRequest.content:type_name -> wxbus.event.v1.Content
+	38, // 0: wxbus.sender.v1.SendRequest.lane:type_name -> wxbus.sender.v1.Lane
+	39, // 1: wxbus.sender.v1.SendRequest.content:type_name -> wxbus.event.v1.Content
 	4,  // 2: wxbus.sender.v1.SendRequest.evidence:type_name -> wxbus.sender.v1.GrantEvidence
-	38, // 3: wxbus.sender.v1.SendRequest.fallback:type_name -> wxbus.event.v1.Content
-	39, // 4: wxbus.sender.v1.SendRequest.campaign:type_name -> wxbus.sender.v1.CampaignRef
-	40, // 5: wxbus.sender.v1.GrantEvidence.kind:type_name -> wxbus.event.v1.EventKind
-	41, // 6: wxbus.sender.v1.SendResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	39, // 3: wxbus.sender.v1.SendRequest.fallback:type_name -> wxbus.event.v1.Content
+	40, // 4: wxbus.sender.v1.SendRequest.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	41, // 5: wxbus.sender.v1.GrantEvidence.kind:type_name -> wxbus.event.v1.EventKind
+	42, // 6: wxbus.sender.v1.SendResponse.record:type_name -> wxbus.sender.v1.SendRecord
 	3,  // 7: wxbus.sender.v1.SendBatchRequest.requests:type_name -> wxbus.sender.v1.SendRequest
 	8,  // 8: wxbus.sender.v1.SendBatchResponse.results:type_name -> wxbus.sender.v1.SendBatchResult
 	5,  // 9: wxbus.sender.v1.SendBatchResult.response:type_name -> wxbus.sender.v1.SendResponse
 	9,  // 10: wxbus.sender.v1.SendBatchResult.problem:type_name -> wxbus.sender.v1.SendProblem
-	41, // 11: wxbus.sender.v1.GetSendResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	42, // 11: wxbus.sender.v1.GetSendResponse.record:type_name -> wxbus.sender.v1.SendRecord
 	0,  // 12: wxbus.sender.v1.GetQuotaResponse.class:type_name -> wxbus.sender.v1.QuotaClass
 	16, // 13: wxbus.sender.v1.GetSendingStatusResponse.endpoints:type_name -> wxbus.sender.v1.EndpointStatus
-	17, // 14: wxbus.sender.v1.GetSendingStatusResponse.lanes:type_name -> wxbus.sender.v1.LaneStatus
-	42, // 15: wxbus.sender.v1.EndpointStatus.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
-	37, // 16: wxbus.sender.v1.LaneStatus.lane:type_name -> wxbus.sender.v1.Lane
-	1,  // 17: wxbus.sender.v1.Template.kind:type_name -> wxbus.sender.v1.TemplateKind
-	1,  // 18: wxbus.sender.v1.ListTemplatesRequest.kind:type_name -> wxbus.sender.v1.TemplateKind
-	18, // 19: wxbus.sender.v1.ListTemplatesResponse.templates:type_name -> wxbus.sender.v1.Template
-	18, // 20: wxbus.sender.v1.GetTemplateResponse.template:type_name -> wxbus.sender.v1.Template
-	43, // 21: wxbus.sender.v1.SendMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
-	41, // 22: wxbus.sender.v1.SendMassResponse.record:type_name -> wxbus.sender.v1.SendRecord
-	43, // 23: wxbus.sender.v1.PreviewMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
-	41, // 24: wxbus.sender.v1.GetMassStatusResponse.record:type_name -> wxbus.sender.v1.SendRecord
-	2,  // 25: wxbus.sender.v1.UploadMediaRequest.type:type_name -> wxbus.sender.v1.MediaType
-	3,  // 26: wxbus.sender.v1.SenderService.Send:input_type -> wxbus.sender.v1.SendRequest
-	10, // 27: wxbus.sender.v1.SenderService.GetSend:input_type -> wxbus.sender.v1.GetSendRequest
-	6,  // 28: wxbus.sender.v1.SenderService.SendBatch:input_type -> wxbus.sender.v1.SendBatchRequest
-	12, // 29: wxbus.sender.v1.SenderService.GetQuota:input_type -> wxbus.sender.v1.GetQuotaRequest
-	14, // 30: wxbus.sender.v1.SenderService.GetSendingStatus:input_type -> wxbus.sender.v1.GetSendingStatusRequest
-	19, // 31: wxbus.sender.v1.SenderService.ListTemplates:input_type -> wxbus.sender.v1.ListTemplatesRequest
-	21, // 32: wxbus.sender.v1.SenderService.GetTemplate:input_type -> wxbus.sender.v1.GetTemplateRequest
-	23, // 33: wxbus.sender.v1.SenderService.SendMass:input_type -> wxbus.sender.v1.SendMassRequest
-	25, // 34: wxbus.sender.v1.SenderService.PreviewMass:input_type -> wxbus.sender.v1.PreviewMassRequest
-	27, // 35: wxbus.sender.v1.SenderService.GetMassStatus:input_type -> wxbus.sender.v1.GetMassStatusRequest
-	29, // 36: wxbus.sender.v1.SenderService.DeleteMass:input_type -> wxbus.sender.v1.DeleteMassRequest
-	31, // 37: wxbus.sender.v1.SenderService.GetMassSpeed:input_type -> wxbus.sender.v1.GetMassSpeedRequest
-	33, // 38: wxbus.sender.v1.SenderService.SetMassSpeed:input_type -> wxbus.sender.v1.SetMassSpeedRequest
-	35, // 39: wxbus.sender.v1.SenderService.UploadMedia:input_type -> wxbus.sender.v1.UploadMediaRequest
-	5,  // 40: wxbus.sender.v1.SenderService.Send:output_type -> wxbus.sender.v1.SendResponse
-	11, // 41: wxbus.sender.v1.SenderService.GetSend:output_type -> wxbus.sender.v1.GetSendResponse
-	7,  // 42: wxbus.sender.v1.SenderService.SendBatch:output_type -> wxbus.sender.v1.SendBatchResponse
-	13, // 43: wxbus.sender.v1.SenderService.GetQuota:output_type -> wxbus.sender.v1.GetQuotaResponse
-	15, // 44: wxbus.sender.v1.SenderService.GetSendingStatus:output_type -> wxbus.sender.v1.GetSendingStatusResponse
-	20, // 45: wxbus.sender.v1.SenderService.ListTemplates:output_type -> wxbus.sender.v1.ListTemplatesResponse
-	22, // 46: wxbus.sender.v1.SenderService.GetTemplate:output_type -> wxbus.sender.v1.GetTemplateResponse
-	24, // 47: wxbus.sender.v1.SenderService.SendMass:output_type -> wxbus.sender.v1.SendMassResponse
-	26, // 48: wxbus.sender.v1.SenderService.PreviewMass:output_type -> wxbus.sender.v1.PreviewMassResponse
-	28, // 49: wxbus.sender.v1.SenderService.GetMassStatus:output_type -> wxbus.sender.v1.GetMassStatusResponse
-	30, // 50: wxbus.sender.v1.SenderService.DeleteMass:output_type -> wxbus.sender.v1.DeleteMassResponse
-	32, // 51: wxbus.sender.v1.SenderService.GetMassSpeed:output_type -> wxbus.sender.v1.GetMassSpeedResponse
-	34, // 52: wxbus.sender.v1.SenderService.SetMassSpeed:output_type -> wxbus.sender.v1.SetMassSpeedResponse
-	36, // 53: wxbus.sender.v1.SenderService.UploadMedia:output_type -> wxbus.sender.v1.UploadMediaResponse
-	40, // [40:54] is the sub-list for method output_type
-	26, // [26:40] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	18, // 14: wxbus.sender.v1.GetSendingStatusResponse.lanes:type_name -> wxbus.sender.v1.LaneStatus
+	43, // 15: wxbus.sender.v1.EndpointStatus.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
+	17, // 16: wxbus.sender.v1.EndpointStatus.shares:type_name -> wxbus.sender.v1.LaneShare
+	38, // 17: wxbus.sender.v1.LaneShare.lane:type_name -> wxbus.sender.v1.Lane
+	38, // 18: wxbus.sender.v1.LaneStatus.lane:type_name -> wxbus.sender.v1.Lane
+	1,  // 19: wxbus.sender.v1.Template.kind:type_name -> wxbus.sender.v1.TemplateKind
+	1,  // 20: wxbus.sender.v1.ListTemplatesRequest.kind:type_name -> wxbus.sender.v1.TemplateKind
+	19, // 21: wxbus.sender.v1.ListTemplatesResponse.templates:type_name -> wxbus.sender.v1.Template
+	19, // 22: wxbus.sender.v1.GetTemplateResponse.template:type_name -> wxbus.sender.v1.Template
+	44, // 23: wxbus.sender.v1.SendMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
+	42, // 24: wxbus.sender.v1.SendMassResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	44, // 25: wxbus.sender.v1.PreviewMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
+	42, // 26: wxbus.sender.v1.GetMassStatusResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	2,  // 27: wxbus.sender.v1.UploadMediaRequest.type:type_name -> wxbus.sender.v1.MediaType
+	3,  // 28: wxbus.sender.v1.SenderService.Send:input_type -> wxbus.sender.v1.SendRequest
+	10, // 29: wxbus.sender.v1.SenderService.GetSend:input_type -> wxbus.sender.v1.GetSendRequest
+	6,  // 30: wxbus.sender.v1.SenderService.SendBatch:input_type -> wxbus.sender.v1.SendBatchRequest
+	12, // 31: wxbus.sender.v1.SenderService.GetQuota:input_type -> wxbus.sender.v1.GetQuotaRequest
+	14, // 32: wxbus.sender.v1.SenderService.GetSendingStatus:input_type -> wxbus.sender.v1.GetSendingStatusRequest
+	20, // 33: wxbus.sender.v1.SenderService.ListTemplates:input_type -> wxbus.sender.v1.ListTemplatesRequest
+	22, // 34: wxbus.sender.v1.SenderService.GetTemplate:input_type -> wxbus.sender.v1.GetTemplateRequest
+	24, // 35: wxbus.sender.v1.SenderService.SendMass:input_type -> wxbus.sender.v1.SendMassRequest
+	26, // 36: wxbus.sender.v1.SenderService.PreviewMass:input_type -> wxbus.sender.v1.PreviewMassRequest
+	28, // 37: wxbus.sender.v1.SenderService.GetMassStatus:input_type -> wxbus.sender.v1.GetMassStatusRequest
+	30, // 38: wxbus.sender.v1.SenderService.DeleteMass:input_type -> wxbus.sender.v1.DeleteMassRequest
+	32, // 39: wxbus.sender.v1.SenderService.GetMassSpeed:input_type -> wxbus.sender.v1.GetMassSpeedRequest
+	34, // 40: wxbus.sender.v1.SenderService.SetMassSpeed:input_type -> wxbus.sender.v1.SetMassSpeedRequest
+	36, // 41: wxbus.sender.v1.SenderService.UploadMedia:input_type -> wxbus.sender.v1.UploadMediaRequest
+	5,  // 42: wxbus.sender.v1.SenderService.Send:output_type -> wxbus.sender.v1.SendResponse
+	11, // 43: wxbus.sender.v1.SenderService.GetSend:output_type -> wxbus.sender.v1.GetSendResponse
+	7,  // 44: wxbus.sender.v1.SenderService.SendBatch:output_type -> wxbus.sender.v1.SendBatchResponse
+	13, // 45: wxbus.sender.v1.SenderService.GetQuota:output_type -> wxbus.sender.v1.GetQuotaResponse
+	15, // 46: wxbus.sender.v1.SenderService.GetSendingStatus:output_type -> wxbus.sender.v1.GetSendingStatusResponse
+	21, // 47: wxbus.sender.v1.SenderService.ListTemplates:output_type -> wxbus.sender.v1.ListTemplatesResponse
+	23, // 48: wxbus.sender.v1.SenderService.GetTemplate:output_type -> wxbus.sender.v1.GetTemplateResponse
+	25, // 49: wxbus.sender.v1.SenderService.SendMass:output_type -> wxbus.sender.v1.SendMassResponse
+	27, // 50: wxbus.sender.v1.SenderService.PreviewMass:output_type -> wxbus.sender.v1.PreviewMassResponse
+	29, // 51: wxbus.sender.v1.SenderService.GetMassStatus:output_type -> wxbus.sender.v1.GetMassStatusResponse
+	31, // 52: wxbus.sender.v1.SenderService.DeleteMass:output_type -> wxbus.sender.v1.DeleteMassResponse
+	33, // 53: wxbus.sender.v1.SenderService.GetMassSpeed:output_type -> wxbus.sender.v1.GetMassSpeedResponse
+	35, // 54: wxbus.sender.v1.SenderService.SetMassSpeed:output_type -> wxbus.sender.v1.SetMassSpeedResponse
+	37, // 55: wxbus.sender.v1.SenderService.UploadMedia:output_type -> wxbus.sender.v1.UploadMediaResponse
+	42, // [42:56] is the sub-list for method output_type
+	28, // [28:42] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_sender_service_proto_init() }
@@ -2786,7 +2857,7 @@ func file_wxbus_sender_v1_sender_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_sender_service_proto_rawDesc), len(file_wxbus_sender_v1_sender_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
