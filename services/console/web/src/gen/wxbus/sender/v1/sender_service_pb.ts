@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/sender/v1/sender_service.proto.
  */
 export const file_wxbus_sender_v1_sender_service: GenFile = /*@__PURE__*/
-  fileDesc("CiR3eGJ1cy9zZW5kZXIvdjEvc2VuZGVyX3NlcnZpY2UucHJvdG8SD3d4YnVzLnNlbmRlci52MSKQAwoLU2VuZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEiMKBGxhbmUYBCABKA4yFS53eGJ1cy5zZW5kZXIudjEuTGFuZRIoCgdjb250ZW50GAUgASgLMhcud3hidXMuZXZlbnQudjEuQ29udGVudBISCgprZl9hY2NvdW50GAYgASgJEg0KBWNhdXNlGAcgASgJEhMKC293bmVyX2Vwb2NoGAggASgEEjAKCGV2aWRlbmNlGAkgASgLMh4ud3hidXMuc2VuZGVyLnYxLkdyYW50RXZpZGVuY2USKQoIZmFsbGJhY2sYCiADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhoKEm5vdF9iZWZvcmVfdW5peF9tcxgLIAEoAxIXCg9leHBpcmVzX3VuaXhfbXMYDCABKAMSLgoIY2FtcGFpZ24YFCABKAsyHC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZWYimgEKDUdyYW50RXZpZGVuY2USEAoIZXZlbnRfaWQYASABKAkSJwoEa2luZBgCIAEoDjIZLnd4YnVzLmV2ZW50LnYxLkV2ZW50S2luZBINCgVldmVudBgDIAEoCRITCgtjcmVhdGVfdGltZRgEIAEoAxIQCghtZW51X3RhcBgFIAEoCBIYChByZWNlaXZlZF91bml4X21zGAYgASgDIlkKDFNlbmRSZXNwb25zZRIKCgJpZBgBIAEoCRIrCgZyZWNvcmQYAiABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIQCghyZXBsYXllZBgDIAEoCCJCChBTZW5kQmF0Y2hSZXF1ZXN0Ei4KCHJlcXVlc3RzGAEgAygLMhwud3hidXMuc2VuZGVyLnYxLlNlbmRSZXF1ZXN0IkYKEVNlbmRCYXRjaFJlc3BvbnNlEjEKB3Jlc3VsdHMYASADKAsyIC53eGJ1cy5zZW5kZXIudjEuU2VuZEJhdGNoUmVzdWx0IoABCg9TZW5kQmF0Y2hSZXN1bHQSMQoIcmVzcG9uc2UYASABKAsyHS53eGJ1cy5zZW5kZXIudjEuU2VuZFJlc3BvbnNlSAASLwoHcHJvYmxlbRgCIAEoCzIcLnd4YnVzLnNlbmRlci52MS5TZW5kUHJvYmxlbUgAQgkKB291dGNvbWUiLAoLU2VuZFByb2JsZW0SDAoEY29kZRgBIAEoBRIPCgdtZXNzYWdlGAIgASgJIi0KDkdldFNlbmRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkiPgoPR2V0U2VuZFJlc3BvbnNlEisKBnJlY29yZBgBIAEoCzIbLnd4YnVzLnNlbmRlci52MS5TZW5kUmVjb3JkIjIKD0dldFF1b3RhUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCSKNAQoQR2V0UXVvdGFSZXNwb25zZRIRCglyZW1haW5pbmcYASABKAUSGAoQZGVhZGxpbmVfdW5peF9tcxgCIAEoAxIOCgZyZWFzb24YAyABKAkSKgoFY2xhc3MYBCABKA4yGy53eGJ1cy5zZW5kZXIudjEuUXVvdGFDbGFzcxIQCghyZXNlcnZlZBgFIAEoBSIqChdHZXRTZW5kaW5nU3RhdHVzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJIpIBChhHZXRTZW5kaW5nU3RhdHVzUmVzcG9uc2USMgoJZW5kcG9pbnRzGAEgAygLMh8ud3hidXMuc2VuZGVyLnYxLkVuZHBvaW50U3RhdHVzEioKBWxhbmVzGAIgAygLMhsud3hidXMuc2VuZGVyLnYxLkxhbmVTdGF0dXMSFgoOcmVzZXRzX3VuaXhfbXMYAyABKAMiygIKDkVuZHBvaW50U3RhdHVzEi8KCGVuZHBvaW50GAEgASgOMh0ud3hidXMuc2VuZGVyLnYxLlNlbmRFbmRwb2ludBIMCgRwYXRoGAIgASgJEgwKBHVzZWQYAyABKAMSDQoFbGltaXQYBCABKAMSGQoRbGltaXRfZnJvbV93ZWNoYXQYBSABKAgSGQoRZXhoYXVzdGVkX3VuaXhfbXMYBiABKAMSDAoEcmF0ZRgHIAEoARISCgpyYXRlX2xpbWl0GAggASgBEhwKFHBhdXNlZF91bnRpbF91bml4X21zGAkgASgDEhUKDXBhdXNlX2VycmNvZGUYCiABKAUSFAoMcGF1c2VfcmVhc29uGAsgASgJEhUKDXBhdXNlX3JlZnVzZXMYDCABKAgSDwoHYnJlYWtlchgNIAEoCRIRCglpbl9mbGlnaHQYDiABKA0iYQoKTGFuZVN0YXR1cxIjCgRsYW5lGAEgASgOMhUud3hidXMuc2VuZGVyLnYxLkxhbmUSDwoHYmFja2xvZxgCIAEoBBIOCgZwYXJrZWQYAyABKAQSDQoFbGF0ZXIYBCABKAQijQEKCFRlbXBsYXRlEhMKC3RlbXBsYXRlX2lkGAEgASgJEisKBGtpbmQYAiABKA4yHS53eGJ1cy5zZW5kZXIudjEuVGVtcGxhdGVLaW5kEg0KBXRpdGxlGAMgASgJEg8KB2NvbnRlbnQYBCABKAkSDwoHZXhhbXBsZRgFIAEoCRIOCgZmaWVsZHMYBiADKAkiZQoUTGlzdFRlbXBsYXRlc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIrCgRraW5kGAIgASgOMh0ud3hidXMuc2VuZGVyLnYxLlRlbXBsYXRlS2luZBIPCgdyZWZyZXNoGAMgASgIIlsKFUxpc3RUZW1wbGF0ZXNSZXNwb25zZRIsCgl0ZW1wbGF0ZXMYASADKAsyGS53eGJ1cy5zZW5kZXIudjEuVGVtcGxhdGUSFAoMcmVhZF91bml4X21zGAIgASgDIjoKEkdldFRlbXBsYXRlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhMKC3RlbXBsYXRlX2lkGAIgASgJIkIKE0dldFRlbXBsYXRlUmVzcG9uc2USKwoIdGVtcGxhdGUYASABKAsyGS53eGJ1cy5zZW5kZXIudjEuVGVtcGxhdGUiagoPU2VuZE1hc3NSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEi0KB21lc3NhZ2UYAyABKAsyHC53eGJ1cy5zZW5kZXIudjEuTWFzc01lc3NhZ2UiXQoQU2VuZE1hc3NSZXNwb25zZRIKCgJpZBgBIAEoCRIrCgZyZWNvcmQYAiABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIQCghyZXBsYXllZBgDIAEoCCJ5ChJQcmV2aWV3TWFzc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSEwoLd2VjaGF0X25hbWUYAyABKAkSLQoHbWVzc2FnZRgEIAEoCzIcLnd4YnVzLnNlbmRlci52MS5NYXNzTWVzc2FnZSIlChNQcmV2aWV3TWFzc1Jlc3BvbnNlEg4KBm1zZ19pZBgBIAEoCSIzChRHZXRNYXNzU3RhdHVzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEgoKAmlkGAIgASgJIlsKFUdldE1hc3NTdGF0dXNSZXNwb25zZRIrCgZyZWNvcmQYASABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIVCg13ZWNoYXRfc3RhdHVzGAIgASgJIkcKEURlbGV0ZU1hc3NSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkSFQoNYXJ0aWNsZV9pbmRleBgDIAEoBSIUChJEZWxldGVNYXNzUmVzcG9uc2UiJgoTR2V0TWFzc1NwZWVkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJIjkKFEdldE1hc3NTcGVlZFJlc3BvbnNlEg0KBXNwZWVkGAEgASgFEhIKCnBlcl9taW51dGUYAiABKAMiNQoTU2V0TWFzc1NwZWVkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg0KBXNwZWVkGAIgASgFIhYKFFNldE1hc3NTcGVlZFJlc3BvbnNlInIKElVwbG9hZE1lZGlhUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEigKBHR5cGUYAiABKA4yGi53eGJ1cy5zZW5kZXIudjEuTWVkaWFUeXBlEhAKCGZpbGVuYW1lGAMgASgJEg8KB2NvbnRlbnQYBCABKAwiYAoTVXBsb2FkTWVkaWFSZXNwb25zZRIQCghtZWRpYV9pZBgBIAEoCRIXCg9leHBpcmVzX3VuaXhfbXMYAiABKAMSDgoGc2hhMjU2GAMgASgJEg4KBmNhY2hlZBgEIAEoCCrpAQoKUXVvdGFDbGFzcxIbChdRVU9UQV9DTEFTU19VTlNQRUNJRklFRBAAEhQKEFFVT1RBX0NMQVNTX09QRU4QARIcChhRVU9UQV9DTEFTU19ORVZFUl9PUEVORUQQAhIXChNRVU9UQV9DTEFTU19FWFBJUkVEEAMSGQoVUVVPVEFfQ0xBU1NfRVhIQVVTVEVEEAQSIAocUVVPVEFfQ0xBU1NfQ0xPU0VEX0JZX1dFQ0hBVBAFEhwKGFFVT1RBX0NMQVNTX1VOU1VCU0NSSUJFRBAGEhYKElFVT1RBX0NMQVNTX05PX0FQSRAHKmYKDFRlbXBsYXRlS2luZBIdChlURU1QTEFURV9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWVEVNUExBVEVfS0lORF9URU1QTEFURRABEhsKF1RFTVBMQVRFX0tJTkRfU1VCU0NSSUJFEAIqfwoJTWVkaWFUeXBlEhoKFk1FRElBX1RZUEVfVU5TUEVDSUZJRUQQABIUChBNRURJQV9UWVBFX0lNQUdFEAESFAoQTUVESUFfVFlQRV9WT0lDRRACEhQKEE1FRElBX1RZUEVfVklERU8QAxIUChBNRURJQV9UWVBFX1RIVU1CEAQy4AkKDVNlbmRlclNlcnZpY2USQwoEU2VuZBIcLnd4YnVzLnNlbmRlci52MS5TZW5kUmVxdWVzdBodLnd4YnVzLnNlbmRlci52MS5TZW5kUmVzcG9uc2USTAoHR2V0U2VuZBIfLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kUmVxdWVzdBogLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kUmVzcG9uc2USUgoJU2VuZEJhdGNoEiEud3hidXMuc2VuZGVyLnYxLlNlbmRCYXRjaFJlcXVlc3QaIi53eGJ1cy5zZW5kZXIudjEuU2VuZEJhdGNoUmVzcG9uc2USTwoIR2V0UXVvdGESIC53eGJ1cy5zZW5kZXIudjEuR2V0UXVvdGFSZXF1ZXN0GiEud3hidXMuc2VuZGVyLnYxLkdldFF1b3RhUmVzcG9uc2USZwoQR2V0U2VuZGluZ1N0YXR1cxIoLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kaW5nU3RhdHVzUmVxdWVzdBopLnd4YnVzLnNlbmRlci52MS5HZXRTZW5kaW5nU3RhdHVzUmVzcG9uc2USXgoNTGlzdFRlbXBsYXRlcxIlLnd4YnVzLnNlbmRlci52MS5MaXN0VGVtcGxhdGVzUmVxdWVzdBomLnd4YnVzLnNlbmRlci52MS5MaXN0VGVtcGxhdGVzUmVzcG9uc2USWAoLR2V0VGVtcGxhdGUSIy53eGJ1cy5zZW5kZXIudjEuR2V0VGVtcGxhdGVSZXF1ZXN0GiQud3hidXMuc2VuZGVyLnYxLkdldFRlbXBsYXRlUmVzcG9uc2USTwoIU2VuZE1hc3MSIC53eGJ1cy5zZW5kZXIudjEuU2VuZE1hc3NSZXF1ZXN0GiEud3hidXMuc2VuZGVyLnYxLlNlbmRNYXNzUmVzcG9uc2USWAoLUHJldmlld01hc3MSIy53eGJ1cy5zZW5kZXIudjEuUHJldmlld01hc3NSZXF1ZXN0GiQud3hidXMuc2VuZGVyLnYxLlByZXZpZXdNYXNzUmVzcG9uc2USXgoNR2V0TWFzc1N0YXR1cxIlLnd4YnVzLnNlbmRlci52MS5HZXRNYXNzU3RhdHVzUmVxdWVzdBomLnd4YnVzLnNlbmRlci52MS5HZXRNYXNzU3RhdHVzUmVzcG9uc2USVQoKRGVsZXRlTWFzcxIiLnd4YnVzLnNlbmRlci52MS5EZWxldGVNYXNzUmVxdWVzdBojLnd4YnVzLnNlbmRlci52MS5EZWxldGVNYXNzUmVzcG9uc2USWwoMR2V0TWFzc1NwZWVkEiQud3hidXMuc2VuZGVyLnYxLkdldE1hc3NTcGVlZFJlcXVlc3QaJS53eGJ1cy5zZW5kZXIudjEuR2V0TWFzc1NwZWVkUmVzcG9uc2USWwoMU2V0TWFzc1NwZWVkEiQud3hidXMuc2VuZGVyLnYxLlNldE1hc3NTcGVlZFJlcXVlc3QaJS53eGJ1cy5zZW5kZXIudjEuU2V0TWFzc1NwZWVkUmVzcG9uc2USWAoLVXBsb2FkTWVkaWESIy53eGJ1cy5zZW5kZXIudjEuVXBsb2FkTWVkaWFSZXF1ZXN0GiQud3hidXMuc2VuZGVyLnYxLlVwbG9hZE1lZGlhUmVzcG9uc2ViBnByb3RvMw", [file_wxbus_event_v1_content, file_wxbus_event_v1_event, file_wxbus_sender_v1_sender_events]);
+  fileDesc("CiR3eGJ1cy9zZW5kZXIvdjEvc2VuZGVyX3NlcnZpY2UucHJvdG8SD3d4YnVzLnNlbmRlci52MSKQAwoLU2VuZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEiMKBGxhbmUYBCABKA4yFS53eGJ1cy5zZW5kZXIudjEuTGFuZRIoCgdjb250ZW50GAUgASgLMhcud3hidXMuZXZlbnQudjEuQ29udGVudBISCgprZl9hY2NvdW50GAYgASgJEg0KBWNhdXNlGAcgASgJEhMKC293bmVyX2Vwb2NoGAggASgEEjAKCGV2aWRlbmNlGAkgASgLMh4ud3hidXMuc2VuZGVyLnYxLkdyYW50RXZpZGVuY2USKQoIZmFsbGJhY2sYCiADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhoKEm5vdF9iZWZvcmVfdW5peF9tcxgLIAEoAxIXCg9leHBpcmVzX3VuaXhfbXMYDCABKAMSLgoIY2FtcGFpZ24YFCABKAsyHC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZWYimgEKDUdyYW50RXZpZGVuY2USEAoIZXZlbnRfaWQYASABKAkSJwoEa2luZBgCIAEoDjIZLnd4YnVzLmV2ZW50LnYxLkV2ZW50S2luZBINCgVldmVudBgDIAEoCRITCgtjcmVhdGVfdGltZRgEIAEoAxIQCghtZW51X3RhcBgFIAEoCBIYChByZWNlaXZlZF91bml4X21zGAYgASgDIlkKDFNlbmRSZXNwb25zZRIKCgJpZBgBIAEoCRIrCgZyZWNvcmQYAiABKAsyGy53eGJ1cy5zZW5kZXIudjEuU2VuZFJlY29yZBIQCghyZXBsYXllZBgDIAEoCCJCChBTZW5kQmF0Y2hSZXF1ZXN0Ei4KCHJlcXVlc3RzGAEgAygLMhwud3hidXMuc2VuZGVyLnYxLlNlbmRSZXF1ZXN0IkYKEVNlbmRCYXRjaFJlc3BvbnNlEjEKB3Jlc3VsdHMYASADKAsyIC53eGJ1cy5zZW5kZXIudjEuU2VuZEJhdGNoUmVzdWx0IoABCg9TZW5kQmF0Y2hSZXN1bHQSMQoIcmVzcG9uc2UYASABKAsyHS53eGJ1cy5zZW5kZXIudjEuU2VuZFJlc3BvbnNlSAASLwoHcHJvYmxlbRgCIAEoCzIcLnd4YnVzLnNlbmRlci52MS5TZW5kUHJvYmxlbUgAQgkKB291dGNvbWUiLAoLU2VuZFByb2JsZW0SDAoEY29kZRgBIAEoBRIPCgdtZXNzYWdlGAIgASgJIi0KDkdldFNlbmRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkiPgoPR2V0U2VuZFJlc3BvbnNlEisKBnJlY29yZBgBIAEoCzIbLnd4YnVzLnNlbmRlci52MS5TZW5kUmVjb3JkIjIKD0dldFF1b3RhUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCSKNAQoQR2V0UXVvdGFSZXNwb25zZRIRCglyZW1haW5pbmcYASABKAUSGAoQZGVhZGxpbmVfdW5peF9tcxgCIAEoAxIOCgZyZWFzb24YAyABKAkSKgoFY2xhc3MYBCABKA4yGy53eGJ1cy5zZW5kZXIudjEuUXVvdGFDbGFzcxIQCghyZXNlcnZlZBgFIAEoBSIqChdHZXRTZW5kaW5nU3RhdHVzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJIpIBChhHZXRTZW5kaW5nU3RhdHVzUmVzcG9uc2USMgoJZW5kcG9pbnRzGAEgAygLMh8ud3hidXMuc2VuZGVyLnYxLkVuZHBvaW50U3RhdHVzEioKBWxhbmVzGAIgAygLMhsud3hidXMuc2VuZGVyLnYxLkxhbmVTdGF0dXMSFgoOcmVzZXRzX3VuaXhfbXMYAyABKAMi9gIKDkVuZHBvaW50U3RhdHVzEi8KCGVuZHBvaW50GAEgASgOMh0ud3hidXMuc2VuZGVyLnYxLlNlbmRFbmRwb2ludBIMCgRwYXRoGAIgASgJEgwKBHVzZWQYAyABKAMSDQoFbGltaXQYBCABKAMSGQoRbGltaXRfZnJvbV93ZWNoYXQYBSABKAgSGQoRZXhoYXVzdGVkX3VuaXhfbXMYBiABKAMSDAoEcmF0ZRgHIAEoARISCgpyYXRlX2xpbWl0GAggASgBEhwKFHBhdXNlZF91bnRpbF91bml4X21zGAkgASgDEhUKDXBhdXNlX2VycmNvZGUYCiABKAUSFAoMcGF1c2VfcmVhc29uGAsgASgJEhUKDXBhdXNlX3JlZnVzZXMYDCABKAgSDwoHYnJlYWtlchgNIAEoCRIRCglpbl9mbGlnaHQYDiABKA0SKgoGc2hhcmVzGA8gAygLMhoud3hidXMuc2VuZGVyLnYxLkxhbmVTaGFyZSI/CglMYW5lU2hhcmUSIwoEbGFuZRgBIAEoDjIVLnd4YnVzLnNlbmRlci52MS5MYW5lEg0KBWxpbWl0GAIgASgDImEKCkxhbmVTdGF0dXMSIwoEbGFuZRgBIAEoDjIVLnd4YnVzLnNlbmRlci52MS5MYW5lEg8KB2JhY2tsb2cYAiABKAQSDgoGcGFya2VkGAMgASgEEg0KBWxhdGVyGAQgASgEIo0BCghUZW1wbGF0ZRITCgt0ZW1wbGF0ZV9pZBgBIAEoCRIrCgRraW5kGAIgASgOMh0ud3hidXMuc2VuZGVyLnYxLlRlbXBsYXRlS2luZBINCgV0aXRsZRgDIAEoCRIPCgdjb250ZW50GAQgASgJEg8KB2V4YW1wbGUYBSABKAkSDgoGZmllbGRzGAYgAygJImUKFExpc3RUZW1wbGF0ZXNSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSKwoEa2luZBgCIAEoDjIdLnd4YnVzLnNlbmRlci52MS5UZW1wbGF0ZUtpbmQSDwoHcmVmcmVzaBgDIAEoCCJbChVMaXN0VGVtcGxhdGVzUmVzcG9uc2USLAoJdGVtcGxhdGVzGAEgAygLMhkud3hidXMuc2VuZGVyLnYxLlRlbXBsYXRlEhQKDHJlYWRfdW5peF9tcxgCIAEoAyI6ChJHZXRUZW1wbGF0ZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRITCgt0ZW1wbGF0ZV9pZBgCIAEoCSJCChNHZXRUZW1wbGF0ZVJlc3BvbnNlEisKCHRlbXBsYXRlGAEgASgLMhkud3hidXMuc2VuZGVyLnYxLlRlbXBsYXRlImoKD1NlbmRNYXNzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRItCgdtZXNzYWdlGAMgASgLMhwud3hidXMuc2VuZGVyLnYxLk1hc3NNZXNzYWdlIl0KEFNlbmRNYXNzUmVzcG9uc2USCgoCaWQYASABKAkSKwoGcmVjb3JkGAIgASgLMhsud3hidXMuc2VuZGVyLnYxLlNlbmRSZWNvcmQSEAoIcmVwbGF5ZWQYAyABKAgieQoSUHJldmlld01hc3NSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEhMKC3dlY2hhdF9uYW1lGAMgASgJEi0KB21lc3NhZ2UYBCABKAsyHC53eGJ1cy5zZW5kZXIudjEuTWFzc01lc3NhZ2UiJQoTUHJldmlld01hc3NSZXNwb25zZRIOCgZtc2dfaWQYASABKAkiMwoUR2V0TWFzc1N0YXR1c1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIKCgJpZBgCIAEoCSJbChVHZXRNYXNzU3RhdHVzUmVzcG9uc2USKwoGcmVjb3JkGAEgASgLMhsud3hidXMuc2VuZGVyLnYxLlNlbmRSZWNvcmQSFQoNd2VjaGF0X3N0YXR1cxgCIAEoCSJHChFEZWxldGVNYXNzUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEgoKAmlkGAIgASgJEhUKDWFydGljbGVfaW5kZXgYAyABKAUiFAoSRGVsZXRlTWFzc1Jlc3BvbnNlIiYKE0dldE1hc3NTcGVlZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCSI5ChRHZXRNYXNzU3BlZWRSZXNwb25zZRINCgVzcGVlZBgBIAEoBRISCgpwZXJfbWludXRlGAIgASgDIjUKE1NldE1hc3NTcGVlZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRINCgVzcGVlZBgCIAEoBSIWChRTZXRNYXNzU3BlZWRSZXNwb25zZSJyChJVcGxvYWRNZWRpYVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIoCgR0eXBlGAIgASgOMhoud3hidXMuc2VuZGVyLnYxLk1lZGlhVHlwZRIQCghmaWxlbmFtZRgDIAEoCRIPCgdjb250ZW50GAQgASgMImAKE1VwbG9hZE1lZGlhUmVzcG9uc2USEAoIbWVkaWFfaWQYASABKAkSFwoPZXhwaXJlc191bml4X21zGAIgASgDEg4KBnNoYTI1NhgDIAEoCRIOCgZjYWNoZWQYBCABKAgq6QEKClF1b3RhQ2xhc3MSGwoXUVVPVEFfQ0xBU1NfVU5TUEVDSUZJRUQQABIUChBRVU9UQV9DTEFTU19PUEVOEAESHAoYUVVPVEFfQ0xBU1NfTkVWRVJfT1BFTkVEEAISFwoTUVVPVEFfQ0xBU1NfRVhQSVJFRBADEhkKFVFVT1RBX0NMQVNTX0VYSEFVU1RFRBAEEiAKHFFVT1RBX0NMQVNTX0NMT1NFRF9CWV9XRUNIQVQQBRIcChhRVU9UQV9DTEFTU19VTlNVQlNDUklCRUQQBhIWChJRVU9UQV9DTEFTU19OT19BUEkQBypmCgxUZW1wbGF0ZUtpbmQSHQoZVEVNUExBVEVfS0lORF9VTlNQRUNJRklFRBAAEhoKFlRFTVBMQVRFX0tJTkRfVEVNUExBVEUQARIbChdURU1QTEFURV9LSU5EX1NVQlNDUklCRRACKn8KCU1lZGlhVHlwZRIaChZNRURJQV9UWVBFX1VOU1BFQ0lGSUVEEAASFAoQTUVESUFfVFlQRV9JTUFHRRABEhQKEE1FRElBX1RZUEVfVk9JQ0UQAhIUChBNRURJQV9UWVBFX1ZJREVPEAMSFAoQTUVESUFfVFlQRV9USFVNQhAEMuAJCg1TZW5kZXJTZXJ2aWNlEkMKBFNlbmQSHC53eGJ1cy5zZW5kZXIudjEuU2VuZFJlcXVlc3QaHS53eGJ1cy5zZW5kZXIudjEuU2VuZFJlc3BvbnNlEkwKB0dldFNlbmQSHy53eGJ1cy5zZW5kZXIudjEuR2V0U2VuZFJlcXVlc3QaIC53eGJ1cy5zZW5kZXIudjEuR2V0U2VuZFJlc3BvbnNlElIKCVNlbmRCYXRjaBIhLnd4YnVzLnNlbmRlci52MS5TZW5kQmF0Y2hSZXF1ZXN0GiIud3hidXMuc2VuZGVyLnYxLlNlbmRCYXRjaFJlc3BvbnNlEk8KCEdldFF1b3RhEiAud3hidXMuc2VuZGVyLnYxLkdldFF1b3RhUmVxdWVzdBohLnd4YnVzLnNlbmRlci52MS5HZXRRdW90YVJlc3BvbnNlEmcKEEdldFNlbmRpbmdTdGF0dXMSKC53eGJ1cy5zZW5kZXIudjEuR2V0U2VuZGluZ1N0YXR1c1JlcXVlc3QaKS53eGJ1cy5zZW5kZXIudjEuR2V0U2VuZGluZ1N0YXR1c1Jlc3BvbnNlEl4KDUxpc3RUZW1wbGF0ZXMSJS53eGJ1cy5zZW5kZXIudjEuTGlzdFRlbXBsYXRlc1JlcXVlc3QaJi53eGJ1cy5zZW5kZXIudjEuTGlzdFRlbXBsYXRlc1Jlc3BvbnNlElgKC0dldFRlbXBsYXRlEiMud3hidXMuc2VuZGVyLnYxLkdldFRlbXBsYXRlUmVxdWVzdBokLnd4YnVzLnNlbmRlci52MS5HZXRUZW1wbGF0ZVJlc3BvbnNlEk8KCFNlbmRNYXNzEiAud3hidXMuc2VuZGVyLnYxLlNlbmRNYXNzUmVxdWVzdBohLnd4YnVzLnNlbmRlci52MS5TZW5kTWFzc1Jlc3BvbnNlElgKC1ByZXZpZXdNYXNzEiMud3hidXMuc2VuZGVyLnYxLlByZXZpZXdNYXNzUmVxdWVzdBokLnd4YnVzLnNlbmRlci52MS5QcmV2aWV3TWFzc1Jlc3BvbnNlEl4KDUdldE1hc3NTdGF0dXMSJS53eGJ1cy5zZW5kZXIudjEuR2V0TWFzc1N0YXR1c1JlcXVlc3QaJi53eGJ1cy5zZW5kZXIudjEuR2V0TWFzc1N0YXR1c1Jlc3BvbnNlElUKCkRlbGV0ZU1hc3MSIi53eGJ1cy5zZW5kZXIudjEuRGVsZXRlTWFzc1JlcXVlc3QaIy53eGJ1cy5zZW5kZXIudjEuRGVsZXRlTWFzc1Jlc3BvbnNlElsKDEdldE1hc3NTcGVlZBIkLnd4YnVzLnNlbmRlci52MS5HZXRNYXNzU3BlZWRSZXF1ZXN0GiUud3hidXMuc2VuZGVyLnYxLkdldE1hc3NTcGVlZFJlc3BvbnNlElsKDFNldE1hc3NTcGVlZBIkLnd4YnVzLnNlbmRlci52MS5TZXRNYXNzU3BlZWRSZXF1ZXN0GiUud3hidXMuc2VuZGVyLnYxLlNldE1hc3NTcGVlZFJlc3BvbnNlElgKC1VwbG9hZE1lZGlhEiMud3hidXMuc2VuZGVyLnYxLlVwbG9hZE1lZGlhUmVxdWVzdBokLnd4YnVzLnNlbmRlci52MS5VcGxvYWRNZWRpYVJlc3BvbnNlYgZwcm90bzM", [file_wxbus_event_v1_content, file_wxbus_event_v1_event, file_wxbus_sender_v1_sender_events]);
 
 /**
  * SendRequest is the request of Send.
@@ -613,6 +613,13 @@ export type EndpointStatus = Message<"wxbus.sender.v1.EndpointStatus"> & {
    * @generated from field: uint32 in_flight = 14;
    */
   inFlight: number;
+
+  /**
+   * shares of lanes that may not use all of the day's calls.
+   *
+   * @generated from field: repeated wxbus.sender.v1.LaneShare shares = 15;
+   */
+  shares: LaneShare[];
 };
 
 /**
@@ -621,6 +628,34 @@ export type EndpointStatus = Message<"wxbus.sender.v1.EndpointStatus"> & {
  */
 export const EndpointStatusSchema: GenMessage<EndpointStatus> = /*@__PURE__*/
   messageDesc(file_wxbus_sender_v1_sender_service, 13);
+
+/**
+ * LaneShare is how far a lane may use the calls of a day: what is above is kept for more urgent lanes.
+ *
+ * @generated from message wxbus.sender.v1.LaneShare
+ */
+export type LaneShare = Message<"wxbus.sender.v1.LaneShare"> & {
+  /**
+   * lane that has the share.
+   *
+   * @generated from field: wxbus.sender.v1.Lane lane = 1;
+   */
+  lane: Lane;
+
+  /**
+   * limit is the number of calls of the day, by whomever they were made, after which the lane waits for the next day.
+   *
+   * @generated from field: int64 limit = 2;
+   */
+  limit: bigint;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.LaneShare.
+ * Use `create(LaneShareSchema)` to create a new message.
+ */
+export const LaneShareSchema: GenMessage<LaneShare> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_sender_service, 14);
 
 /**
  * LaneStatus is what waits in one lane of an account.
@@ -662,7 +697,7 @@ export type LaneStatus = Message<"wxbus.sender.v1.LaneStatus"> & {
  * Use `create(LaneStatusSchema)` to create a new message.
  */
 export const LaneStatusSchema: GenMessage<LaneStatus> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 14);
+  messageDesc(file_wxbus_sender_v1_sender_service, 15);
 
 /**
  * Template is a template that the account has at WeChat.
@@ -718,7 +753,7 @@ export type Template = Message<"wxbus.sender.v1.Template"> & {
  * Use `create(TemplateSchema)` to create a new message.
  */
 export const TemplateSchema: GenMessage<Template> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 15);
+  messageDesc(file_wxbus_sender_v1_sender_service, 16);
 
 /**
  * ListTemplatesRequest is the request of ListTemplates.
@@ -753,7 +788,7 @@ export type ListTemplatesRequest = Message<"wxbus.sender.v1.ListTemplatesRequest
  * Use `create(ListTemplatesRequestSchema)` to create a new message.
  */
 export const ListTemplatesRequestSchema: GenMessage<ListTemplatesRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 16);
+  messageDesc(file_wxbus_sender_v1_sender_service, 17);
 
 /**
  * ListTemplatesResponse is the response of ListTemplates.
@@ -781,7 +816,7 @@ export type ListTemplatesResponse = Message<"wxbus.sender.v1.ListTemplatesRespon
  * Use `create(ListTemplatesResponseSchema)` to create a new message.
  */
 export const ListTemplatesResponseSchema: GenMessage<ListTemplatesResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 17);
+  messageDesc(file_wxbus_sender_v1_sender_service, 18);
 
 /**
  * GetTemplateRequest is the request of GetTemplate.
@@ -809,7 +844,7 @@ export type GetTemplateRequest = Message<"wxbus.sender.v1.GetTemplateRequest"> &
  * Use `create(GetTemplateRequestSchema)` to create a new message.
  */
 export const GetTemplateRequestSchema: GenMessage<GetTemplateRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 18);
+  messageDesc(file_wxbus_sender_v1_sender_service, 19);
 
 /**
  * GetTemplateResponse is the response of GetTemplate.
@@ -830,7 +865,7 @@ export type GetTemplateResponse = Message<"wxbus.sender.v1.GetTemplateResponse">
  * Use `create(GetTemplateResponseSchema)` to create a new message.
  */
 export const GetTemplateResponseSchema: GenMessage<GetTemplateResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 19);
+  messageDesc(file_wxbus_sender_v1_sender_service, 20);
 
 /**
  * SendMassRequest is the request of SendMass.
@@ -866,7 +901,7 @@ export type SendMassRequest = Message<"wxbus.sender.v1.SendMassRequest"> & {
  * Use `create(SendMassRequestSchema)` to create a new message.
  */
 export const SendMassRequestSchema: GenMessage<SendMassRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 20);
+  messageDesc(file_wxbus_sender_v1_sender_service, 21);
 
 /**
  * SendMassResponse is the response of SendMass.
@@ -901,7 +936,7 @@ export type SendMassResponse = Message<"wxbus.sender.v1.SendMassResponse"> & {
  * Use `create(SendMassResponseSchema)` to create a new message.
  */
 export const SendMassResponseSchema: GenMessage<SendMassResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 21);
+  messageDesc(file_wxbus_sender_v1_sender_service, 22);
 
 /**
  * PreviewMassRequest is the request of PreviewMass.
@@ -943,7 +978,7 @@ export type PreviewMassRequest = Message<"wxbus.sender.v1.PreviewMassRequest"> &
  * Use `create(PreviewMassRequestSchema)` to create a new message.
  */
 export const PreviewMassRequestSchema: GenMessage<PreviewMassRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 22);
+  messageDesc(file_wxbus_sender_v1_sender_service, 23);
 
 /**
  * PreviewMassResponse is the response of PreviewMass.
@@ -964,7 +999,7 @@ export type PreviewMassResponse = Message<"wxbus.sender.v1.PreviewMassResponse">
  * Use `create(PreviewMassResponseSchema)` to create a new message.
  */
 export const PreviewMassResponseSchema: GenMessage<PreviewMassResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 23);
+  messageDesc(file_wxbus_sender_v1_sender_service, 24);
 
 /**
  * GetMassStatusRequest is the request of GetMassStatus.
@@ -992,7 +1027,7 @@ export type GetMassStatusRequest = Message<"wxbus.sender.v1.GetMassStatusRequest
  * Use `create(GetMassStatusRequestSchema)` to create a new message.
  */
 export const GetMassStatusRequestSchema: GenMessage<GetMassStatusRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 24);
+  messageDesc(file_wxbus_sender_v1_sender_service, 25);
 
 /**
  * GetMassStatusResponse is the response of GetMassStatus.
@@ -1021,7 +1056,7 @@ export type GetMassStatusResponse = Message<"wxbus.sender.v1.GetMassStatusRespon
  * Use `create(GetMassStatusResponseSchema)` to create a new message.
  */
 export const GetMassStatusResponseSchema: GenMessage<GetMassStatusResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 25);
+  messageDesc(file_wxbus_sender_v1_sender_service, 26);
 
 /**
  * DeleteMassRequest is the request of DeleteMass.
@@ -1056,7 +1091,7 @@ export type DeleteMassRequest = Message<"wxbus.sender.v1.DeleteMassRequest"> & {
  * Use `create(DeleteMassRequestSchema)` to create a new message.
  */
 export const DeleteMassRequestSchema: GenMessage<DeleteMassRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 26);
+  messageDesc(file_wxbus_sender_v1_sender_service, 27);
 
 /**
  * DeleteMassResponse is the response of DeleteMass.
@@ -1071,7 +1106,7 @@ export type DeleteMassResponse = Message<"wxbus.sender.v1.DeleteMassResponse"> &
  * Use `create(DeleteMassResponseSchema)` to create a new message.
  */
 export const DeleteMassResponseSchema: GenMessage<DeleteMassResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 27);
+  messageDesc(file_wxbus_sender_v1_sender_service, 28);
 
 /**
  * GetMassSpeedRequest is the request of GetMassSpeed.
@@ -1092,7 +1127,7 @@ export type GetMassSpeedRequest = Message<"wxbus.sender.v1.GetMassSpeedRequest">
  * Use `create(GetMassSpeedRequestSchema)` to create a new message.
  */
 export const GetMassSpeedRequestSchema: GenMessage<GetMassSpeedRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 28);
+  messageDesc(file_wxbus_sender_v1_sender_service, 29);
 
 /**
  * GetMassSpeedResponse is the response of GetMassSpeed.
@@ -1120,7 +1155,7 @@ export type GetMassSpeedResponse = Message<"wxbus.sender.v1.GetMassSpeedResponse
  * Use `create(GetMassSpeedResponseSchema)` to create a new message.
  */
 export const GetMassSpeedResponseSchema: GenMessage<GetMassSpeedResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 29);
+  messageDesc(file_wxbus_sender_v1_sender_service, 30);
 
 /**
  * SetMassSpeedRequest is the request of SetMassSpeed.
@@ -1148,7 +1183,7 @@ export type SetMassSpeedRequest = Message<"wxbus.sender.v1.SetMassSpeedRequest">
  * Use `create(SetMassSpeedRequestSchema)` to create a new message.
  */
 export const SetMassSpeedRequestSchema: GenMessage<SetMassSpeedRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 30);
+  messageDesc(file_wxbus_sender_v1_sender_service, 31);
 
 /**
  * SetMassSpeedResponse is the response of SetMassSpeed.
@@ -1163,7 +1198,7 @@ export type SetMassSpeedResponse = Message<"wxbus.sender.v1.SetMassSpeedResponse
  * Use `create(SetMassSpeedResponseSchema)` to create a new message.
  */
 export const SetMassSpeedResponseSchema: GenMessage<SetMassSpeedResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 31);
+  messageDesc(file_wxbus_sender_v1_sender_service, 32);
 
 /**
  * UploadMediaRequest is the request of UploadMedia.
@@ -1205,7 +1240,7 @@ export type UploadMediaRequest = Message<"wxbus.sender.v1.UploadMediaRequest"> &
  * Use `create(UploadMediaRequestSchema)` to create a new message.
  */
 export const UploadMediaRequestSchema: GenMessage<UploadMediaRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 32);
+  messageDesc(file_wxbus_sender_v1_sender_service, 33);
 
 /**
  * UploadMediaResponse is the response of UploadMedia.
@@ -1247,7 +1282,7 @@ export type UploadMediaResponse = Message<"wxbus.sender.v1.UploadMediaResponse">
  * Use `create(UploadMediaResponseSchema)` to create a new message.
  */
 export const UploadMediaResponseSchema: GenMessage<UploadMediaResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_sender_service, 33);
+  messageDesc(file_wxbus_sender_v1_sender_service, 34);
 
 /**
  * QuotaClass is the state of the window of a fan.
