@@ -34,6 +34,30 @@ type cluster struct {
 	kubectl string
 	env     []string
 	load    func(t *testing.T, layouts ...string)
+
+	facts []string // what the present step measured
+	rows  []string // of the report
+}
+
+// note logs what a step measured, and keeps it for the report.
+func (c *cluster) note(t *testing.T, format string, args ...any) {
+	t.Helper()
+	t.Logf(format, args...)
+	c.facts = append(c.facts, fmt.Sprintf(format, args...))
+}
+
+// done ends a step.
+func (c *cluster) done(step string, took time.Duration) {
+	c.rows = append(c.rows, fmt.Sprintf("| %s | %.0f s | %s |", step, took.Seconds(), strings.Join(c.facts, "; ")))
+	c.facts = nil
+}
+
+// report prints the table that docs/kubernetes.md has of the last run.
+func (c *cluster) report(t *testing.T) {
+	commit, _ := exec.Command("git", "-C", root(), "rev-parse", "--short", "HEAD").Output()
+	version, _, _ := c.run(t, nil, "version", "-o", "jsonpath={.serverVersion.gitVersion}")
+	t.Logf("%s, commit %s, make test-k8s, Kubernetes %s\n\n| step | took | measured |\n|---|---|---|\n%s\n",
+		time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(string(commit)), version, strings.Join(c.rows, "\n"))
 }
 
 // startCluster returns the cluster of KUBECONFIG, into which $K8S_LOAD puts images, or starts one and takes it down at the end.
@@ -311,7 +335,7 @@ func (s simulator) judge(t *testing.T, c *cluster, step string) verdict {
 	s.tellStored(t, c)
 	r = verdict{}
 	s.call(t, http.MethodGet, "/sim/v1/report", nil, &r)
-	t.Logf("%s: %d pushes, %d acknowledged, %d passive, %d by the API, %d ambiguous; ack p50 %s p99 %s max %s; attempts %v", step,
+	c.note(t, "%s: %d pushes, %d acknowledged, %d passive, %d by the API, %d ambiguous; ack p50 %s p99 %s max %s; attempts %v", step,
 		r.Pushes, r.Acked, r.Passive, r.Kf, r.AmbiguousCount, r.Ack.P50.Round(time.Millisecond), r.Ack.P99.Round(time.Millisecond), r.Ack.Max.Round(time.Millisecond), r.Attempts)
 	require.Equal(t, "complete", r.Checker.State, r.Checker.Reason)
 	require.Empty(t, r.Violations, "lost, doubled or out of order")

@@ -40,11 +40,13 @@ func TestCluster(t *testing.T) {
 		{"an upgrade loses and doubles nothing", func(t *testing.T) { c.upgrade(t, sim) }},
 		{"a rolling restart of every service loses and doubles nothing", func(t *testing.T) { c.restartAll(t, sim) }},
 		{"NATS of three survives the loss of a pod", func(t *testing.T) { c.losePod(t, sim) }},
-		{"the budget of NATS refuses a second eviction", c.evict},
+		{"a drain stops where a budget would be broken", func(t *testing.T) { c.drain(t, sim) }},
 		{"the gateway scales out under load and back", func(t *testing.T) { c.scale(t, sim) }},
 		{"no service was denied a subject", c.nothingDenied},
 		{"production passes a dry run", c.dryRun},
+		{"mutual TLS is switched on", func(t *testing.T) { c.secure(t, sim) }},
 	}
+	defer c.report(t)
 	for _, step := range steps {
 		if step.name == "a push through the Service is answered" {
 			sim = simulator{base: "http://" + c.forward(t, "service/simulator", 8082)}
@@ -54,7 +56,7 @@ func TestCluster(t *testing.T) {
 			c.explain(t)
 			t.FailNow()
 		}
-		t.Logf("%-62s %6.1f s", step.name, time.Since(start).Seconds())
+		c.done(step.name, time.Since(start))
 	}
 }
 
@@ -122,7 +124,7 @@ func (c *cluster) restartAll(t *testing.T, sim simulator) {
 			start := time.Now()
 			c.do(t, "rollout", "restart", target)
 			c.do(t, "rollout", "status", target, "--timeout=420s") // the last of the old pods still drains
-			t.Logf("restart of %s: %.0f s", target, time.Since(start).Seconds())
+			c.note(t, "%s %.0f s", target, time.Since(start).Seconds())
 		}
 	})
 }
@@ -146,27 +148,86 @@ func (c *cluster) losePod(t *testing.T, sim simulator) {
 			out, _, _ := c.run(t, nil, "-n", namespace, "get", "pod", "nats-1", "-o", "jsonpath={.metadata.uid} {.status.conditions[?(@.type=='Ready')].status}")
 			return strings.HasSuffix(out, " True") && !strings.HasPrefix(out, uid)
 		})
-		t.Logf("nats-1 was back after %s", back)
+		c.note(t, "back after %s", back)
 	})
 	require.Equal(t, volume, c.do(t, "get", "pvc", "data-nats-1", "-o", "jsonpath={.spec.volumeName}"))
 }
 
-// evict does what a drain does: one server may go, a second one has to stay until the first is back.
-func (c *cluster) evict(t *testing.T) {
-	eviction := func(pod string) (string, error) {
-		body := fmt.Appendf(nil, `{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":%q,"namespace":%q}}`, pod, namespace)
-		_, warn, err := c.run(t, body, "create", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/eviction", namespace, pod), "-f", "-")
-		return warn, err
-	}
-	eventually(t, time.Minute, "the budget has counted the pods", func() bool {
-		return c.do(t, "get", "pdb", "nats", "-o", "jsonpath={.status.disruptionsAllowed}") == "1"
+// evict asks for the eviction of a pod, as kubectl drain does.
+func (c *cluster) evict(t *testing.T, pod string) (string, error) {
+	body := fmt.Appendf(nil, `{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":%q,"namespace":%q}}`, pod, namespace)
+	_, warn, err := c.run(t, body, "create", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/eviction", namespace, pod), "-f", "-")
+	return warn, err
+}
+
+// drain does what kubectl drain does to a node: it closes it and evicts pods. One of each may go; a second one has to stay
+// until the first is back. There is one node, so nothing is back before it is open again.
+func (c *cluster) drain(t *testing.T, sim simulator) {
+	node := strings.Fields(c.do(t, "get", "nodes", "-l", "!type", "-o", "jsonpath={.items[*].metadata.name}"))[0]
+	c.during(t, sim, "drain", func() {
+		for _, name := range []string{"gateway", "nats"} {
+			c.allowsOne(t, name)
+		}
+		c.do(t, "cordon", node)
+		defer func() { _, _, _ = c.run(t, nil, "uncordon", node) }()
+		stayed := map[string]string{}
+		for _, name := range []string{"gateway", "nats"} {
+			pods := strings.Fields(c.do(t, "get", "pods", "-l", "app.kubernetes.io/name="+name, "-o", "jsonpath={.items[*].metadata.name}"))
+			text, err := c.evict(t, pods[0])
+			require.NoError(t, err, text)
+			text, err = c.evict(t, pods[1])
+			require.Error(t, err, "%s: the budget allows one", name)
+			require.Contains(t, text, "disruption budget")
+			stayed[name] = pods[1]
+		}
+		c.do(t, "uncordon", node)
+		for name, pod := range stayed {
+			c.allowsOne(t, name)
+			text, err := c.evict(t, pod)
+			require.NoError(t, err, "%s: the first one is back: %s", name, text)
+			c.allowsOne(t, name)
+		}
 	})
-	text, err := eviction("nats-0")
-	require.NoError(t, err, text)
-	text, err = eviction("nats-2")
-	require.Error(t, err)
-	require.Contains(t, text, "disruption budget")
-	c.do(t, "rollout", "status", "statefulset/nats", "--timeout=300s")
+}
+
+// allowsOne waits until a budget allows to lose a pod: everything is there.
+func (c *cluster) allowsOne(t *testing.T, budget string) {
+	t.Helper()
+	eventually(t, 5*time.Minute, "the budget of "+budget+" allows one", func() bool {
+		return c.do(t, "get", "pdb", budget, "-o", "jsonpath={.status.disruptionsAllowed}") == "1"
+	})
+}
+
+// secure switches everything to mutual TLS as docs/kubernetes.md says, and then asks as somebody with and without a
+// certificate. Between servers and clients that know TLS and those that do not nothing goes, so nothing is pushed meanwhile.
+func (c *cluster) secure(t *testing.T, sim simulator) {
+	dir := t.TempDir()
+	wxbus := filepath.Join(root(), "bin", "static", "wxbus")
+	out, err := exec.CommandContext(t.Context(), wxbus, "certs", "--to", dir, "--namespace", namespace).CombinedOutput()
+	require.NoError(t, err, string(out))
+	c.do(t, "apply", "-f", filepath.Join(dir, "secrets.yaml"))
+	start := time.Now()
+	c.do(t, "delete", "job", "provision", "--ignore-not-found")
+	c.apply(t, secured)
+	c.do(t, "delete", "pod", "-l", "app.kubernetes.io/name=nats") // a server with TLS finds no server without
+	c.ready(t)
+	for fan := range 16 {
+		eventually(t, 2*time.Minute, "a push is answered", func() bool { return sim.shown(t, fmt.Sprintf("oSecure%02d", fan), "你好") == "passive" })
+	}
+	c.note(t, "answers again %.0f s after the apply", time.Since(start).Seconds())
+
+	address := c.forward(t, "service/rule", 9090)
+	list := func(more string) ([]byte, error) {
+		settings := filepath.Join(t.TempDir(), "wxbus.yaml")
+		require.NoError(t, os.WriteFile(settings, fmt.Appendf(nil, "grpc: {addresses: {rule: %q}%s}\n", address, more), 0o600))
+		return exec.CommandContext(t.Context(), wxbus, "rules", "list", "--config", settings).CombinedOutput()
+	}
+	out, err = list("")
+	require.Error(t, err, "plain text: %s", out)
+	operator := filepath.Join(dir, "operator")
+	out, err = list(fmt.Sprintf(", tls_cert_file: %q, tls_key_file: %q, tls_ca_file: %q, tls_server_name: rule",
+		filepath.Join(operator, "tls.crt"), filepath.Join(operator, "tls.key"), filepath.Join(operator, "ca.crt")))
+	require.NoError(t, err, string(out))
 }
 
 // scale pushes until the autoscaler has made more gateways, and stops until they are gone again.
@@ -178,13 +239,13 @@ func (c *cluster) scale(t *testing.T, sim simulator) {
 	least, err := strconv.Atoi(c.do(t, "get", "hpa", "gateway", "-o", "jsonpath={.spec.minReplicas}"))
 	require.NoError(t, err)
 	calm := eventually(t, 5*time.Minute, "the gateways are few before", func() bool { return replicas() == least })
-	t.Logf("%d gateways after %s of silence", least, calm)
+	c.note(t, "%d gateways after %s of silence", least, calm)
 	sim.start(t, 150)
 	out := eventually(t, 5*time.Minute, "more gateways are ready", func() bool { return replicas() > least })
-	t.Logf("%d gateways after %s", replicas(), out)
+	c.note(t, "%d after %s of 150 pushes a second", replicas(), out)
 	sim.judge(t, c, "burst")
 	back := eventually(t, 5*time.Minute, "the gateways are few again", func() bool { return replicas() == least })
-	t.Logf("%d gateways again after %s", least, back)
+	c.note(t, "%d again %s after the end", least, back)
 }
 
 func (c *cluster) nothingDenied(t *testing.T) {
