@@ -22,12 +22,17 @@ const account = "shop"
 
 func start(t *testing.T) *stack.Stack {
 	t.Helper()
-	return stack.Start(t, stack.Options{Mode: stack.All, Gateways: 1, Config: map[string]any{
+	return stack.Start(t, options())
+}
+
+// options are one account and one rule, in one process.
+func options() stack.Options {
+	return stack.Options{Mode: stack.All, Gateways: 1, Config: map[string]any{
 		"accounts": []map[string]any{{
 			"name": account, "appid": "wx00000000000d1111", "original_id": "gh_shop", "kind": "service", "format": "xml", "mode": "secure",
 			"token": "tokenshop", "encoding_aes_key": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", "app_secret": "secret-of-shop", "reply": "passive",
 		}},
-	}, Rules: "rules:\n  - {name: hello, match: {exact: [你好]}, do: [{reply: {text: 你好}}]}\n"})
+	}, Rules: "rules:\n  - {name: hello, match: {exact: [你好]}, do: [{reply: {text: 你好}}]}\n"}
 }
 
 // push lets WeChat push a text and returns whether the fan was answered passively, and with what.

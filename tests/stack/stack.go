@@ -19,6 +19,7 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/topology"
 
+	"github.com/wxbus/wxbus/pkg/certs/certstest"
 	"github.com/wxbus/wxbus/tests/link"
 )
 
@@ -53,6 +54,8 @@ type Options struct {
 	Network bool
 	// Users gives NATS the users of deploy/k8s in split mode, and each service its own.
 	Users bool
+	// TLS gives every process of split mode a certificate: gRPC, NATS and its routes are mutual TLS.
+	TLS bool
 }
 
 // Stack is a running system.
@@ -67,7 +70,8 @@ type Stack struct {
 	Servers   []*Process            // NATS servers; only in split mode
 	Services  map[string][]*Process // by service; in one process all services name the same one
 
-	Network *Network // nil without Options.Network
+	Network      *Network             // nil without Options.Network
+	Certificates *certstest.Authority // nil without Options.TLS
 
 	passwords []string // environment of NATS servers that know a user for each service
 
@@ -90,6 +94,9 @@ func Start(t testing.TB, o Options) *Stack {
 		o.Gateways = 3
 	}
 	s := &Stack{owner: t, Mode: o.Mode, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
+	if o.TLS {
+		s.Certificates = certstest.New(t)
+	}
 	s.configure(t, o)
 	if o.Mode == Split {
 		s.startSplit(t, o)
@@ -309,6 +316,7 @@ func (s *Stack) startCluster(t testing.TB, o Options) {
 	if o.Users {
 		users = s.useUsers(t)
 	}
+	secured := s.natsTLS(t)
 	ports := make([]int, len(s.NATS))
 	for i := range ports {
 		ports[i] = FreePort(t)
@@ -328,8 +336,9 @@ server_name: %s
 listen: %q
 http: %q
 jetstream { store_dir: %q, sync_interval: always }
-cluster { name: wxbus, listen: "127.0.0.1:%d", no_advertise: true, %s }
-`, users, natsName(i), strings.TrimPrefix(u, "nats://"), monitor, store, ports[i], s.routes(i, ports)))
+cluster { name: wxbus, listen: "127.0.0.1:%d", no_advertise: true, %s, %s }
+%[8]s
+`, users, natsName(i), strings.TrimPrefix(u, "nats://"), monitor, store, ports[i], s.routes(i, ports), secured))
 		s.Servers = append(s.Servers, &Process{Admin: monitor})
 		s.StartServer(i)
 	}
@@ -367,7 +376,7 @@ func (s *Stack) provision(t testing.TB) {
 		defer cancel()
 		var err error
 		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "wxbus"), "provision", "--config", s.File, "--nats", strings.Join(s.NATS, ","))
-		cmd.Env = append(os.Environ(), s.login(topology.UserProvision)...)
+		cmd.Env = append(os.Environ(), s.Login(t, topology.UserProvision)...)
 		out, err = cmd.CombinedOutput()
 		return err == nil
 	}, 90*time.Second, 500*time.Millisecond, "wxbus provision: %s", &lazy{&out})
@@ -422,7 +431,7 @@ func (s *Stack) service(t testing.TB, name, binary, grpc string, env []string) *
 		urls = s.Network.urls(t, name)
 	}
 	args := []string{"-config", s.File, "-nats", strings.Join(urls, ","), "-admin", admin, "-grpc", grpc}
-	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, binary), args, append(append(env, s.env...), s.login(binary)...))
+	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, binary), args, append(append(env, s.env...), s.Login(t, binary)...))
 	p.Admin = admin
 	return p
 }
@@ -451,7 +460,7 @@ func (s *Stack) CLI(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "wxbus"), append(args, "--config", s.File, "--nats", strings.Join(s.NATS, ","))...)
 	cmd.Dir = s.Dir
-	cmd.Env = append(os.Environ(), s.login(topology.UserOperator)...)
+	cmd.Env = append(os.Environ(), s.Login(t, topology.UserOperator)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,12 +29,34 @@ func (s *Stack) useUsers(t testing.TB) string {
 	return `include "users.conf"`
 }
 
-// login is the environment with which a process logs in as a user.
-func (s *Stack) login(user string) []string {
-	if len(s.passwords) == 0 {
-		return nil
+// Login is the environment with which a process is a user: its password and its certificate, when there are any.
+func (s *Stack) Login(t testing.TB, user string) []string {
+	t.Helper()
+	var env []string
+	if len(s.passwords) > 0 {
+		env = append(env, "WXBUS_NATS_USER="+user, "WXBUS_NATS_PASSWORD="+user)
 	}
-	return []string{"WXBUS_NATS_USER=" + user, "WXBUS_NATS_PASSWORD=" + user}
+	if s.Certificates == nil {
+		return env
+	}
+	files := s.Certificates.Files("grpc", user)
+	if _, err := os.Stat(files.Cert); err != nil {
+		files = s.Certificates.Issue(t, "grpc", user)
+	}
+	for _, section := range []string{"WXBUS_GRPC_", "WXBUS_NATS_"} {
+		env = append(env, section+"TLS_CERT_FILE="+files.Cert, section+"TLS_KEY_FILE="+files.Key, section+"TLS_CA_FILE="+files.CA)
+	}
+	return env
+}
+
+// natsTLS is what makes a NATS server, and its routes, want certificates; empty in plain text.
+func (s *Stack) natsTLS(t testing.TB) string {
+	t.Helper()
+	if s.Certificates == nil {
+		return ""
+	}
+	f := s.Certificates.Issue(t, "nats", "nats")
+	return fmt.Sprintf("tls: { cert_file: %q, key_file: %q, ca_file: %q, verify: true, timeout: 30 }", f.Cert, f.Key, f.CA)
 }
 
 // Operator is how a test itself connects to NATS.

@@ -44,11 +44,16 @@ func (a *Authority) IssueAt(t testing.TB, now time.Time, section, name string, h
 	}
 	pair, err := a.Authority.Issue(hosts, now, Valid)
 	require.NoError(t, err)
-	file := func(name string, content []byte) string {
-		path := filepath.Join(a.dir, name)
+	files := a.Files(section, name)
+	for path, content := range map[string][]byte{files.Cert: pair.Cert, files.Key: pair.Key, files.CA: a.PEM().Cert} {
 		require.NoError(t, os.WriteFile(path+".new", content, 0o600))
 		require.NoError(t, os.Rename(path+".new", path))
-		return path
 	}
-	return certs.Files{Section: section, Cert: file(name+".crt", pair.Cert), Key: file(name+".key", pair.Key), CA: file("ca.crt", a.PEM().Cert)}
+	return files
+}
+
+// Files returns where Issue writes.
+func (a *Authority) Files(section, name string) certs.Files {
+	at := func(file string) string { return filepath.Join(a.dir, file) }
+	return certs.Files{Section: section, Cert: at(name + ".crt"), Key: at(name + ".key"), CA: at("ca.crt")}
 }
