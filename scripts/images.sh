@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Builds the OCI image of every binary into bin/images, without a container engine. Static binaries go to bin/static.
-#   scripts/images.sh [BINARY...]      REGISTRY=wxbus.local TAG=dev VERSION=... GOARCH=amd64
+#   scripts/images.sh [BINARY...]      REGISTRY=wxbus.local TAG=dev VERSION=... GOARCH=amd64 RELEASE_GO=go1.26.10
 set -euo pipefail
 cd "$(dirname "$0")/.."
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=(gateway rule token sender agent-routing console simulator wxbus nats-server)
+GOTOOLCHAIN=$(scripts/release-go.sh)
+export GOTOOLCHAIN
 version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo dev)}
 created=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 

@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 
 vulnerabilities() {
   scripts/tools.sh govulncheck
+  GOTOOLCHAIN=$(scripts/release-go.sh) # the standard library that releases link
+  export GOTOOLCHAIN
   local db=(-db https://vuln.go.dev) out=bin/.vulnerabilities
   if ! curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then
     local dir

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/wxbus/wxbus/pkg/testkit"
@@ -131,6 +132,16 @@ func binaries() (string, error) {
 		return filepath.Dir(path), nil
 	}
 	return "", errors.New("no initdb below /usr/lib/postgresql or in PATH")
+}
+
+// Program returns a program of the package that the server is from, for example pg_dump.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	bin, err := binaries()
+	require.NoError(t, err, "install Postgres with scripts/postgres.sh")
+	path := filepath.Join(bin, name)
+	require.FileExists(t, path)
+	return path
 }
 
 func credential() (*syscall.Credential, error) {
