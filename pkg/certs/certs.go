@@ -125,7 +125,7 @@ func (s *Store) read() (c content, err error) {
 }
 
 func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // the name is a setting of the operator
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}

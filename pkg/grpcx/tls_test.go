@@ -68,7 +68,7 @@ func TestOnlyClientsWithACertificateAreServed(t *testing.T) {
 	for name, settings := range map[string]func() *tls.Config{
 		"plain text": nil,
 		"without a certificate": func() *tls.Config {
-			return &tls.Config{RootCAs: console.Client("").RootCAs, ServerName: "rule"} //nolint:gosec // a client that does it wrong
+			return &tls.Config{RootCAs: console.Client("").RootCAs, ServerName: "rule"}
 		},
 		"with one of another authority": func() *tls.Config {
 			c := other.Client("rule")

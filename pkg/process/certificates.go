@@ -84,7 +84,7 @@ func DialService(ctx context.Context, shared config.Shared, service, address str
 	if address == "" {
 		address = GRPCAddress(shared, service)
 	}
-	return grpcx.Dial(ctx, address, grpcx.DialOptions{MaxMessage: maxMessage, TLS: clientTLS(store, shared)})
+	return grpcx.Dial(ctx, address, grpcx.DialOptions{MaxMessage: maxMessage, TLS: clientTLS(store, shared)}) //nolint:contextcheck // handshakes come after this call
 }
 
 // DialPlain connects to one gRPC address in plain text, for tests of processes that have no certificates. The caller closes

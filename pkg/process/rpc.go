@@ -72,7 +72,7 @@ func (r *rpc) dial(ctx context.Context, service string, inProcess bool) (grpc.Cl
 	if inProcess {
 		conn, err = r.servers[0].InProcessConn(opts)
 	} else {
-		opts.TLS = clientTLS(r.p.certs.grpc, r.p.shared)
+		opts.TLS = clientTLS(r.p.certs.grpc, r.p.shared) //nolint:contextcheck // handshakes come after this call
 		conn, err = grpcx.Dial(ctx, GRPCAddress(r.p.shared, service), opts)
 	}
 	if err != nil {
