@@ -101,7 +101,9 @@ func traceOf(h nats.Header) string {
 
 func TestSpillWhileTheHomeStreamIsFull(t *testing.T) {
 	r := newRig(t, tiny(topology.StreamInbound))
-	g := r.gateway(t, quick(), shop(nil))
+	cfg := patient()
+	cfg.Publish.PrimaryTimeout, cfg.Publish.Total = 10*time.Second, 14*time.Second // a slow machine is no slow stream
+	g := r.gateway(t, cfg, shop(nil))
 	for id := range 6 {
 		requireSuccess(t, g.push(t, message{id: string(rune('1' + id)), content: "a text that takes its room in the stream, with the raw body once more"}))
 	}
