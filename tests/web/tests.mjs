@@ -314,6 +314,9 @@ export const tests = [
       await page.getByTestId("send").or(page.getByTestId("offer")).first().waitFor();
       if ((await page.getByTestId("send").count()) === 0) await acceptOffer(page);
       assert.equal(await composer(page).inputValue(), "可以退，请寄回", "the draft is still there");
+      await fan.says("好的"); // and the messages of the window are free again
+      await bubble(page, "好的").waitFor();
+      await until("the window to have room", async () => Number((await page.getByTestId("quota").innerText()).split("/")[0]) > 1);
 
       await composer(page).press("Enter");
       const guard = page.getByTestId("guard");
@@ -399,6 +402,63 @@ export const tests = [
     },
   },
   {
+    name: "a conversation is followed, and a note that mentions somebody finds them",
+    async run(t) {
+      await desk(t, t.users.agent);
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Follow");
+      await page.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      await acceptOffer(page);
+      const [account, conversation] = new URL(page.url()).pathname.split("/").slice(-2);
+      await page.getByTestId("follow").click();
+      const tab = page.getByRole("tab", { name: /关注/ });
+      await tab.click();
+      const group = (label) => page.locator(".group-row", { hasText: label });
+      await group("我关注的").waitFor();
+      await page.reload();
+      await tab.click();
+      await group("我关注的").waitFor(); // on this computer, for this person
+      await t.admin.call(`${talk}/AddNote`, { account, conversation, text: `@${t.users.agent.displayName || t.users.agent.name} 请优先`, idempotencyKey: crypto.randomUUID() });
+      await group("提到我的").waitFor();
+      await group("我关注的").waitFor({ state: "hidden" }); // each stands there once
+      await page.locator(".queue-row").first().click();
+      await page.locator("body").press("f");
+      await until("it to be followed no more", async () => (await page.getByTestId("follow").getAttribute("aria-pressed")) === "false");
+    },
+  },
+  {
+    name: "a campaign shows what became of everybody, and counts a replay before it asks for one",
+    async run(t) {
+      const campaigns = "wxbus.sender.v1.CampaignService";
+      const openids = [];
+      for (let i = 0; i < 3; i++) {
+        const fan = await Fan.follow(t.world, "shop", `Camp${i}`);
+        if (i < 2) await fan.says("你好"); // opens the window
+        if (i < 2) await fan.sees("the greeting", (c) => /演示账号/.test(c.text ?? ""));
+        openids.push(fan.openid);
+      }
+      openids.push("oNobodyEverWroteFromHere0001");
+      const name = `提醒 ${openids[0].slice(-4)}`;
+      const { campaign } = await t.admin.call(`${campaigns}/CreateCampaign`, { account: "shop", name, message: { content: { text: { content: "今晚 24 点结束。" } } } });
+      await t.admin.call(`${campaigns}/SetAudience`, { account: "shop", id: campaign.id, list: { openids } });
+      const page = await t.open({ user: t.users.admin });
+      await page.goto(`${t.world.url}/sends/shop/${campaign.id}`);
+      await page.getByRole("button", { name: "数一数" }).click();
+      await page.getByTestId("will-get").waitFor();
+      await page.getByRole("spinbutton").fill("0"); // everybody at once
+      await page.getByRole("button", { name: /^发给/ }).click();
+      await page.locator("section[aria-label=进度]").waitFor();
+      await page.getByRole("heading", { name: "失败分组" }).waitFor();
+      await page.getByText("没有发出：窗口已关或条数用完").first().waitFor();
+      await page.locator(".camp-row.open", { hasText: "已完成" }).waitFor();
+      await page.getByRole("button", { name: /^重发/ }).first().click();
+      await page.getByTestId("replay-count").waitFor();
+      assert.match(await page.getByTestId("replay-count").innerText(), /^[1-4]$/);
+      await page.a11y("campaign");
+    },
+  },
+  {
     name: "an operator edits a rule, tries it, publishes and rolls back",
     async run(t) {
       const page = await t.open({ user: t.users.admin });
@@ -481,10 +541,19 @@ export const tests = [
       const page = await t.open();
       await page.goto(`${t.world.sim}/phone`);
       await page.locator(".phone").first().waitFor();
+      await page.getByRole("button", { name: /取消关注/ }).first().waitFor(); // somebody who follows has a phone on the table
       const input = page.locator(".phone form input").first();
       await input.fill("你好");
       await input.press("Enter");
       await page.locator(".phone .bub", { hasText: "我是演示账号" }).waitFor();
+      const first = page.locator(".phone").first();
+      await first.getByRole("button", { name: "图片" }).click();
+      await until("the picture to be seen", () => first.locator(".bub img").first().evaluate((img) => img.naturalWidth > 0));
+      await first.locator("input[type=file]").setInputFiles({ name: "clip.mp4", mimeType: "video/mp4", buffer: await film(1 << 10) });
+      await until("the film to tell its length", () => first.locator("video").evaluate((v) => Math.round(v.duration) === 12));
+      await first.getByRole("button", { name: "取消关注" }).click();
+      await first.getByRole("button", { name: "关注", exact: true }).click();
+      await first.locator("form input").waitFor();
       await page.a11y("phone");
     },
   },

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -151,5 +152,5 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cache-Control", "private, max-age=3600")
-	_, _ = w.Write(x.Data) // the client is gone when this fails
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(x.Data)) // with ranges, so that films can be entered in their middle
 }

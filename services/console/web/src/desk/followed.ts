@@ -63,15 +63,19 @@ export function useMentioned(): ReadonlySet<string> {
   const { user, displayName, can } = useMe();
   const { onEvent } = useDesk();
   const cache = useQueryClient();
-  const name = displayName || user;
+  const names = useMemo(() => [...new Set([user, displayName].filter(Boolean))], [user, displayName]);
   const { data } = useQuery({
-    queryKey: ["mentions", name], enabled: can(ConversationService.method.search), staleTime: Infinity, retry: false,
-    queryFn: () => conversations.search({ query: `@${name}`, fromUnixMs: BigInt(Date.now() - recent), pageSize: 50 }),
+    queryKey: ["mentions", ...names], enabled: can(ConversationService.method.search), staleTime: Infinity, retry: false,
+    queryFn: () => Promise.all(names.map((name) => conversations.search({ query: `@${name}`, fromUnixMs: BigInt(Date.now() - recent), pageSize: 50 }))),
   });
   useEffect(() => onEvent((e) => {
-    if (e.event.case === "noteAdded" && e.event.value.message?.text.includes(`@${name}`)) void cache.invalidateQueries({ queryKey: ["mentions", name] });
-  }), [onEvent, cache, name]);
-  return useMemo(() => new Set((data?.hits ?? []).flatMap(({ message: m }) => (m && m.authorKind === AuthorKind.NOTE && m.author !== user && m.conversation && m.text.includes(`@${name}`) ? [conversationKey({ account: m.account, id: m.conversation })] : []))), [data, user, name]);
+    const text = e.event.case === "noteAdded" ? e.event.value.message?.text ?? "" : "";
+    if (names.some((name) => text.includes(`@${name}`))) void cache.invalidateQueries({ queryKey: ["mentions"] });
+  }), [onEvent, cache, names]);
+  return useMemo(() => new Set((data ?? []).flatMap((res) => res.hits).flatMap(({ message: m }) => {
+    const named = m?.authorKind === AuthorKind.NOTE && m.author !== user && m.conversation && names.some((name) => m.text.includes(`@${name}`)); // the search folds letters
+    return named ? [conversationKey({ account: m.account, id: m.conversation })] : [];
+  })), [data, user, names]);
 }
 
 // useKnown loads those of the conversations that the page does not have yet.

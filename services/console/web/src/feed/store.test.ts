@@ -1,13 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it, vi } from "vitest";
-import { ConversationEventSchema, type ConversationEvent } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
+import { ConversationEventSchema, MessageAddedSchema, MessageStateChangedSchema, type ConversationEvent } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
 import { AuthorKind, ConversationSchema, ConversationState, MessageSchema, MessageState } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { DeskStore, merge } from "./store";
 
 const message = (seq: bigint, text = `m${seq}`, kind = AuthorKind.FAN) => create(MessageSchema, { seq, account: "shop", openid: "o1", text, authorKind: kind, atUnixMs: seq * 1000n });
 const conversation = (number: bigint, state = ConversationState.ACTIVE) => create(ConversationSchema, { id: "c1", account: "shop", openid: "o1", number, state });
 const fact = (number: bigint, event: ConversationEvent["event"]) => create(ConversationEventSchema, { account: "shop", conversation: "c1", openid: "o1", number, event });
-const added = (number: bigint, seq: bigint) => fact(number, { case: "messageAdded", value: { $typeName: "wxbus.agentrouting.v1.MessageAdded", message: message(seq), unanswered: 2 } });
+const added = (number: bigint, seq: bigint) => fact(number, { case: "messageAdded", value: create(MessageAddedSchema, { message: message(seq), unanswered: 2 }) });
 const fan = { account: "shop", openid: "o1" };
 
 function store() {
@@ -50,14 +50,14 @@ describe("the desk store", () => {
 
   it("shows what became of a message, and nothing more", () => {
     const s = store();
-    s.apply(fact(4n, { case: "messageStateChanged", value: { $typeName: "wxbus.agentrouting.v1.MessageStateChanged", seq: 2n, state: MessageState.FAILED, reason: "unfollowed", errcode: 43004, sendId: "s1" } }));
+    s.apply(fact(4n, { case: "messageStateChanged", value: create(MessageStateChangedSchema, { seq: 2n, state: MessageState.FAILED, reason: "unfollowed", errcode: 43004, sendId: "s1" }) }));
     expect(s.thread(fan).messages[1]).toMatchObject({ state: MessageState.FAILED, errcode: 43004, reason: "unfollowed", sendId: "s1" });
   });
 
   it("keeps what became of a message when its answer arrives late", () => {
     const s = store();
     s.apply(added(4n, 3n));
-    s.apply(fact(5n, { case: "messageStateChanged", value: { $typeName: "wxbus.agentrouting.v1.MessageStateChanged", seq: 3n, state: MessageState.ACCEPTED, reason: "", errcode: 0, sendId: "s3" } }));
+    s.apply(fact(5n, { case: "messageStateChanged", value: create(MessageStateChangedSchema, { seq: 3n, state: MessageState.ACCEPTED, reason: "", errcode: 0, sendId: "s3" }) }));
     s.putPage(fan, [create(MessageSchema, { ...message(3n), state: MessageState.QUEUED })], undefined);
     expect(s.thread(fan).messages[2]).toMatchObject({ state: MessageState.ACCEPTED, sendId: "s3" });
   });

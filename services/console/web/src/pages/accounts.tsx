@@ -139,7 +139,7 @@ function Checks({ checks }: { checks: readonly DoctorCheck[] }) {
       {checks.toSorted((x, y) => worst[x.status] - worst[y.status]).map((c) => (
         <div key={c.name} className={`doctor-row ${c.status === DoctorStatus.FAIL ? "fail" : c.status === DoctorStatus.WARN ? "warn" : ""}`} title={c.name}>
           {c.status === DoctorStatus.OK ? <Icon name="check" size={14} /> : c.status === DoctorStatus.SKIPPED ? <Dot tone="off" /> : <Icon name="alert" size={14} />}
-          <b>{keyed("check", c.name, t)}</b><span>{words(c.evidence)}{c.advice && <div className="fix">{words(c.advice)}</div>}</span>
+          <b>{keyed("check", c.name.replace(/^(push_signature)_.*/, "$1"), t)}</b><span>{words(c.evidence)}{c.advice && <div className="fix">{words(c.advice)}</div>}</span>
           <span className="t12 t3 nowrap">{c.errcode !== 0 && <span className="mono">{c.errcode} · </span>}{t(`doctor.status.${c.status}` as Key)}</span>
         </div>
       ))}

@@ -1,5 +1,5 @@
 import { el, call, ask, time, span, left } from './dom.js';
-import { avatar } from './faces.js';
+import { avatar, icon } from './faces.js';
 import { bubble } from './content.js';
 import { panel } from './faults.js';
 import { words } from './words.js';
@@ -16,7 +16,9 @@ const notice = (f, text) => phones.get(key(f))?.flow.append(el('div', { classNam
 async function reload() {
   accounts = await call('GET', 'accounts');
   fans = (await Promise.all(accounts.map(async a => (await call('GET', `accounts/${a.name}/fans`)).fans))).flat();
-  if (!open.length) open = accounts.map(a => fans.find(f => f.account === a.name)).filter(Boolean).slice(0, 2).map(key);
+  // Followers of accounts come first: their phones show the most.
+  const first = [...accounts].sort((a, b) => (a.kind === 'miniprogram') - (b.kind === 'miniprogram'));
+  if (!open.length) open = first.flatMap(a => fans.filter(f => f.account === a.name).sort((x, y) => y.following - x.following).slice(0, 2)).slice(0, innerWidth > 1300 ? 3 : 2).map(key);
   draw();
 }
 
@@ -75,7 +77,7 @@ function phone(f) {
     if (p.following === reachable) return;
     if (p.following !== undefined) drawFans();
     p.following = reachable;
-    const title = el('div', { className: 'bar' }, sign(''), el('b', {}, f.account), reachable && !mini(f) ? el('button', { className: 'btn sm', onclick: () => push(f, 'unsubscribe') }, t('unfollow')) : null);
+    const title = el('div', { className: 'bar' }, el('span', { className: 'back', 'aria-hidden': 'true' }, '‹'), sign(''), el('b', {}, f.account), reachable && !mini(f) ? el('button', { className: 'btn sm', onclick: () => push(f, 'unsubscribe') }, t('unfollow')) : null);
     if (!reachable) body.replaceChildren(title, outside(f, sign('big')));
     else body.replaceChildren(title, chips, flow, menu(f), el('form', { className: 'send', onsubmit: submit }, input, el('button', { className: 'btn pri' }, t('send'))), tools(f));
     flow.scrollTop = flow.scrollHeight;
@@ -88,8 +90,8 @@ const outside = (f, sign) => el('div', { className: 'none' }, sign, el('b', {}, 
   el('button', { className: 'btn', onclick: async () => { const s = await ask(t('scene'), '1001'); if (s) push(f, 'subscribe', { EventKey: 'qrscene_' + s, Ticket: 'gQSCAN' }); } }, t('scanfollow')));
 
 function tools(f) {
-  const file = el('input', { type: 'file', accept: 'image/*', hidden: true, onchange: () => upload(f, file) });
-  const b = (k, fn) => el('button', { type: 'button', className: 'btn sm', onclick: fn }, t(k));
+  const file = el('input', { type: 'file', accept: mini(f) ? 'image/*' : 'image/*,audio/*,video/mp4', hidden: true, onchange: () => upload(f, file) });
+  const b = (k, fn) => el('button', { type: 'button', className: 'tool', onclick: fn }, icon(k), el('span', {}, t(k)));
   const common = [b('image', () => push(f, 'image')), b('file', () => file.click()), file];
   if (mini(f)) return el('div', { className: 'tools' }, b('enter', () => push(f, 'user_enter_tempsession', { SessionFrom: 'phone' })), ...common, b('card', () => push(f, 'miniprogrampage')), b('consent', () => consent(f)));
   return el('div', { className: 'tools' }, ...common, b('voice', async () => { const s = await ask(t('recognised'), '你好'); if (s) push(f, 'voice', { Recognition: s }); }), b('location', async () => { const s = await ask(t('where'), '虹桥国际机场 T2'); if (s) push(f, 'location', { Label: s }); }), b('video', () => push(f, 'video')),
@@ -102,9 +104,10 @@ async function consent(f) {
 }
 
 async function upload(f, file) {
-  const r = await fetch(`/sim/v1/accounts/${f.account}/media?type=image`, { method: 'POST', body: file.files[0] }), m = await r.json();
+  const chosen = file.files[0], type = { audio: 'voice', video: 'video' }[chosen.type.split('/')[0]] || 'image';
+  const r = await fetch(`/sim/v1/accounts/${f.account}/media?type=${type}`, { method: 'POST', body: chosen }), m = await r.json();
   file.value = '';
-  if (r.ok) push(f, 'image', { MediaId: m.media_id, PicUrl: m.url }); else notice(f, m.error);
+  if (r.ok) push(f, type, type === 'image' ? { MediaId: m.media_id, PicUrl: m.url } : { MediaId: m.media_id }); else notice(f, m.error);
 }
 
 function menu(f) {

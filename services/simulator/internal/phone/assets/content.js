@@ -22,6 +22,21 @@ function picture(id, t) {
   return img;
 }
 
+// voice plays when it is tapped; what no browser can play says so.
+function voice(c, t) {
+  const b = el('button', { type: 'button', className: 'voice', 'aria-label': t('voice') }, '▷', wave(c.media_id));
+  b.addEventListener('click', () => new Audio(address(c)).play().catch(() => { b.title = t('unplayable'); b.classList.add('off'); }));
+  return b;
+}
+
+function film(c, t) {
+  const v = el('video', { controls: true, preload: 'metadata', src: address(c), 'aria-label': c.title || t('video') });
+  v.addEventListener('error', () => v.replaceWith('▷ ' + t('video')));
+  return v;
+}
+
+const address = c => '/sim/v1/media/' + encodeURIComponent(c.media_id || '');
+
 const article = (title, description, url, pic) => {
   const a = link(url, pic ? el('span', { className: 'pic' }, pic) : null, el('b', {}, title || ''), el('br'), el('span', { className: 'dim' }, description || ''));
   a.className = 'art';
@@ -34,8 +49,8 @@ export function bubble(c, t, tap) {
   switch (c.type) {
     case 'text': return text(c.text, tap);
     case 'image': return [c.media_id ? picture(c.media_id, t) : t('image')];
-    case 'voice': return [el('span', { className: 'voice', title: t('voice') }, '▷', wave(c.media_id)), c.text || ''];
-    case 'video': case 'shortvideo': case 'mpvideo': return ['▷ ', t('video'), c.title ? ' ' + c.title : ''];
+    case 'voice': return [voice(c, t), c.text ? el('span', { className: 'said' }, c.text) : ''];
+    case 'video': case 'shortvideo': case 'mpvideo': return c.media_id ? [film(c, t)] : ['▷ ', t('video'), c.title ? ' ' + c.title : ''];
     case 'location': return [el('span', { className: 'place' }, map(), el('span', {}, c.text || t('location')))];
     case 'music': return ['♪ ', link(c.url, c.title || t('music')), c.description ? '\n' + c.description : ''];
     case 'news': return (c.articles || []).map(a => article(a.title, a.description, a.url, a.pic_url));

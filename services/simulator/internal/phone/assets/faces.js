@@ -51,3 +51,18 @@ export const map = () => svg('svg', { viewBox: '0 0 240 96', class: 'map', prese
   svg('rect', { width: 240, height: 96, class: 'land' }), svg('path', { d: 'M0 66C50 60 70 84 130 76s80-26 110-20V96H0z', class: 'water' }),
   svg('path', { d: 'M-4 30 90 18l60 30 94-16M40-4l18 104M120-4 104 100M196-4l-22 104', class: 'road' }),
   svg('path', { d: 'M124 56c8-9 12-14 12-20a12 12 0 0 0-24 0c0 6 4 11 12 20z', class: 'pin' }));
+
+// The tools under the text field, drawn as on the agent's page: a 24 grid, one stroke.
+const icons = {
+  image: 'M4 5h16v14H4zM8.5 10.5a1.5 1.5 0 1 0 0-.1M20 15l-4.5-4.5L7 19',
+  file: 'M12 16V5M7.5 9.5 12 5l4.5 4.5M5 19h14',
+  voice: 'M12 14a3 3 0 0 0 3-3V6a3 3 0 0 0-6 0v5a3 3 0 0 0 3 3zM6 11a6 6 0 0 0 12 0M12 17v3',
+  location: 'M12 21c4.5-4.5 7-8 7-11a7 7 0 0 0-14 0c0 3 2.5 6.5 7 11zM12 12.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5z',
+  video: 'M4 6.5h11v11H4zM15 10.5l5-3v9l-5-3z',
+  link: 'M10 14a4 4 0 0 0 5.7 0l3.1-3.1a4 4 0 0 0-5.7-5.7L12 6.3M14 10a4 4 0 0 0-5.7 0l-3.1 3.1a4 4 0 0 0 5.7 5.7L12 17.7',
+  scan: 'M4 8V4h4M16 4h4v4M20 16v4h-4M8 20H4v-4M4 12h16',
+  consent: 'M5 12.5l4.5 4.5L19 7.5',
+  enter: 'M4 12h12M11 7l5 5-5 5M20 5v14',
+  card: 'M4 6h16v12H4zM4 10h16',
+};
+export const icon = name => svg('svg', { viewBox: '0 0 24 24', width: 18, height: 18, class: 'icon', 'aria-hidden': 'true' }, svg('path', { d: icons[name] }));

@@ -57,6 +57,7 @@ export const said = {
   "trigger.event_key": ["事件键", "event key"],
 
   "check.settings": ["接入设置", "Settings"],
+  "check.egress_ip": ["IP 白名单", "IP whitelist"],
   "check.clock": ["时钟", "Clock"],
   "check.credentials": ["AppID 与 AppSecret", "AppID and AppSecret"],
   "check.quota_custom_send": ["客服消息额度", "Quota of customer service messages"],
