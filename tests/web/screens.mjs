@@ -1,11 +1,12 @@
 // Pictures of the page for the guides, over the real system: the main views in both languages and both themes, into
 // docs/screens. Names: view, language, theme.
 //   node tests/web/screens.mjs [--only VIEW]
+import { spawnSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { launch, opener } from "./browser.mjs";
 import { acceptOffer, bubble, composer, desk, groupWith, talk, write } from "./desk.mjs";
-import { API, demoUsers, Fan, startWorld } from "./world.mjs";
+import { API, demoUsers, Fan, startWorld, tone } from "./world.mjs";
 
 const args = process.argv.slice(2);
 const only = args.includes("--only") ? args[args.indexOf("--only") + 1] : undefined;
@@ -16,11 +17,11 @@ for (const dir of [out, fileURLToPath(new URL("out/", import.meta.url))]) await 
 const stories = {
   "zh-CN": {
     asks: "我要退货，鞋子小了一码", hello: "您好，可以退。请把鞋盒一起寄回，运费由我们承担。", more: "好的，退款大概多久到账？", answer: "签收后 3 个工作日内原路退回。", note: "熟客，去年买过 6 次，退款优先处理", others: ["订单一直没有更新，麻烦看一下，退款也可以", "我要退货，颜色发错了", "退款什么时候到账？"],
-    canned: [{ title: "退货说明", shortcut: "th", text: "您好 {fan.name}，请在 {日期} 前寄回，运费由我们承担。" }, { title: "退款时间", shortcut: "tk", text: "签收后 3 个工作日内原路退回。" }], tag: "金卡", ask: "退货",
+    canned: [{ title: "退货说明", shortcut: "th", text: "您好 {fan.name}，请在 {日期} 前寄回，运费由我们承担。" }, { title: "退款时间", shortcut: "tk", text: "签收后 3 个工作日内原路退回。" }], tag: "金卡", ask: "退货", said: "那退款大概多久到账呢", campaign: { name: "会员日提醒", text: "会员日全场 8 折，今晚 24 点结束。", next: "新品预告" },
   },
   en: {
     asks: "refund please, the shoes are one size too small", hello: "Of course. Send them back in their box, we pay the postage.", more: "Thanks. When do I get the money?", answer: "Within 3 working days after they arrive.", note: "Regular: six orders last year, refund first", others: ["My order has not moved for days, a refund is fine too", "refund: the colour is wrong", "When does my refund arrive?"],
-    canned: [{ title: "How to return", shortcut: "th", text: "Hello {fan.name}, please send it before {date}, we pay the postage." }, { title: "Time of a refund", shortcut: "tk", text: "Within 3 working days after it arrives." }], tag: "Gold", ask: "refund",
+    canned: [{ title: "How to return", shortcut: "th", text: "Hello {fan.name}, please send it before {date}, we pay the postage." }, { title: "Time of a refund", shortcut: "tk", text: "Within 3 working days after it arrives." }], tag: "Gold", ask: "refund", said: "And when do I get the money", campaign: { name: "Members' day", text: "20% off for members, until midnight.", next: "New arrivals" },
   },
 };
 
@@ -35,6 +36,27 @@ async function cannedReplies(story) {
   const { replies = [] } = await admin.call(`${agents}/ListCannedReplies`, {});
   for (const r of replies) await admin.call(`${agents}/DeleteCannedReply`, { id: r.id });
   for (const r of story.canned) await admin.call(`${agents}/PutCannedReply`, { reply: { title: r.title, shortcut: r.shortcut, scope: "CANNED_SCOPE_ALL", blocks: [{ content: { text: { content: r.text } } }] } });
+}
+
+// campaign sends to those whose window is open, which the others are not, and makes one that waits.
+async function campaign({ campaign: c }) {
+  const service = "wxbus.sender.v1.CampaignService";
+  const openids = [];
+  for (let i = 0; i < 9; i++) {
+    const fan = await Fan.follow(world, "shop", `Camp${i}`);
+    if (i < 7) await fan.says("你好");
+    if (i < 7) await fan.sees("the greeting", (m) => m.type === "text");
+    openids.push(fan.openid);
+  }
+  const make = async (name, text) => {
+    const made = (await admin.call(`${service}/CreateCampaign`, { account: "shop", name, message: { content: { text: { content: text } } } })).campaign;
+    await admin.call(`${service}/SetAudience`, { account: "shop", id: made.id, list: { openids } });
+    return (await admin.call(`${service}/DryCount`, { account: "shop", id: made.id })).campaign;
+  };
+  const sent = await make(c.name, c.text);
+  await admin.call(`${service}/StartCampaign`, { account: "shop", id: sent.id, expectedRecipients: sent.count.recipients, maxFailurePercent: 100 });
+  await make(c.next, c.text);
+  return `/sends/shop/${sent.id}`;
 }
 
 // arrange makes a busy desk: one conversation in the middle, one that begins, an offer, and people who wait.
@@ -55,6 +77,8 @@ async function arrange(story) {
   await fan.sees("the first answer", (c) => c.text === story.hello);
   await fan.sendsImage();
   await fan.push("location", { Location_X: "31.2304", Location_Y: "121.4737", Scale: "15", Label: "上海市黄浦区南京东路 300 号" });
+  await fan.sends("voice", tone(5), { Format: "wav", Recognition: story.said });
+  await page.locator("[data-voice]").waitFor();
   await fan.says(story.more);
   await bubble(page, story.more).waitFor();
   await admin.call(`${talk}/AddNote`, { account, conversation: id, text: story.note, idempotencyKey: crypto.randomUUID() });
@@ -66,14 +90,16 @@ async function arrange(story) {
   await acceptOffer(page);
   for (const text of story.others.slice(1)) await (await Fan.follow(world, "shop", "Queue")).says(text);
   await page.getByTestId("offer").waitFor();
-  return { address, done: () => page.done() }; // an open page keeps the agent online
+  return { address, campaign: await campaign(story), done: () => page.done() }; // an open page keeps the agent online
 }
 
 let taken = 0;
 async function shot(page, view, locale, theme) {
   await page.mouse.move(0, 0);
   await page.evaluate(() => Promise.all([document.fonts.ready, ...document.getAnimations().map((a) => a.finished.catch(() => undefined))]));
-  await page.screenshot({ path: `${out}${view}.${locale}.${theme}.png`, animations: "disabled", caret: "hide" });
+  const path = `${out}${view}.${locale}.${theme}.png`;
+  await page.screenshot({ path, animations: "disabled", caret: "hide" });
+  spawnSync("pngquant", ["--force", "--skip-if-larger", "--output", path, "256", path]); // smaller where the tool is there
   taken++;
 }
 
@@ -82,20 +108,30 @@ const views = [
   { view: "login", at: "/desk", ready: (p) => p.locator("#login-name").waitFor() },
   { view: "desk.offer", user: users.agent, at: (s) => s.address, ready: (p) => p.getByTestId("offer").waitFor().then(() => p.getByTestId("quota").waitFor()) },
   { view: "desk.canned", user: users.agent, at: (s) => s.address, ready: (p) => composer(p).fill("/t").then(() => p.locator(".canned-preview").waitFor()) },
+  { view: "desk", user: users.agent, at: (s) => s.address, ready: (p) => p.getByTestId("quota").waitFor().then(() => p.locator(".context .facts").first().waitFor()) },
+  { view: "desk-1280", user: users.agent, size: { width: 1280, height: 720 }, at: (s) => s.address, ready: (p) => p.getByTestId("quota").waitFor() },
   { view: "desk-phone", user: users.agent, size: { width: 390, height: 844 }, at: (s) => s.address, ready: (p) => p.getByTestId("quota").waitFor() },
   { view: "trace", user: users.supervisor, at: (s) => s.address, ready: (p) => p.getByText(/微信已接收|Accepted by WeChat/).last().click().then(() => p.getByTestId("trace").waitFor()) },
   { view: "wall", user: users.supervisor, at: "/wall", ready: (p) => p.locator(".tile .rings button").first().click().then(() => p.locator(".watch .msg").first().waitFor()) },
   { view: "rules", user: users.admin, at: "/rules", ready: (p, story) => p.locator(".rule-row").nth(1).click().then(() => p.getByTestId("try").fill(story.ask)).then(() => p.getByTestId("try-result").waitFor()) },
   { view: "accounts", user: users.admin, at: "/accounts", ready: (p) => p.getByTestId("doctor").click().then(() => p.getByTestId("doctor-result").waitFor()) },
+  { view: "sends", user: users.admin, at: (s) => s.campaign, ready: (p) => p.locator(".camp-row.open").waitFor().then(() => p.getByRole("button", { name: /^(重发|Replay)/ }).first().click()).then(() => p.getByTestId("replay-count").waitFor()) },
+  { view: "sends-one", user: users.admin, at: "/sends/one", ready: (p) => p.locator("main .card").waitFor() },
+  { view: "sends-dead", user: users.admin, at: "/sends/dead", ready: (p) => p.locator("main .empty, main table").first().waitFor() },
+  ...["agents", "audit", "canned", "keys", "users", "webhooks"].map((name) => ({ view: `settings-${name}`, user: users.admin, at: `/settings/${name}`, ready: (p) => p.locator("main .empty, main table").first().waitFor() })),
   { view: "reports", user: users.supervisor, at: "/reports", ready: (p) => p.locator("main table").first().waitFor() },
   { view: "settings-groups", user: users.admin, at: "/settings/groups", ready: (p) => p.locator("main .card, main table").first().waitFor() },
 ];
+
+// inBoth are taken in both languages and both themes, as the guides show them; the others in Chinese light and English dark.
+const inBoth = new Set(["desk.offer", "desk.canned", "desk-phone", "wall", "reports", "settings-groups", "sends", "accounts", "rules"]);
 
 for (const [locale, story] of Object.entries(stories)) {
   const scene = await arrange(story);
   for (const theme of ["light", "dark"]) {
     for (const v of views) {
       if (only && v.view !== only) continue;
+      if (!inBoth.has(v.view) && ((theme === "dark") !== (locale === "en"))) continue;
       const page = await open({ user: v.user, locale, theme, width: v.size?.width ?? 1440, height: v.size?.height ?? 900, ...(v.user ? {} : { url: world.url + v.at }) });
       if (v.user) await page.goto(world.url + (typeof v.at === "string" ? v.at : v.at(scene)));
       await v.ready(page, story).catch(async (err) => {
@@ -109,9 +145,18 @@ for (const [locale, story] of Object.entries(stories)) {
   }
   await scene.done();
 }
-const phone = await open({ url: `${world.sim}/phone` });
-await phone.locator(".phone .bub").first().or(phone.locator(".phone")).first().waitFor();
-await shot(phone, "phone", "zh-CN", "light");
+for (const [locale, theme] of [["zh-CN", "light"], ["en", "dark"]]) {
+  const phone = await open({ url: `${world.sim}/phone`, locale, theme });
+  await phone.locator(".phone").first().waitFor();
+  for (const text of [stories[locale].asks, "讲故事"]) {
+    await phone.locator(".phone form input").first().fill(text);
+    await phone.locator(".phone form input").first().press("Enter");
+    await phone.locator(".phone .me .bub", { hasText: text }).first().waitFor();
+  }
+  await phone.locator(".phone").first().getByRole("button", { name: /^(图片|Image)$/ }).click();
+  await phone.locator(".phone .bub img").first().waitFor();
+  await shot(phone, "phone", locale, theme);
+}
 await browser.close();
 await world.stop();
 console.log(`${taken} pictures in docs/screens`);

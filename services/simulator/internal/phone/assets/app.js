@@ -63,7 +63,7 @@ async function add(account) {
 
 // phone builds the screen of one fan and returns its parts that change.
 function phone(f) {
-  const flow = el('div', { className: 'flow', role: 'log', 'aria-label': f.name }), chips = el('div', { className: 'chips' }), cap = el('span'), body = el('div', { className: 'scr' });
+  const flow = el('div', { className: 'flow', role: 'log', tabIndex: 0, 'aria-label': f.name }), chips = el('div', { className: 'chips' }), cap = el('span'), body = el('div', { className: 'scr' });
   const hue = 'h' + accounts.findIndex(a => a.name === f.account) % 5, sign = big => el('span', { className: `mono ${hue} ${big}` }, f.account[0].toUpperCase());
   const p = { f, flow, chips, following: undefined, hue, timer: el('span') };
   const input = el('input', { placeholder: t('say'), maxLength: 4096, 'aria-label': t('say') });
