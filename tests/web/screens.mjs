@@ -75,7 +75,8 @@ async function arrange(story) {
   const [account, id] = address.split("/").slice(-2);
   await write(page, story.hello);
   await fan.sees("the first answer", (c) => c.text === story.hello);
-  await fan.sendsImage();
+  await fan.push("image"); // the simulator's pattern
+  await page.locator(".msg.fan .picture img, .msg.fan img.picture").first().waitFor();
   await fan.push("location", { Location_X: "31.2304", Location_Y: "121.4737", Scale: "15", Label: "上海市黄浦区南京东路 300 号" });
   await fan.sends("voice", tone(5), { Format: "wav", Recognition: story.said });
   await page.locator("[data-voice]").waitFor();

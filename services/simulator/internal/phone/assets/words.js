@@ -19,7 +19,7 @@ export const words = {
     cancel: 'Cancel', ok: 'OK', pushes: 'Pushes (retries)', acked: 'Answered in time', seen: 'Seen by fans', violations: 'Violations', empty: 'Choose a fan on the left',
     following: 'Following', notfollowing: 'Not following', mini: 'Mini Program', unfollow: 'Unfollow', follow: 'Follow', scanfollow: 'Follow by QR code', scan: 'Scan', scene: 'Scene',
     nofollow: 'Not following yet. Following pushes a subscribe event.', say: 'Message', send: 'Send', image: 'Image', file: 'Choose file', unplayable: 'Browsers cannot play this format', voice: 'Voice', location: 'Location', link: 'Link', video: 'Video',
-    enter: 'Enter session', card: 'Card', consent: 'Allow message', template: 'Template id', nowindow: 'Window closed', left: n => `${n} left`,
+    enter: 'Enter session', card: 'Card', consent: 'Allow', template: 'Template id', nowindow: 'Window closed', left: n => `${n} left`,
     passive: 'Passive reply', kf: 'Kf message', native: 'Native agent', mass: 'Mass message', template_way: 'Template message', subscribe: 'Subscribe message', attempt: n => `attempt ${n}`,
     prompt: 'The service of this account has a fault, try again later', promptmini: 'The service of this Mini Program is not available, try again later', transferred: 'Handed to WeChat agents', waiting: 'Queued for WeChat agents', active: 'With a WeChat agent',
     accept: 'Accept', reply: 'Reply', close: 'End', replytext: 'The agent says', did: { subscribe: 'followed', unsubscribe: 'unfollowed', scan: 'scanned', click: 'clicked', view: 'opened', user_enter_tempsession: 'entered the session' },
