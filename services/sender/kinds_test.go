@@ -516,6 +516,48 @@ func TestAMassMessageGoesOutOnceAndItsEventEndsIt(t *testing.T) {
 	require.Empty(t, settled.GetOpenid())
 }
 
+func TestMassMessagesAreFoundAgainByNameWithTheirResult(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	s := f.replica(t, "a")
+	list := func(account, name string) []*senderv1.MassJob {
+		resp, err := s.ListMassJobs(t.Context(), &senderv1.ListMassJobsRequest{Account: account, Name: name})
+		require.NoError(t, err)
+		return resp.GetJobs()
+	}
+	require.Empty(t, list("shop", ""))
+	named := &senderv1.SendMassRequest{Account: "shop", IdempotencyKey: "k1", Name: "周五八折", Message: massMessage("hello")}
+	first, err := s.SendMass(t.Context(), named)
+	require.NoError(t, err)
+	rec := ends(t, s, "shop", first.GetId(), accepted)
+	f.clock.advance(time.Minute)
+	second := sendMass(t, s, "k2")
+	again, err := s.SendMass(t.Context(), &senderv1.SendMassRequest{Account: "shop", IdempotencyKey: "k1", Name: "other", Message: massMessage("hello")})
+	require.NoError(t, err)
+	require.True(t, again.GetReplayed())
+
+	all := list("shop", "")
+	require.Len(t, all, 2)
+	require.Equal(t, second.GetId(), all[0].GetRecord().GetId(), "the newest first")
+	require.Equal(t, "周五八折", all[1].GetName(), "the first name stays")
+	require.Equal(t, "tag 2", all[1].GetTarget())
+	require.Empty(t, list("other", ""))
+
+	f.tell(t, "shop", "oPlatform", "MASSSENDJOBFINISH",
+		"<MsgID>"+rec.GetMsgId()+"</MsgID><Status>send success</Status><TotalCount>100</TotalCount><FilterCount>80</FilterCount><SentCount>75</SentCount><ErrorCount>5</ErrorCount>")
+	ends(t, s, "shop", first.GetId(), sent)
+	found := list("shop", "周五八折")
+	require.Len(t, found, 1)
+	require.Equal(t, sent, found[0].GetRecord().GetState())
+	require.EqualValues(t, 75, found[0].GetRecord().GetResult().GetSentCount())
+
+	named.Name = strings.Repeat("长", 101)
+	_, err = s.SendMass(t.Context(), named)
+	require.ErrorContains(t, err, "name:")
+	_, err = s.ListMassJobs(t.Context(), &senderv1.ListMassJobsRequest{Account: "nobody"})
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+}
+
 func TestAMassMessageThatIsRefusedByTheAdministrator(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)

@@ -52,6 +52,19 @@ func (s *Service) GetMassStatus(ctx context.Context, req *senderv1.GetMassStatus
 	return p.mass.Status(ctx, a, req.GetId())
 }
 
+// ListMassJobs implements SenderService.
+func (s *Service) ListMassJobs(ctx context.Context, req *senderv1.ListMassJobsRequest) (*senderv1.ListMassJobsResponse, error) {
+	p, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := s.deps.Accounts.Get(req.GetAccount()); !ok {
+		return nil, fault.Errorf(fault.NotFound, "account %q is not configured", req.GetAccount())
+	}
+	jobs, err := p.massJobs.List(ctx, req.GetAccount(), req.GetName())
+	return &senderv1.ListMassJobsResponse{Jobs: jobs}, err
+}
+
 // DeleteMass implements SenderService.
 func (s *Service) DeleteMass(ctx context.Context, req *senderv1.DeleteMassRequest) (*senderv1.DeleteMassResponse, error) {
 	p, a, err := s.of(req.GetAccount())

@@ -94,6 +94,7 @@ type parts struct {
 	media     *media.Media
 	templates *templates.Templates
 	mass      *mass.Mass
+	massJobs  *mass.Jobs
 	standing  *standing.Standing
 	gates     *pace.Gates
 	pauses    *pauses.Pauses
@@ -217,6 +218,7 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	own := later.New(d.Bus)
 	stand := standing.New(standing.Deps{Bus: d.Bus, Budgets: budgets, Gates: gates, Later: own, API: calls, Quota: s.quota, Rate: s.cfg.Pace.Rate, Now: d.Now})
 	uploads := media.New(buckets[topology.BucketMedia], files, d.Accounts, calls, d.Now)
+	massJobs := mass.NewJobs(buckets[topology.BucketSends], records)
 	worker := deliver.New(s.deliverConfig(), deliver.Deps{
 		Accounts: d.Accounts, Sends: records, Windows: ledger, Owners: owner, Facts: told, Gates: gates, Pauses: shared,
 		Jobs: jobs.New(buckets[topology.BucketJobs]), Later: own, Media: uploads, Quotas: stand, API: calls,
@@ -224,10 +226,10 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	})
 	return &parts{
 		sends: records, windows: ledger, calls: calls, gates: gates, pauses: shared, media: uploads, standing: stand,
-		templates: templates.New(calls, d.Now), mass: mass.New(calls, records),
+		templates: templates.New(calls, d.Now), mass: mass.New(calls, records), massJobs: massJobs,
 		intake: intake.New(intake.Deps{
 			Accounts: d.Accounts, Topology: d.Topology, Bus: d.Bus, Sends: records, Windows: ledger, Owners: owner,
-			CatchUp: catchup.New(d.Bus, d.Topology, ledger), Facts: told, Later: own, Gates: gates, Observer: s.metrics, Now: d.Now,
+			CatchUp: catchup.New(d.Bus, d.Topology, ledger), MassJobs: massJobs, Facts: told, Later: own, Gates: gates, Observer: s.metrics, Now: d.Now,
 		}),
 		consumers: s.consumers(ledger, worker, own),
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -27,11 +28,12 @@ that must be paused, use "wxbus campaign".`,
 		Example: `  wxbus send mass preview --account shop --openid OPENID --text 周五八折
   wxbus send mass tag 100 --account shop --text 周五八折 --key friday --yes
   wxbus send mass list openids.txt --account shop --text 周五八折 --wait
+  wxbus send mass jobs --account shop
   wxbus send mass status SEND_ID --account shop
   wxbus send mass delete SEND_ID --account shop
   wxbus send mass speed 4 --account shop`,
 	}
-	cmd.AddCommand(a.massAll(f), a.massTag(f), a.massList(f), a.massPreview(f), a.massStatus(f), a.massDelete(f), a.massSpeed(f))
+	cmd.AddCommand(a.massAll(f), a.massTag(f), a.massList(f), a.massPreview(f), a.massJobs(f), a.massStatus(f), a.massDelete(f), a.massSpeed(f))
 	return cmd
 }
 
@@ -128,6 +130,7 @@ func lines(data []byte) []string {
 func (a *app) massSend(f *sendFlags, cmd *cobra.Command, target func(m *senderv1.MassMessage, args []string) (string, error)) *cobra.Command {
 	var body massFlags
 	var yes bool
+	var name string
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		m, err := body.message()
 		if err != nil {
@@ -141,7 +144,7 @@ func (a *app) massSend(f *sendFlags, cmd *cobra.Command, target func(m *senderv1
 			if err := a.confirmed(yes, fmt.Sprintf("Send to %s of %s?", whom, f.account)); err != nil {
 				return err
 			}
-			req := &senderv1.SendMassRequest{Account: f.account, IdempotencyKey: f.key, Message: m}
+			req := &senderv1.SendMassRequest{Account: f.account, IdempotencyKey: f.key, Message: m, Name: name}
 			if req.IdempotencyKey == "" {
 				req.IdempotencyKey = "cli-" + randomKey()
 			}
@@ -154,7 +157,49 @@ func (a *app) massSend(f *sendFlags, cmd *cobra.Command, target func(m *senderv1
 	}
 	body.add(cmd)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cmd.Flags().StringVar(&name, "name", "", "name under which \"wxbus send mass jobs\" lists it")
 	return cmd
+}
+
+func (a *app) massJobs(f *sendFlags) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use: "jobs", Short: "The mass messages of the last seven days and what became of them, newest first", Args: noArgs,
+		Example: `  wxbus send mass jobs --account shop
+  wxbus send mass jobs --account shop --name 周五八折 --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.onMass(cmd.Context(), f, func(ctx context.Context, c senderv1.SenderServiceClient) error {
+				resp, err := c.ListMassJobs(ctx, &senderv1.ListMassJobsRequest{Account: f.account, Name: name})
+				if err != nil {
+					return err
+				}
+				if a.json {
+					resp = proto.CloneOf(resp)
+					for _, job := range resp.GetJobs() {
+						job.GetRecord().RequestHash = nil
+					}
+					return a.printProto(resp)
+				}
+				return a.printMassJobs(resp.GetJobs())
+			})
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "only those with this name")
+	return cmd
+}
+
+func (a *app) printMassJobs(jobs []*senderv1.MassJob) error {
+	tw := tabwriter.NewWriter(a.stdout, 2, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "ID\tNAME\tTO\tACCEPTED\tSTATE\tSENT\tFAILED\tREASON")
+	for _, job := range jobs {
+		rec, sent, failed := job.GetRecord(), "", ""
+		if r := rec.GetResult(); r != nil {
+			sent, failed = fmt.Sprint(r.GetSentCount()), fmt.Sprint(r.GetErrorCount())
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			rec.GetId(), job.GetName(), job.GetTarget(), clock(rec.GetAcceptedUnixMs()), stateWord(rec.GetState()), sent, failed, rec.GetReason())
+	}
+	return tw.Flush()
 }
 
 func (a *app) massPreview(f *sendFlags) *cobra.Command {

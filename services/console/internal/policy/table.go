@@ -130,6 +130,7 @@ var table = map[string]map[string]Access{
 		"SetMassSpeed":     {Roles: operators, Scope: CampaignsWrite, Account: "account"},
 		"DeleteMass":       {Roles: operators, Scope: CampaignsWrite, Account: "account", Target: "id"},
 		"GetMassStatus":    {Roles: managers, Scope: CampaignsRead, Read: true, Account: "account"},
+		"ListMassJobs":     {Roles: managers, Scope: CampaignsRead, Read: true, Account: "account"},
 		"GetMassSpeed":     {Roles: managers, Scope: CampaignsRead, Read: true, Account: "account"},
 		"UploadMedia":      {Roles: everybody, Scope: MessagesWrite, Account: "account"},
 	},

@@ -18,6 +18,8 @@ const (
 	maxBatch = 100
 	// batchWorkers is how many fans of a batch are worked on at the same time.
 	batchWorkers = 16
+	// maxMassName bounds the name of a mass message.
+	maxMassName = 100
 )
 
 // SendBatch implements the RPC. Fans are worked on at the same time, the messages of one fan in their order.
@@ -78,11 +80,18 @@ func (i *Intake) SendMass(ctx context.Context, req *senderv1.SendMassRequest) (*
 	if key := req.GetIdempotencyKey(); key == "" || !printable(key, maxKey) {
 		return nil, fault.Errorf(fault.Invalid, "idempotency_key: must be 1 to %d printable characters", maxKey)
 	}
+	if !printable(req.GetName(), maxMassName) {
+		return nil, fault.Errorf(fault.Invalid, "name: must be at most %d printable characters", maxMassName)
+	}
 	if err := content.ValidateMass(req.GetMessage(), true); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
+	id := SendID(a.Name, massKey+req.GetIdempotencyKey())
+	if err := i.MassJobs.Note(ctx, a.Name, id, req.GetName(), req.GetMessage()); err != nil {
+		return nil, err
+	}
 	resp, err := i.accept(ctx, a, &senderv1.OutboundMessage{
-		Id: SendID(a.Name, massKey+req.GetIdempotencyKey()), Account: a.Name, Lane: senderv1.Lane_LANE_CAMPAIGN,
+		Id: id, Account: a.Name, Lane: senderv1.Lane_LANE_CAMPAIGN,
 		Partition: i.Topology.Partition(a.Name, ""), Mass: req.GetMessage(),
 	}, nil)
 	if err != nil {

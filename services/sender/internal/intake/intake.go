@@ -33,6 +33,7 @@ import (
 	"github.com/wxbus/wxbus/services/sender/internal/facts"
 	"github.com/wxbus/wxbus/services/sender/internal/grants"
 	"github.com/wxbus/wxbus/services/sender/internal/later"
+	"github.com/wxbus/wxbus/services/sender/internal/mass"
 	"github.com/wxbus/wxbus/services/sender/internal/owners"
 	"github.com/wxbus/wxbus/services/sender/internal/pace"
 	"github.com/wxbus/wxbus/services/sender/internal/sends"
@@ -52,6 +53,7 @@ type Deps struct {
 	Windows  *windows.Ledger
 	CatchUp  *catchup.Reader
 	Owners   *owners.Owners
+	MassJobs *mass.Jobs
 	Facts    *facts.Facts
 	Later    *later.Later
 	Gates    *pace.Gates

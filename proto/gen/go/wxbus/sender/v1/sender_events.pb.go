@@ -2060,6 +2060,70 @@ func (x *BudgetRecord) GetMinute() int64 {
 	return 0
 }
 
+// MassJobRecord is the value of a key in the bucket sends that finds a mass message again. Key: mass.<account>.<id>.
+type MassJobRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the send.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// name for people.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// target in a few words.
+	Target        string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MassJobRecord) Reset() {
+	*x = MassJobRecord{}
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MassJobRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MassJobRecord) ProtoMessage() {}
+
+func (x *MassJobRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MassJobRecord.ProtoReflect.Descriptor instead.
+func (*MassJobRecord) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MassJobRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MassJobRecord) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MassJobRecord) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
 // MediaRecord is the value of a key in the bucket media: a file that was uploaded to WeChat.
 // Keys: <account>.file.<type>.<sha256> and <account>.id.<hash of media_id>.
 type MediaRecord struct {
@@ -2084,7 +2148,7 @@ type MediaRecord struct {
 
 func (x *MediaRecord) Reset() {
 	*x = MediaRecord{}
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2160,7 @@ func (x *MediaRecord) String() string {
 func (*MediaRecord) ProtoMessage() {}
 
 func (x *MediaRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_sender_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2173,7 @@ func (x *MediaRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MediaRecord.ProtoReflect.Descriptor instead.
 func (*MediaRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{14}
+	return file_wxbus_sender_v1_sender_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MediaRecord) GetMediaId() string {
@@ -2336,7 +2400,11 @@ const file_wxbus_sender_v1_sender_events_proto_rawDesc = "" +
 	"nextUnixUs\x12\"\n" +
 	"\rasked_unix_ms\x18\x05 \x01(\x03R\vaskedUnixMs\x12\x18\n" +
 	"\aminutes\x18\x06 \x03(\x03R\aminutes\x12\x16\n" +
-	"\x06minute\x18\a \x01(\x03R\x06minute\"\xcf\x01\n" +
+	"\x06minute\x18\a \x01(\x03R\x06minute\"K\n" +
+	"\rMassJobRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\"\xcf\x01\n" +
 	"\vMediaRecord\x12\x19\n" +
 	"\bmedia_id\x18\x01 \x01(\tR\amediaId\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
@@ -2386,7 +2454,7 @@ func file_wxbus_sender_v1_sender_events_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_sender_v1_sender_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_wxbus_sender_v1_sender_events_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_wxbus_sender_v1_sender_events_proto_goTypes = []any{
 	(Lane)(0),                 // 0: wxbus.sender.v1.Lane
 	(SendState)(0),            // 1: wxbus.sender.v1.SendState
@@ -2405,27 +2473,28 @@ var file_wxbus_sender_v1_sender_events_proto_goTypes = []any{
 	(*PauseRecord)(nil),       // 14: wxbus.sender.v1.PauseRecord
 	(*JobRecord)(nil),         // 15: wxbus.sender.v1.JobRecord
 	(*BudgetRecord)(nil),      // 16: wxbus.sender.v1.BudgetRecord
-	(*MediaRecord)(nil),       // 17: wxbus.sender.v1.MediaRecord
-	(*v1.Content)(nil),        // 18: wxbus.event.v1.Content
-	(*v1.TextContent)(nil),    // 19: wxbus.event.v1.TextContent
-	(*v1.VoiceContent)(nil),   // 20: wxbus.event.v1.VoiceContent
-	(*v1.VideoContent)(nil),   // 21: wxbus.event.v1.VideoContent
-	(*v1.MpNewsContent)(nil),  // 22: wxbus.event.v1.MpNewsContent
-	(*v1.CardContent)(nil),    // 23: wxbus.event.v1.CardContent
+	(*MassJobRecord)(nil),     // 17: wxbus.sender.v1.MassJobRecord
+	(*MediaRecord)(nil),       // 18: wxbus.sender.v1.MediaRecord
+	(*v1.Content)(nil),        // 19: wxbus.event.v1.Content
+	(*v1.TextContent)(nil),    // 20: wxbus.event.v1.TextContent
+	(*v1.VoiceContent)(nil),   // 21: wxbus.event.v1.VoiceContent
+	(*v1.VideoContent)(nil),   // 22: wxbus.event.v1.VideoContent
+	(*v1.MpNewsContent)(nil),  // 23: wxbus.event.v1.MpNewsContent
+	(*v1.CardContent)(nil),    // 24: wxbus.event.v1.CardContent
 }
 var file_wxbus_sender_v1_sender_events_proto_depIdxs = []int32{
 	0,  // 0: wxbus.sender.v1.OutboundMessage.lane:type_name -> wxbus.sender.v1.Lane
-	18, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
-	18, // 2: wxbus.sender.v1.OutboundMessage.fallback:type_name -> wxbus.event.v1.Content
+	19, // 1: wxbus.sender.v1.OutboundMessage.content:type_name -> wxbus.event.v1.Content
+	19, // 2: wxbus.sender.v1.OutboundMessage.fallback:type_name -> wxbus.event.v1.Content
 	5,  // 3: wxbus.sender.v1.OutboundMessage.mass:type_name -> wxbus.sender.v1.MassMessage
 	4,  // 4: wxbus.sender.v1.OutboundMessage.campaign:type_name -> wxbus.sender.v1.CampaignRef
 	6,  // 5: wxbus.sender.v1.MassMessage.openids:type_name -> wxbus.sender.v1.MassOpenIDs
-	19, // 6: wxbus.sender.v1.MassMessage.text:type_name -> wxbus.event.v1.TextContent
+	20, // 6: wxbus.sender.v1.MassMessage.text:type_name -> wxbus.event.v1.TextContent
 	7,  // 7: wxbus.sender.v1.MassMessage.images:type_name -> wxbus.sender.v1.MassImages
-	20, // 8: wxbus.sender.v1.MassMessage.voice:type_name -> wxbus.event.v1.VoiceContent
-	21, // 9: wxbus.sender.v1.MassMessage.video:type_name -> wxbus.event.v1.VideoContent
-	22, // 10: wxbus.sender.v1.MassMessage.mp_news:type_name -> wxbus.event.v1.MpNewsContent
-	23, // 11: wxbus.sender.v1.MassMessage.card:type_name -> wxbus.event.v1.CardContent
+	21, // 8: wxbus.sender.v1.MassMessage.voice:type_name -> wxbus.event.v1.VoiceContent
+	22, // 9: wxbus.sender.v1.MassMessage.video:type_name -> wxbus.event.v1.VideoContent
+	23, // 10: wxbus.sender.v1.MassMessage.mp_news:type_name -> wxbus.event.v1.MpNewsContent
+	24, // 11: wxbus.sender.v1.MassMessage.card:type_name -> wxbus.event.v1.CardContent
 	2,  // 12: wxbus.sender.v1.StepEnd.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
 	1,  // 13: wxbus.sender.v1.StepEnd.state:type_name -> wxbus.sender.v1.SendState
 	1,  // 14: wxbus.sender.v1.SendRecord.state:type_name -> wxbus.sender.v1.SendState
@@ -2471,7 +2540,7 @@ func file_wxbus_sender_v1_sender_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_sender_events_proto_rawDesc), len(file_wxbus_sender_v1_sender_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

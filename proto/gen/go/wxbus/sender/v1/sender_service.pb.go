@@ -1727,7 +1727,9 @@ type SendMassRequest struct {
 	// of the send as clientmsgid.
 	IdempotencyKey string `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// message to send, with its target.
-	Message       *MassMessage `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message *MassMessage `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// name for people, at most 100 printable characters; that of the first call with the key stays.
+	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1781,6 +1783,13 @@ func (x *SendMassRequest) GetMessage() *MassMessage {
 		return x.Message
 	}
 	return nil
+}
+
+func (x *SendMassRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 // SendMassResponse is the response of SendMass.
@@ -2077,6 +2086,171 @@ func (x *GetMassStatusResponse) GetWechatStatus() string {
 	return ""
 }
 
+// ListMassJobsRequest is the request of ListMassJobs.
+type ListMassJobsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account that sent.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// name selects the jobs with exactly this name; empty means all.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMassJobsRequest) Reset() {
+	*x = ListMassJobsRequest{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMassJobsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMassJobsRequest) ProtoMessage() {}
+
+func (x *ListMassJobsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMassJobsRequest.ProtoReflect.Descriptor instead.
+func (*ListMassJobsRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListMassJobsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListMassJobsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListMassJobsResponse is the response of ListMassJobs.
+type ListMassJobsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// jobs, newest first, at most 200.
+	Jobs          []*MassJob `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMassJobsResponse) Reset() {
+	*x = ListMassJobsResponse{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMassJobsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMassJobsResponse) ProtoMessage() {}
+
+func (x *ListMassJobsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMassJobsResponse.ProtoReflect.Descriptor instead.
+func (*ListMassJobsResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListMassJobsResponse) GetJobs() []*MassJob {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+// MassJob is one mass message.
+type MassJob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name for people; empty when none was given.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// target in a few words: "all", "tag 100", "2 fans".
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// record of the send, with the result when WeChat's event came.
+	Record        *SendRecord `protobuf:"bytes,3,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MassJob) Reset() {
+	*x = MassJob{}
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MassJob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MassJob) ProtoMessage() {}
+
+func (x *MassJob) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MassJob.ProtoReflect.Descriptor instead.
+func (*MassJob) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *MassJob) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MassJob) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *MassJob) GetRecord() *SendRecord {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
 // DeleteMassRequest is the request of DeleteMass.
 type DeleteMassRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2092,7 +2266,7 @@ type DeleteMassRequest struct {
 
 func (x *DeleteMassRequest) Reset() {
 	*x = DeleteMassRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2104,7 +2278,7 @@ func (x *DeleteMassRequest) String() string {
 func (*DeleteMassRequest) ProtoMessage() {}
 
 func (x *DeleteMassRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[27]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2117,7 +2291,7 @@ func (x *DeleteMassRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMassRequest.ProtoReflect.Descriptor instead.
 func (*DeleteMassRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{27}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteMassRequest) GetAccount() string {
@@ -2150,7 +2324,7 @@ type DeleteMassResponse struct {
 
 func (x *DeleteMassResponse) Reset() {
 	*x = DeleteMassResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2336,7 @@ func (x *DeleteMassResponse) String() string {
 func (*DeleteMassResponse) ProtoMessage() {}
 
 func (x *DeleteMassResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[28]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2349,7 @@ func (x *DeleteMassResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteMassResponse.ProtoReflect.Descriptor instead.
 func (*DeleteMassResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{31}
 }
 
 // GetMassSpeedRequest is the request of GetMassSpeed.
@@ -2189,7 +2363,7 @@ type GetMassSpeedRequest struct {
 
 func (x *GetMassSpeedRequest) Reset() {
 	*x = GetMassSpeedRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2375,7 @@ func (x *GetMassSpeedRequest) String() string {
 func (*GetMassSpeedRequest) ProtoMessage() {}
 
 func (x *GetMassSpeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[29]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2388,7 @@ func (x *GetMassSpeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMassSpeedRequest.ProtoReflect.Descriptor instead.
 func (*GetMassSpeedRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetMassSpeedRequest) GetAccount() string {
@@ -2237,7 +2411,7 @@ type GetMassSpeedResponse struct {
 
 func (x *GetMassSpeedResponse) Reset() {
 	*x = GetMassSpeedResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2423,7 @@ func (x *GetMassSpeedResponse) String() string {
 func (*GetMassSpeedResponse) ProtoMessage() {}
 
 func (x *GetMassSpeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[30]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2436,7 @@ func (x *GetMassSpeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMassSpeedResponse.ProtoReflect.Descriptor instead.
 func (*GetMassSpeedResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetMassSpeedResponse) GetSpeed() int32 {
@@ -2292,7 +2466,7 @@ type SetMassSpeedRequest struct {
 
 func (x *SetMassSpeedRequest) Reset() {
 	*x = SetMassSpeedRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2478,7 @@ func (x *SetMassSpeedRequest) String() string {
 func (*SetMassSpeedRequest) ProtoMessage() {}
 
 func (x *SetMassSpeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[31]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2491,7 @@ func (x *SetMassSpeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMassSpeedRequest.ProtoReflect.Descriptor instead.
 func (*SetMassSpeedRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetMassSpeedRequest) GetAccount() string {
@@ -2343,7 +2517,7 @@ type SetMassSpeedResponse struct {
 
 func (x *SetMassSpeedResponse) Reset() {
 	*x = SetMassSpeedResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2529,7 @@ func (x *SetMassSpeedResponse) String() string {
 func (*SetMassSpeedResponse) ProtoMessage() {}
 
 func (x *SetMassSpeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[32]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2542,7 @@ func (x *SetMassSpeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMassSpeedResponse.ProtoReflect.Descriptor instead.
 func (*SetMassSpeedResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{35}
 }
 
 // UploadMediaRequest is the request of UploadMedia.
@@ -2388,7 +2562,7 @@ type UploadMediaRequest struct {
 
 func (x *UploadMediaRequest) Reset() {
 	*x = UploadMediaRequest{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2574,7 @@ func (x *UploadMediaRequest) String() string {
 func (*UploadMediaRequest) ProtoMessage() {}
 
 func (x *UploadMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[33]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2587,7 @@ func (x *UploadMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadMediaRequest.ProtoReflect.Descriptor instead.
 func (*UploadMediaRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UploadMediaRequest) GetAccount() string {
@@ -2461,7 +2635,7 @@ type UploadMediaResponse struct {
 
 func (x *UploadMediaResponse) Reset() {
 	*x = UploadMediaResponse{}
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[34]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2647,7 @@ func (x *UploadMediaResponse) String() string {
 func (*UploadMediaResponse) ProtoMessage() {}
 
 func (x *UploadMediaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[34]
+	mi := &file_wxbus_sender_v1_sender_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +2660,7 @@ func (x *UploadMediaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadMediaResponse.ProtoReflect.Descriptor instead.
 func (*UploadMediaResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{34}
+	return file_wxbus_sender_v1_sender_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UploadMediaResponse) GetMediaId() string {
@@ -2630,11 +2804,12 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\vtemplate_id\x18\x02 \x01(\tR\n" +
 	"templateId\"L\n" +
 	"\x13GetTemplateResponse\x125\n" +
-	"\btemplate\x18\x01 \x01(\v2\x19.wxbus.sender.v1.TemplateR\btemplate\"\x8c\x01\n" +
+	"\btemplate\x18\x01 \x01(\v2\x19.wxbus.sender.v1.TemplateR\btemplate\"\xa0\x01\n" +
 	"\x0fSendMassRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x126\n" +
-	"\amessage\x18\x03 \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\amessage\"s\n" +
+	"\amessage\x18\x03 \x01(\v2\x1c.wxbus.sender.v1.MassMessageR\amessage\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\"s\n" +
 	"\x10SendMassResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x06record\x18\x02 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\x12\x1a\n" +
@@ -2652,7 +2827,16 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"q\n" +
 	"\x15GetMassStatusResponse\x123\n" +
 	"\x06record\x18\x01 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\x12#\n" +
-	"\rwechat_status\x18\x02 \x01(\tR\fwechatStatus\"b\n" +
+	"\rwechat_status\x18\x02 \x01(\tR\fwechatStatus\"C\n" +
+	"\x13ListMassJobsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"D\n" +
+	"\x14ListMassJobsResponse\x12,\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x18.wxbus.sender.v1.MassJobR\x04jobs\"j\n" +
+	"\aMassJob\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x123\n" +
+	"\x06record\x18\x03 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\"b\n" +
 	"\x11DeleteMassRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
@@ -2697,7 +2881,8 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\x10MEDIA_TYPE_IMAGE\x10\x01\x12\x14\n" +
 	"\x10MEDIA_TYPE_VOICE\x10\x02\x12\x14\n" +
 	"\x10MEDIA_TYPE_VIDEO\x10\x03\x12\x14\n" +
-	"\x10MEDIA_TYPE_THUMB\x10\x042\xe0\t\n" +
+	"\x10MEDIA_TYPE_THUMB\x10\x042\xbd\n" +
+	"\n" +
 	"\rSenderService\x12C\n" +
 	"\x04Send\x12\x1c.wxbus.sender.v1.SendRequest\x1a\x1d.wxbus.sender.v1.SendResponse\x12L\n" +
 	"\aGetSend\x12\x1f.wxbus.sender.v1.GetSendRequest\x1a .wxbus.sender.v1.GetSendResponse\x12R\n" +
@@ -2708,7 +2893,8 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\vGetTemplate\x12#.wxbus.sender.v1.GetTemplateRequest\x1a$.wxbus.sender.v1.GetTemplateResponse\x12O\n" +
 	"\bSendMass\x12 .wxbus.sender.v1.SendMassRequest\x1a!.wxbus.sender.v1.SendMassResponse\x12X\n" +
 	"\vPreviewMass\x12#.wxbus.sender.v1.PreviewMassRequest\x1a$.wxbus.sender.v1.PreviewMassResponse\x12^\n" +
-	"\rGetMassStatus\x12%.wxbus.sender.v1.GetMassStatusRequest\x1a&.wxbus.sender.v1.GetMassStatusResponse\x12U\n" +
+	"\rGetMassStatus\x12%.wxbus.sender.v1.GetMassStatusRequest\x1a&.wxbus.sender.v1.GetMassStatusResponse\x12[\n" +
+	"\fListMassJobs\x12$.wxbus.sender.v1.ListMassJobsRequest\x1a%.wxbus.sender.v1.ListMassJobsResponse\x12U\n" +
 	"\n" +
 	"DeleteMass\x12\".wxbus.sender.v1.DeleteMassRequest\x1a#.wxbus.sender.v1.DeleteMassResponse\x12[\n" +
 	"\fGetMassSpeed\x12$.wxbus.sender.v1.GetMassSpeedRequest\x1a%.wxbus.sender.v1.GetMassSpeedResponse\x12[\n" +
@@ -2729,7 +2915,7 @@ func file_wxbus_sender_v1_sender_service_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_sender_v1_sender_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_wxbus_sender_v1_sender_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_wxbus_sender_v1_sender_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_wxbus_sender_v1_sender_service_proto_goTypes = []any{
 	(QuotaClass)(0),                  // 0: wxbus.sender.v1.QuotaClass
 	(TemplateKind)(0),                // 1: wxbus.sender.v1.TemplateKind
@@ -2761,84 +2947,91 @@ var file_wxbus_sender_v1_sender_service_proto_goTypes = []any{
 	(*PreviewMassResponse)(nil),      // 27: wxbus.sender.v1.PreviewMassResponse
 	(*GetMassStatusRequest)(nil),     // 28: wxbus.sender.v1.GetMassStatusRequest
 	(*GetMassStatusResponse)(nil),    // 29: wxbus.sender.v1.GetMassStatusResponse
-	(*DeleteMassRequest)(nil),        // 30: wxbus.sender.v1.DeleteMassRequest
-	(*DeleteMassResponse)(nil),       // 31: wxbus.sender.v1.DeleteMassResponse
-	(*GetMassSpeedRequest)(nil),      // 32: wxbus.sender.v1.GetMassSpeedRequest
-	(*GetMassSpeedResponse)(nil),     // 33: wxbus.sender.v1.GetMassSpeedResponse
-	(*SetMassSpeedRequest)(nil),      // 34: wxbus.sender.v1.SetMassSpeedRequest
-	(*SetMassSpeedResponse)(nil),     // 35: wxbus.sender.v1.SetMassSpeedResponse
-	(*UploadMediaRequest)(nil),       // 36: wxbus.sender.v1.UploadMediaRequest
-	(*UploadMediaResponse)(nil),      // 37: wxbus.sender.v1.UploadMediaResponse
-	(Lane)(0),                        // 38: wxbus.sender.v1.Lane
-	(*v1.Content)(nil),               // 39: wxbus.event.v1.Content
-	(*CampaignRef)(nil),              // 40: wxbus.sender.v1.CampaignRef
-	(v1.EventKind)(0),                // 41: wxbus.event.v1.EventKind
-	(*SendRecord)(nil),               // 42: wxbus.sender.v1.SendRecord
-	(SendEndpoint)(0),                // 43: wxbus.sender.v1.SendEndpoint
-	(*MassMessage)(nil),              // 44: wxbus.sender.v1.MassMessage
+	(*ListMassJobsRequest)(nil),      // 30: wxbus.sender.v1.ListMassJobsRequest
+	(*ListMassJobsResponse)(nil),     // 31: wxbus.sender.v1.ListMassJobsResponse
+	(*MassJob)(nil),                  // 32: wxbus.sender.v1.MassJob
+	(*DeleteMassRequest)(nil),        // 33: wxbus.sender.v1.DeleteMassRequest
+	(*DeleteMassResponse)(nil),       // 34: wxbus.sender.v1.DeleteMassResponse
+	(*GetMassSpeedRequest)(nil),      // 35: wxbus.sender.v1.GetMassSpeedRequest
+	(*GetMassSpeedResponse)(nil),     // 36: wxbus.sender.v1.GetMassSpeedResponse
+	(*SetMassSpeedRequest)(nil),      // 37: wxbus.sender.v1.SetMassSpeedRequest
+	(*SetMassSpeedResponse)(nil),     // 38: wxbus.sender.v1.SetMassSpeedResponse
+	(*UploadMediaRequest)(nil),       // 39: wxbus.sender.v1.UploadMediaRequest
+	(*UploadMediaResponse)(nil),      // 40: wxbus.sender.v1.UploadMediaResponse
+	(Lane)(0),                        // 41: wxbus.sender.v1.Lane
+	(*v1.Content)(nil),               // 42: wxbus.event.v1.Content
+	(*CampaignRef)(nil),              // 43: wxbus.sender.v1.CampaignRef
+	(v1.EventKind)(0),                // 44: wxbus.event.v1.EventKind
+	(*SendRecord)(nil),               // 45: wxbus.sender.v1.SendRecord
+	(SendEndpoint)(0),                // 46: wxbus.sender.v1.SendEndpoint
+	(*MassMessage)(nil),              // 47: wxbus.sender.v1.MassMessage
 }
 var file_wxbus_sender_v1_sender_service_proto_depIdxs = []int32{
-	38, // 0: wxbus.sender.v1.SendRequest.lane:type_name -> wxbus.sender.v1.Lane
-	39, // 1: wxbus.sender.v1.SendRequest.content:type_name -> wxbus.event.v1.Content
+	41, // 0: wxbus.sender.v1.SendRequest.lane:type_name -> wxbus.sender.v1.Lane
+	42, // 1: wxbus.sender.v1.SendRequest.content:type_name -> wxbus.event.v1.Content
 	4,  // 2: wxbus.sender.v1.SendRequest.evidence:type_name -> wxbus.sender.v1.GrantEvidence
-	39, // 3: wxbus.sender.v1.SendRequest.fallback:type_name -> wxbus.event.v1.Content
-	40, // 4: wxbus.sender.v1.SendRequest.campaign:type_name -> wxbus.sender.v1.CampaignRef
-	41, // 5: wxbus.sender.v1.GrantEvidence.kind:type_name -> wxbus.event.v1.EventKind
-	42, // 6: wxbus.sender.v1.SendResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	42, // 3: wxbus.sender.v1.SendRequest.fallback:type_name -> wxbus.event.v1.Content
+	43, // 4: wxbus.sender.v1.SendRequest.campaign:type_name -> wxbus.sender.v1.CampaignRef
+	44, // 5: wxbus.sender.v1.GrantEvidence.kind:type_name -> wxbus.event.v1.EventKind
+	45, // 6: wxbus.sender.v1.SendResponse.record:type_name -> wxbus.sender.v1.SendRecord
 	3,  // 7: wxbus.sender.v1.SendBatchRequest.requests:type_name -> wxbus.sender.v1.SendRequest
 	8,  // 8: wxbus.sender.v1.SendBatchResponse.results:type_name -> wxbus.sender.v1.SendBatchResult
 	5,  // 9: wxbus.sender.v1.SendBatchResult.response:type_name -> wxbus.sender.v1.SendResponse
 	9,  // 10: wxbus.sender.v1.SendBatchResult.problem:type_name -> wxbus.sender.v1.SendProblem
-	42, // 11: wxbus.sender.v1.GetSendResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	45, // 11: wxbus.sender.v1.GetSendResponse.record:type_name -> wxbus.sender.v1.SendRecord
 	0,  // 12: wxbus.sender.v1.GetQuotaResponse.class:type_name -> wxbus.sender.v1.QuotaClass
 	16, // 13: wxbus.sender.v1.GetSendingStatusResponse.endpoints:type_name -> wxbus.sender.v1.EndpointStatus
 	18, // 14: wxbus.sender.v1.GetSendingStatusResponse.lanes:type_name -> wxbus.sender.v1.LaneStatus
-	43, // 15: wxbus.sender.v1.EndpointStatus.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
+	46, // 15: wxbus.sender.v1.EndpointStatus.endpoint:type_name -> wxbus.sender.v1.SendEndpoint
 	17, // 16: wxbus.sender.v1.EndpointStatus.shares:type_name -> wxbus.sender.v1.LaneShare
-	38, // 17: wxbus.sender.v1.LaneShare.lane:type_name -> wxbus.sender.v1.Lane
-	38, // 18: wxbus.sender.v1.LaneStatus.lane:type_name -> wxbus.sender.v1.Lane
+	41, // 17: wxbus.sender.v1.LaneShare.lane:type_name -> wxbus.sender.v1.Lane
+	41, // 18: wxbus.sender.v1.LaneStatus.lane:type_name -> wxbus.sender.v1.Lane
 	1,  // 19: wxbus.sender.v1.Template.kind:type_name -> wxbus.sender.v1.TemplateKind
 	1,  // 20: wxbus.sender.v1.ListTemplatesRequest.kind:type_name -> wxbus.sender.v1.TemplateKind
 	19, // 21: wxbus.sender.v1.ListTemplatesResponse.templates:type_name -> wxbus.sender.v1.Template
 	19, // 22: wxbus.sender.v1.GetTemplateResponse.template:type_name -> wxbus.sender.v1.Template
-	44, // 23: wxbus.sender.v1.SendMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
-	42, // 24: wxbus.sender.v1.SendMassResponse.record:type_name -> wxbus.sender.v1.SendRecord
-	44, // 25: wxbus.sender.v1.PreviewMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
-	42, // 26: wxbus.sender.v1.GetMassStatusResponse.record:type_name -> wxbus.sender.v1.SendRecord
-	2,  // 27: wxbus.sender.v1.UploadMediaRequest.type:type_name -> wxbus.sender.v1.MediaType
-	3,  // 28: wxbus.sender.v1.SenderService.Send:input_type -> wxbus.sender.v1.SendRequest
-	10, // 29: wxbus.sender.v1.SenderService.GetSend:input_type -> wxbus.sender.v1.GetSendRequest
-	6,  // 30: wxbus.sender.v1.SenderService.SendBatch:input_type -> wxbus.sender.v1.SendBatchRequest
-	12, // 31: wxbus.sender.v1.SenderService.GetQuota:input_type -> wxbus.sender.v1.GetQuotaRequest
-	14, // 32: wxbus.sender.v1.SenderService.GetSendingStatus:input_type -> wxbus.sender.v1.GetSendingStatusRequest
-	20, // 33: wxbus.sender.v1.SenderService.ListTemplates:input_type -> wxbus.sender.v1.ListTemplatesRequest
-	22, // 34: wxbus.sender.v1.SenderService.GetTemplate:input_type -> wxbus.sender.v1.GetTemplateRequest
-	24, // 35: wxbus.sender.v1.SenderService.SendMass:input_type -> wxbus.sender.v1.SendMassRequest
-	26, // 36: wxbus.sender.v1.SenderService.PreviewMass:input_type -> wxbus.sender.v1.PreviewMassRequest
-	28, // 37: wxbus.sender.v1.SenderService.GetMassStatus:input_type -> wxbus.sender.v1.GetMassStatusRequest
-	30, // 38: wxbus.sender.v1.SenderService.DeleteMass:input_type -> wxbus.sender.v1.DeleteMassRequest
-	32, // 39: wxbus.sender.v1.SenderService.GetMassSpeed:input_type -> wxbus.sender.v1.GetMassSpeedRequest
-	34, // 40: wxbus.sender.v1.SenderService.SetMassSpeed:input_type -> wxbus.sender.v1.SetMassSpeedRequest
-	36, // 41: wxbus.sender.v1.SenderService.UploadMedia:input_type -> wxbus.sender.v1.UploadMediaRequest
-	5,  // 42: wxbus.sender.v1.SenderService.Send:output_type -> wxbus.sender.v1.SendResponse
-	11, // 43: wxbus.sender.v1.SenderService.GetSend:output_type -> wxbus.sender.v1.GetSendResponse
-	7,  // 44: wxbus.sender.v1.SenderService.SendBatch:output_type -> wxbus.sender.v1.SendBatchResponse
-	13, // 45: wxbus.sender.v1.SenderService.GetQuota:output_type -> wxbus.sender.v1.GetQuotaResponse
-	15, // 46: wxbus.sender.v1.SenderService.GetSendingStatus:output_type -> wxbus.sender.v1.GetSendingStatusResponse
-	21, // 47: wxbus.sender.v1.SenderService.ListTemplates:output_type -> wxbus.sender.v1.ListTemplatesResponse
-	23, // 48: wxbus.sender.v1.SenderService.GetTemplate:output_type -> wxbus.sender.v1.GetTemplateResponse
-	25, // 49: wxbus.sender.v1.SenderService.SendMass:output_type -> wxbus.sender.v1.SendMassResponse
-	27, // 50: wxbus.sender.v1.SenderService.PreviewMass:output_type -> wxbus.sender.v1.PreviewMassResponse
-	29, // 51: wxbus.sender.v1.SenderService.GetMassStatus:output_type -> wxbus.sender.v1.GetMassStatusResponse
-	31, // 52: wxbus.sender.v1.SenderService.DeleteMass:output_type -> wxbus.sender.v1.DeleteMassResponse
-	33, // 53: wxbus.sender.v1.SenderService.GetMassSpeed:output_type -> wxbus.sender.v1.GetMassSpeedResponse
-	35, // 54: wxbus.sender.v1.SenderService.SetMassSpeed:output_type -> wxbus.sender.v1.SetMassSpeedResponse
-	37, // 55: wxbus.sender.v1.SenderService.UploadMedia:output_type -> wxbus.sender.v1.UploadMediaResponse
-	42, // [42:56] is the sub-list for method output_type
-	28, // [28:42] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	47, // 23: wxbus.sender.v1.SendMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
+	45, // 24: wxbus.sender.v1.SendMassResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	47, // 25: wxbus.sender.v1.PreviewMassRequest.message:type_name -> wxbus.sender.v1.MassMessage
+	45, // 26: wxbus.sender.v1.GetMassStatusResponse.record:type_name -> wxbus.sender.v1.SendRecord
+	32, // 27: wxbus.sender.v1.ListMassJobsResponse.jobs:type_name -> wxbus.sender.v1.MassJob
+	45, // 28: wxbus.sender.v1.MassJob.record:type_name -> wxbus.sender.v1.SendRecord
+	2,  // 29: wxbus.sender.v1.UploadMediaRequest.type:type_name -> wxbus.sender.v1.MediaType
+	3,  // 30: wxbus.sender.v1.SenderService.Send:input_type -> wxbus.sender.v1.SendRequest
+	10, // 31: wxbus.sender.v1.SenderService.GetSend:input_type -> wxbus.sender.v1.GetSendRequest
+	6,  // 32: wxbus.sender.v1.SenderService.SendBatch:input_type -> wxbus.sender.v1.SendBatchRequest
+	12, // 33: wxbus.sender.v1.SenderService.GetQuota:input_type -> wxbus.sender.v1.GetQuotaRequest
+	14, // 34: wxbus.sender.v1.SenderService.GetSendingStatus:input_type -> wxbus.sender.v1.GetSendingStatusRequest
+	20, // 35: wxbus.sender.v1.SenderService.ListTemplates:input_type -> wxbus.sender.v1.ListTemplatesRequest
+	22, // 36: wxbus.sender.v1.SenderService.GetTemplate:input_type -> wxbus.sender.v1.GetTemplateRequest
+	24, // 37: wxbus.sender.v1.SenderService.SendMass:input_type -> wxbus.sender.v1.SendMassRequest
+	26, // 38: wxbus.sender.v1.SenderService.PreviewMass:input_type -> wxbus.sender.v1.PreviewMassRequest
+	28, // 39: wxbus.sender.v1.SenderService.GetMassStatus:input_type -> wxbus.sender.v1.GetMassStatusRequest
+	30, // 40: wxbus.sender.v1.SenderService.ListMassJobs:input_type -> wxbus.sender.v1.ListMassJobsRequest
+	33, // 41: wxbus.sender.v1.SenderService.DeleteMass:input_type -> wxbus.sender.v1.DeleteMassRequest
+	35, // 42: wxbus.sender.v1.SenderService.GetMassSpeed:input_type -> wxbus.sender.v1.GetMassSpeedRequest
+	37, // 43: wxbus.sender.v1.SenderService.SetMassSpeed:input_type -> wxbus.sender.v1.SetMassSpeedRequest
+	39, // 44: wxbus.sender.v1.SenderService.UploadMedia:input_type -> wxbus.sender.v1.UploadMediaRequest
+	5,  // 45: wxbus.sender.v1.SenderService.Send:output_type -> wxbus.sender.v1.SendResponse
+	11, // 46: wxbus.sender.v1.SenderService.GetSend:output_type -> wxbus.sender.v1.GetSendResponse
+	7,  // 47: wxbus.sender.v1.SenderService.SendBatch:output_type -> wxbus.sender.v1.SendBatchResponse
+	13, // 48: wxbus.sender.v1.SenderService.GetQuota:output_type -> wxbus.sender.v1.GetQuotaResponse
+	15, // 49: wxbus.sender.v1.SenderService.GetSendingStatus:output_type -> wxbus.sender.v1.GetSendingStatusResponse
+	21, // 50: wxbus.sender.v1.SenderService.ListTemplates:output_type -> wxbus.sender.v1.ListTemplatesResponse
+	23, // 51: wxbus.sender.v1.SenderService.GetTemplate:output_type -> wxbus.sender.v1.GetTemplateResponse
+	25, // 52: wxbus.sender.v1.SenderService.SendMass:output_type -> wxbus.sender.v1.SendMassResponse
+	27, // 53: wxbus.sender.v1.SenderService.PreviewMass:output_type -> wxbus.sender.v1.PreviewMassResponse
+	29, // 54: wxbus.sender.v1.SenderService.GetMassStatus:output_type -> wxbus.sender.v1.GetMassStatusResponse
+	31, // 55: wxbus.sender.v1.SenderService.ListMassJobs:output_type -> wxbus.sender.v1.ListMassJobsResponse
+	34, // 56: wxbus.sender.v1.SenderService.DeleteMass:output_type -> wxbus.sender.v1.DeleteMassResponse
+	36, // 57: wxbus.sender.v1.SenderService.GetMassSpeed:output_type -> wxbus.sender.v1.GetMassSpeedResponse
+	38, // 58: wxbus.sender.v1.SenderService.SetMassSpeed:output_type -> wxbus.sender.v1.SetMassSpeedResponse
+	40, // 59: wxbus.sender.v1.SenderService.UploadMedia:output_type -> wxbus.sender.v1.UploadMediaResponse
+	45, // [45:60] is the sub-list for method output_type
+	30, // [30:45] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_sender_service_proto_init() }
@@ -2857,7 +3050,7 @@ func file_wxbus_sender_v1_sender_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_sender_service_proto_rawDesc), len(file_wxbus_sender_v1_sender_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

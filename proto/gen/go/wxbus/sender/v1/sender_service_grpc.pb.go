@@ -29,6 +29,7 @@ const (
 	SenderService_SendMass_FullMethodName         = "/wxbus.sender.v1.SenderService/SendMass"
 	SenderService_PreviewMass_FullMethodName      = "/wxbus.sender.v1.SenderService/PreviewMass"
 	SenderService_GetMassStatus_FullMethodName    = "/wxbus.sender.v1.SenderService/GetMassStatus"
+	SenderService_ListMassJobs_FullMethodName     = "/wxbus.sender.v1.SenderService/ListMassJobs"
 	SenderService_DeleteMass_FullMethodName       = "/wxbus.sender.v1.SenderService/DeleteMass"
 	SenderService_GetMassSpeed_FullMethodName     = "/wxbus.sender.v1.SenderService/GetMassSpeed"
 	SenderService_SetMassSpeed_FullMethodName     = "/wxbus.sender.v1.SenderService/SetMassSpeed"
@@ -65,6 +66,8 @@ type SenderServiceClient interface {
 	PreviewMass(ctx context.Context, in *PreviewMassRequest, opts ...grpc.CallOption) (*PreviewMassResponse, error)
 	// GetMassStatus returns the state of a mass message, and what WeChat says about it.
 	GetMassStatus(ctx context.Context, in *GetMassStatusRequest, opts ...grpc.CallOption) (*GetMassStatusResponse, error)
+	// ListMassJobs returns the mass messages of the last seven days with what became of them, newest first.
+	ListMassJobs(ctx context.Context, in *ListMassJobsRequest, opts ...grpc.CallOption) (*ListMassJobsResponse, error)
 	// DeleteMass takes a mass message back: articles and videos only, from the fans' chats.
 	DeleteMass(ctx context.Context, in *DeleteMassRequest, opts ...grpc.CallOption) (*DeleteMassResponse, error)
 	// GetMassSpeed returns how fast WeChat sends mass messages of the account.
@@ -184,6 +187,16 @@ func (c *senderServiceClient) GetMassStatus(ctx context.Context, in *GetMassStat
 	return out, nil
 }
 
+func (c *senderServiceClient) ListMassJobs(ctx context.Context, in *ListMassJobsRequest, opts ...grpc.CallOption) (*ListMassJobsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMassJobsResponse)
+	err := c.cc.Invoke(ctx, SenderService_ListMassJobs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *senderServiceClient) DeleteMass(ctx context.Context, in *DeleteMassRequest, opts ...grpc.CallOption) (*DeleteMassResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteMassResponse)
@@ -254,6 +267,8 @@ type SenderServiceServer interface {
 	PreviewMass(context.Context, *PreviewMassRequest) (*PreviewMassResponse, error)
 	// GetMassStatus returns the state of a mass message, and what WeChat says about it.
 	GetMassStatus(context.Context, *GetMassStatusRequest) (*GetMassStatusResponse, error)
+	// ListMassJobs returns the mass messages of the last seven days with what became of them, newest first.
+	ListMassJobs(context.Context, *ListMassJobsRequest) (*ListMassJobsResponse, error)
 	// DeleteMass takes a mass message back: articles and videos only, from the fans' chats.
 	DeleteMass(context.Context, *DeleteMassRequest) (*DeleteMassResponse, error)
 	// GetMassSpeed returns how fast WeChat sends mass messages of the account.
@@ -302,6 +317,9 @@ func (UnimplementedSenderServiceServer) PreviewMass(context.Context, *PreviewMas
 }
 func (UnimplementedSenderServiceServer) GetMassStatus(context.Context, *GetMassStatusRequest) (*GetMassStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetMassStatus not implemented")
+}
+func (UnimplementedSenderServiceServer) ListMassJobs(context.Context, *ListMassJobsRequest) (*ListMassJobsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMassJobs not implemented")
 }
 func (UnimplementedSenderServiceServer) DeleteMass(context.Context, *DeleteMassRequest) (*DeleteMassResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteMass not implemented")
@@ -516,6 +534,24 @@ func _SenderService_GetMassStatus_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SenderService_ListMassJobs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMassJobsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SenderServiceServer).ListMassJobs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SenderService_ListMassJobs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SenderServiceServer).ListMassJobs(ctx, req.(*ListMassJobsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SenderService_DeleteMass_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteMassRequest)
 	if err := dec(in); err != nil {
@@ -634,6 +670,10 @@ var SenderService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetMassStatus",
 			Handler:    _SenderService_GetMassStatus_Handler,
+		},
+		{
+			MethodName: "ListMassJobs",
+			Handler:    _SenderService_ListMassJobs_Handler,
 		},
 		{
 			MethodName: "DeleteMass",
