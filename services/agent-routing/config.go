@@ -100,6 +100,12 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("max_in_flight: must be 1 to 1024, is %d", c.MaxInFlight))
 	}
 	errs = append(errs, c.validateFiles()...)
+	errs = append(errs, c.validateGroups()...)
+	errs = append(errs, c.validateAgents()...)
+	return errors.Join(errs...)
+}
+
+func (c Config) validateGroups() (errs []error) {
 	for i, g := range c.Groups {
 		if !groupID.MatchString(g.ID) {
 			errs = append(errs, fmt.Errorf("groups[%d].id: must be 1 to 64 letters, digits, - and _", i))
@@ -116,6 +122,10 @@ func (c Config) Validate() error {
 			}
 		}
 	}
+	return errs
+}
+
+func (c Config) validateAgents() (errs []error) {
 	for i, a := range c.Agents {
 		if strings.TrimSpace(a.ID) == "" || len([]rune(a.ID)) > 64 {
 			errs = append(errs, fmt.Errorf("agents[%d].id: must be 1 to 64 characters", i))
@@ -126,7 +136,7 @@ func (c Config) Validate() error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 func (c Config) validateFiles() (errs []error) {

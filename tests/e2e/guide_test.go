@@ -98,9 +98,7 @@ func TestTheReadmesSayTheSame(t *testing.T) {
 		for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 			commands = append(commands, shape(commandsIn(block[1:]))...)
 		}
-		for _, link := range regexp.MustCompile(`\]\((docs|services|[A-Z]+\.md)[^)]*\)`).FindAllString(string(text), -1) {
-			links = append(links, link)
-		}
+		links = regexp.MustCompile(`\]\((docs|services|[A-Z]+\.md)[^)]*\)`).FindAllString(string(text), -1)
 		slices.Sort(links)
 		return commands, slices.Compact(links)
 	}

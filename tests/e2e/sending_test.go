@@ -52,7 +52,7 @@ func (w *world) answers(ctx context.Context, e outEvent) (status int, body strin
 		return 0, err.Error()
 	}
 	req.Header.Set("Idempotency-Key", "at-once-"+e.Data.ID)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}

@@ -114,7 +114,7 @@ func (a *app) benchRate(ctx context.Context, sim *simulatorClient, b *benchFlags
 	if err := sim.call(ctx, http.MethodPost, "/sim/v1/reset", nil, nil); err != nil {
 		return step, err
 	}
-	before := readProcess(ctx, b.admin)
+	before := readProcess(ctx, sim.http, b.admin)
 	plan := map[string]any{"rate": rate, "accounts": b.accounts, "fans": b.fans, "duration": b.time.String()}
 	if err := sim.call(ctx, http.MethodPost, "/sim/v1/load", plan, nil); err != nil {
 		return step, err
@@ -126,7 +126,7 @@ func (a *app) benchRate(ctx context.Context, sim *simulatorClient, b *benchFlags
 	if ctx.Err() != nil {
 		return step, ctx.Err()
 	}
-	after := readProcess(ctx, b.admin)
+	after := readProcess(ctx, sim.http, b.admin)
 	var r struct {
 		Pushes   int `json:"pushes"`
 		NotAcked int `json:"not_acked"`
@@ -213,7 +213,7 @@ type processState struct {
 }
 
 // readProcess reads the metrics of a process; zeros when there are none, which only leaves columns empty.
-func readProcess(ctx context.Context, admin string) (s processState) {
+func readProcess(ctx context.Context, client *http.Client, admin string) (s processState) {
 	if admin == "" {
 		return s
 	}
@@ -223,7 +223,7 @@ func readProcess(ctx context.Context, admin string) (s processState) {
 	if err != nil {
 		return s
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return s
 	}
