@@ -62,8 +62,7 @@ var accesses = map[string]access{
 		purges:  []string{StreamAudience, StreamLater, StreamOutbound},
 	},
 	ServiceAgentRouting: {
-		looks:   []string{StreamDecisions, StreamDelivery},
-		follows: []string{StreamInbound, StreamConversations, bucketStream(BucketTokens)},
+		follows: []string{StreamInbound, StreamDecisions, StreamDelivery, StreamConversations, bucketStream(BucketTokens)},
 		purges:  []string{StreamConversations},
 		asks:    []string{prefixDeskSignal + ">"},
 	},

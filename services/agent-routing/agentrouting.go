@@ -101,9 +101,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	files, closeFiles := cfg.store(deps.Files)
 	s.closeFiles = closeFiles
-	feed := facts.New(deps.Bus)
+	feed, said := facts.New(deps.Bus), transcript.New(deps.Bus.JS(), deps.Topology)
 	s.desk = app.New(app.Options{
-		Store: s.store, Owners: s.owners, Facts: feed, Transcript: transcript.New(deps.Bus.JS(), deps.Topology), Sender: sender{deps.Sender},
+		Store: s.store, Owners: s.owners, Facts: feed, Transcript: said, Sender: sender{deps.Sender},
 		Rules:    memory{deps.Rules},
 		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle, KeptForEnd: cfg.KeptForEnd}, NativeIdle: cfg.NativeIdle,
 		Lease: cfg.AgentLease, EraseOnLeave: cfg.EraseOnUnsubscribe, Changed: meters.changed,
@@ -119,7 +119,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	s.consumers = []*bus.Consumer{
 		newConsumer(cfg, deps, topology.StreamInbound, consumer.Inbound(s.desk)),
 		newConsumer(cfg, deps, topology.StreamDecisions, consumer.Decisions(s.desk)),
-		newConsumer(cfg, deps, topology.StreamDelivery, consumer.Delivery(s.desk)),
+		newConsumer(cfg, deps, topology.StreamDelivery, consumer.Delivery(s.desk, said)),
 	}
 	s.opener.open = s.begin
 	return s, nil

@@ -75,6 +75,7 @@ var atTheDesk = map[string]func(*testing.T, *world){
 	"two agents take the same fan: one of them has it":                      twoAgentsRace,
 	"a stale owner's message is refused with the reason":                    staleOwner,
 	"an agent who writes much leaves the survey its message":                aWordyAgent,
+	"an agent sees what the rules answered before":                          answeredBefore,
 }
 
 func fromQueueToSurvey(t *testing.T, w *world) {
@@ -209,4 +210,22 @@ func aWordyAgent(t *testing.T, w *world) {
 	_, err = desk.Close(as(t, "wordy-li"), &agentroutingv1.CloseRequest{Account: f.account, Conversation: c.GetId()})
 	require.NoError(t, err)
 	require.True(t, eventually(t, 60*time.Second, func() bool { return len(f.saw(t)) == 5 }), "the survey never came: %q", f.saw(t))
+}
+
+func answeredBefore(t *testing.T, w *world) {
+	desk := agentroutingv1.NewConversationServiceClient(w.grpc(t, "agent-routing"))
+	f := w.newFan(t, secureXML)
+	f.says(t, "你好")
+	f.sees(t, "passive:你好，朋友")
+	f.says(t, "抢单")
+	f.conversation(t, desk, agentroutingv1.ConversationState_CONVERSATION_STATE_WAITING)
+	var said []string
+	require.True(t, eventually(t, 60*time.Second, func() bool {
+		got, err := desk.ListMessages(t.Context(), &agentroutingv1.ListMessagesRequest{Account: f.account, Openid: f.openid})
+		said = nil
+		for _, m := range got.GetMessages() {
+			said = append(said, strings.TrimPrefix(m.GetAuthorKind().String(), "AUTHOR_KIND_")+" "+m.GetText())
+		}
+		return err == nil && slices.Equal(said, []string{"FAN 你好", "BOT 你好，朋友", "FAN 抢单"})
+	}), "the timeline of %s is %q", f.openid, said)
 }

@@ -31,9 +31,23 @@ type Facts interface {
 	Purge(ctx context.Context, account, conversation string) (int64, error)
 }
 
-// Transcript knows what a fan said around an event, oldest first.
+// Transcript knows what a fan and the rules said around an event, oldest first.
 type Transcript interface {
-	Around(ctx context.Context, account, openID, event string, at time.Time) (before, since []*eventv1.InboundEvent, err error)
+	Around(ctx context.Context, account, openID, event string, at time.Time) (before, since []Line, err error)
+}
+
+// Line is something that was said: by the fan, or by the rules. Exactly one is set.
+type Line struct {
+	Event  *eventv1.InboundEvent
+	Answer *agentroutingv1.Message
+}
+
+// AtUnixMs is when it was said.
+func (l Line) AtUnixMs() int64 {
+	if l.Answer != nil {
+		return l.Answer.GetAtUnixMs()
+	}
+	return l.Event.GetReceivedUnixMs()
 }
 
 // Sender sends to fans.

@@ -100,7 +100,7 @@ func (t *turn) open(ctx context.Context, j Join, g domain.Group) error {
 	return t.say(ctx, domain.TextWelcome, nil)
 }
 
-// fill adds what the fan said before and since the event that opened the conversation.
+// fill adds what was said before and since the event that opened the conversation.
 func (d *Desk) fill(ctx context.Context, account, openID string, made time.Time) error {
 	q, err := d.o.Store.Query()
 	if err != nil {
@@ -119,20 +119,39 @@ func (d *Desk) fill(ctx context.Context, account, openID string, made time.Time)
 		if t.conv.ID != id || t.conv.Filled {
 			return nil
 		}
-		for _, ev := range before {
-			m, files := wire.Message(ev)
-			if _, err := t.add(ctx, m, files); err != nil {
+		for _, line := range before {
+			if err := t.recall(ctx, line); err != nil {
 				return err
 			}
 		}
-		for _, ev := range since {
-			if err := t.hear(ctx, ev); err != nil {
+		for _, line := range since {
+			if err := t.catchUp(ctx, line); err != nil {
 				return err
 			}
 		}
 		t.conv.Filled, t.dirty = true, true
 		return nil
 	})
+}
+
+// recall adds what was said before the conversation.
+func (t *turn) recall(ctx context.Context, l Line) error {
+	m, files := l.Answer, []wire.File(nil)
+	if m == nil {
+		m, files = wire.Message(l.Event)
+	} else {
+		_, _, files = wire.Sent(m.GetContent())
+	}
+	_, err := t.add(ctx, m, files)
+	return err
+}
+
+// catchUp adds what was said since the conversation was asked for.
+func (t *turn) catchUp(ctx context.Context, l Line) error {
+	if l.Answer != nil {
+		return t.answered(ctx, l.Answer)
+	}
+	return t.hear(ctx, l.Event)
 }
 
 // hear adds what the fan said to the open conversation, once.

@@ -81,10 +81,11 @@ type around struct {
 	refuse error
 	// windows holds what may still be sent to the fans that have one; to all others everything may.
 	windows map[string]int
-	said    map[string][]*eventv1.InboundEvent
-	purged  []string
-	known   map[string]int // what rules know, by fan
-	next    int
+	// said is what the streams hold.
+	said   map[string][]app.Line
+	purged []string
+	known  map[string]int // what rules know, by fan
+	next   int
 	// outcomes counts promises.
 	outcomes map[app.Outcome]int
 }
@@ -96,7 +97,7 @@ func (a *around) promised(_ context.Context, o app.Outcome) {
 }
 
 func newAround() *around {
-	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]*eventv1.InboundEvent{}, outcomes: map[app.Outcome]int{}, known: map[string]int{}}
+	return &around{owners: map[string]*agentroutingv1.OwnerRecord{}, epochs: map[string]string{}, ids: map[string]bool{}, windows: map[string]int{}, keys: map[string]int{}, said: map[string][]app.Line{}, outcomes: map[app.Outcome]int{}, known: map[string]int{}}
 }
 
 var errDead = fault.New(fault.Unavailable, "nobody answers")
@@ -234,15 +235,15 @@ func (a *around) Purge(_ context.Context, account, conversation string) (int64, 
 	return 1, nil
 }
 
-func (a *around) Around(_ context.Context, account, openID, event string, _ time.Time) (before, since []*eventv1.InboundEvent, err error) {
+func (a *around) Around(_ context.Context, account, openID, event string, _ time.Time) (before, since []app.Line, err error) {
 	leave, err := a.enter()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer leave()
 	all := a.said[account+"/"+openID]
-	for i, ev := range all {
-		if ev.GetId() == event {
+	for i, l := range all {
+		if l.Event.GetId() == event {
 			return all[:i:i], all[i:len(all):len(all)], nil
 		}
 	}
@@ -317,11 +318,18 @@ func (w *world) event(openID, text string) *eventv1.InboundEvent {
 		Id: fmt.Sprintf("ev-%d", w.next), Account: shop, Openid: openID, Kind: eventv1.EventKind_EVENT_KIND_MESSAGE, MsgType: "text",
 		ReceivedUnixMs: w.clock.Now().UnixMilli(), Payload: &eventv1.InboundEvent_Text{Text: &eventv1.TextMessage{Content: text}},
 	}
-	w.said[shop+"/"+openID] = append(w.said[shop+"/"+openID], ev)
+	w.said[shop+"/"+openID] = append(w.said[shop+"/"+openID], app.Line{Event: ev})
 	if _, bounded := w.windows[openID]; bounded {
 		w.windows[openID] = 5
 	}
 	return ev
+}
+
+// ruleSays puts an answer of the rules onto the streams.
+func (w *world) ruleSays(openID string, m *agentroutingv1.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said[shop+"/"+openID] = append(w.said[shop+"/"+openID], app.Line{Answer: proto.CloneOf(m)})
 }
 
 func (w *world) says(openID, text string) error { return w.desk.Said(w.ctx, w.event(openID, text)) }

@@ -13,11 +13,12 @@ import (
 	"github.com/wxbus/wxbus/pkg/fault"
 
 	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
+	"github.com/wxbus/wxbus/services/agent-routing/internal/wire"
 )
 
-// Decisions returns the handler of the stream DECISIONS. Only decisions about fans who left, and those that put a fan into
-// a queue matter, whichever way their welcome goes; later versions carry the same id and change nothing. A hand-over to
-// the native desk changes no owner: kf_create_session does, if an agent there takes the fan.
+// Decisions returns the handler of the stream DECISIONS. Decisions about fans who left matter, and those that put a fan into
+// a queue, whichever way their welcome goes; later versions carry the same id and change nothing. So does a reply that was written to a
+// fan whom the desk knows. A hand-over to the native desk changes no owner: kf_create_session does, if an agent there takes the fan.
 func Decisions(desk *app.Desk) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
 		var made rulev1.DecisionMade
@@ -28,7 +29,7 @@ func Decisions(desk *app.Desk) bus.Handler {
 			return desk.LeftTheRules(ctx, made.GetAccount(), made.GetOpenid())
 		}
 		if made.GetQueue() == "" && made.GetRoute() != rulev1.Route_ROUTE_QUEUE {
-			return nil
+			return passive(ctx, desk, &made)
 		}
 		if made.GetAccount() == "" || made.GetOpenid() == "" || made.GetId() == "" {
 			return fault.New(fault.Invalid, "decision without account, fan or id")
@@ -37,11 +38,23 @@ func Decisions(desk *app.Desk) bus.Handler {
 		if made.GetDecidedUnixMs() == 0 {
 			decided = d.Stored
 		}
-		return desk.Join(ctx, app.Join{
+		if err := desk.Join(ctx, app.Join{
 			Account: made.GetAccount(), OpenID: made.GetOpenid(), Event: made.GetId(), Queue: queueOf(&made), Reason: "rule " + made.GetRule(),
 			Asked: decided, Made: eventTime(&made, decided),
-		})
+		}); err != nil {
+			return err
+		}
+		return passive(ctx, desk, &made)
 	}
+}
+
+// passive keeps a reply that a gateway wrote.
+func passive(ctx context.Context, desk *app.Desk, made *rulev1.DecisionMade) error {
+	m := wire.Passive(made)
+	if m == nil || m.GetAccount() == "" || m.GetOpenid() == "" {
+		return nil
+	}
+	return desk.Answered(ctx, m)
 }
 
 // defaultQueue takes fans of a rule that names none: they must not be lost over that.

@@ -1,8 +1,11 @@
-// Package transcript reads from the stream INBOUND what a fan said before the desk knew them.
+// Package transcript reads what a fan and the rules said before the desk knew the fan: from the stream INBOUND what the fan said, from
+// DECISIONS and DELIVERY what the rules answered and what became of it.
 package transcript
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,14 +13,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	agentroutingv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/agentrouting/v1"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/topology"
+
+	"github.com/wxbus/wxbus/services/agent-routing/internal/app"
 )
 
 const (
-	// maxBefore bounds that history.
+	// maxBefore bounds that history, and the events whose answers are looked for on either side.
 	maxBefore = 50
 	// maxRead bounds the events that one question reads.
 	maxRead = 500
@@ -46,25 +52,74 @@ type Reader struct {
 // New returns a reader.
 func New(js jetstream.JetStream, t *topology.Topology) *Reader { return &Reader{js: js, topology: t} }
 
-// Around returns what the fan did before an event, at most maxBefore of it, and the event with the fan's messages after it; oldest
-// first. made is about when the event was made. An event that is not in the stream any more gives nothing since.
-func (r *Reader) Around(ctx context.Context, account, openID, event string, made time.Time) (before, since []*eventv1.InboundEvent, err error) {
+// Around returns what was said before an event, at most maxBefore lines of it, and the event with what was said since; oldest first.
+// made is about when the event was made. An event that is not in the stream any more gives nothing since.
+func (r *Reader) Around(ctx context.Context, account, openID, event string, made time.Time) (before, since []app.Line, err error) {
+	events, err := r.events(ctx, account, openID, made)
+	if err != nil {
+		return nil, nil, err
+	}
+	first := slices.IndexFunc(events, func(ev *eventv1.InboundEvent) bool { return ev.GetId() == event })
+	if first < 0 {
+		first = len(events)
+	}
+	old, rest := events[max(0, first-maxBefore):first], events[first:]
+	answers, err := r.answers(ctx, account, openID, slices.Concat(old, rest[:min(len(rest), maxBefore)]))
+	if err != nil {
+		return nil, nil, err
+	}
+	before = lines(messages(old), old, answers)
+	if len(rest) > 0 {
+		since = lines(append(rest[:1:1], messages(rest[1:])...), rest, answers)
+	}
+	return before[max(0, len(before)-maxBefore):], since, nil
+}
+
+// events returns what the fan did before and since, from as far back as one question reads.
+func (r *Reader) events(ctx context.Context, account, openID string, made time.Time) ([]*eventv1.InboundEvent, error) {
+	filters, err := r.filters(account, openID)
+	if err != nil {
+		return nil, err
+	}
 	var events []*eventv1.InboundEvent
 	for _, back := range earlier {
-		var whole bool
-		if events, whole, err = r.read(ctx, account, openID, made.Add(-back)); err != nil {
-			return nil, nil, err
+		since := made.Add(-back)
+		events = nil
+		whole, err := r.read(ctx, topology.StreamInbound, filters, &since, func(msg jetstream.Msg) error {
+			ev := new(eventv1.InboundEvent)
+			if err := proto.Unmarshal(msg.Data(), ev); err != nil {
+				return fault.Errorf(fault.Permanent, "decode event: %w", err)
+			}
+			if meta, err := msg.Metadata(); ev.GetReceivedUnixMs() == 0 && err == nil {
+				ev.ReceivedUnixMs = meta.Timestamp.UnixMilli()
+			}
+			events = append(events, ev)
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 		if whole {
 			break
 		}
 	}
-	first := slices.IndexFunc(events, func(ev *eventv1.InboundEvent) bool { return ev.GetId() == event })
-	if first < 0 {
-		return messages(events), nil, nil
+	return events, nil
+}
+
+// lines puts events and the answers to all of asked into the order of time.
+func lines(events, asked []*eventv1.InboundEvent, answers map[string][]*agentroutingv1.Message) []app.Line {
+	out := make([]app.Line, 0, len(events))
+	for _, ev := range events {
+		out = append(out, app.Line{Event: ev})
 	}
-	before = messages(events[:first])
-	return before[max(0, len(before)-maxBefore):], append(events[first:first+1:first+1], messages(events[first+1:])...), nil
+	for _, ev := range asked {
+		for _, m := range answers[ev.GetId()] {
+			m.AtUnixMs = max(m.GetAtUnixMs(), ev.GetReceivedUnixMs()) // clocks differ, an answer follows its question
+			out = append(out, app.Line{Answer: m})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b app.Line) int { return cmp.Compare(a.AtUnixMs(), b.AtUnixMs()) })
+	return out
 }
 
 // messages keeps what a fan said.
@@ -79,45 +134,42 @@ func messages(events []*eventv1.InboundEvent) []*eventv1.InboundEvent {
 }
 
 // read uses a reader of its own that the server forgets: the durables of this service belong to its
-// partitions, and a direct get finds only the last event of a subject. whole is false when there was more than is read.
-func (r *Reader) read(ctx context.Context, account, openID string, since time.Time) (events []*eventv1.InboundEvent, whole bool, err error) {
+// partitions, and a direct get finds only the last message of a subject. whole is false when there was more than is read.
+func (r *Reader) read(ctx context.Context, stream string, filters []string, since *time.Time, visit func(jetstream.Msg) error) (whole bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readWait)
 	defer cancel()
-	filters, err := r.filters(account, openID)
-	if err != nil {
-		return nil, false, err
-	}
-	consumer, err := r.js.CreateConsumer(ctx, topology.StreamInbound, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since, FilterSubjects: filters,
+	cfg := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: filters,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: leftBehind,
-	})
+	}
+	if since != nil {
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, since
+	}
+	consumer, err := r.js.CreateConsumer(ctx, stream, cfg)
 	if err != nil {
-		return nil, false, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
+		return false, fault.Errorf(fault.Unavailable, "read what was said: %w", err)
 	}
 	info := consumer.CachedInfo()
 	// The server forgets the reader by itself when this fails.
-	defer func() { _ = r.js.DeleteConsumer(context.WithoutCancel(ctx), topology.StreamInbound, info.Name) }()
+	defer func() { _ = r.js.DeleteConsumer(context.WithoutCancel(ctx), stream, info.Name) }()
 	if info.NumPending == 0 {
-		return nil, true, nil
+		return true, nil
 	}
 	batch, err := consumer.Fetch(int(min(info.NumPending, maxRead)), jetstream.FetchContext(ctx))
 	if err != nil {
-		return nil, false, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
+		return false, fault.Errorf(fault.Unavailable, "read what was said: %w", err)
 	}
+	var failed error
 	for msg := range batch.Messages() {
-		ev := new(eventv1.InboundEvent)
-		if err := proto.Unmarshal(msg.Data(), ev); err != nil {
-			return nil, false, fault.Errorf(fault.Permanent, "decode event: %w", err)
-		}
-		if meta, err := msg.Metadata(); ev.GetReceivedUnixMs() == 0 && err == nil {
-			ev.ReceivedUnixMs = meta.Timestamp.UnixMilli()
-		}
-		events = append(events, ev)
+		failed = errors.Join(failed, visit(msg))
+	}
+	if failed != nil {
+		return false, failed
 	}
 	if err := batch.Error(); err != nil {
-		return nil, false, fault.Errorf(fault.Unavailable, "read what the fan said: %w", err)
+		return false, fault.Errorf(fault.Unavailable, "read what was said: %w", err)
 	}
-	return events, info.NumPending <= maxRead, nil
+	return info.NumPending <= maxRead, nil
 }
 
 func (r *Reader) filters(account, openID string) ([]string, error) {

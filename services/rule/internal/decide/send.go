@@ -2,7 +2,6 @@ package decide
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/wxbus/wxbus/pkg/decision"
 	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/sendid"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
@@ -88,7 +88,7 @@ func (w *work) send(ctx context.Context, i int) (bool, error) {
 
 func (w *work) request(i int) *senderv1.SendRequest {
 	return &senderv1.SendRequest{
-		Account: w.ev.GetAccount(), Openid: w.ev.GetOpenid(), IdempotencyKey: w.ev.GetId() + ":" + strconv.Itoa(i),
+		Account: w.ev.GetAccount(), Openid: w.ev.GetOpenid(), IdempotencyKey: sendid.ReplyKey(w.ev.GetId(), i),
 		Lane: senderv1.Lane_LANE_RULE, Content: w.rec.GetReplies()[i], Cause: w.ev.GetId(), Evidence: evidence(w.ev),
 	}
 }

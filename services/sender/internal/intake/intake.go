@@ -8,9 +8,7 @@ package intake
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -25,6 +23,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/bus"
 	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/sendid"
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/services/sender/internal/catchup"
@@ -67,13 +66,8 @@ type Intake struct{ Deps }
 // New returns an intake.
 func New(d Deps) *Intake { return &Intake{d} }
 
-// SendID returns the id of a send: 32 hex characters from account and idempotency key.
-func SendID(account, key string) string {
-	h := sha256.New()
-	writePart(h, []byte(account))
-	writePart(h, []byte(key))
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
+// SendID returns the id of a send.
+func SendID(account, key string) string { return sendid.Of(account, key) }
 
 // Send implements the RPC.
 func (i *Intake) Send(ctx context.Context, req *senderv1.SendRequest) (*senderv1.SendResponse, error) {
