@@ -188,3 +188,69 @@ func TestWhoReadsWhatAFanSaidIsWrittenDownOnceInAWhile(t *testing.T) {
 	}, 30*time.Second, 20*time.Millisecond)
 	require.Equal(t, [][]string{{"li", "shop", "ok"}, {"wang", "shop", "ok"}, {"li", "shop", "ok"}}, seen)
 }
+
+func TestAChangeHasAnEntryBeforeItIsMade(t *testing.T) {
+	s := demoSite(t)
+	li, admin := s.as("li"), s.as("admin")
+	const action = "wxbus.agentrouting.v1.ConversationService/Reply"
+	var open []*consolev1.AuditEntry
+	s.backend.before(func() { open = admin.entries(t, &consolev1.ListAuditRequest{OpenOnly: true}) })
+	_, err := unary[agentroutingv1.ReplyRequest, agentroutingv1.ReplyResponse](t, li, action,
+		&agentroutingv1.ReplyRequest{Account: "shop", Openid: "fan", Conversation: "c1", Content: &eventv1.Content{}})
+	require.NoError(t, err)
+	require.Len(t, open, 1, "whoever dies in the middle of the change leaves this")
+	require.Equal(t, []string{"li", action, "shop", "c1", "attempted"}, []string{open[0].GetActor(), open[0].GetAction(), open[0].GetAccount(), open[0].GetTarget(), open[0].GetOutcome()})
+	require.NotEmpty(t, open[0].GetRequestDigest())
+
+	require.Empty(t, admin.entries(t, &consolev1.ListAuditRequest{OpenOnly: true}), "its end is known")
+	ends := admin.entries(t, &consolev1.ListAuditRequest{Action: action})
+	require.Len(t, ends, 1, "one line for one change")
+	require.Equal(t, []string{"ok", open[0].GetAttempt()}, []string{ends[0].GetOutcome(), ends[0].GetAttempt()})
+	checked, err := admin.audit.CheckAudit(t.Context(), connect.NewRequest(&consolev1.CheckAuditRequest{}))
+	require.NoError(t, err)
+	require.True(t, checked.Msg.GetIntact())
+
+	s.backend.before(nil)
+	key, err := admin.keys.CreateApiKey(t.Context(), connect.NewRequest(&consolev1.CreateApiKeyRequest{Name: "crm", Scopes: []string{"messages:write"}, Accounts: []string{"shop"}}))
+	require.NoError(t, err)
+	require.Equal(t, 202, s.call("POST", sendPath, hello, "Idempotency-Key", "k", "Authorization", "Bearer "+key.Msg.GetSecret()).status)
+	require.Eventually(t, func() bool {
+		for _, e := range admin.entries(t, &consolev1.ListAuditRequest{Action: "POST /api/v1/"}) {
+			if e.GetOutcome() == "ok" && e.GetAttempt() != "" {
+				return true
+			}
+		}
+		return false
+	}, 30*time.Second, 20*time.Millisecond, "a business system's change begins with one too")
+}
+
+func TestWhoReadsFansAndListsIsWrittenDown(t *testing.T) {
+	s := demoSite(t, busy)
+	admin, li := s.as("admin"), s.as("li")
+	const service = "wxbus.agentrouting.v1.ConversationService/"
+	for range 2 { // a page asks again and again
+		for _, openid := range []string{"fan-a", "fan-b"} {
+			_, err := unary[agentroutingv1.GetFanRequest, agentroutingv1.GetFanResponse](t, li, service+"GetFan", &agentroutingv1.GetFanRequest{Account: "shop", Openid: openid})
+			require.NoError(t, err)
+		}
+		_, err := unary[agentroutingv1.ListWaitingRequest, agentroutingv1.ListWaitingResponse](t, li, service+"ListWaiting", &agentroutingv1.ListWaitingRequest{Account: "shop"})
+		require.NoError(t, err)
+	}
+	var cards, lists map[string]int
+	require.Eventually(t, func() bool {
+		cards, lists = map[string]int{}, map[string]int{}
+		for _, e := range admin.entries(t, &consolev1.ListAuditRequest{Actor: "li", Action: service}) {
+			if e.GetAction() == service+"GetFan" {
+				cards[e.GetTarget()]++
+			} else {
+				lists[e.GetAction()]++
+			}
+		}
+		return len(cards) == 2 && len(lists) == 1
+	}, 30*time.Second, 20*time.Millisecond)
+	for target, n := range cards {
+		require.Equal(t, 1, n)
+		require.Regexp(t, "^fan-[0-9a-f]{16}$", target, "never an openid in the clear")
+	}
+	require.Equal(t, map[string]int{service + "ListWaiting": 1}, lists)
+}

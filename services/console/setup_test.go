@@ -57,8 +57,30 @@ type backend struct {
 	acted   []string // who replied, by metadata
 	waiting []*agentroutingv1.OwnerRecord
 	serving []*agentroutingv1.OwnerRecord
-	fail    error // what every call answers when set
-	asked   int   // calls of ListRuleSets
+	fail    error  // what every call answers when set
+	asked   int    // calls of ListRuleSets
+	during  func() // what happens while somebody replies
+}
+
+// before lets something happen when a reply arrives, before it is taken.
+func (b *backend) before(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.during = f
+}
+
+func (b *backend) hook() {
+	b.mu.Lock()
+	f := b.during
+	b.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// GetFan knows every fan.
+func (b *backend) GetFan(_ context.Context, in *agentroutingv1.GetFanRequest) (*agentroutingv1.GetFanResponse, error) {
+	return &agentroutingv1.GetFanResponse{Fan: &agentroutingv1.Fan{Account: in.GetAccount(), Openid: in.GetOpenid()}}, nil
 }
 
 func (b *backend) failWith(err error) {
@@ -167,6 +189,7 @@ func (b *backend) ListServing(_ context.Context, in *agentroutingv1.ListServingR
 }
 
 func (b *backend) Reply(ctx context.Context, in *agentroutingv1.ReplyRequest) (*agentroutingv1.ReplyResponse, error) {
+	b.hook()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {

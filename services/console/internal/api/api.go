@@ -42,7 +42,8 @@ type Options struct {
 	Campaigns     senderv1.CampaignServiceClient
 	Letters       *rpc.DeadLetters
 	Webhooks      *rpc.Webhooks
-	// Record notes every write.
+	// Begin notes that a write is about to be made and returns the attempt; Record notes its end.
+	Begin  func(ctx context.Context, e *store.Entry) (attempt string)
 	Record func(ctx context.Context, e *store.Entry)
 	Status Status
 	Log    *slog.Logger
@@ -69,6 +70,8 @@ type call struct {
 	*http.Request
 	caller  *access.Caller
 	account string
+	// attempt names the entry before the change.
+	attempt string
 	header  http.Header   // of the answer
 	status  int           // of a successful answer
 	request proto.Message // what a service was asked, for the audit log
@@ -120,6 +123,9 @@ func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, line ro
 	c.Body = http.MaxBytesReader(w, c.Body, MaxBody)
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
+	if c.Method != http.MethodGet {
+		c.attempt = a.Begin(context.WithoutCancel(ctx), a.entry(ctx, c))
+	}
 	return line.handle(ctx, c)
 }
 
@@ -151,17 +157,24 @@ func (a *api) record(ctx context.Context, c *call, err error) {
 	if c.Method == http.MethodGet || c.caller == nil {
 		return
 	}
-	e := &store.Entry{Actor: c.caller.Actor(), Action: c.Pattern, Account: c.account, Target: c.PathValue("id"), Outcome: "ok", Address: c.caller.Address}
+	e := a.entry(ctx, c)
+	e.Attempt = c.attempt
 	if err != nil {
 		e.Outcome = problemOf(err).Code
 	}
 	if c.request != nil {
 		e.RequestDigest = audit.Digest(c.request)
 	}
+	a.Record(ctx, e)
+}
+
+// entry is what the log says of a call.
+func (a *api) entry(ctx context.Context, c *call) *store.Entry {
+	e := &store.Entry{Actor: c.caller.Actor(), Action: c.Pattern, Account: c.account, Target: c.PathValue("id"), Outcome: "ok", Address: c.caller.Address}
 	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
 		e.TraceID = sc.TraceID().String()
 	}
-	a.Record(ctx, e)
+	return e
 }
 
 func errorText(p *problem) string {

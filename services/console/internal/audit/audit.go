@@ -4,8 +4,10 @@ package audit
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -56,6 +58,8 @@ type Recorder struct {
 	closed bool
 	stop   context.CancelFunc
 	done   chan struct{}
+	// away is true while the database does not answer: then nobody waits for it.
+	away atomic.Bool
 }
 
 type waiting struct {
@@ -95,19 +99,39 @@ func (r *Recorder) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Record queues an entry and waits a moment until it is stored. It sets the time. When the database does not answer
-// the entry stays queued and the request goes on; when nothing can be kept it goes to the log, so that it exists somewhere.
-func (r *Recorder) Record(ctx context.Context, e *store.Entry) {
+// Begin writes down what is about to be changed, waits until that is stored, and returns the attempt, which the entry about the end has
+// too. So a process that dies in between leaves an entry. While the database is away nobody waits: the attempt goes to the log as well.
+func (r *Recorder) Begin(ctx context.Context, e *store.Entry) (attempt string) {
+	e.Outcome, e.Attempt = store.Attempted, rand.Text()
 	w, ok := r.queued(ctx, e)
 	if !ok {
-		return
+		return e.Attempt
 	}
+	if !r.away.Load() && r.await(ctx, w) {
+		return e.Attempt
+	}
+	r.write(ctx, slog.LevelWarn, "a change begins before its audit entry is stored", e)
+	return e.Attempt
+}
+
+// await tells whether an entry is stored, after a moment at most.
+func (r *Recorder) await(ctx context.Context, w waiting) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-w.stored:
+		return true
 	case <-timer.C:
 	case <-ctx.Done():
+	}
+	return false
+}
+
+// Record queues an entry and waits a moment until it is stored. It sets the time. When the database does not answer
+// the entry stays queued and the request goes on; when nothing can be kept it goes to the log, so that it exists somewhere.
+func (r *Recorder) Record(ctx context.Context, e *store.Entry) {
+	if w, ok := r.queued(ctx, e); ok {
+		r.await(ctx, w)
 	}
 }
 
@@ -182,6 +206,7 @@ func (r *Recorder) store(ctx context.Context, batch []waiting) {
 	}
 	for {
 		err := r.o.To.AppendAudit(ctx, entries)
+		r.away.Store(err != nil && fault.Dispose(err) == fault.Retry)
 		if err == nil {
 			break
 		}
@@ -211,8 +236,13 @@ func (r *Recorder) wait(ctx context.Context) bool {
 
 // lose writes an entry to the log instead.
 func (r *Recorder) lose(ctx context.Context, e *store.Entry, why string) {
-	r.o.Log.ErrorContext(ctx, "audit entry is not stored", logkey.Error, why, "at_unix_ms", e.AtMS, "actor", e.Actor, "action", e.Action,
-		logkey.Account, e.Account, "target", e.Target, logkey.Outcome, e.Outcome, "request_digest", e.RequestDigest, "address", e.Address)
+	r.write(ctx, slog.LevelError, "audit entry is not stored", e, logkey.Error, why)
+}
+
+// write writes an entry to the log with all its fields.
+func (r *Recorder) write(ctx context.Context, level slog.Level, what string, e *store.Entry, more ...any) {
+	r.o.Log.Log(ctx, level, what, append(more, "at_unix_ms", e.AtMS, "actor", e.Actor, "action", e.Action,
+		logkey.Account, e.Account, "target", e.Target, logkey.Outcome, e.Outcome, "request_digest", e.RequestDigest, "address", e.Address, "attempt", e.Attempt)...)
 }
 
 // Prune removes entries that are older than the retention.

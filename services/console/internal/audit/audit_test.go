@@ -153,3 +153,34 @@ func TestAChangeIsHashedBeforeAndAfter(t *testing.T) {
 	require.Equal(t, audit.Hash(map[string]int{"a": 1}), after)
 	audit.Changed(t.Context(), 1, 2) // outside a request it does nothing
 }
+
+func TestAChangeBeginsWithAnEntryThatIsStored(t *testing.T) {
+	b, log := &book{}, &bytes.Buffer{}
+	r := recorder(b, log)
+	require.NoError(t, r.Start(t.Context()))
+	attempt := r.Begin(t.Context(), &store.Entry{Actor: "li", Action: "Reply", Outcome: "ok"})
+	// The process may die here: the entry is there.
+	require.Len(t, b.kept(), 1)
+	require.Equal(t, []string{store.Attempted, attempt}, []string{b.kept()[0].Outcome, b.kept()[0].Attempt})
+	require.NotEmpty(t, attempt)
+	require.NoError(t, r.Stop(t.Context()))
+	require.Empty(t, log.String())
+}
+
+func TestAChangeThatBeginsWithoutADatabaseIsInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, log := &book{fail: fault.New(fault.Unavailable, "away")}, &bytes.Buffer{}
+		r := recorder(b, log)
+		require.NoError(t, r.Start(t.Context()))
+		r.Begin(t.Context(), &store.Entry{Actor: "li", Action: "Reply"})
+		require.Contains(t, log.String(), "action=Reply")
+		begin := time.Now()
+		r.Begin(t.Context(), &store.Entry{Actor: "wang", Action: "Close"})
+		require.Equal(t, begin, time.Now(), "once it is known that the database is away nobody waits for it")
+		require.Contains(t, log.String(), "action=Close")
+		b.answer(nil)
+		<-time.After(2 * time.Second)
+		require.Len(t, b.kept(), 2, "both are stored when it is back")
+		require.NoError(t, r.Stop(t.Context()))
+	})
+}

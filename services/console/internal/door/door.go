@@ -42,6 +42,8 @@ type Recorder interface {
 	// Record keeps an entry and waits a moment until it is stored; Queue does not wait.
 	Record(ctx context.Context, e *store.Entry)
 	Queue(ctx context.Context, e *store.Entry)
+	// Begin keeps the entry of what is about to be changed and returns the attempt, which the entry about the end has too.
+	Begin(ctx context.Context, e *store.Entry) (attempt string)
 }
 
 // Options of a Door. Every field is required.
@@ -104,6 +106,8 @@ type call struct {
 	method string
 	access policy.Access
 	caller *access.Caller // nil for an open method without a log-in
+	// attempt names the entry before the change; empty when nothing was begun.
+	attempt string
 }
 
 type callKey struct{}
@@ -278,6 +282,16 @@ func (c *call) checkSelf(r protoreflect.Message) error {
 	return nil
 }
 
+// begin writes down that a change is about to be made. Log-ins are written down at their end only: strangers could fill the log.
+func (d *Door) begin(ctx context.Context, c *call, request proto.Message) {
+	if c.access.Read || c.access.Open {
+		return
+	}
+	e := entryOf(c, request)
+	e.TraceID, e.RequestDigest = traceID(ctx), audit.Digest(request)
+	c.attempt = d.o.Audit.Begin(context.WithoutCancel(ctx), e)
+}
+
 // audited writes the entry of a call that is over: of every write, and of reads that the policy wants to be known.
 func (d *Door) audited(ctx context.Context, c *call, request proto.Message, change *audit.Change, err error) {
 	e := entryOf(c, request)
@@ -299,6 +313,7 @@ func (d *Door) audited(ctx context.Context, c *call, request proto.Message, chan
 		e.RequestDigest = audit.Digest(request)
 	}
 	e.BeforeHash, e.AfterHash = change.Hashes()
+	e.Attempt = c.attempt
 	d.o.Audit.Record(ctx, e)
 }
 

@@ -49,6 +49,7 @@ func (g *gate) unary(ctx context.Context, c *call, req connect.AnyRequest, reque
 	if err := c.check(request); err != nil {
 		return nil, err
 	}
+	g.d.begin(ctx, c, request)
 	resp, err := next(ctx, req)
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func (g *gate) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.S
 		httpx.Lasts(ctx)
 		ctx, change := audit.WithChange(ctx)
 		ctx, end := untilStop(ctx)
-		checked := &checkedConn{StreamingHandlerConn: conn, call: c}
+		checked := &checkedConn{StreamingHandlerConn: conn, door: g.d, ctx: ctx, call: c}
 		err := next(ctx, checked)
 		if end() && err != nil {
 			err = fault.Wrap(fault.Unavailable, errors.New("the server stops; connect again"))
@@ -84,6 +85,8 @@ func (g *gate) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.S
 // checkedConn applies the policy to the request of a stream when the handler reads it.
 type checkedConn struct {
 	connect.StreamingHandlerConn
+	door    *Door
+	ctx     context.Context //nolint:containedctx // that of the stream, whose interface gives none
 	call    *call
 	request proto.Message
 }
@@ -100,5 +103,9 @@ func (c *checkedConn) Receive(m any) error {
 		return errNoCall
 	}
 	c.request = request
-	return c.call.check(request)
+	if err := c.call.check(request); err != nil {
+		return err
+	}
+	c.door.begin(c.ctx, c.call, request)
+	return nil
 }

@@ -1,6 +1,9 @@
 package door
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"sync"
 	"time"
 
@@ -41,13 +44,9 @@ func (r *reads) first(x read) bool {
 	return true
 }
 
-// noteRead writes down who read a conversation. Nobody waits for it.
+// noteRead tells whether a read is worth an entry: of a fan, a list of fans or what a fan said, once in a while for each. Nobody waits for it.
 func (d *Door) noteRead(c *call, e *store.Entry) bool {
-	what := e.Target
-	if what == "" {
-		what = c.method
-	}
-	return c.access.Logged && c.caller != nil && d.reads.first(read{c.caller.Actor(), e.Account, what})
+	return c.access.Logged && c.caller != nil && d.reads.first(read{c.caller.Actor(), e.Account, c.method + " " + e.Target})
 }
 
 // entryOf is what the log says of a call.
@@ -68,5 +67,17 @@ func entryOf(c *call, request proto.Message) *store.Entry {
 	if c.access.Target != "" {
 		e.Target = values(r, c.access.Target)[0]
 	}
+	if c.access.Fan != "" && e.Target == "" {
+		e.Target = fanOf(e.Account, values(r, c.access.Fan)[0])
+	}
 	return e
+}
+
+// fanOf names a fan in the log without the openid: by the beginning of the hash that stands in the proof of an erasure too. Empty for none.
+func fanOf(account, openID string) string {
+	if openID == "" {
+		return ""
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s", len(account), account, len(openID), openID))
+	return "fan-" + hex.EncodeToString(sum[:8])
 }

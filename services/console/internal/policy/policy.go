@@ -19,7 +19,7 @@ type Access struct {
 	Scope string
 	// Read marks methods that change nothing: they are not audited.
 	Read bool
-	// Logged reads show what a fan said: who read it is written down, once in a while for each thing.
+	// Logged reads show a fan or what they said: who read it is written down, once in a while for each thing.
 	Logged bool
 	// Quiet methods are called by a page on its own: they do not keep a session awake that nobody uses.
 	Quiet bool
@@ -43,6 +43,8 @@ type Access struct {
 	SelfExcept []consolev1.Role
 	// Target is the field that names the thing, for the audit log.
 	Target string
+	// Fan is the field with the openid: where no target is named, the log names the fan by a hash.
+	Fan string
 	// Hidden methods are for services only and never served.
 	Hidden bool
 }

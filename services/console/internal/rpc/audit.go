@@ -38,7 +38,7 @@ func (s *Audit) ListAudit(ctx context.Context, req *connect.Request[consolev1.Li
 	}
 	found, err := s.Store.Audit(ctx, store.AuditFilter{
 		BeforeSeq: m.GetBeforeSeq(), Actor: m.GetActor(), Action: m.GetAction(), Account: m.GetAccount(),
-		FromMS: m.GetFromUnixMs(), ToMS: m.GetToUnixMs(), RefusedOnly: m.GetRefusedOnly(), Limit: limit + 1,
+		FromMS: m.GetFromUnixMs(), ToMS: m.GetToUnixMs(), RefusedOnly: m.GetRefusedOnly(), OpenOnly: m.GetOpenOnly(), Limit: limit + 1,
 	})
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (s *Audit) ListAudit(ctx context.Context, req *connect.Request[consolev1.Li
 	for _, e := range found[:min(len(found), limit)] {
 		out.Entries = append(out.Entries, &consolev1.AuditEntry{
 			Seq: e.Seq, AtUnixMs: e.AtMS, Actor: e.Actor, Action: e.Action, Account: e.Account, Target: e.Target, Outcome: e.Outcome,
-			RequestDigest: e.RequestDigest, BeforeHash: e.BeforeHash, AfterHash: e.AfterHash, Address: e.Address, TraceId: e.TraceID, Hash: e.Hash,
+			RequestDigest: e.RequestDigest, BeforeHash: e.BeforeHash, AfterHash: e.AfterHash, Address: e.Address, TraceId: e.TraceID, Hash: e.Hash, Attempt: e.Attempt,
 		})
 	}
 	return connect.NewResponse(out), nil

@@ -28,13 +28,18 @@ type Entry struct {
 	TraceID       string
 	Previous      string
 	Hash          string
+	// Attempt is the same for the entry before a change and the one after it.
+	Attempt string
 }
 
-const entryColumns = "seq, at_ms, actor, action, account, target, outcome, request_digest, before_hash, after_hash, address, trace_id, previous, hash"
+// Attempted is the outcome of the entry before a change.
+const Attempted = "attempted"
+
+const entryColumns = "seq, at_ms, actor, action, account, target, outcome, request_digest, before_hash, after_hash, address, trace_id, previous, hash, attempt"
 
 func (e *Entry) fields() []any {
 	return []any{&e.Seq, &e.AtMS, &e.Actor, &e.Action, &e.Account, &e.Target, &e.Outcome, &e.RequestDigest, &e.BeforeHash, &e.AfterHash,
-		&e.Address, &e.TraceID, &e.Previous, &e.Hash}
+		&e.Address, &e.TraceID, &e.Previous, &e.Hash, &e.Attempt}
 }
 
 // sum is the hash of an entry: of every field with its length, the hash of the entry before included, so
@@ -48,7 +53,11 @@ func (e *Entry) sum() string {
 	}
 	number(e.Seq)
 	number(e.AtMS)
-	for _, text := range []string{e.Actor, e.Action, e.Account, e.Target, e.Outcome, e.RequestDigest, e.BeforeHash, e.AfterHash, e.Address, e.TraceID, e.Previous} {
+	texts := []string{e.Actor, e.Action, e.Account, e.Target, e.Outcome, e.RequestDigest, e.BeforeHash, e.AfterHash, e.Address, e.TraceID, e.Previous}
+	if e.Attempt != "" { // entries from before attempts were kept have the hash that they had
+		texts = append(texts, e.Attempt)
+	}
+	for _, text := range texts {
 		number(int64(len(text)))
 		h.Write([]byte(text))
 	}
@@ -68,8 +77,8 @@ func (s *Store) AppendAudit(ctx context.Context, entries []*Entry) error {
 			e.Seq, e.Previous = seq, hash
 			e.Hash = e.sum()
 			hash = e.Hash
-			_, err := tx.Exec(ctx, "INSERT INTO audit ("+entryColumns+") VALUES ("+sqldb.In(14)+")", e.Seq, e.AtMS, e.Actor, e.Action, e.Account, e.Target,
-				e.Outcome, e.RequestDigest, e.BeforeHash, e.AfterHash, e.Address, e.TraceID, e.Previous, e.Hash)
+			_, err := tx.Exec(ctx, "INSERT INTO audit ("+entryColumns+") VALUES ("+sqldb.In(15)+")", e.Seq, e.AtMS, e.Actor, e.Action, e.Account, e.Target,
+				e.Outcome, e.RequestDigest, e.BeforeHash, e.AfterHash, e.Address, e.TraceID, e.Previous, e.Hash, e.Attempt)
 			if err != nil {
 				return err
 			}
@@ -87,10 +96,15 @@ type AuditFilter struct {
 	Account      string
 	FromMS, ToMS int64
 	RefusedOnly  bool
-	Limit        int
+	// OpenOnly selects attempts of which no end is known.
+	OpenOnly bool
+	Limit    int
 }
 
-// Audit returns entries, newest first.
+// ended tells that an entry is the attempt of a change whose end is known.
+const ended = "outcome = '" + Attempted + "' AND EXISTS (SELECT 1 FROM audit o WHERE o.attempt = audit.attempt AND o.seq > audit.seq)"
+
+// Audit returns entries, newest first. An attempt is one of them only while its end is not known.
 func (s *Store) Audit(ctx context.Context, f AuditFilter) ([]*Entry, error) {
 	db, err := s.get()
 	if err != nil {
@@ -109,7 +123,9 @@ func (s *Store) Audit(ctx context.Context, f AuditFilter) ([]*Entry, error) {
 	add(f.Account != "", "account = ?", f.Account)
 	add(f.FromMS > 0, "at_ms >= ?", f.FromMS)
 	add(f.ToMS > 0, "at_ms <= ?", f.ToMS)
-	add(f.RefusedOnly, "outcome <> 'ok'")
+	add(f.RefusedOnly, "outcome NOT IN ('ok', '"+Attempted+"')")
+	add(f.OpenOnly, "outcome = '"+Attempted+"'")
+	add(true, "NOT ("+ended+")")
 	query := "SELECT " + entryColumns + " FROM audit"
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")

@@ -395,3 +395,37 @@ func TestSubscriptionsAreLeasedReadAndRetried(t *testing.T) {
 		require.Equal(t, fault.NotFound, fault.KindOf(s.DeleteWebhook(ctx, "wh_a")))
 	})
 }
+
+// A process that dies between a change and the entry about its end leaves the attempt, and the chain goes on behind it.
+func TestAttemptsWithoutAnEndStay(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store, raw *sqldb.DB) {
+		ctx := t.Context()
+		require.NoError(t, s.AppendAudit(ctx, entries(1)), "from before attempts were kept")
+		rows := entries(4)
+		rows[0].Outcome, rows[0].Attempt = store.Attempted, "done"
+		rows[1].Outcome, rows[1].Attempt = store.Attempted, "died"
+		rows[2].Attempt = "done"
+		rows[3].Outcome = "permission_denied"
+		require.NoError(t, s.AppendAudit(ctx, rows))
+		seqs := func(f store.AuditFilter) (out []int64) {
+			f.Limit = 10
+			got, err := s.Audit(ctx, f)
+			require.NoError(t, err)
+			for _, e := range got {
+				out = append(out, e.Seq)
+			}
+			return out
+		}
+		require.Equal(t, []int64{5, 4, 3, 1}, seqs(store.AuditFilter{}), "one line for a change whose end is known")
+		require.Equal(t, []int64{3}, seqs(store.AuditFilter{OpenOnly: true}))
+		require.Equal(t, []int64{5}, seqs(store.AuditFilter{RefusedOnly: true}), "nobody refused what was begun")
+		c, err := s.CheckAudit(ctx)
+		require.NoError(t, err)
+		require.Equal(t, []int64{1, 5, 0}, []int64{c.First, c.Last, c.Broken})
+		_, err = raw.Exec(ctx, "UPDATE audit SET attempt = 'died' WHERE seq = 4")
+		require.NoError(t, err)
+		c, err = s.CheckAudit(ctx)
+		require.NoError(t, err)
+		require.EqualValues(t, 4, c.Broken, "nobody gives an attempt the end of another one")
+	})
+}
