@@ -15,7 +15,8 @@ import { Icon } from "../ui/icon";
 import { Chip, Pips } from "../ui/parts";
 import { useSoon } from "../ui/stable";
 import { toneOf } from "../ui/tone";
-import { targets } from "./order";
+import { Target } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { promised, targets } from "./order";
 
 const usual = 5; // messages in 48 h after a message of the fan
 
@@ -71,6 +72,23 @@ export function Chips({ c, quota, cost }: { c: Conversation; quota: Quota; cost:
       {session > 0 && <Chip tone={toneOf({ kind: "session", at: session, total: targets.session }, now)}>{t("chip.session")} <b>{clockText(session - now)}</b></Chip>}
     </>
   );
+}
+
+// PromiseChips say what the group promised the fan: the next answer always, the end when it is near.
+export function PromiseChips({ c }: { c: Conversation }) {
+  const { t, dateTime } = useI18n();
+  const now = useSecond();
+  return c.promises.map((p) => {
+    const d = promised(p);
+    const tone = toneOf(d, now);
+    if (p.target === Target.CLOSE && tone === "calm") return null;
+    const late = d.at <= now;
+    return (
+      <Chip key={p.target} tone={tone} className="promise-chip" title={t("promise.tip", { what: t(`deadline.${d.kind}`), target: clockText(p.targetS * 1000), time: dateTime(d.at) })}>
+        {t(late ? "promise.late" : "promise.left", { what: t(`deadline.${d.kind}`) })} <b>{clockText(late ? now - d.at : d.at - now)}</b>
+      </Chip>
+    );
+  });
 }
 
 // WindowClosed takes the place of the text field: what cannot be done is named with its reason, and

@@ -129,6 +129,7 @@ function RowTime({ c }: { c: Conversation }) {
   const { t } = useI18n();
   const now = useSecond();
   const deadline = deadlineOf(c, now);
+  if (deadline?.warn && deadline.at <= now) return <span>{t("promise.late", { what: t(`deadline.${deadline.kind}`) })} <b className="deadline-text red">{clockText(now - deadline.at)}</b></span>;
   if (c.state === ConversationState.WAITING && deadline) {
     return <span>{t("inbox.waited")} <b className={`deadline-text ${toneOf(deadline, now)}`}>{clockText(now - Number(c.waitingSinceUnixMs || c.openedUnixMs))}</b></span>;
   }

@@ -1,4 +1,4 @@
-import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { ConversationState, Target, type Conversation, type Promise } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { conversationKey } from "../feed/store";
 import type { Deadline } from "../ui/ring";
 import { risk } from "../ui/tone";
@@ -6,9 +6,28 @@ import { risk } from "../ui/tone";
 // Times that the page needs before the server has told them, in milliseconds.
 export const targets = { firstReply: 180_000, session: 1_800_000, window: 172_800_000, offer: 30_000 };
 
-// deadlineOf picks the deadline that matters next.
+const kinds = { [Target.UNSPECIFIED]: "first", [Target.FIRST_RESPONSE]: "first", [Target.NEXT_RESPONSE]: "next", [Target.CLOSE]: "close" } as const;
+
+// promised is a promise as a deadline: the ring drains from when the fan began to wait.
+export const promised = (p: Promise): Deadline => ({ kind: kinds[p.target], at: Number(p.dueUnixMs), total: Math.max(1, Number(p.dueUnixMs - p.sinceUnixMs)), warn: Number(p.warnUnixMs) });
+
+// answerDue returns the promise of an answer that is due first.
+export function answerDue(c: Conversation): Promise | undefined {
+  return c.promises.filter((p) => p.target !== Target.CLOSE).reduce<Promise | undefined>((a, b) => (a && a.dueUnixMs <= b.dueUnixMs ? a : b), undefined);
+}
+
+// isLate tells whether a promise to the fan is broken and not made good.
+export const isLate = (c: Conversation, now: number): boolean => c.state !== ConversationState.CLOSED && c.promises.some((p) => p.broken || Number(p.dueUnixMs) <= now);
+
+// deadlineOf picks the deadline that matters next: the offer, then what the group promised, then the session and the window.
 export function deadlineOf(c: Conversation, now: number): Deadline | undefined {
   const ms = (v: bigint) => Number(v);
+  if (c.state !== ConversationState.OFFERED && c.state !== ConversationState.CLOSED) {
+    const answer = answerDue(c);
+    if (answer) return promised(answer);
+    const end = c.promises.find((p) => p.target === Target.CLOSE);
+    if (end && now >= Number(end.warnUnixMs)) return promised(end);
+  }
   switch (c.state) {
     case ConversationState.OFFERED:
       return { kind: "offer", at: ms(c.offerUntilUnixMs), total: Math.max(1, ms(c.offerUntilUnixMs) - ms(c.stateSinceUnixMs)) };
@@ -52,11 +71,17 @@ function sorted(list: readonly Conversation[], by: (c: Conversation) => number):
 }
 
 const byRisk = (list: readonly Conversation[], now: number) => sorted(list, (c) => risk(deadlineOf(c, now), now));
-const waitingSince = (c: Conversation) => Number(c.waitingSinceUnixMs || c.openedUnixMs);
+
+// risky is when a fan of the queue has waited too long: when the promise is due, or what the page takes for too long. It stands still,
+// and a promise never moves to later, so nobody moves down the queue.
+function risky(c: Conversation): number {
+  const answer = answerDue(c);
+  return answer ? Number(answer.dueUnixMs) : Number(c.waitingSinceUnixMs || c.openedUnixMs) + targets.firstReply;
+}
 
 const nothing: ReadonlySet<string> = new Set();
 
-// listsOf tells who is where, in the order that no clock changes: offers by their end, the queue by who waits longest.
+// listsOf tells who is where, in the order that no clock changes: offers by their end, the queue by whose time is over first.
 export function listsOf(all: Iterable<Conversation>, user: string, account: string, mentioned = nothing, followed = nothing): Lists {
   const lists: Lists = { offers: [], mine: [], queue: [], mentioned: [], followed: [], all: [], closed: [] };
   for (const c of all) {
@@ -74,7 +99,7 @@ export function listsOf(all: Iterable<Conversation>, user: string, account: stri
     else if (c.agent === user) lists.mine.push(c);
   }
   lists.offers = sorted(lists.offers, (c) => Number(c.offerUntilUnixMs));
-  lists.queue = sorted(lists.queue, waitingSince);
+  lists.queue = sorted(lists.queue, risky);
   lists.mentioned = sorted(lists.mentioned, (c) => -Number(c.lastFanUnixMs));
   lists.followed = sorted(lists.followed, (c) => -Number(c.lastFanUnixMs));
   lists.closed = sorted(lists.closed, (c) => -Number(c.closedUnixMs));

@@ -22,9 +22,11 @@ import { useChanged, useSoon, useStable } from "../ui/stable";
 import { Bubble, PendingBubble, type BubbleActions } from "./bubble";
 import { ClosedBar } from "./closed-bar";
 import { Composer } from "./composer";
+import { PromiseChips } from "./chips";
 import { follow, useFollowed } from "./followed";
 import { useColleagueNames, useGroupNames } from "./names";
-import { deadlineOf } from "./order";
+import { deadlineOf, promised } from "./order";
+import { clockText } from "../ui/duration";
 import { useColleagues, useDesk, useThread } from "./provider";
 import { Thread, type ThreadRow } from "./thread";
 import { Trace } from "./trace";
@@ -204,6 +206,7 @@ function ThreadHead({ c, nameOf, onBack, onContext, children }: HeadProps) {
         <button type="button" className="plain t14 m cut" onClick={onContext} data-testid="fan-name">{c.fanName || c.openid}</button>
         <div className="row g4 t12 t3"><Monogram account={c.account} size={16} /><span className="cut">{c.account} · {groupOf(c.group)}{seen && <> · <span className="t2">{seen}</span></>}</span></div>
       </div>
+      <PromiseChips c={c} />
       <span className="people">{people.slice(0, 4).map((p) => <AgentAvatar key={p.actor} name={nameOf(p.actor)} />)}</span>
       <Tooltip title={`${followLabel} ${keys.chord("follow").toUpperCase()}`}><button type="button" className={`icon-button small follow ${follows ? "on" : ""}`} aria-pressed={follows} aria-label={followLabel} onClick={() => follow(user, c)} data-testid="follow"><Icon name="star" /></button></Tooltip>
       {children}
@@ -299,7 +302,7 @@ function useRows(o: RowsOf): ThreadRow[] {
 }
 
 type Entry = { at: number; m: Message } | { at: number; c: ConversationEvent };
-const told = new Set(["opened", "assigned", "accepted", "declined", "offer_expired", "requeued", "transferred", "taken", "taken_over", "held", "resumed", "closed", "reopened", "left_message", "idle_warned", "surveyed"]);
+const told = new Set(["opened", "assigned", "accepted", "declined", "offer_expired", "requeued", "transferred", "taken", "taken_over", "held", "resumed", "closed", "reopened", "left_message", "idle_warned", "surveyed", "promise_broken"]);
 
 // timeline puts messages and the changes of the open conversation in one order of time.
 export function timeline(messages: readonly Message[], changes: readonly ConversationEvent[] | undefined): Entry[] {
@@ -314,7 +317,9 @@ function changeText(e: ConversationEvent, t: Translate, nameOf: (id: string) => 
   const key = `change.${v.change}`;
   if (!(key in words)) return v.change;
   const reason = reasonText(v.reason, t, { group: groupOf, agent: nameOf });
+  const promise = v.promise && promised(v.promise);
   return t(key as Key, {
+    what: promise ? t(`deadline.${promise.kind}`) : "", target: clockText((v.promise?.targetS ?? 0) * 1000),
     group: groupOf(v.conversation?.group || e.group), reason, agent: nameOf(v.change === "declined" || v.change === "offer_expired" ? v.fromAgent : v.conversation?.agent || e.agent), why: whyOf(v.assignment, t) || reason,
     from: v.fromAgent ? nameOf(v.fromAgent) : groupOf(v.fromGroup), to: nameOf(v.conversation?.agent || "") || groupOf(v.conversation?.group || ""), score: v.conversation?.surveyScore ?? 0,
   });

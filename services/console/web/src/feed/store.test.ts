@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it, vi } from "vitest";
 import { ConversationEventSchema, MessageAddedSchema, MessageStateChangedSchema, type ConversationEvent } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
-import { AuthorKind, ConversationSchema, ConversationState, MessageSchema, MessageState } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { AuthorKind, ConversationSchema, ConversationState, MessageSchema, MessageState, PromiseSchema, Target } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { DeskStore, merge } from "./store";
 
 const message = (seq: bigint, text = `m${seq}`, kind = AuthorKind.FAN) => create(MessageSchema, { seq, account: "shop", openid: "o1", text, authorKind: kind, atUnixMs: seq * 1000n });
@@ -23,6 +23,21 @@ describe("the desk store", () => {
     s.apply(added(4n, 3n));
     expect(s.thread(fan).messages.map((m) => m.seq)).toEqual([1n, 2n, 3n]);
     expect(s.conversation("shop", "c1")).toMatchObject({ number: 4n, unanswered: 2, preview: "m3", lastSeq: 3n });
+  });
+
+  it("follows what was promised through messages and their failures", () => {
+    const s = store();
+    const promise = create(PromiseSchema, { target: Target.NEXT_RESPONSE, dueUnixMs: 9n });
+    const event = added(4n, 3n);
+    if (event.event.case === "messageAdded") event.event.value.promises = [promise];
+    s.apply(event);
+    expect(s.conversation("shop", "c1")?.promises).toEqual([promise]);
+    s.apply(added(5n, 4n));
+    expect(s.conversation("shop", "c1")?.promises).toEqual([]);
+    s.apply(fact(6n, { case: "messageStateChanged", value: create(MessageStateChangedSchema, { seq: 4n, state: MessageState.ACCEPTED }) }));
+    expect(s.conversation("shop", "c1")?.promises).toEqual([]);
+    s.apply(fact(7n, { case: "messageStateChanged", value: create(MessageStateChangedSchema, { seq: 4n, state: MessageState.FAILED, promises: [promise] }) }));
+    expect(s.conversation("shop", "c1")?.promises).toEqual([promise]);
   });
 
   it("lets an answer and the feed cross", () => {

@@ -192,8 +192,10 @@ function nextConversation(known: Conversation | undefined, e: ConversationEvent)
       if (!m) return base;
       const fan = m.authorKind === AuthorKind.FAN;
       const agent = m.authorKind === AuthorKind.AGENT;
-      return { ...base, unanswered: e.event.value.unanswered, preview: m.text || base.preview, lastSeq: m.seq, lastFanUnixMs: fan ? m.atUnixMs : base.lastFanUnixMs, lastAgentUnixMs: agent ? m.atUnixMs : base.lastAgentUnixMs, firstReplyUnixMs: base.firstReplyUnixMs || (agent ? m.atUnixMs : 0n) };
+      return { ...base, unanswered: e.event.value.unanswered, promises: e.event.value.promises, preview: m.text || base.preview, lastSeq: m.seq, lastFanUnixMs: fan ? m.atUnixMs : base.lastFanUnixMs, lastAgentUnixMs: agent ? m.atUnixMs : base.lastAgentUnixMs, firstReplyUnixMs: base.firstReplyUnixMs || (agent ? m.atUnixMs : 0n) };
     }
+    case "messageStateChanged": // a message that failed answered nothing
+      return e.event.value.promises.length > 0 ? { ...base, promises: e.event.value.promises } : base;
     case "noteAdded":
       return { ...base, lastSeq: e.event.value.message?.seq ?? base.lastSeq };
     case "fanChanged":

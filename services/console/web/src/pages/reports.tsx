@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { create } from "@bufbuild/protobuf";
 import { Button, Segmented, Select, Tooltip } from "antd";
 import { useMemo, useState } from "react";
-import { ReportBy, ReportRowSchema, ReportService, type Distribution, type ReportRow } from "../gen/wxbus/agentrouting/v1/report_service_pb";
+import { ReportBy, ReportRowSchema, ReportService, type Distribution, type Kept, type ReportRow } from "../gen/wxbus/agentrouting/v1/report_service_pb";
 import { useColleagueNames, useGroupNames } from "../desk/names";
 import { useI18n } from "../i18n";
 import { useClients } from "../rpc/clients";
@@ -54,6 +54,7 @@ export default function Reports() {
     ["opened", (r) => number(r.opened)], ["served", (r) => number(r.served)], ["abandoned", (r) => number(r.abandoned)], ["closed", (r) => number(r.closed)], ["transferred", (r) => number(r.transferred)],
     ["waiting_ms", (r) => span(r.waitingMs)], ["first_response_ms", (r) => span(r.firstResponseMs)], ["handling_ms", (r) => span(r.handlingMs)], ["offers_missed", (r) => number(r.offersMissed)],
     ["survey_average", (r) => (r.surveysAnswered > 0n ? `${r.surveyAverage.toFixed(2)} (${number(r.surveysAnswered)})` : "—")],
+    ["first_response_kept", (r) => share(r.firstResponseKept)], ["next_response_kept", (r) => share(r.nextResponseKept)], ["close_kept", (r) => share(r.closeKept)],
   ];
   return (
     <main className="page">
@@ -109,4 +110,10 @@ const at = (d: Distribution | undefined, what: "median" | "p90") => (d && d.coun
 // span writes the median and, after it, what nine of ten were below.
 function span(d: Distribution | undefined): string {
   return d && d.count > 0n ? `${clockText(Number(d.median))} / ${clockText(Number(d.p90))}` : "—";
+}
+
+// share writes the percentage of promises that were kept, and how many there were.
+function share(k: Kept | undefined): string {
+  const all = k ? k.kept + k.broken : 0n;
+  return k && all > 0n ? `${k.percent.toFixed(1)}% (${all})` : "—";
 }

@@ -1,14 +1,14 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { App, Button, Segmented } from "antd";
+import { App, Button, Segmented, Switch } from "antd";
 import { useMemo, useState } from "react";
 import { Presence, type Agent } from "../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { AgentService } from "../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
-import { ReportBy, ReportService } from "../gen/wxbus/agentrouting/v1/report_service_pb";
+import { ReportBy, ReportService, type ReportRow } from "../gen/wxbus/agentrouting/v1/report_service_pb";
 import { FanAvatar } from "../fan/avatar";
 import { conversationKey, fanKey } from "../feed/store";
-import { useI18n } from "../i18n";
+import { useI18n, type Translate } from "../i18n";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
 import { useMe } from "../session/session";
@@ -21,7 +21,7 @@ import { toneOf } from "../ui/tone";
 import { Bubble, type BubbleActions } from "../desk/bubble";
 import { useColleagueNames } from "../desk/names";
 import { NoteField } from "../desk/note-field";
-import { deadlineOf, targets } from "../desk/order";
+import { deadlineOf, isLate, targets } from "../desk/order";
 import { useColleagues, useConversations, useDesk, useThread } from "../desk/provider";
 import { Thread, type ThreadRow } from "../desk/thread";
 import { Trace } from "../desk/trace";
@@ -45,6 +45,7 @@ export default function Wall() {
   useConversations();
   const now = useSecond();
   const [group, setGroup] = useState("");
+  const [lateOnly, setLateOnly] = useState(false);
   const [chosen, setChosen] = useState<{ account: string; id: string }>();
   const [moving, setMoving] = useState(false);
   const people = useQuery({ queryKey: ["agents", ""], queryFn: () => agents.listAgents({}), refetchInterval: 5_000 });
@@ -52,7 +53,9 @@ export default function Wall() {
   const today = useQuery({ queryKey: ["report-today"], queryFn: () => reports.getReport({ filter: { fromUnixMs: BigInt(midnight()), toUnixMs: BigInt(midnight() + 86_400_000) }, by: ReportBy.TOTAL }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
   const each = useQuery({ queryKey: ["report-today", "agents"], queryFn: () => reports.getReport({ filter: { fromUnixMs: BigInt(midnight()), toUnixMs: BigInt(midnight() + 86_400_000) }, by: ReportBy.AGENT }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
   const firsts = useMemo(() => new Map(each.data?.rows.flatMap((r) => (r.firstResponseMs?.count ? [[r.key, Number(r.firstResponseMs.median)] as const] : []))), [each.data]);
-  const open = [...store.all()].filter((c) => c.state !== ConversationState.CLOSED && (!group || c.group === group) && (!account || c.account === account));
+  const everything = [...store.all()].filter((c) => c.state !== ConversationState.CLOSED && (!group || c.group === group) && (!account || c.account === account));
+  const late = everything.filter((c) => isLate(c, now));
+  const open = lateOnly ? late : everything;
   const waiting = open.filter((c) => c.state === ConversationState.WAITING || c.state === ConversationState.OFFERED);
   const active = open.filter((c) => c.state === ConversationState.ACTIVE);
   const oldest = Math.min(...waiting.map((c) => Number(c.waitingSinceUnixMs || c.openedUnixMs)));
@@ -89,11 +92,13 @@ export default function Wall() {
     <main className="page">
       <header className="page-head"><h1>{t("nav.wall")}</h1>
         <Segmented size="small" value={group} onChange={setGroup} aria-label={t("transfer.groups")} options={[{ value: "", label: t("wall.allGroups") }, ...(groups.data?.groups ?? []).map((g) => ({ value: g.id, label: g.name || g.id }))]} />
+        <label className="row g4 t12"><Switch size="small" checked={lateOnly} onChange={setLateOnly} aria-label={t("wall.lateOnly")} />{t("wall.lateOnly")}</label>
         <span className="grow" /><span className="t12 t3">{t("wall.readOnly")}</span></header>
       <div className="kpis">
         <Kpi label={t("wall.queue")} value={number(waiting.length)} />
         <Kpi label={t("wall.oldest")} value={waiting.length > 0 ? clockText(now - oldest) : "—"} tone={waiting.length > 0 ? toneOf({ kind: "reply", at: oldest + targets.firstReply, total: targets.firstReply }, now) : "calm"} note={t("wall.target", { time: clockText(targets.firstReply) })} />
         <Kpi label={t("wall.first")} value={total?.firstResponseMs?.count ? clockText(Number(total.firstResponseMs.median)) : "—"} note={total?.firstResponseMs?.count ? `/ ${clockText(Number(total.firstResponseMs.p90))}` : ""} />
+        <Kpi label={t("wall.late")} value={number(late.length)} tone={late.length > 0 ? "red" : "calm"} note={keptNote(total, t)} />
         <Kpi label={t("wall.active")} value={number(active.length)} note={t("wall.capacity", { count: capacity })} />
         <Kpi label={t("wall.online")} value={number(free.length)} note={`/ ${list.length}`} />
         <Kpi label={t("wall.survey")} value={total && total.surveysAnswered > 0n ? total.surveyAverage.toFixed(2) : "—"} note={total ? t("wall.surveys", { count: number(total.surveysAnswered) }) : ""} />
@@ -125,6 +130,14 @@ export default function Wall() {
 }
 
 const order = (a: Agent) => ({ [Presence.ONLINE]: 0, [Presence.AWAY]: 1, [Presence.OFFLINE]: 2, [Presence.UNSPECIFIED]: 2 })[a.presence];
+
+// keptNote says which share of today's promises of an answer was kept.
+function keptNote(total: ReportRow | undefined, t: Translate): string {
+  const answers = [total?.firstResponseKept, total?.nextResponseKept];
+  const kept = answers.reduce((sum, k) => sum + Number(k?.kept ?? 0n), 0);
+  const all = answers.reduce((sum, k) => sum + Number(k?.broken ?? 0n), kept);
+  return all > 0 ? t("wall.kept", { percent: Math.floor((100 * kept) / all) }) : "";
+}
 
 // histogram counts who waits by half minutes.
 function histogram(rows: readonly Conversation[], now: number): number[] {
@@ -168,7 +181,7 @@ function Tile({ a, letter, conversations, first, chosen, onChoose, onDrop }: { a
   const live = conversations.filter((c) => c.state === ConversationState.ACTIVE);
   const unanswered = live.filter((c) => c.unanswered > 0).map((c) => Number(c.lastFanUnixMs));
   const longest = unanswered.length > 0 ? now - Math.min(...unanswered) : 0;
-  const late = longest > targets.firstReply ? "crit" : longest > targets.firstReply * 0.67 ? "warn" : "";
+  const late = conversations.some((c) => isLate(c, now)) || longest > targets.firstReply ? "crit" : longest > targets.firstReply * 0.67 ? "warn" : "";
   const offline = a.presence === Presence.OFFLINE;
   return (
     <article className={`tile ${late} ${offline ? "offline" : ""} ${over ? "drop" : ""}`} aria-label={a.name || a.id} onDragOver={(e) => { e.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)} onDrop={(e) => { e.preventDefault(); setOver(false); onDrop(e.dataTransfer.getData("text/plain")); }}>

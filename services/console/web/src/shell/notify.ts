@@ -29,6 +29,10 @@ export function Notifications(): null {
       play("offer");
       const c = v.value.conversation;
       if (c) desktop(t("desk.offer.desktop", { name: c.fanName }), c.preview, () => go(`/desk/${c.account}/${c.id}`));
+    } else if (v.case === "conversationChanged" && v.value.change === "promise_broken") {
+      play("late");
+      const c = v.value.conversation;
+      if (c && loadSounds().events.late !== "off") desktop(t("desk.late.desktop", { name: c.fanName }), c.preview, () => go(`/desk/${c.account}/${c.id}`), `wxbus-late-${c.id}`);
     } else if (v.case === "messageAdded" && mine && v.value.message?.authorKind === AuthorKind.FAN) {
       const shown = open.current?.conversation === e.conversation && document.hasFocus();
       if (!shown) play("message");
@@ -73,9 +77,9 @@ export function Notifications(): null {
   return null;
 }
 
-function desktop(title: string, body: string, onClick: () => void): void {
+function desktop(title: string, body: string, onClick: () => void, tag = "wxbus-offer"): void {
   if (!loadSounds().desktop || typeof Notification === "undefined" || Notification.permission !== "granted" || document.hasFocus()) return;
-  const n = new Notification(title, { body, tag: "wxbus-offer", icon: "/icon.svg" });
+  const n = new Notification(title, { body, tag, icon: "/icon.svg" });
   n.addEventListener("click", () => {
     window.focus();
     onClick();

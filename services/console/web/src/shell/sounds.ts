@@ -1,7 +1,7 @@
 // Sounds are made here, so that nothing has to be loaded. Each says one thing, and none says anything
 // that the screen does not show.
 
-export const soundEvents = ["offer", "message", "mention", "red", "failed", "lost", "back"] as const;
+export const soundEvents = ["offer", "message", "mention", "red", "late", "failed", "lost", "back"] as const;
 export type SoundEvent = (typeof soundEvents)[number];
 export type When = "on" | "background" | "off";
 
@@ -11,7 +11,7 @@ export interface SoundSettings {
   events: Record<SoundEvent, When>;
 }
 
-const defaults: SoundSettings = { volume: 0.5, desktop: false, events: { offer: "on", message: "on", mention: "on", red: "on", failed: "on", lost: "off", back: "off" } };
+const defaults: SoundSettings = { volume: 0.5, desktop: false, events: { offer: "on", message: "on", mention: "on", red: "on", late: "off", failed: "on", lost: "off", back: "off" } };
 const storage = "wxbus.sounds";
 
 // notes are [frequency, start, length] in Hz and milliseconds.
@@ -20,6 +20,7 @@ const notes: Record<SoundEvent, readonly (readonly [number, number, number])[]> 
   message: [[587, 0, 80]],
   mention: [[988, 0, 80]],
   red: [[262, 0, 90], [262, 140, 90]],
+  late: [[330, 0, 90], [294, 120, 90], [262, 240, 140]],
   failed: [[220, 0, 140]],
   lost: [[523, 0, 90], [392, 100, 120]],
   back: [[392, 0, 90], [523, 100, 120]],

@@ -50,6 +50,12 @@ describe("when a deadline becomes amber and red", () => {
   ] as const)("%s with %d ms of %d left is %s", (kind, left, total, tone) => expect(at(kind, left, total)).toBe(tone));
 });
 
+describe("when a promise becomes amber and red", () => {
+  it.each([[-1, "calm"], [80_000, "amber"], [99_999, "amber"], [100_000, "red"]] as const)("%d ms after it was made it is %s", (after, tone) => {
+    for (const kind of ["first", "next", "close"] as const) expect(toneOf({ kind, at: start + 100_000, total: 100_000, warn: start + 80_000 }, start + after)).toBe(tone);
+  });
+});
+
 describe("spans in words", () => {
   it.each([[0, "00:00"], [-5, "00:00"], [59_001, "01:00"], [3_599_000, "59:59"], [3_600_000, "01:00:00"], [148_329_000, "41:12:09"]])("%d ms is %s", (ms, text) => expect(clockText(ms)).toBe(text));
   it("has one decimal below 20 s", () => expect([offerText(13_640), offerText(20_000)]).toEqual(["13.6", "00:20"]));

@@ -8,6 +8,7 @@ export interface Deadline {
   kind: DeadlineKind;
   at: number; // Unix milliseconds
   total: number; // milliseconds
+  warn?: number; // Unix milliseconds: when a promise is nearly over
 }
 
 // DeadlineRing draws what is left of a deadline around its child, clockwise from 12 o'clock. The

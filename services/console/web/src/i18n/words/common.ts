@@ -7,6 +7,12 @@ export const common = {
   "deadline.reply": ["首响", "First reply"],
   "deadline.session": ["会话", "Session"],
   "deadline.window": ["48h", "48 h"],
+  "deadline.first": ["首响", "First reply"],
+  "deadline.next": ["回复", "Reply"],
+  "deadline.close": ["结束", "End"],
+  "promise.left": ["{what}剩", "{what} in"],
+  "promise.late": ["{what}超时", "{what} late"],
+  "promise.tip": ["{what}目标 {target}（只计服务时间），{time} 到期", "Target for {what}: {target} of working time, due {time}"],
 
   "nav.main": ["主导航", "Main"],
   "nav.desk": ["工作台", "Desk"],

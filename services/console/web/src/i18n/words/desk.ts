@@ -8,6 +8,7 @@ export const desk = {
   "desk.none": ["没有打开的会话", "No conversation is open"],
   "desk.none.text": ["用 J、K 选一个，或按 A 接下一位。", "Choose one with J and K, or press A for the next one."],
   "desk.offer.desktop": ["{name} 在等", "{name} is waiting"],
+  "desk.late.desktop": ["{name} 等得超过了目标", "{name} has waited longer than promised"],
   "inbox.mine": ["我的", "Mine"],
   "inbox.queue": ["排队", "Queue"],
   "inbox.queueCount": ["排队 {count}", "Queue {count}"],
@@ -82,6 +83,7 @@ export const desk = {
   "change.closed": ["会话结束：{reason}", "Ended: {reason}"],
   "change.reopened": ["重新打开", "Opened again"],
   "change.left_message": ["没有客服在线，粉丝留言", "Nobody there, the fan left a message"],
+  "change.promise_broken": ["超时：{what}目标 {target} 已过", "Late: the target for {what}, {target}, is over"],
   "change.surveyed": ["评价 {score} 分", "Survey: {score}"],
   "change.watched": ["{agent} 查看", "{agent} looked"],
 

@@ -56,6 +56,7 @@ export const shell = {
   "sounds.message": ["我的会话有新消息", "Message in my conversation"],
   "sounds.mention": ["提到我、耳语", "Mention or whisper"],
   "sounds.red": ["时限变红", "A deadline turns red"],
+  "sounds.late": ["有粉丝等待超过目标（任何会话）", "A promise is broken (any conversation)"],
   "sounds.failed": ["未送达或结果未知", "Failed or unknown"],
   "sounds.lost": ["连接中断", "Connection lost"],
   "sounds.back": ["连接恢复", "Connection back"],

@@ -52,7 +52,7 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
   const setText = (kind: AutoTextKind, part: Partial<AutoText>) => edit({ texts: [...g.texts.filter((x) => x.kind !== kind), { ...textOf(kind), ...part }] });
   const hours = g.hours ?? create(WorkingHoursSchema, { timeZone: "Asia/Shanghai" });
   const always = hours.week.length === 0;
-  const number = (label: string, value: number, key: keyof Group, placeholder: number) => <label className="col g4 t12 t2">{label}<InputNumber value={value || null} min={-1} placeholder={String(placeholder)} onChange={(v) => edit({ [key]: v ?? 0 })} /></label>;
+  const number = (label: string, value: number, key: keyof Group, placeholder: number, min = -1) => <label className="col g4 t12 t2">{label}<InputNumber value={value || null} min={min} placeholder={String(placeholder)} onChange={(v) => edit({ [key]: v ?? 0 })} /></label>;
   return (
     <Drawer open size={680} title={group.id ? g.name || g.id : t("groups.new")} onClose={onClose} footer={<div className="row">{group.id && <Popconfirm title={t("groups.delete.ask")} okText={t("act.delete")} cancelText={t("act.cancel")} onConfirm={() => remove.mutate()}><Button danger>{t("act.delete")}</Button></Popconfirm>}<span className="grow" /><Button onClick={onClose}>{t("act.cancel")}</Button><Button type="primary" loading={save.isPending} disabled={!g.id} onClick={() => save.mutate()}>{t("act.save")}</Button></div>}>
       <div className="col g16">
@@ -69,6 +69,9 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
           {number(t("groups.idleWarning"), g.idleWarningS, "idleWarningS", 300)}
           <label className="col g4 t12 t2">{t("groups.offlineAction")}<Select value={g.offlineAction || OfflineAction.REQUEUE} onChange={(offlineAction) => edit({ offlineAction })} options={[1, 2, 3].map((value) => ({ value: value as OfflineAction, label: t(`offlineAction.${value}` as Key) }))} /></label>
           <label className="col g4 t12 t2">{t("groups.skills")}<Select mode="tags" open={false} value={g.skills} onChange={(skills) => edit({ skills })} /></label>
+          {number(t("groups.firstResponse"), g.firstResponseS, "firstResponseS", 0, 0)}
+          {number(t("groups.nextResponse"), g.nextResponseS, "nextResponseS", 0, 0)}
+          {number(t("groups.closeWithin"), g.closeS, "closeS", 0, 0)}
           <label className="row">{t("groups.survey")}<Switch checked={g.survey} onChange={(survey) => edit({ survey })} aria-label={t("groups.survey")} /></label>
         </div>
         <section className="col"><h3 className="m">{t("groups.hours")}</h3>
