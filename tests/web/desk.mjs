@@ -7,7 +7,7 @@ export const talk = "wxbus.agentrouting.v1.ConversationService";
 export async function groupWith(admin, fields) {
   const { groups = [] } = await admin.call("wxbus.agentrouting.v1.AgentService/ListGroups");
   const g = groups.find((x) => x.id === group) ?? { id: group, name: "售后" };
-  await admin.call("wxbus.agentrouting.v1.AgentService/PutGroup", { group: { ...g, offerTimeoutS: 600, idleTimeoutS: 0, idleWarningS: 0, survey: true, surveyMax: 5, method: "ROUTING_METHOD_LEAST_LOAD", hours: undefined, ...fields } });
+  await admin.call("wxbus.agentrouting.v1.AgentService/PutGroup", { group: { ...g, offerTimeoutS: 600, idleTimeoutS: 0, idleWarningS: 0, survey: true, surveyMax: 5, method: "ROUTING_METHOD_LEAST_LOAD", hours: undefined, firstResponseS: 0, nextResponseS: 0, closeS: 0, ...fields } });
 }
 
 // desk makes sure that the group exists and that the given people work in it.

@@ -536,6 +536,31 @@ export const tests = [
     },
   },
   {
+    name: "a fan who waits longer than promised is red in the queue, on the wall and in the thread, until somebody answers",
+    async run(t) {
+      await desk(t, t.users.agent);
+      await groupWith(t.admin, { method: "ROUTING_METHOD_MANUAL", firstResponseS: 3 });
+      const [agent, boss] = [await t.open({ user: t.users.agent }), await t.open({ user: t.users.supervisor })];
+      await boss.goto(`${t.world.url}/wall`);
+      const fan = await Fan.follow(t.world, "shop", "Late");
+      await agent.getByText(/已连接/).waitFor();
+      await fan.says(say);
+      const row = agent.locator(".queue-row", { hasText: "首响超时" });
+      await row.waitFor();
+      await boss.locator(".kpis .red", { hasText: "1" }).first().waitFor();
+      await boss.getByRole("switch", { name: "只看超时" }).click();
+      await boss.a11y("late only");
+      await row.click();
+      await agent.locator(".promise-chip.red").waitFor();
+      await agent.getByText("超时：首响目标 00:03 已过").waitFor();
+      await agent.locator("body").press("a");
+      await agent.getByTestId("send").waitFor();
+      await write(agent, "让您久等了");
+      await agent.locator(".promise-chip").waitFor({ state: "detached" });
+      await fan.sees("the answer", (c) => c.text === "让您久等了");
+    },
+  },
+  {
     name: "the phone page shows what the fan gets",
     async run(t) {
       const page = await t.open();
