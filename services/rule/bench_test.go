@@ -1,6 +1,7 @@
 package rule_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
-	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	"github.com/wxbus/wxbus/services/rule/internal/publish"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
@@ -51,19 +51,36 @@ func BenchmarkDecide(b *testing.B) {
 	r.settled()
 }
 
-// latency pushes events at a steady rate and returns the 50th and 99th percentile of the time from the push to the offer
-// of those that count.
-func latency(b *testing.B, r *rig, perSecond int, next func(i int) (ev *eventv1.InboundEvent, counts bool)) (p50, p99 time.Duration) {
+// wait is the time from a push to its offer.
+type wait struct {
+	from time.Time
+	took time.Duration
+}
+
+// percentiles reports the 50th and 99th percentile of some waits.
+func percentiles(b *testing.B, waits []wait, of string) {
 	b.Helper()
-	var mu sync.Mutex // guards the maps and times
-	pushed, times := map[string]time.Time{}, []time.Duration{}
+	if len(waits) == 0 {
+		return
+	}
+	slices.SortFunc(waits, func(x, y wait) int { return cmp.Compare(x.took, y.took) })
+	for name, share := range map[string]int{"p50": 50, "p99": 99} {
+		b.ReportMetric(float64(waits[len(waits)*share/100].took.Microseconds())/1000, name+of+"-ms")
+	}
+}
+
+// latency pushes events at a steady rate and returns how long those that count waited for their offer.
+func latency(b *testing.B, r *rig, perSecond int, next func(i int) (ev *eventv1.InboundEvent, counts bool)) []wait {
+	b.Helper()
+	var mu sync.Mutex // guards the map and waits
+	pushed, waits := map[string]time.Time{}, []wait{}
 	done := make(chan struct{}, 1<<16)
 	answer := always(delivered)
 	g := r.gateway(func(o *offer) (outcome, error) {
 		mu.Lock()
 		at, ok := pushed[o.GetEventId()]
 		if ok {
-			times = append(times, time.Since(at))
+			waits = append(waits, wait{at, time.Since(at)})
 		}
 		mu.Unlock()
 		if ok {
@@ -94,8 +111,7 @@ func latency(b *testing.B, r *rig, perSecond int, next func(i int) (ev *eventv1.
 			require.Fail(b, "an event was not offered")
 		}
 	}
-	slices.Sort(times)
-	return times[len(times)/2], times[len(times)*99/100]
+	return waits
 }
 
 // BenchmarkSlowTenth shows what a business system that takes 3 s does to the fans who have nothing to do with it: with
@@ -111,66 +127,117 @@ func BenchmarkSlowTenth(b *testing.B) {
 		b.Run(fmt.Sprintf("%d%%", share), func(b *testing.B) {
 			r := newRig(b)
 			r.replica("rule-a", r.rules(rules))
-			p50, p99 := latency(b, r, 200, func(i int) (*eventv1.InboundEvent, bool) {
+			waits := latency(b, r, 200, func(i int) (*eventv1.InboundEvent, bool) {
 				if i%100 >= 100-share {
 					return r.text("shop", fmt.Sprintf("slow%d", i), "slow"), false
 				}
 				return r.text("shop", fmt.Sprintf("fan%d", i), "x"), true
 			})
-			b.ReportMetric(float64(p50.Microseconds())/1000, "p50-ms")
-			b.ReportMetric(float64(p99.Microseconds())/1000, "p99-ms")
+			percentiles(b, waits, "")
 		})
 	}
 }
 
-// BenchmarkReloadUnderLoad shows what a new version of 100 000 rules, a second after the last one, does to pushes that come meanwhile: a
-// replica loads and compiles beside its work, and swaps. Run it with -benchtime 5000x.
+// BenchmarkReloadUnderLoad shows what a new version of 100 000 rules, a second after the last one, does to pushes that come
+// meanwhile: a replica takes what it has, reads and compiles the rest beside its work, and swaps. What overlaps a reload is
+// also reported apart ("during"). Run it with -benchtime 3000x.
 func BenchmarkReloadUnderLoad(b *testing.B) {
+	r := newRig(b)
+	r.replica("rule-a", r.rules(manyRules(nothing, nothing)))
+	store, err := publish.Open(b.Context(), r.env.JS, r.tel.Logger, time.Now)
+	require.NoError(b, err)
+	first, _, err := store.Pointer(b.Context())
+	require.NoError(b, err)
+	for _, change := range []struct{ name, file string }{
+		{"no reload", ""},
+		{"100 answers", manyRules(nothing, aThousandth)},
+		{"100 keywords", manyRules(aThousandth, nothing)},
+		{"everything", manyRules(everything, everything)},
+	} {
+		b.Run(change.name, func(b *testing.B) {
+			stop := func() []wait { return nil }
+			if change.file != "" {
+				stop = reload(b, r, store, first.Live, change.file)
+			}
+			waits := latency(b, r, 500, func(i int) (*eventv1.InboundEvent, bool) {
+				return r.text("shop", fmt.Sprintf("fan%d", i), "你好"), true
+			})
+			reloads := stop()
+			b.ReportMetric(float64(len(reloads)), "reloads")
+			percentiles(b, waits, "")
+			during := slices.DeleteFunc(slices.Clone(waits), func(w wait) bool {
+				return !slices.ContainsFunc(reloads, func(l wait) bool {
+					return w.from.Before(l.from.Add(l.took)) && w.from.Add(w.took).After(l.from)
+				})
+			})
+			percentiles(b, during, "-during")
+			percentiles(b, reloads, "-reload")
+		})
+	}
+}
+
+// reload switches between a version and another one, a second after the switch before was done, until the returned
+// function is called, which tells when the replica was at it.
+func reload(b *testing.B, r *rig, store *publish.Store, version, file string) func() []wait {
+	b.Helper()
+	rules, err := ruleset.Parse([]byte(file), ruleset.Options{})
+	require.NoError(b, err)
+	done := func() int { return strings.Count(r.tel.Log.String(), `"rules are live"`) }
+	switched := func(loads int) {
+		for done() <= loads {
+			select {
+			case <-b.Context().Done():
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+	loads := done()
+	other, err := store.Publish(b.Context(), publish.Publication{File: []byte(file), Rules: rules, Source: publish.SourceAPI})
+	require.NoError(b, err)
+	if !other.Unchanged { // by a run before this one
+		switched(loads)
+	}
+	stop, versions, reloads := make(chan struct{}), []string{version, other.Info.Version}, []wait(nil)
+	var publisher sync.WaitGroup
+	publisher.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Second):
+			}
+			loads, from := done(), time.Now()
+			if _, err := store.RollBack(b.Context(), versions[len(reloads)%2], ""); err != nil {
+				continue
+			}
+			switched(loads)
+			reloads = append(reloads, wait{from, time.Since(from)})
+		}
+	})
+	return func() []wait { close(stop); publisher.Wait(); return reloads }
+}
+
+// Which of many rules differ.
+func nothing(int) bool       { return false }
+func aThousandth(i int) bool { return i%1000 == 0 }
+func everything(int) bool    { return true }
+
+// manyRules is a file of 100 000 rules of which some have another keyword or another answer.
+func manyRules(keyword, answer func(int) bool) string {
 	var file strings.Builder
 	file.WriteString("rules:\n")
 	kinds := []string{"exact", "prefix", "contains"}
 	for i := range 100_000 {
-		fmt.Fprintf(&file, "  - {match: {%s: [关键词%06d]}, do: [{reply: 答%d}]}\n", kinds[i%3], i, i)
+		word, text := fmt.Sprintf("关键词%06d", i), fmt.Sprintf("答%d", i)
+		if keyword(i) {
+			word = "新" + word
+		}
+		if answer(i) {
+			text = "新" + text
+		}
+		fmt.Fprintf(&file, "  - {match: {%s: [%s]}, do: [{reply: %s}]}\n", kinds[i%3], word, text)
 	}
 	file.WriteString("  - {match: any, do: [{reply: quick}]}\n")
-	r := newRig(b)
-	api := r.api(r.replica("rule-a", r.rules(file.String())))
-	another := []byte("# another version\n" + file.String())
-	rules, err := ruleset.Parse(another, ruleset.Options{})
-	require.NoError(b, err)
-	store, err := publish.Open(b.Context(), r.env.JS, r.tel.Logger, time.Now)
-	require.NoError(b, err)
-	published, err := store.Publish(b.Context(), publish.Publication{File: another, Rules: rules, Source: publish.SourceAPI})
-	require.NoError(b, err)
-	listed, err := api.ListRuleSets(b.Context(), &rulev1.ListRuleSetsRequest{})
-	require.NoError(b, err)
-	versions := []string{listed.GetRuleSets()[1].GetVersion(), published.Info.Version}
-	for _, reloading := range []bool{false, true} {
-		b.Run(fmt.Sprintf("reloading=%v", reloading), func(b *testing.B) {
-			stop, reloads := make(chan struct{}), 0
-			var publisher sync.WaitGroup
-			if reloading {
-				publisher.Go(func() {
-					for {
-						select {
-						case <-stop:
-							return
-						case <-time.After(time.Second):
-						}
-						if _, err := store.RollBack(b.Context(), versions[reloads%2], ""); err == nil {
-							reloads++
-						}
-					}
-				})
-			}
-			p50, p99 := latency(b, r, 500, func(i int) (*eventv1.InboundEvent, bool) {
-				return r.text("shop", fmt.Sprintf("fan%d", i), "你好"), true
-			})
-			close(stop)
-			publisher.Wait()
-			b.ReportMetric(float64(reloads), "reloads")
-			b.ReportMetric(float64(p50.Microseconds())/1000, "p50-ms")
-			b.ReportMetric(float64(p99.Microseconds())/1000, "p99-ms")
-		})
-	}
+	return file.String()
 }

@@ -45,20 +45,23 @@ type groupDraft struct {
 }
 
 // Compile builds a set as fast as it can. See CompileGently.
-func Compile(rules []Rule) (*Set, error) { return CompileGently(rules, nil) }
+func Compile(rules []Rule) (*Set, error) {
+	return CompileGently(Of(rules), nil)
+}
 
-// CompileGently builds a set and rests between its steps. It fails for a pattern that is empty, longer than 512 characters or that
+// CompileGently builds a set and rests between its steps. It keeps no rule. It fails for a pattern that is empty, longer than 512 characters or that
 // holds NUL, and for more than 32 different triggers of text rules.
-func CompileGently(rules []Rule, r *rest.Rest) (*Set, error) {
+func CompileGently(rules Source, r *rest.Rest) (*Set, error) {
 	c := &compiler{
-		rest: r, entries: make([]entry, 0, len(rules)+len(rules)/8),
-		set:    &Set{rules: rules, bits: map[string]uint32{}, accounts: map[string]*scope{}},
+		rest: r, entries: make([]entry, 0, rules.Len+rules.Len/8),
+		set:    &Set{count: rules.Len, bits: map[string]uint32{}, accounts: map[string]*scope{}},
 		scopes: map[string]*draft{},
 	}
 	c.draft("")
-	for i := range rules {
-		if err := c.add(uint32(i), &rules[i]); err != nil {
-			return nil, fmt.Errorf("rule %q: %w", rules[i].Name, err)
+	for i := range rules.Len {
+		one := rules.Rule(i)
+		if err := c.add(uint32(i), &one); err != nil {
+			return nil, fmt.Errorf("rule %q: %w", one.Name, err)
 		}
 		c.rest.Step()
 	}

@@ -21,11 +21,11 @@ type Candidate struct {
 // rules that would match for another account or another kind; at most limit. failed says which condition a
 // conditional rule fails, or ""; nil: none. Explain looks at every rule, so it is for people and not for the
 // hot path.
-func (s *Set) Explain(in Input, limit int, failed func(rule int) string) []Candidate {
+func (s Source) Explain(in Input, limit int, failed func(rule int) string) []Candidate {
 	var matching, others []Candidate
 	entries := map[int]entry{}
-	for i := range s.rules {
-		r := &s.rules[i]
+	for i := range s.Len {
+		r := s.Rule(i)
 		hit, e, ok := r.check(in)
 		if !ok {
 			continue
@@ -51,11 +51,11 @@ func (s *Set) Explain(in Input, limit int, failed func(rule int) string) []Candi
 }
 
 // judge says of matching rules, best first, which won and why the others did not. The winner comes first.
-func (s *Set) judge(matching []Candidate, entries map[int]entry, failed func(rule int) string) []Candidate {
+func (s Source) judge(matching []Candidate, entries map[int]entry, failed func(rule int) string) []Candidate {
 	winner := -1
 	for i := range matching {
 		c := &matching[i]
-		if s.rules[c.Hit.Rule].Conditional && failed != nil {
+		if s.Rule(c.Hit.Rule).Conditional && failed != nil {
 			c.Failed = failed(c.Hit.Rule)
 		}
 		switch {
@@ -76,8 +76,8 @@ func (s *Set) judge(matching []Candidate, entries map[int]entry, failed func(rul
 }
 
 // reason says why loser lost to winner.
-func (s *Set) reason(winner, loser entry) string {
-	name := s.rules[winner.rule].Name
+func (s Source) reason(winner, loser entry) string {
+	name := s.Rule(int(winner.rule)).Name
 	switch {
 	case loser.priority != winner.priority:
 		return fmt.Sprintf("lower priority than %s (%d < %d)", name, loser.priority, winner.priority)

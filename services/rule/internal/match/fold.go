@@ -44,7 +44,12 @@ func (f Fold) Rune(r rune) rune {
 
 // String folds every rune of s.
 func (f Fold) String(s string) string {
-	return string(f.appendRunes(make([]rune, 0, len(s)), s))
+	var room [64]rune // for most keywords
+	folded := string(f.appendRunes(room[:0], s))
+	if folded == s {
+		return s // the text that is kept anyhow
+	}
+	return folded
 }
 
 // appendRunes appends the folded runes of s. Bytes that are not UTF-8 become one U+FFFD each.

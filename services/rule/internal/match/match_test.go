@@ -202,7 +202,7 @@ func TestUnusableExpressionsAreRefused(t *testing.T) {
 }
 
 func TestExplainSaysWhyEachCandidateLost(t *testing.T) {
-	set := compile(t,
+	rules := match.Of([]match.Rule{
 		rule("returns", match.Rule{Contains: []string{"退货"}, Priority: 10}),
 		rule("ask", match.Rule{Prefix: []string{"我"}}),
 		rule("short", match.Rule{Contains: []string{"货"}, Priority: 10}),
@@ -211,9 +211,9 @@ func TestExplainSaysWhyEachCandidateLost(t *testing.T) {
 		rule("spoken", match.Rule{Contains: []string{"退货"}, Triggers: []string{"voice"}}),
 		rule("unrelated", match.Rule{Contains: []string{"物流"}}),
 		rule("default", match.Rule{Any: true, Priority: -5}),
-	)
+	})
 	var got [][2]string
-	for _, c := range set.Explain(text("我要退货"), 20, nil) {
+	for _, c := range rules.Explain(text("我要退货"), 20, nil) {
 		got = append(got, [2]string{c.Hit.Matched, c.Outcome})
 	}
 	require.Equal(t, [][2]string{
@@ -225,7 +225,7 @@ func TestExplainSaysWhyEachCandidateLost(t *testing.T) {
 		{"退货", "only for account bank"},
 		{"退货", "only on voice"},
 	}, got)
-	require.Len(t, set.Explain(text("我要退货"), 3, nil), 3)
+	require.Len(t, rules.Explain(text("我要退货"), 3, nil), 3)
 }
 
 func TestAMatchWithoutExpressionsAllocatesNothing(t *testing.T) {
@@ -273,7 +273,7 @@ func TestKeysScenesMediaAndPositionsAreFound(t *testing.T) {
 		hit, ok := set.Match(tt.in)
 		require.True(t, ok, "%+v", tt.in)
 		require.Equal(t, tt.want, hit, "%+v", tt.in)
-		candidates := set.Explain(tt.in, 5, nil)
+		candidates := match.Of(rules).Explain(tt.in, 5, nil)
 		require.Equal(t, tt.want, candidates[0].Hit, "%+v", tt.in)
 	}
 	_, ok := set.Match(match.Input{Triggers: on, Keys: []string{"poster-7"}})
@@ -282,12 +282,13 @@ func TestKeysScenesMediaAndPositionsAreFound(t *testing.T) {
 
 func TestAConditionalRuleThatMayNotWinLeavesItToTheNextOne(t *testing.T) {
 	on := []string{"text"}
-	set, err := match.Compile([]match.Rule{
+	rules := []match.Rule{
 		{Name: "night", Triggers: on, Contains: []string{"退货"}, Conditional: true},
 		{Name: "day", Triggers: on, Contains: []string{"退货"}},
 		{Name: "late", Triggers: on, Any: true, Priority: 9, Conditional: true},
 		{Name: "never", Triggers: on, Any: true},
-	})
+	}
+	set, err := match.Compile(rules)
 	require.NoError(t, err)
 	in := match.Input{Triggers: on, Text: "我要退货", HasText: true}
 	winner := func(allowed ...int) int {
@@ -299,7 +300,7 @@ func TestAConditionalRuleThatMayNotWinLeavesItToTheNextOne(t *testing.T) {
 	require.Equal(t, 0, winner(0))
 	require.Equal(t, 1, winner())
 
-	candidates := set.Explain(in, 5, func(rule int) string { return map[int]string{2: "closed", 0: "by day"}[rule] })
+	candidates := match.Of(rules).Explain(in, 5, func(rule int) string { return map[int]string{2: "closed", 0: "by day"}[rule] })
 	require.Equal(t, 1, candidates[0].Hit.Rule)
 	require.True(t, candidates[0].Won)
 	require.Equal(t, "condition failed: closed", candidates[1].Outcome)

@@ -149,7 +149,7 @@ func TestTheIndexAgreesWithTryingEveryRule(t *testing.T) {
 			if found != ok || found && (hit.Rule != want.rule || hit.Class != want.class) {
 				t.Fatalf("text %q: got %v %+v, want %v %+v", in.Text, found, hit, ok, want)
 			}
-			candidates := set.Explain(in, 20, func(rule int) string {
+			candidates := match.Of(rules).Explain(in, 20, func(rule int) string {
 				if slices.Contains(denied, rule) {
 					return "denied"
 				}

@@ -55,6 +55,18 @@ type Rule struct {
 	Conditional bool
 }
 
+// Source gives rules one after the other, so that a set can be made of rules that are kept elsewhere in another form.
+type Source struct {
+	Len int
+	// Rule gives the rule with an index, the same one every time.
+	Rule func(i int) Rule
+}
+
+// Of returns a source of rules that are there.
+func Of(rules []Rule) Source {
+	return Source{Len: len(rules), Rule: func(i int) Rule { return rules[i] }}
+}
+
 // Input is a message or an event to match.
 type Input struct {
 	Account  string

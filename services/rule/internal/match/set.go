@@ -7,7 +7,7 @@ import (
 
 // Set is a compiled set of rules. It is immutable and safe for concurrent use.
 type Set struct {
-	rules    []Rule
+	count    int
 	entries  []entry
 	bits     map[string]uint32 // mask bit of a trigger that text rules use
 	every    *scope            // rules of every account
@@ -41,7 +41,7 @@ const (
 )
 
 // Len returns the number of rules.
-func (s *Set) Len() int { return len(s.rules) }
+func (s *Set) Len() int { return s.count }
 
 // Match returns the rule that wins, or false when no rule matches. Every conditional rule is allowed.
 func (s *Set) Match(in Input) (Hit, bool) { return s.MatchIf(in, nil) }

@@ -232,11 +232,12 @@ func (l *Live) load(ctx context.Context, info Info, rests *rest.Rest) error {
 }
 
 func (l *Live) compile(ctx context.Context, info Info, rests *rest.Rest) (*ruleset.Set, error) {
-	rules, err := l.store.rulesGently(ctx, info, rests)
+	before := l.Set()
+	rules, err := l.store.rulesGently(ctx, info, before, rests)
 	if err != nil {
 		return nil, err
 	}
-	set, err := ruleset.CompileGently(info.Version, rules, rests)
+	set, err := ruleset.CompileGently(info.Version, rules, before, rests)
 	if err != nil {
 		return nil, fault.Wrap(fault.Permanent, err)
 	}

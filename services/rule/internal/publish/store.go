@@ -204,15 +204,15 @@ func (s *Store) File(ctx context.Context, info Info) ([]byte, error) {
 // Rules returns the rules of a version: in the form that loads fast, or, when that is damaged or of
 // another release, from the rule file.
 func (s *Store) Rules(ctx context.Context, info Info) (*ruleset.File, error) {
-	return s.rulesGently(ctx, info, nil)
+	return s.rulesGently(ctx, info, nil, nil)
 }
 
-// rulesGently is Rules that rests between its steps.
-func (s *Store) rulesGently(ctx context.Context, info Info, rests *rest.Rest) (*ruleset.File, error) {
+// rulesGently is Rules that rests between its steps and takes what it can from the set before.
+func (s *Store) rulesGently(ctx context.Context, info Info, before *ruleset.Set, rests *rest.Rest) (*ruleset.File, error) {
 	compiled, err := s.object(ctx, info.Object+compiledSuffix)
 	rests.Long()
 	if err == nil && sumGently(compiled, rests) == info.Compiled {
-		if rules, err := ruleset.DecodeGently(compiled, rests); err == nil {
+		if rules, err := ruleset.DecodeGently(compiled, before, rests); err == nil {
 			return rules, nil
 		}
 	}

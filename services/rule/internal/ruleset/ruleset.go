@@ -41,6 +41,8 @@ type File struct {
 	Places map[string][]place.Place
 	// Calendars are working times by name.
 	Calendars map[string]worktime.Calendar
+
+	parts []part // of a file that was decoded
 }
 
 // Len returns the number of rules.

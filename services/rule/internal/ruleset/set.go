@@ -1,9 +1,8 @@
 package ruleset
 
 import (
-	"bytes"
-	"encoding/gob"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -28,31 +27,26 @@ type Set struct {
 	// conditional is true when some rule has the last word about itself.
 	conditional bool
 	forms       map[string]int // rules with a form, by name
+	regexes     map[int][]match.Regex
 }
 
 // Compile makes a set of a parsed file as fast as it can. Its error is Invalid.
-func Compile(version string, file *File) (*Set, error) { return CompileGently(version, file, nil) }
+func Compile(version string, file *File) (*Set, error) { return CompileGently(version, file, nil, nil) }
 
-// CompileGently is Compile that rests between its steps, for a set that is made beside the traffic.
-func CompileGently(version string, file *File, rests *rest.Rest) (*Set, error) {
-	s := &Set{Version: version, file: file, places: map[string]*place.Table{}, forms: map[string]int{}}
+// CompileGently is Compile that rests between its steps, for a set that is made beside the traffic. When the rules match as
+// those of the set before it, which may be nil, the two share what finds them.
+func CompileGently(version string, file *File, before *Set, rests *rest.Rest) (*Set, error) {
+	s := &Set{Version: version, file: file, places: map[string]*place.Table{}, forms: map[string]int{}, regexes: map[int][]match.Regex{}}
 	for name, table := range file.Places {
 		s.places[name] = place.NewTable(table)
 	}
 	if err := s.compileConditions(rests); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	compiled := make([]match.Rule, len(file.Rules))
 	for i := range file.Rules {
 		rests.Step()
 		r := &file.Rules[i]
-		compiled[i] = match.Rule{
-			Name: r.Name, Accounts: r.Accounts, Priority: r.Priority, Triggers: r.On, Fold: r.Match.Fold, Any: r.Match.Any,
-			Exact: r.Match.Exact, Prefix: r.Match.Prefix, Contains: r.Match.Contains, EventKeys: r.Match.EventKeys,
-			Scenes: r.Match.Scenes, ScenePrefixes: r.Match.ScenePrefixes, Media: r.Match.Media, Near: r.Match.Near != nil,
-			Conditional: s.condition(i) != nil || r.Match.Near != nil,
-		}
-		s.conditional = s.conditional || compiled[i].Conditional
+		s.conditional = s.conditional || s.isConditional(i)
 		if r.Form() != nil {
 			s.forms[r.Name] = i
 		}
@@ -61,15 +55,63 @@ func CompileGently(version string, file *File, rests *rest.Rest) (*Set, error) {
 			if err != nil {
 				return nil, fault.Errorf(fault.Invalid, "rules[%d].match.regex[%d]: %w", i, j, err)
 			}
-			compiled[i].Regex = append(compiled[i].Regex, re)
+			s.regexes[i] = append(s.regexes[i], re)
 		}
 	}
-	index, err := match.CompileGently(compiled, rests)
+	if before != nil && file.matchesAs(before.file, rests) {
+		s.index = before.index
+		return s, nil
+	}
+	index, err := match.CompileGently(s.source(), rests)
 	if err != nil {
 		return nil, fault.Errorf(fault.Invalid, "compile rules: %w", err)
 	}
 	s.index = index
 	return s, nil
+}
+
+// source gives the rules as far as finding them goes.
+func (s *Set) source() match.Source { return match.Source{Len: len(s.file.Rules), Rule: s.matchOf} }
+
+// matchOf returns what finding a rule needs to know.
+func (s *Set) matchOf(rule int) match.Rule {
+	r := &s.file.Rules[rule]
+	return match.Rule{
+		Name: r.Name, Accounts: r.Accounts, Priority: r.Priority, Triggers: r.On, Fold: r.Match.Fold, Any: r.Match.Any,
+		Exact: r.Match.Exact, Prefix: r.Match.Prefix, Contains: r.Match.Contains, Regex: s.regexes[rule], EventKeys: r.Match.EventKeys,
+		Scenes: r.Match.Scenes, ScenePrefixes: r.Match.ScenePrefixes, Media: r.Match.Media, Near: r.Match.Near != nil,
+		Conditional: s.isConditional(rule),
+	}
+}
+
+// isConditional tells whether a rule has the last word about itself.
+func (s *Set) isConditional(rule int) bool {
+	return s.condition(rule) != nil || s.file.Rules[rule].Match.Near != nil
+}
+
+// matchesAs tells whether rule by rule two files are found by the same: then they differ at most in what is said, and in
+// conditions. Rules that share their memory are not compared.
+func (f *File) matchesAs(o *File, rests *rest.Rest) bool {
+	if len(f.Rules) != len(o.Rules) {
+		return false
+	}
+	for i := range f.Rules {
+		rests.Step()
+		a, b := &f.Rules[i], &o.Rules[i]
+		if a.same(b) {
+			continue
+		}
+		if a.Name != b.Name || a.Priority != b.Priority || a.When.IsZero() != b.When.IsZero() ||
+			!slices.Equal(a.Accounts, b.Accounts) || !slices.Equal(a.On, b.On) || !reflect.DeepEqual(a.Match, b.Match) {
+			return false
+		}
+	}
+	return true
+}
+
+// same tells that a rule was copied from another one: every rule has actions, and a copy has the very same.
+func (r *Rule) same(o *Rule) bool {
+	return len(r.Actions) > 0 && len(o.Actions) > 0 && &r.Actions[0] == &o.Actions[0]
 }
 
 // compileConditions compiles the conditions of the rules that have some.
@@ -210,9 +252,9 @@ func messageOf(in match.Input) condition.Message {
 	return m
 }
 
-// Explain lists the rules that were considered for an input; see match.Set.Explain.
+// Explain lists the rules that were considered for an input; see match.Source.Explain.
 func (s *Set) Explain(in match.Input, facts Facts, limit int) []match.Candidate {
-	return s.index.Explain(in, limit, func(rule int) string { return s.failed(in, rule, facts) })
+	return s.source().Explain(in, limit, func(rule int) string { return s.failed(in, rule, facts) })
 }
 
 // Rule returns the rule of a hit.
@@ -227,65 +269,4 @@ func (s *Set) RuleWithForm(name string) *Rule {
 		return &s.file.Rules[i]
 	}
 	return nil
-}
-
-// stored is how a set that loads fast begins; its rules follow in parts of at most partSize, so that it can be read in
-// steps and into room that is there already.
-type stored struct {
-	Format int
-	Rules  int  // in all parts together
-	File   File // without its rules
-}
-
-// format grows with every change of File and of this form; another format is read from the rule file instead.
-const format = 5
-
-const partSize = 64
-
-// Encode returns a file in a form that Decode reads about twenty times faster than Parse reads YAML.
-func Encode(file *File) ([]byte, error) {
-	var b bytes.Buffer
-	e := gob.NewEncoder(&b)
-	rules, head := file.Rules, *file
-	head.Rules = nil
-	if err := e.Encode(stored{Format: format, Rules: len(rules), File: head}); err != nil {
-		return nil, fmt.Errorf("encode rules: %w", err)
-	}
-	for part := range slices.Chunk(rules, partSize) {
-		if err := e.Encode(part); err != nil {
-			return nil, fmt.Errorf("encode rules: %w", err)
-		}
-	}
-	return b.Bytes(), nil
-}
-
-// Decode is the inverse of Encode. It fails for bytes of another release.
-func Decode(b []byte) (*File, error) { return DecodeGently(b, nil) }
-
-// DecodeGently is Decode that rests between its steps.
-func DecodeGently(b []byte, rests *rest.Rest) (*File, error) {
-	d := gob.NewDecoder(bytes.NewReader(b))
-	var s stored
-	if err := d.Decode(&s); err != nil {
-		return nil, fmt.Errorf("decode rules: %w", err)
-	}
-	if s.Format != format || s.Rules < 0 || s.Rules > MaxRules {
-		return nil, fmt.Errorf("decode rules: format %d with %d rules, want format %d", s.Format, s.Rules, format)
-	}
-	if s.Rules > 0 {
-		s.File.Rules = make([]Rule, s.Rules)
-	}
-	for at := 0; at < s.Rules; {
-		rests.Long()
-		room := min(partSize, s.Rules-at)
-		part := s.File.Rules[at : at : at+room] // gob writes where there is room
-		if err := d.Decode(&part); err != nil {
-			return nil, fmt.Errorf("decode rules: %w", err)
-		}
-		if len(part) == 0 || len(part) > room {
-			return nil, fmt.Errorf("decode rules: a part of %d after %d of %d", len(part), at, s.Rules)
-		}
-		at += len(part)
-	}
-	return &s.File, nil
 }

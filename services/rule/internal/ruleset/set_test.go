@@ -1,15 +1,22 @@
 package ruleset_test
 
 import (
+	"encoding"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
+	"github.com/wxbus/wxbus/services/rule/internal/match"
 	"github.com/wxbus/wxbus/services/rule/internal/rest"
 	"github.com/wxbus/wxbus/services/rule/internal/ruleset"
 )
@@ -90,7 +97,9 @@ func TestAStoredSetIsTheSameSet(t *testing.T) {
 	require.NoError(t, err)
 	decoded, err := ruleset.Decode(encoded)
 	require.NoError(t, err)
-	require.Equal(t, rules, decoded)
+	require.Equal(t, rules.Rules, decoded.Rules)
+	require.Equal(t, rules.Places, decoded.Places)
+	require.Equal(t, rules.Calendars, decoded.Calendars)
 
 	_, err = ruleset.Decode(encoded[:len(encoded)/2])
 	require.Error(t, err)
@@ -102,12 +111,12 @@ func TestASetThatIsMadeBesideTheTrafficIsTheSameSet(t *testing.T) {
 	encoded, err := ruleset.Encode(rules)
 	require.NoError(t, err)
 	rests := rest.New()
-	decoded, err := ruleset.DecodeGently(encoded, rests)
+	decoded, err := ruleset.DecodeGently(encoded, nil, rests)
 	require.NoError(t, err)
-	require.Equal(t, rules, decoded)
-	fast, err := ruleset.Compile("v", rules)
+	require.Equal(t, rules.Rules, decoded.Rules)
+	fast, err := ruleset.Compile("v", decoded)
 	require.NoError(t, err)
-	gentle, err := ruleset.CompileGently("v", decoded, rests)
+	gentle, err := ruleset.CompileGently("v", decoded, nil, rests)
 	require.NoError(t, err)
 	require.Equal(t, fast, gentle)
 
@@ -115,6 +124,100 @@ func TestASetThatIsMadeBesideTheTrafficIsTheSameSet(t *testing.T) {
 		_, err := ruleset.Decode(encoded[:len(encoded)*n/50])
 		require.Error(t, err, "part %d of 50", n)
 	}
+}
+
+// TestAReloadTakesWhatItHasFromTheSetBefore: whatever was changed, what is taken and what is read give together the same
+// set as reading everything.
+func TestAReloadTakesWhatItHasFromTheSetBefore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rule := func(name, keyword, answer string) string {
+			return fmt.Sprintf("  - {name: %q, match: {contains: [%q]}, do: [{reply: %q}]}\n", name, keyword, answer)
+		}
+		var lines []string
+		for i := range rapid.IntRange(1, 400).Draw(t, "rules") {
+			lines = append(lines, rule(fmt.Sprintf("r%d", i), fmt.Sprintf("k%d", i), "a"))
+		}
+		read := func(lines []string) ([]byte, *ruleset.File) {
+			file, err := ruleset.Parse([]byte("rules:\n"+strings.Join(lines, "")), ruleset.Options{})
+			require.NoError(t, err)
+			encoded, err := ruleset.Encode(file)
+			require.NoError(t, err)
+			return encoded, file
+		}
+		encoded, _ := read(lines)
+		decoded, err := ruleset.Decode(encoded)
+		require.NoError(t, err)
+		before, err := ruleset.Compile("1", decoded)
+		require.NoError(t, err)
+		for range rapid.IntRange(0, 5).Draw(t, "changes") {
+			at := rapid.IntRange(0, len(lines)-1).Draw(t, "at")
+			name := fmt.Sprintf("n%d-%d", at, len(lines))
+			switch rapid.SampledFrom([]string{"answer", "keyword", "insert", "delete"}).Draw(t, "change") {
+			case "answer":
+				lines[at] = strings.Replace(lines[at], `[{reply: "`, `[{reply: "new `, 1)
+			case "keyword":
+				lines[at] = strings.Replace(lines[at], `contains: ["`, `contains: ["new `, 1)
+			case "insert":
+				if slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, fmt.Sprintf("%q", name)) }) {
+					continue
+				}
+				lines = slices.Insert(lines, at, rule(name, "k", "b"))
+			case "delete":
+				if len(lines) > 1 {
+					lines = slices.Delete(lines, at, at+1)
+				}
+			}
+		}
+		encoded, file := read(lines)
+		taken, err := ruleset.DecodeGently(encoded, before, nil)
+		require.NoError(t, err)
+		require.Equal(t, file.Rules, taken.Rules)
+		after, err := ruleset.CompileGently("2", taken, before, nil)
+		require.NoError(t, err)
+		whole, err := ruleset.Compile("2", file)
+		require.NoError(t, err)
+		for range 20 {
+			in := match.Input{Triggers: []string{"text"}, HasText: true, Text: rapid.SampledFrom([]string{"k1", "k12", "new k3", "k", "k200", "x k99"}).Draw(t, "text")}
+			want, ok1 := whole.Find(in, ruleset.Facts{Now: time.Now()})
+			got, ok2 := after.Find(in, ruleset.Facts{Now: time.Now()})
+			require.Equal(t, ok1, ok2)
+			require.Equal(t, want.Rule, got.Rule)
+			require.Equal(t, want.Hit, got.Hit)
+			require.Equal(t, whole.Explain(in, ruleset.Facts{}, 5), after.Explain(in, ruleset.Facts{}, 5))
+		}
+	})
+}
+
+// TestWhatIsStoredOfARuleIsPlain: the digest of a part sees every field, so no two parts that differ have one digest.
+func TestWhatIsStoredOfARuleIsPlain(t *testing.T) {
+	seen := map[reflect.Type]bool{}
+	var walk func(reflect.Type)
+	walk = func(of reflect.Type) {
+		if seen[of] {
+			return
+		}
+		seen[of] = true
+		for _, marshaler := range []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()} {
+			require.False(t, of.Implements(marshaler) || reflect.PointerTo(of).Implements(marshaler), "%s writes itself", of)
+		}
+		switch of.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Array:
+			walk(of.Elem())
+		case reflect.Map:
+			walk(of.Key())
+			walk(of.Elem())
+		case reflect.Struct:
+			for i := range of.NumField() {
+				f := of.Field(i)
+				require.True(t, f.IsExported(), "%s.%s", of, f.Name)
+				require.Empty(t, f.Tag.Get("json"), "%s.%s", of, f.Name)
+				walk(f.Type)
+			}
+		case reflect.Interface, reflect.Func, reflect.Chan:
+			require.Fail(t, "not plain", "%s", of)
+		}
+	}
+	walk(reflect.TypeFor[ruleset.Rule]())
 }
 
 // bigFile is a file of n rules of one keyword each.
@@ -143,25 +246,52 @@ func BenchmarkParse100k(b *testing.B) {
 	}
 }
 
-// BenchmarkReload100k is what a replica does with a published set: decode and compile.
+// BenchmarkReload100k is what a replica does with a published set: take what it has, decode and compile the rest.
 func BenchmarkReload100k(b *testing.B) {
-	rules, err := ruleset.Parse(bigFile(100_000), ruleset.Options{})
-	if err != nil {
-		b.Fatal(err)
+	encoded := func(text []byte) []byte {
+		rules, err := ruleset.Parse(text, ruleset.Options{})
+		require.NoError(b, err)
+		encoded, err := ruleset.Encode(rules)
+		require.NoError(b, err)
+		return encoded
 	}
-	encoded, err := ruleset.Encode(rules)
-	if err != nil {
-		b.Fatal(err)
+	file := bigFile(100_000)
+	load := func(encoded []byte, before *ruleset.Set) *ruleset.Set {
+		decoded, err := ruleset.DecodeGently(encoded, before, nil)
+		require.NoError(b, err)
+		set, err := ruleset.CompileGently("v", decoded, before, nil)
+		require.NoError(b, err)
+		return set
 	}
-	b.SetBytes(int64(len(encoded)))
-	b.ReportAllocs()
-	for b.Loop() {
-		decoded, err := ruleset.Decode(encoded)
-		if err != nil {
-			b.Fatal(err)
+	live := load(encoded(file), nil)
+	for _, change := range []struct {
+		name   string
+		file   []byte
+		before *ruleset.Set
+	}{
+		{"everything", file, nil},
+		{"100 keywords", changed(file, 1000, "contains: [", "contains: [新"), live},
+		{"100 answers", changed(file, 1000, "reply: {text: ", "reply: {text: 新"), live},
+	} {
+		b.Run(change.name, func(b *testing.B) {
+			fresh := encoded(change.file)
+			b.ReportAllocs()
+			for b.Loop() {
+				load(fresh, change.before)
+			}
+		})
+	}
+}
+
+// changed replaces something in every so many lines of a file that have it.
+func changed(file []byte, every int, what, by string) []byte {
+	lines, n := strings.SplitAfter(string(file), "\n"), 0
+	for i := range lines {
+		if strings.Contains(lines[i], what) {
+			if n++; n%every == 0 {
+				lines[i] = strings.Replace(lines[i], what, by, 1)
+			}
 		}
-		if _, err := ruleset.Compile("v", decoded); err != nil {
-			b.Fatal(err)
-		}
 	}
+	return []byte(strings.Join(lines, ""))
 }
