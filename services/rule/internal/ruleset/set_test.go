@@ -134,7 +134,7 @@ func TestAReloadTakesWhatItHasFromTheSetBefore(t *testing.T) {
 			return fmt.Sprintf("  - {name: %q, match: {contains: [%q]}, do: [{reply: %q}]}\n", name, keyword, answer)
 		}
 		var lines []string
-		for i := range rapid.IntRange(1, 400).Draw(t, "rules") {
+		for i := range rapid.IntRange(1, 150).Draw(t, "rules") {
 			lines = append(lines, rule(fmt.Sprintf("r%d", i), fmt.Sprintf("k%d", i), "a"))
 		}
 		read := func(lines []string) ([]byte, *ruleset.File) {
