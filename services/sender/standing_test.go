@@ -47,7 +47,7 @@ func TestACampaignLeavesTheReservedCallsOfTheDay(t *testing.T) {
 	require.EqualValues(t, 2, count.GetDays())
 	c.start(t, nil)
 	require.Eventually(t, func() bool { return standing(t, s, "shop").GetLanes()[3].GetParked() == 3 }, time.Minute, 20*time.Millisecond)
-	require.Len(t, f.wechat.of(customSend), 5)
+	require.Eventually(t, func() bool { return len(f.wechat.of(customSend)) == 5 }, time.Minute, 20*time.Millisecond)
 	f.clock.freeze(midnight.Add(-3 * time.Second)) // time for a report
 	require.Eventually(t, func() bool { return strings.Contains(c.get(t).GetProgress().GetWaiting(), "share of the day") }, time.Minute, 20*time.Millisecond,
 		"it says what it waits for")
