@@ -212,7 +212,7 @@ func (c *cluster) secure(t *testing.T, sim simulator) {
 	c.do(t, "delete", "pod", "-l", "app.kubernetes.io/name=nats") // a server with TLS finds no server without
 	c.ready(t)
 	for fan := range 16 {
-		eventually(t, 2*time.Minute, "a push is answered", func() bool { return sim.shown(t, fmt.Sprintf("oSecure%02d", fan), "你好") == "passive" })
+		eventually(t, 2*time.Minute, "a push is answered", func() bool { return sim.shown(t, fmt.Sprintf("oSecure%02d", fan), "k0001") == "passive" })
 	}
 	c.note(t, "answers again %.0f s after the apply", time.Since(start).Seconds())
 
