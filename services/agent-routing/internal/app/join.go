@@ -136,13 +136,13 @@ func (d *Desk) fill(ctx context.Context, account, openID string, made time.Time)
 
 // recall adds what was said before the conversation.
 func (t *turn) recall(ctx context.Context, l Line) error {
-	m, files := l.Answer, []wire.File(nil)
-	if m == nil {
-		m, files = wire.Message(l.Event)
-	} else {
-		_, _, files = wire.Sent(m.GetContent())
+	if l.Answer == nil {
+		m, files := wire.Message(l.Event)
+		_, err := t.add(ctx, m, files)
+		return err
 	}
-	_, err := t.add(ctx, m, files)
+	_, _, files := wire.Sent(l.Answer.GetContent())
+	_, err := t.add(ctx, l.Answer, files)
 	return err
 }
 

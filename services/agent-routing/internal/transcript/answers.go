@@ -89,7 +89,7 @@ func (r *Reader) decisions(ctx context.Context, account, openID string, events [
 func (r *Reader) Decision(ctx context.Context, account, openID, event string) (*rulev1.DecisionMade, error) {
 	subject, err := topology.SubjectDecision(account, r.topology.Partition(account, openID), event)
 	if err != nil {
-		return nil, nil // no event has such an id
+		return nil, nil //nolint:nilerr // no event has such an id
 	}
 	stream, err := r.js.Stream(ctx, topology.StreamDecisions)
 	if err != nil {

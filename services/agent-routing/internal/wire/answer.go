@@ -34,6 +34,7 @@ func Passive(d *rulev1.DecisionMade) *agentroutingv1.Message {
 	case rulev1.Route_ROUTE_AMBIGUOUS:
 		m.State, m.Reason = agentroutingv1.MessageState_MESSAGE_STATE_AMBIGUOUS, d.GetReason()
 		return m
+	default: // no gateway wrote it
 	}
 	return nil
 }

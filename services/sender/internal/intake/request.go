@@ -139,7 +139,7 @@ func checkRequest(req *senderv1.SendRequest) error {
 	return nil
 }
 
-func printable(s string, most int) bool { //nolint:unparam // the bounds are equal by chance
+func printable(s string, most int) bool {
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > most {
 		return false
 	}

@@ -107,7 +107,7 @@ func TestALaneThatHasUsedItsShareLeavesTheRestToOthers(t *testing.T) {
 		_, spent = gates.Spent(shop, senderv1.Lane_LANE_AGENT)
 		require.False(t, spent)
 
-		time.Sleep(time.Hour) // the next day
+		<-time.After(time.Hour) // the next day
 		lender.mu.Lock()
 		lender.calls = 0
 		lender.mu.Unlock()
