@@ -71,11 +71,12 @@ func (f *fan) screen(t *testing.T, begins string) {
 }
 
 var atTheDesk = map[string]func(*testing.T, *world){
-	"from the queue over offer, answer, transfer and silence to the survey": fromQueueToSurvey,
-	"two agents take the same fan: one of them has it":                      twoAgentsRace,
-	"a stale owner's message is refused with the reason":                    staleOwner,
-	"an agent who writes much leaves the survey its message":                aWordyAgent,
-	"an agent sees what the rules answered before":                          answeredBefore,
+	"from the queue over offer, answer, transfer and silence to the survey":   fromQueueToSurvey,
+	"two agents take the same fan: one of them has it":                        twoAgentsRace,
+	"a stale owner's message is refused with the reason":                      staleOwner,
+	"an agent who writes much leaves the survey its message":                  aWordyAgent,
+	"an agent sees what the rules answered before":                            answeredBefore,
+	"a fan who waits longer than promised is told of once, on the page's API": aBrokenPromise,
 }
 
 func fromQueueToSurvey(t *testing.T, w *world) {
@@ -228,4 +229,64 @@ func answeredBefore(t *testing.T, w *world) {
 		}
 		return err == nil && slices.Equal(said, []string{"FAN 你好", "BOT 你好，朋友", "FAN 抢单"})
 	}), "the timeline of %s is %q", f.openid, said)
+}
+
+func aBrokenPromise(t *testing.T, w *world) {
+	admin := w.logIn(t)
+	admin.must(t, "agentrouting.v1.AgentService/PutGroup", map[string]any{"group": map[string]any{
+		"id": "late", "name": "急事", "method": "ROUTING_METHOD_MANUAL", "firstResponseS": 3, "nextResponseS": 3600,
+	}})
+	agents := agentroutingv1.NewAgentServiceClient(w.grpc(t, "agent-routing"))
+	_, err := agents.PutAgent(as(t, "boss"), &agentroutingv1.PutAgentRequest{Agent: &agentroutingv1.Agent{Id: "late-li", Name: "late-li", Groups: []string{"late"}}})
+	require.NoError(t, err)
+	_, err = agents.SetPresence(as(t, "late-li"), &agentroutingv1.SetPresenceRequest{Presence: agentroutingv1.Presence_PRESENCE_ONLINE})
+	require.NoError(t, err)
+	f := w.newFan(t, secureXML)
+	f.says(t, "急事")
+	desk := agentroutingv1.NewConversationServiceClient(w.grpc(t, "agent-routing"))
+	c := f.conversation(t, desk, agentroutingv1.ConversationState_CONVERSATION_STATE_WAITING)
+	// The page asks for what happened to a conversation, and draws what it is told.
+	told := func(change string) (events []map[string]any) {
+		out := admin.must(t, "agentrouting.v1.ConversationService/GetConversation", map[string]any{"account": f.account, "conversation": c.GetId()})
+		changes, _ := out["changes"].([]any)
+		for _, e := range changes {
+			if changed, _ := e.(map[string]any)["conversationChanged"].(map[string]any); changed["change"] == change {
+				events = append(events, changed)
+			}
+		}
+		return events
+	}
+	require.True(t, eventually(t, 60*time.Second, func() bool { return len(told("promise_broken")) == 1 }), "nobody says that the fan waits")
+	promise, _ := told("promise_broken")[0]["promise"].(map[string]any)
+	require.Equal(t, "TARGET_FIRST_RESPONSE", promise["target"])
+	require.EqualValues(t, 3, promise["targetS"])
+	require.Equal(t, true, promise["broken"])
+
+	_, err = desk.Accept(as(t, "late-li"), &agentroutingv1.AcceptRequest{Account: f.account, Conversation: c.GetId()})
+	require.NoError(t, err)
+	_, err = desk.Reply(as(t, "late-li"), &agentroutingv1.ReplyRequest{Account: f.account, Conversation: c.GetId(), Content: words("来了"), IdempotencyKey: f.openid})
+	require.NoError(t, err)
+	f.screen(t, "kf:来了")
+	f.says(t, "你好")
+	require.True(t, eventually(t, 60*time.Second, func() bool {
+		got, err := desk.GetConversation(t.Context(), &agentroutingv1.GetConversationRequest{Account: f.account, Conversation: c.GetId()})
+		open := got.GetConversation().GetPromises()
+		return err == nil && len(open) == 1 && open[0].GetTarget() == agentroutingv1.Target_TARGET_NEXT_RESPONSE
+	}), "the next message is promised an answer")
+	_, err = desk.Reply(as(t, "late-li"), &agentroutingv1.ReplyRequest{Account: f.account, Conversation: c.GetId(), Content: words("好的"), IdempotencyKey: f.openid + "2"})
+	require.NoError(t, err)
+	day := int64(24 * time.Hour / time.Millisecond)
+	now := time.Now().UnixMilli()
+	report := admin.must(t, "agentrouting.v1.ReportService/GetReport", map[string]any{"by": "REPORT_BY_GROUP", "filter": map[string]any{
+		"fromUnixMs": now - day, "toUnixMs": now + day, "group": "late",
+	}})
+	rows, _ := report["rows"].([]any)
+	require.Len(t, rows, 1)
+	row, _ := rows[0].(map[string]any)
+	first, _ := row["firstResponseKept"].(map[string]any)
+	next, _ := row["nextResponseKept"].(map[string]any)
+	require.Equal(t, "1", first["broken"])
+	require.Equal(t, "1", next["kept"])
+	require.EqualValues(t, 100, next["percent"])
+	require.Len(t, told("promise_broken"), 1)
 }

@@ -145,6 +145,7 @@ rules:
   - {name: returns, match: {contains: [退货]}, do: [{reply: {text: 请稍候}}, {transfer: {queue: aftersales}}]}
   - {name: people, match: {exact: [转人工]}, do: [{transfer: {queue: desk}}]}
   - {name: wordy, match: {exact: [细说]}, do: [{transfer: {queue: wordy}}]}
+  - {name: late, match: {exact: [急事]}, do: [{transfer: {queue: late}}]}
   - {name: race, match: {exact: [抢单]}, do: [{transfer: {queue: race}}]}
   - {name: image, on: [image], match: any, do: [{reply: {text: 图片收到}}]}
   - {name: welcome, on: [subscribe], match: any, do: [{reply: {text: 欢迎}}, {reply: {text: 看看菜单}}]}
