@@ -11,6 +11,7 @@ import { useMe } from "../../session/session";
 import { Icon } from "../../ui/icon";
 import { Empty, Kbd, Tag } from "../../ui/parts";
 import { Data, useFailure } from "../data";
+import { Holidays } from "./holidays";
 
 // Groups are teams with a queue: how agents are found, when the team works, and every automatic text.
 export function Groups() {
@@ -51,7 +52,7 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
   const textOf = (kind: AutoTextKind): AutoText => g.texts.find((x) => x.kind === kind) ?? defaults.data?.texts.find((x) => x.kind === kind) ?? create(AutoTextSchema, { kind });
   const setText = (kind: AutoTextKind, part: Partial<AutoText>) => edit({ texts: [...g.texts.filter((x) => x.kind !== kind), { ...textOf(kind), ...part }] });
   const hours = g.hours ?? create(WorkingHoursSchema, { timeZone: "Asia/Shanghai" });
-  const always = hours.week.length === 0;
+  const always = hours.week.length === 0 && hours.holidays.length === 0;
   const number = (label: string, value: number, key: keyof Group, placeholder: number, min = -1) => <label className="col g4 t12 t2">{label}<InputNumber value={value || null} min={min} placeholder={String(placeholder)} onChange={(v) => edit({ [key]: v ?? 0 })} /></label>;
   return (
     <Drawer open size={680} title={group.id ? g.name || g.id : t("groups.new")} onClose={onClose} footer={<div className="row">{group.id && <Popconfirm title={t("groups.delete.ask")} okText={t("act.delete")} cancelText={t("act.cancel")} onConfirm={() => remove.mutate()}><Button danger>{t("act.delete")}</Button></Popconfirm>}<span className="grow" /><Button onClick={onClose}>{t("act.cancel")}</Button><Button type="primary" loading={save.isPending} disabled={!g.id} onClick={() => save.mutate()}>{t("act.save")}</Button></div>}>
@@ -75,12 +76,13 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
           <label className="row">{t("groups.survey")}<Switch checked={g.survey} onChange={(survey) => edit({ survey })} aria-label={t("groups.survey")} /></label>
         </div>
         <section className="col"><h3 className="m">{t("groups.hours")}</h3>
-          <label className="row"><Switch checked={always} onChange={(v) => edit({ hours: { ...hours, week: v ? [] : weekdays.slice(0, 5).map((weekday) => create(WeekIntervalSchema, { weekday, from: "09:00", to: "18:00" })) } })} aria-label={t("groups.always")} />{t("groups.always")}</label>
+          <label className="row"><Switch checked={always} onChange={(v) => edit({ hours: { ...hours, holidays: [], week: v ? [] : weekdays.slice(0, 5).map((weekday) => create(WeekIntervalSchema, { weekday, from: "09:00", to: "18:00" })) } })} aria-label={t("groups.always")} />{t("groups.always")}</label>
           {!always && weekdays.map((d) => {
             const i = hours.week.find((w) => w.weekday === d);
             const put = (part: { from?: string; to?: string } | undefined) => edit({ hours: { ...hours, week: [...hours.week.filter((w) => w.weekday !== d), ...(part ? [create(WeekIntervalSchema, { weekday: d, from: i?.from ?? "09:00", to: i?.to ?? "18:00", ...part })] : [])].toSorted((a, b) => a.weekday - b.weekday) } });
             return <div key={d} className="row"><Switch size="small" checked={Boolean(i)} onChange={(v) => put(v ? {} : undefined)} aria-label={t(`weekday.${d}` as Key)} /><span style={{ width: 56 }}>{t(`weekday.${d}` as Key)}</span>{i && <><Input size="small" style={{ width: 80 }} value={i.from} aria-label={t("groups.from")} onChange={(e) => put({ from: e.target.value })} />–<Input size="small" style={{ width: 80 }} value={i.to} aria-label={t("groups.to")} onChange={(e) => put({ to: e.target.value })} /></>}</div>;
           })}
+          {!always && <><h4 className="m t12">{t("groups.holidays")}</h4><Holidays days={hours.holidays} onChange={(holidays) => edit({ hours: { ...hours, holidays } })} /></>}
         </section>
         <section className="col"><h3 className="m">{t("groups.texts")}</h3>
           {textKinds.map((kind) => {
