@@ -37,9 +37,9 @@ type apiCall struct {
 func (w *world) saw(t testing.TB, account, path string) []apiCall {
 	t.Helper()
 	var lines, out []apiCall
-	w.sim(t, http.MethodGet, "/sim/v1/log", nil, &lines)
+	w.sim(t, http.MethodGet, logOf(account, path), nil, &lines)
 	for _, l := range lines {
-		if !l.Push && l.Account == account && l.Name == path {
+		if !l.Push {
 			out = append(out, l)
 		}
 	}

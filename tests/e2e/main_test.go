@@ -46,6 +46,8 @@ const (
 	denied     = "denied"
 	shut       = "shut"
 	full       = "full"
+	cold       = "cold" // nobody else sends for these two
+	stale      = "stale"
 	late       = "late" // exists at WeChat only, until the operator adds it
 )
 
@@ -88,6 +90,8 @@ func config(w *webhook) map[string]any {
 			accountConfig(16, denied, "service", "xml", "secure", "passive", nil),
 			accountConfig(17, shut, "service", "xml", "secure", "passive", nil),
 			accountConfig(18, full, "service", "xml", "secure", "passive", nil),
+			accountConfig(19, cold, "service", "json", "plaintext", "passive", nil),
+			accountConfig(20, stale, "service", "xml", "compatible", "passive", nil),
 		},
 		"gateway": map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms", "publish": map[string]any{"primary_timeout": "400ms", "total": "1400ms"}},
 		"simulator": map[string]any{

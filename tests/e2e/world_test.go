@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -204,6 +205,11 @@ func (w *world) call(t testing.TB, method, url string, header http.Header, body 
 	return resp.StatusCode, text
 }
 
+// logOf is the whole log of one API of an account.
+func logOf(account, path string) string {
+	return "/sim/v1/log?" + url.Values{"account": {account}, "name": {path}, "limit": {"20000"}}.Encode()
+}
+
 // calls counts the simulated WeChat's API calls of an account by path.
 func (w *world) calls(t testing.TB, account, path string) (n int, codes []int) {
 	t.Helper()
@@ -213,9 +219,9 @@ func (w *world) calls(t testing.TB, account, path string) (n int, codes []int) {
 		Name    string `json:"name"`
 		ErrCode int    `json:"errcode"`
 	}
-	w.sim(t, http.MethodGet, "/sim/v1/log", nil, &lines)
+	w.sim(t, http.MethodGet, logOf(account, path), nil, &lines)
 	for _, l := range lines {
-		if !l.Push && l.Account == account && l.Name == path {
+		if !l.Push {
 			n++
 			codes = append(codes, l.ErrCode)
 		}

@@ -101,10 +101,8 @@ type entryView struct {
 // send writes what is new, in the order of its numbers, and reports whether the client still listens.
 func (st *stream) send() bool {
 	var out []message
-	for _, line := range st.s.Ledger.Lines() {
-		if line.Seq > st.last {
-			out = append(out, message{line.Seq, "line", line})
-		}
+	for _, line := range st.s.Ledger.Lines(st.last, shownLines, func(ledger.Line) bool { return true }) {
+		out = append(out, message{line.Seq, "line", line})
 	}
 	view := state{Now: st.s.Clock.Now(), Summary: st.s.Ledger.Summary(), Fans: []ledger.FanView{}}
 	for _, k := range st.fans {

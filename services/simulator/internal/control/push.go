@@ -72,4 +72,21 @@ func (s *Server) pushes(r *http.Request) (any, error) {
 	return all[from:min(from+pagedPushes, len(all))], nil
 }
 
-func (s *Server) log(*http.Request) (any, error) { return s.Ledger.Lines(), nil }
+// shownLines is what a page shows of the log.
+const shownLines = 200
+
+// log returns the newest lines, of everybody or of one account, of every name or of one.
+func (s *Server) log(r *http.Request) (any, error) {
+	q, most := r.URL.Query(), shownLines
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return nil, problem{http.StatusBadRequest, "limit: must be a number of lines"}
+		}
+		most = n
+	}
+	account, name := q.Get("account"), q.Get("name")
+	return s.Ledger.Lines(0, most, func(l ledger.Line) bool {
+		return (account == "" || l.Account == account) && (name == "" || l.Name == name)
+	}), nil
+}

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-const keepLines = 200
+// keepLines is enough for a long test; who shows the log asks for fewer.
+const keepLines = 20_000
 
 // Line is one line of the traffic log: a finished attempt or an API call.
 type Line struct {
@@ -49,9 +50,19 @@ func (l *Ledger) Called(account, path string, errCode int, fault string, took ti
 	l.log(Line{At: l.clock.Now(), Account: account, Name: path, Outcome: fault, ErrCode: errCode, Took: took})
 }
 
-// Lines returns the newest lines of the log, oldest first.
-func (l *Ledger) Lines() []Line {
+// Lines returns the newest lines of the log behind a number that match, at most so many, oldest first.
+func (l *Ledger) Lines(after uint64, most int, match func(Line) bool) []Line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.lines)
+	out := []Line{}
+	for _, line := range slices.Backward(l.lines) {
+		if line.Seq <= after || len(out) == most {
+			break
+		}
+		if match(line) {
+			out = append(out, line)
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
