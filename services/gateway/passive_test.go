@@ -94,7 +94,6 @@ func TestDeadlineWithoutAnOffer(t *testing.T) {
 	got := g.push(t, message{id: "1", content: "x"})
 	requireSuccess(t, got)
 	require.GreaterOrEqual(t, got.took, quick().PassiveDeadline)
-	require.Less(t, got.took, quick().AttemptTimeout)
 
 	e := r.nextEvent(t)
 	for range 2 {

@@ -31,7 +31,6 @@ func requireUnavailable(t testing.TB, r response) {
 	require.NoError(t, r.err)
 	require.Equal(t, http.StatusServiceUnavailable, r.status)
 	require.Equal(t, "unavailable", r.body)
-	require.Less(t, r.took, quick().AttemptTimeout, "WeChat must hear it")
 }
 
 func TestNoSuccessWhileEveryStreamIsFull(t *testing.T) {
