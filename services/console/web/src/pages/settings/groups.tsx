@@ -79,7 +79,12 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
           <label className="row"><Switch checked={always} onChange={(v) => edit({ hours: { ...hours, holidays: [], week: v ? [] : weekdays.slice(0, 5).map((weekday) => create(WeekIntervalSchema, { weekday, from: "09:00", to: "18:00" })) } })} aria-label={t("groups.always")} />{t("groups.always")}</label>
           {!always && weekdays.map((d) => {
             const i = hours.week.find((w) => w.weekday === d);
-            const put = (part: { from?: string; to?: string } | undefined) => edit({ hours: { ...hours, week: [...hours.week.filter((w) => w.weekday !== d), ...(part ? [create(WeekIntervalSchema, { weekday: d, from: i?.from ?? "09:00", to: i?.to ?? "18:00", ...part })] : [])].toSorted((a, b) => a.weekday - b.weekday) } });
+            const put = (part: { from?: string; to?: string } | undefined) => {
+              const changed = part && create(WeekIntervalSchema, { weekday: d, from: i?.from ?? "09:00", to: i?.to ?? "18:00", ...part });
+              // Further hours of the day, which only the API can set, stay as they are.
+              const edited = i ? hours.week.map((w) => (w === i && changed ? changed : w)) : [...hours.week, ...(changed ? [changed] : [])].toSorted((x, y) => x.weekday - y.weekday);
+              edit({ hours: { ...hours, week: changed ? edited : hours.week.filter((w) => w.weekday !== d) } });
+            };
             return <div key={d} className="row"><Switch size="small" checked={Boolean(i)} onChange={(v) => put(v ? {} : undefined)} aria-label={t(`weekday.${d}` as Key)} /><span style={{ width: 56 }}>{t(`weekday.${d}` as Key)}</span>{i && <><Input size="small" style={{ width: 80 }} value={i.from} aria-label={t("groups.from")} onChange={(e) => put({ from: e.target.value })} />–<Input size="small" style={{ width: 80 }} value={i.to} aria-label={t("groups.to")} onChange={(e) => put({ to: e.target.value })} /></>}</div>;
           })}
           {!always && <><h4 className="m t12">{t("groups.holidays")}</h4><Holidays days={hours.holidays} onChange={(holidays) => edit({ hours: { ...hours, holidays } })} /></>}

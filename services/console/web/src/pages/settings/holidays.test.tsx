@@ -29,6 +29,13 @@ describe("holidays of a group", () => {
     expect(days()[0]?.intervals.map((i) => [i.from, i.to])).toEqual([["09:00", "18:00"]]);
   });
 
+  it("keep further hours of a day that this page does not show", () => {
+    const span = (from: string, to: string) => create(WeekIntervalSchema, { from, to });
+    const days = shown([{ ...newYear, intervals: [span("09:00", "12:00"), span("14:00", "18:00")] }]);
+    fireEvent.change(screen.getByDisplayValue("09:00"), { target: { value: "10:00" } });
+    expect(days()[0]?.intervals.map((i) => [i.from, i.to])).toEqual([["10:00", "12:00"], ["14:00", "18:00"]]);
+  });
+
   it("close again when their hours are switched off, and go when deleted", () => {
     const days = shown([{ ...newYear, intervals: [create(WeekIntervalSchema, { from: "10:00", to: "12:00" })] }]);
     fireEvent.click(screen.getByRole("switch"));

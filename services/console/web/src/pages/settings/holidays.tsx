@@ -12,7 +12,7 @@ export function Holidays({ days, onChange }: { days: Holiday[]; onChange: (days:
       <span className="t12 t2">{t("groups.holidays.hint")}</span>
       {days.map((day, i) => {
         const open = day.intervals[0];
-        const hours = (part: { from?: string; to?: string }) => put(i, { intervals: [create(WeekIntervalSchema, { from: open?.from ?? "09:00", to: open?.to ?? "18:00", ...part })] });
+        const hours = (part: { from?: string; to?: string }) => put(i, { intervals: [create(WeekIntervalSchema, { from: open?.from ?? "09:00", to: open?.to ?? "18:00", ...part }), ...day.intervals.slice(1)] });
         return (
           <div key={i} className="row">
             <Input size="small" type="date" style={{ width: 140 }} value={day.date} aria-label={t("groups.holidays.date")} onChange={(e) => put(i, { date: e.target.value })} />
