@@ -45,6 +45,8 @@ type Access struct {
 	Target string
 	// Fan is the field with the openid: where no target is named, the log names the fan by a hash.
 	Fan string
+	// Shows is a list of fans in the answer, each with account and openid: a read of one of them leaves an entry for each.
+	Shows string
 	// Hidden methods are for services only and never served.
 	Hidden bool
 }

@@ -177,6 +177,7 @@ var table = map[string]map[string]Access{
 		"ListQueue":         {Roles: everybody, Scope: DeskRead, Read: true, Logged: true, Account: "account"},
 		"GetConversation":   {Roles: desk, Scope: DeskRead, Read: true, Logged: true, Account: "account", Self: "actor", Target: "conversation"},
 		"ListMessages":      {Roles: desk, Scope: DeskRead, Read: true, Logged: true, Account: "account", Target: "conversation", Fan: "openid"},
+		"ListPersonEntries": {Roles: desk, Scope: DeskRead, Read: true, Logged: true, Account: "account", Fan: "openid", Shows: "fans"},
 		"Search":            {Roles: desk, Scope: DeskRead, Read: true, Logged: true, Account: "account", Fan: "openid"},
 		"Decline":           {Roles: desk, Account: "account", Self: "actor", Target: "conversation"},
 		"Take":              {Roles: desk, Account: "account", Self: "actor", Target: "conversation"},

@@ -1549,6 +1549,248 @@ func (x *ListMessagesResponse) GetMore() bool {
 	return false
 }
 
+// ListPersonEntriesRequest is the request of ListPersonEntries. Without before and after: the newest page.
+type ListPersonEntriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// openid of the fan.
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// before returns the entries just before the one with this cursor.
+	Before string `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	// after returns the entries just after the one with this cursor.
+	After string `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
+	// limit of entries, 1 to 200; 50 when zero.
+	Limit         int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPersonEntriesRequest) Reset() {
+	*x = ListPersonEntriesRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPersonEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPersonEntriesRequest) ProtoMessage() {}
+
+func (x *ListPersonEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPersonEntriesRequest.ProtoReflect.Descriptor instead.
+func (*ListPersonEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListPersonEntriesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListPersonEntriesRequest) GetOpenid() string {
+	if x != nil {
+		return x.Openid
+	}
+	return ""
+}
+
+func (x *ListPersonEntriesRequest) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *ListPersonEntriesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListPersonEntriesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ListPersonEntriesResponse is the response of ListPersonEntries.
+type ListPersonEntriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// entries, oldest first.
+	Entries []*PersonEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// more is true when there are further entries in the direction that was asked for.
+	More bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// fans whose entries the timeline has, the one of the request first. The live events of these fans continue it.
+	Fans          []*LinkedFan `protobuf:"bytes,3,rep,name=fans,proto3" json:"fans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPersonEntriesResponse) Reset() {
+	*x = ListPersonEntriesResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPersonEntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPersonEntriesResponse) ProtoMessage() {}
+
+func (x *ListPersonEntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPersonEntriesResponse.ProtoReflect.Descriptor instead.
+func (*ListPersonEntriesResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListPersonEntriesResponse) GetEntries() []*PersonEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListPersonEntriesResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *ListPersonEntriesResponse) GetFans() []*LinkedFan {
+	if x != nil {
+		return x.Fans
+	}
+	return nil
+}
+
+// PersonEntry is one entry of the timeline of a person.
+type PersonEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cursor names the place of the entry, for before and after.
+	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// entry is what happened; exactly one is set.
+	//
+	// Types that are valid to be assigned to Entry:
+	//
+	//	*PersonEntry_Message
+	//	*PersonEntry_Change
+	Entry         isPersonEntry_Entry `protobuf_oneof:"entry"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PersonEntry) Reset() {
+	*x = PersonEntry{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PersonEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PersonEntry) ProtoMessage() {}
+
+func (x *PersonEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PersonEntry.ProtoReflect.Descriptor instead.
+func (*PersonEntry) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PersonEntry) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *PersonEntry) GetEntry() isPersonEntry_Entry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *PersonEntry) GetMessage() *Message {
+	if x != nil {
+		if x, ok := x.Entry.(*PersonEntry_Message); ok {
+			return x.Message
+		}
+	}
+	return nil
+}
+
+func (x *PersonEntry) GetChange() *ConversationEvent {
+	if x != nil {
+		if x, ok := x.Entry.(*PersonEntry_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
+type isPersonEntry_Entry interface {
+	isPersonEntry_Entry()
+}
+
+type PersonEntry_Message struct {
+	// message of or to one of the fans, or a note.
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3,oneof"`
+}
+
+type PersonEntry_Change struct {
+	// change of state of a conversation of one of the fans; its event is conversation_changed.
+	Change *ConversationEvent `protobuf:"bytes,3,opt,name=change,proto3,oneof"`
+}
+
+func (*PersonEntry_Message) isPersonEntry_Entry() {}
+
+func (*PersonEntry_Change) isPersonEntry_Entry() {}
+
 // SearchRequest is the request of Search.
 type SearchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1574,7 +1816,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1828,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[22]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1841,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{22}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SearchRequest) GetQuery() string {
@@ -1671,7 +1913,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +1925,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[23]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +1938,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{23}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SearchResponse) GetHits() []*SearchHit {
@@ -1728,7 +1970,7 @@ type SearchHit struct {
 
 func (x *SearchHit) Reset() {
 	*x = SearchHit{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1982,7 @@ func (x *SearchHit) String() string {
 func (*SearchHit) ProtoMessage() {}
 
 func (x *SearchHit) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1995,7 @@ func (x *SearchHit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchHit.ProtoReflect.Descriptor instead.
 func (*SearchHit) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{24}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SearchHit) GetMessage() *Message {
@@ -1794,7 +2036,7 @@ type DeclineRequest struct {
 
 func (x *DeclineRequest) Reset() {
 	*x = DeclineRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +2048,7 @@ func (x *DeclineRequest) String() string {
 func (*DeclineRequest) ProtoMessage() {}
 
 func (x *DeclineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[25]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2061,7 @@ func (x *DeclineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineRequest.ProtoReflect.Descriptor instead.
 func (*DeclineRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{25}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeclineRequest) GetAccount() string {
@@ -1861,7 +2103,7 @@ type DeclineResponse struct {
 
 func (x *DeclineResponse) Reset() {
 	*x = DeclineResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2115,7 @@ func (x *DeclineResponse) String() string {
 func (*DeclineResponse) ProtoMessage() {}
 
 func (x *DeclineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[26]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2128,7 @@ func (x *DeclineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineResponse.ProtoReflect.Descriptor instead.
 func (*DeclineResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{26}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeclineResponse) GetConversation() *Conversation {
@@ -1911,7 +2153,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2165,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[27]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2178,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{27}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TakeRequest) GetAccount() string {
@@ -1971,7 +2213,7 @@ type TakeResponse struct {
 
 func (x *TakeResponse) Reset() {
 	*x = TakeResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2225,7 @@ func (x *TakeResponse) String() string {
 func (*TakeResponse) ProtoMessage() {}
 
 func (x *TakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2238,7 @@ func (x *TakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
 func (*TakeResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TakeResponse) GetConversation() *Conversation {
@@ -2023,7 +2265,7 @@ type TakeOverRequest struct {
 
 func (x *TakeOverRequest) Reset() {
 	*x = TakeOverRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2277,7 @@ func (x *TakeOverRequest) String() string {
 func (*TakeOverRequest) ProtoMessage() {}
 
 func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2290,7 @@ func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOverRequest.ProtoReflect.Descriptor instead.
 func (*TakeOverRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *TakeOverRequest) GetAccount() string {
@@ -2090,7 +2332,7 @@ type TakeOverResponse struct {
 
 func (x *TakeOverResponse) Reset() {
 	*x = TakeOverResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2344,7 @@ func (x *TakeOverResponse) String() string {
 func (*TakeOverResponse) ProtoMessage() {}
 
 func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2357,7 @@ func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOverResponse.ProtoReflect.Descriptor instead.
 func (*TakeOverResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TakeOverResponse) GetConversation() *Conversation {
@@ -2144,7 +2386,7 @@ type AddNoteRequest struct {
 
 func (x *AddNoteRequest) Reset() {
 	*x = AddNoteRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2398,7 @@ func (x *AddNoteRequest) String() string {
 func (*AddNoteRequest) ProtoMessage() {}
 
 func (x *AddNoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2411,7 @@ func (x *AddNoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNoteRequest.ProtoReflect.Descriptor instead.
 func (*AddNoteRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AddNoteRequest) GetAccount() string {
@@ -2218,7 +2460,7 @@ type AddNoteResponse struct {
 
 func (x *AddNoteResponse) Reset() {
 	*x = AddNoteResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2472,7 @@ func (x *AddNoteResponse) String() string {
 func (*AddNoteResponse) ProtoMessage() {}
 
 func (x *AddNoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2485,7 @@ func (x *AddNoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNoteResponse.ProtoReflect.Descriptor instead.
 func (*AddNoteResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AddNoteResponse) GetMessage() *Message {
@@ -2272,7 +2514,7 @@ type WhisperRequest struct {
 
 func (x *WhisperRequest) Reset() {
 	*x = WhisperRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2526,7 @@ func (x *WhisperRequest) String() string {
 func (*WhisperRequest) ProtoMessage() {}
 
 func (x *WhisperRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2539,7 @@ func (x *WhisperRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhisperRequest.ProtoReflect.Descriptor instead.
 func (*WhisperRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WhisperRequest) GetAccount() string {
@@ -2346,7 +2588,7 @@ type WhisperResponse struct {
 
 func (x *WhisperResponse) Reset() {
 	*x = WhisperResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2600,7 @@ func (x *WhisperResponse) String() string {
 func (*WhisperResponse) ProtoMessage() {}
 
 func (x *WhisperResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2613,7 @@ func (x *WhisperResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhisperResponse.ProtoReflect.Descriptor instead.
 func (*WhisperResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{34}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WhisperResponse) GetMessage() *Message {
@@ -2398,7 +2640,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2652,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2665,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{35}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WatchRequest) GetAccount() string {
@@ -2465,7 +2707,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2719,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2732,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{36}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WatchResponse) GetEvent() *ConversationEvent {
@@ -2524,7 +2766,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2778,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2791,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{37}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TransferRequest) GetAccount() string {
@@ -2634,7 +2876,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2888,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2901,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{38}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TransferResponse) GetConversation() *Conversation {
@@ -2688,7 +2930,7 @@ type HoldRequest struct {
 
 func (x *HoldRequest) Reset() {
 	*x = HoldRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2700,7 +2942,7 @@ func (x *HoldRequest) String() string {
 func (*HoldRequest) ProtoMessage() {}
 
 func (x *HoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2713,7 +2955,7 @@ func (x *HoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
 func (*HoldRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{39}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *HoldRequest) GetAccount() string {
@@ -2762,7 +3004,7 @@ type HoldResponse struct {
 
 func (x *HoldResponse) Reset() {
 	*x = HoldResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +3016,7 @@ func (x *HoldResponse) String() string {
 func (*HoldResponse) ProtoMessage() {}
 
 func (x *HoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +3029,7 @@ func (x *HoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
 func (*HoldResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{40}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *HoldResponse) GetConversation() *Conversation {
@@ -2812,7 +3054,7 @@ type UnholdRequest struct {
 
 func (x *UnholdRequest) Reset() {
 	*x = UnholdRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +3066,7 @@ func (x *UnholdRequest) String() string {
 func (*UnholdRequest) ProtoMessage() {}
 
 func (x *UnholdRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +3079,7 @@ func (x *UnholdRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnholdRequest.ProtoReflect.Descriptor instead.
 func (*UnholdRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{41}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *UnholdRequest) GetAccount() string {
@@ -2872,7 +3114,7 @@ type UnholdResponse struct {
 
 func (x *UnholdResponse) Reset() {
 	*x = UnholdResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3126,7 @@ func (x *UnholdResponse) String() string {
 func (*UnholdResponse) ProtoMessage() {}
 
 func (x *UnholdResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3139,7 @@ func (x *UnholdResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnholdResponse.ProtoReflect.Descriptor instead.
 func (*UnholdResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{42}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *UnholdResponse) GetConversation() *Conversation {
@@ -2922,7 +3164,7 @@ type ReopenRequest struct {
 
 func (x *ReopenRequest) Reset() {
 	*x = ReopenRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2934,7 +3176,7 @@ func (x *ReopenRequest) String() string {
 func (*ReopenRequest) ProtoMessage() {}
 
 func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2947,7 +3189,7 @@ func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenRequest.ProtoReflect.Descriptor instead.
 func (*ReopenRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{43}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ReopenRequest) GetAccount() string {
@@ -2982,7 +3224,7 @@ type ReopenResponse struct {
 
 func (x *ReopenResponse) Reset() {
 	*x = ReopenResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2994,7 +3236,7 @@ func (x *ReopenResponse) String() string {
 func (*ReopenResponse) ProtoMessage() {}
 
 func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3007,7 +3249,7 @@ func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenResponse.ProtoReflect.Descriptor instead.
 func (*ReopenResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{44}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReopenResponse) GetConversation() *Conversation {
@@ -3032,7 +3274,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3286,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3299,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{45}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RenewRequest) GetAccount() string {
@@ -3092,7 +3334,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3346,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3359,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{46}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RenewResponse) GetConversation() *Conversation {
@@ -3144,7 +3386,7 @@ type SetTypingRequest struct {
 
 func (x *SetTypingRequest) Reset() {
 	*x = SetTypingRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3156,7 +3398,7 @@ func (x *SetTypingRequest) String() string {
 func (*SetTypingRequest) ProtoMessage() {}
 
 func (x *SetTypingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3169,7 +3411,7 @@ func (x *SetTypingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTypingRequest.ProtoReflect.Descriptor instead.
 func (*SetTypingRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{47}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetTypingRequest) GetAccount() string {
@@ -3209,7 +3451,7 @@ type SetTypingResponse struct {
 
 func (x *SetTypingResponse) Reset() {
 	*x = SetTypingResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3463,7 @@ func (x *SetTypingResponse) String() string {
 func (*SetTypingResponse) ProtoMessage() {}
 
 func (x *SetTypingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3476,7 @@ func (x *SetTypingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTypingResponse.ProtoReflect.Descriptor instead.
 func (*SetTypingResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{48}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{51}
 }
 
 // GetFanRequest is the request of GetFan.
@@ -3252,7 +3494,7 @@ type GetFanRequest struct {
 
 func (x *GetFanRequest) Reset() {
 	*x = GetFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3264,7 +3506,7 @@ func (x *GetFanRequest) String() string {
 func (*GetFanRequest) ProtoMessage() {}
 
 func (x *GetFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3277,7 +3519,7 @@ func (x *GetFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFanRequest.ProtoReflect.Descriptor instead.
 func (*GetFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{49}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetFanRequest) GetAccount() string {
@@ -3312,7 +3554,7 @@ type GetFanResponse struct {
 
 func (x *GetFanResponse) Reset() {
 	*x = GetFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3324,7 +3566,7 @@ func (x *GetFanResponse) String() string {
 func (*GetFanResponse) ProtoMessage() {}
 
 func (x *GetFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3337,7 +3579,7 @@ func (x *GetFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFanResponse.ProtoReflect.Descriptor instead.
 func (*GetFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{50}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetFanResponse) GetFan() *Fan {
@@ -3364,7 +3606,7 @@ type RenameFanRequest struct {
 
 func (x *RenameFanRequest) Reset() {
 	*x = RenameFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3618,7 @@ func (x *RenameFanRequest) String() string {
 func (*RenameFanRequest) ProtoMessage() {}
 
 func (x *RenameFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3631,7 @@ func (x *RenameFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameFanRequest.ProtoReflect.Descriptor instead.
 func (*RenameFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{51}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RenameFanRequest) GetAccount() string {
@@ -3431,7 +3673,7 @@ type RenameFanResponse struct {
 
 func (x *RenameFanResponse) Reset() {
 	*x = RenameFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3443,7 +3685,7 @@ func (x *RenameFanResponse) String() string {
 func (*RenameFanResponse) ProtoMessage() {}
 
 func (x *RenameFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3456,7 +3698,7 @@ func (x *RenameFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameFanResponse.ProtoReflect.Descriptor instead.
 func (*RenameFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{52}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RenameFanResponse) GetFan() *Fan {
@@ -3485,7 +3727,7 @@ type TagFanRequest struct {
 
 func (x *TagFanRequest) Reset() {
 	*x = TagFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +3739,7 @@ func (x *TagFanRequest) String() string {
 func (*TagFanRequest) ProtoMessage() {}
 
 func (x *TagFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +3752,7 @@ func (x *TagFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagFanRequest.ProtoReflect.Descriptor instead.
 func (*TagFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{53}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *TagFanRequest) GetAccount() string {
@@ -3559,7 +3801,7 @@ type TagFanResponse struct {
 
 func (x *TagFanResponse) Reset() {
 	*x = TagFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3813,7 @@ func (x *TagFanResponse) String() string {
 func (*TagFanResponse) ProtoMessage() {}
 
 func (x *TagFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3826,7 @@ func (x *TagFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagFanResponse.ProtoReflect.Descriptor instead.
 func (*TagFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{54}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *TagFanResponse) GetFan() *Fan {
@@ -3611,7 +3853,7 @@ type GetMediaRequest struct {
 
 func (x *GetMediaRequest) Reset() {
 	*x = GetMediaRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3623,7 +3865,7 @@ func (x *GetMediaRequest) String() string {
 func (*GetMediaRequest) ProtoMessage() {}
 
 func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3636,7 +3878,7 @@ func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMediaRequest.ProtoReflect.Descriptor instead.
 func (*GetMediaRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{55}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetMediaRequest) GetAccount() string {
@@ -3682,7 +3924,7 @@ type GetMediaResponse struct {
 
 func (x *GetMediaResponse) Reset() {
 	*x = GetMediaResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3694,7 +3936,7 @@ func (x *GetMediaResponse) String() string {
 func (*GetMediaResponse) ProtoMessage() {}
 
 func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3707,7 +3949,7 @@ func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMediaResponse.ProtoReflect.Descriptor instead.
 func (*GetMediaResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{56}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetMediaResponse) GetContentType() string {
@@ -3839,7 +4081,22 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\x0ewhole_timeline\x18\a \x01(\bR\rwholeTimeline\"f\n" +
 	"\x14ListMessagesResponse\x12:\n" +
 	"\bmessages\x18\x01 \x03(\v2\x1e.wxbus.agentrouting.v1.MessageR\bmessages\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xe9\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x90\x01\n" +
+	"\x18ListPersonEntriesRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\"\xa3\x01\n" +
+	"\x19ListPersonEntriesResponse\x12<\n" +
+	"\aentries\x18\x01 \x03(\v2\".wxbus.agentrouting.v1.PersonEntryR\aentries\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x124\n" +
+	"\x04fans\x18\x03 \x03(\v2 .wxbus.agentrouting.v1.LinkedFanR\x04fans\"\xae\x01\n" +
+	"\vPersonEntry\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12:\n" +
+	"\amessage\x18\x02 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageH\x00R\amessage\x12B\n" +
+	"\x06change\x18\x03 \x01(\v2(.wxbus.agentrouting.v1.ConversationEventH\x00R\x06changeB\a\n" +
+	"\x05entry\"\xe9\x01\n" +
 	"\rSearchRequest\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
@@ -3973,7 +4230,7 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\x10GetMediaResponse\x12!\n" +
 	"\fcontent_type\x18\x01 \x01(\tR\vcontentType\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data2\xd6\x13\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data2\xce\x14\n" +
 	"\x13ConversationService\x12d\n" +
 	"\vListWaiting\x12).wxbus.agentrouting.v1.ListWaitingRequest\x1a*.wxbus.agentrouting.v1.ListWaitingResponse\x12d\n" +
 	"\vListServing\x12).wxbus.agentrouting.v1.ListServingRequest\x1a*.wxbus.agentrouting.v1.ListServingResponse\x12[\n" +
@@ -3984,7 +4241,8 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\x11ListConversations\x12/.wxbus.agentrouting.v1.ListConversationsRequest\x1a0.wxbus.agentrouting.v1.ListConversationsResponse\x12^\n" +
 	"\tListQueue\x12'.wxbus.agentrouting.v1.ListQueueRequest\x1a(.wxbus.agentrouting.v1.ListQueueResponse\x12p\n" +
 	"\x0fGetConversation\x12-.wxbus.agentrouting.v1.GetConversationRequest\x1a..wxbus.agentrouting.v1.GetConversationResponse\x12g\n" +
-	"\fListMessages\x12*.wxbus.agentrouting.v1.ListMessagesRequest\x1a+.wxbus.agentrouting.v1.ListMessagesResponse\x12U\n" +
+	"\fListMessages\x12*.wxbus.agentrouting.v1.ListMessagesRequest\x1a+.wxbus.agentrouting.v1.ListMessagesResponse\x12v\n" +
+	"\x11ListPersonEntries\x12/.wxbus.agentrouting.v1.ListPersonEntriesRequest\x1a0.wxbus.agentrouting.v1.ListPersonEntriesResponse\x12U\n" +
 	"\x06Search\x12$.wxbus.agentrouting.v1.SearchRequest\x1a%.wxbus.agentrouting.v1.SearchResponse\x12X\n" +
 	"\aDecline\x12%.wxbus.agentrouting.v1.DeclineRequest\x1a&.wxbus.agentrouting.v1.DeclineResponse\x12O\n" +
 	"\x04Take\x12\".wxbus.agentrouting.v1.TakeRequest\x1a#.wxbus.agentrouting.v1.TakeResponse\x12[\n" +
@@ -4016,7 +4274,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP() []byte 
 	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescData
 }
 
-var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_wxbus_agentrouting_v1_conversation_service_proto_goTypes = []any{
 	(*ListWaitingRequest)(nil),        // 0: wxbus.agentrouting.v1.ListWaitingRequest
 	(*ListWaitingResponse)(nil),       // 1: wxbus.agentrouting.v1.ListWaitingResponse
@@ -4040,147 +4298,157 @@ var file_wxbus_agentrouting_v1_conversation_service_proto_goTypes = []any{
 	(*GetConversationResponse)(nil),   // 19: wxbus.agentrouting.v1.GetConversationResponse
 	(*ListMessagesRequest)(nil),       // 20: wxbus.agentrouting.v1.ListMessagesRequest
 	(*ListMessagesResponse)(nil),      // 21: wxbus.agentrouting.v1.ListMessagesResponse
-	(*SearchRequest)(nil),             // 22: wxbus.agentrouting.v1.SearchRequest
-	(*SearchResponse)(nil),            // 23: wxbus.agentrouting.v1.SearchResponse
-	(*SearchHit)(nil),                 // 24: wxbus.agentrouting.v1.SearchHit
-	(*DeclineRequest)(nil),            // 25: wxbus.agentrouting.v1.DeclineRequest
-	(*DeclineResponse)(nil),           // 26: wxbus.agentrouting.v1.DeclineResponse
-	(*TakeRequest)(nil),               // 27: wxbus.agentrouting.v1.TakeRequest
-	(*TakeResponse)(nil),              // 28: wxbus.agentrouting.v1.TakeResponse
-	(*TakeOverRequest)(nil),           // 29: wxbus.agentrouting.v1.TakeOverRequest
-	(*TakeOverResponse)(nil),          // 30: wxbus.agentrouting.v1.TakeOverResponse
-	(*AddNoteRequest)(nil),            // 31: wxbus.agentrouting.v1.AddNoteRequest
-	(*AddNoteResponse)(nil),           // 32: wxbus.agentrouting.v1.AddNoteResponse
-	(*WhisperRequest)(nil),            // 33: wxbus.agentrouting.v1.WhisperRequest
-	(*WhisperResponse)(nil),           // 34: wxbus.agentrouting.v1.WhisperResponse
-	(*WatchRequest)(nil),              // 35: wxbus.agentrouting.v1.WatchRequest
-	(*WatchResponse)(nil),             // 36: wxbus.agentrouting.v1.WatchResponse
-	(*TransferRequest)(nil),           // 37: wxbus.agentrouting.v1.TransferRequest
-	(*TransferResponse)(nil),          // 38: wxbus.agentrouting.v1.TransferResponse
-	(*HoldRequest)(nil),               // 39: wxbus.agentrouting.v1.HoldRequest
-	(*HoldResponse)(nil),              // 40: wxbus.agentrouting.v1.HoldResponse
-	(*UnholdRequest)(nil),             // 41: wxbus.agentrouting.v1.UnholdRequest
-	(*UnholdResponse)(nil),            // 42: wxbus.agentrouting.v1.UnholdResponse
-	(*ReopenRequest)(nil),             // 43: wxbus.agentrouting.v1.ReopenRequest
-	(*ReopenResponse)(nil),            // 44: wxbus.agentrouting.v1.ReopenResponse
-	(*RenewRequest)(nil),              // 45: wxbus.agentrouting.v1.RenewRequest
-	(*RenewResponse)(nil),             // 46: wxbus.agentrouting.v1.RenewResponse
-	(*SetTypingRequest)(nil),          // 47: wxbus.agentrouting.v1.SetTypingRequest
-	(*SetTypingResponse)(nil),         // 48: wxbus.agentrouting.v1.SetTypingResponse
-	(*GetFanRequest)(nil),             // 49: wxbus.agentrouting.v1.GetFanRequest
-	(*GetFanResponse)(nil),            // 50: wxbus.agentrouting.v1.GetFanResponse
-	(*RenameFanRequest)(nil),          // 51: wxbus.agentrouting.v1.RenameFanRequest
-	(*RenameFanResponse)(nil),         // 52: wxbus.agentrouting.v1.RenameFanResponse
-	(*TagFanRequest)(nil),             // 53: wxbus.agentrouting.v1.TagFanRequest
-	(*TagFanResponse)(nil),            // 54: wxbus.agentrouting.v1.TagFanResponse
-	(*GetMediaRequest)(nil),           // 55: wxbus.agentrouting.v1.GetMediaRequest
-	(*GetMediaResponse)(nil),          // 56: wxbus.agentrouting.v1.GetMediaResponse
-	(*OwnerRecord)(nil),               // 57: wxbus.agentrouting.v1.OwnerRecord
-	(*Conversation)(nil),              // 58: wxbus.agentrouting.v1.Conversation
-	(*v1.Content)(nil),                // 59: wxbus.event.v1.Content
-	(*Message)(nil),                   // 60: wxbus.agentrouting.v1.Message
-	(ConversationState)(0),            // 61: wxbus.agentrouting.v1.ConversationState
-	(*Fan)(nil),                       // 62: wxbus.agentrouting.v1.Fan
-	(*ConversationEvent)(nil),         // 63: wxbus.agentrouting.v1.ConversationEvent
-	(SignalKind)(0),                   // 64: wxbus.agentrouting.v1.SignalKind
+	(*ListPersonEntriesRequest)(nil),  // 22: wxbus.agentrouting.v1.ListPersonEntriesRequest
+	(*ListPersonEntriesResponse)(nil), // 23: wxbus.agentrouting.v1.ListPersonEntriesResponse
+	(*PersonEntry)(nil),               // 24: wxbus.agentrouting.v1.PersonEntry
+	(*SearchRequest)(nil),             // 25: wxbus.agentrouting.v1.SearchRequest
+	(*SearchResponse)(nil),            // 26: wxbus.agentrouting.v1.SearchResponse
+	(*SearchHit)(nil),                 // 27: wxbus.agentrouting.v1.SearchHit
+	(*DeclineRequest)(nil),            // 28: wxbus.agentrouting.v1.DeclineRequest
+	(*DeclineResponse)(nil),           // 29: wxbus.agentrouting.v1.DeclineResponse
+	(*TakeRequest)(nil),               // 30: wxbus.agentrouting.v1.TakeRequest
+	(*TakeResponse)(nil),              // 31: wxbus.agentrouting.v1.TakeResponse
+	(*TakeOverRequest)(nil),           // 32: wxbus.agentrouting.v1.TakeOverRequest
+	(*TakeOverResponse)(nil),          // 33: wxbus.agentrouting.v1.TakeOverResponse
+	(*AddNoteRequest)(nil),            // 34: wxbus.agentrouting.v1.AddNoteRequest
+	(*AddNoteResponse)(nil),           // 35: wxbus.agentrouting.v1.AddNoteResponse
+	(*WhisperRequest)(nil),            // 36: wxbus.agentrouting.v1.WhisperRequest
+	(*WhisperResponse)(nil),           // 37: wxbus.agentrouting.v1.WhisperResponse
+	(*WatchRequest)(nil),              // 38: wxbus.agentrouting.v1.WatchRequest
+	(*WatchResponse)(nil),             // 39: wxbus.agentrouting.v1.WatchResponse
+	(*TransferRequest)(nil),           // 40: wxbus.agentrouting.v1.TransferRequest
+	(*TransferResponse)(nil),          // 41: wxbus.agentrouting.v1.TransferResponse
+	(*HoldRequest)(nil),               // 42: wxbus.agentrouting.v1.HoldRequest
+	(*HoldResponse)(nil),              // 43: wxbus.agentrouting.v1.HoldResponse
+	(*UnholdRequest)(nil),             // 44: wxbus.agentrouting.v1.UnholdRequest
+	(*UnholdResponse)(nil),            // 45: wxbus.agentrouting.v1.UnholdResponse
+	(*ReopenRequest)(nil),             // 46: wxbus.agentrouting.v1.ReopenRequest
+	(*ReopenResponse)(nil),            // 47: wxbus.agentrouting.v1.ReopenResponse
+	(*RenewRequest)(nil),              // 48: wxbus.agentrouting.v1.RenewRequest
+	(*RenewResponse)(nil),             // 49: wxbus.agentrouting.v1.RenewResponse
+	(*SetTypingRequest)(nil),          // 50: wxbus.agentrouting.v1.SetTypingRequest
+	(*SetTypingResponse)(nil),         // 51: wxbus.agentrouting.v1.SetTypingResponse
+	(*GetFanRequest)(nil),             // 52: wxbus.agentrouting.v1.GetFanRequest
+	(*GetFanResponse)(nil),            // 53: wxbus.agentrouting.v1.GetFanResponse
+	(*RenameFanRequest)(nil),          // 54: wxbus.agentrouting.v1.RenameFanRequest
+	(*RenameFanResponse)(nil),         // 55: wxbus.agentrouting.v1.RenameFanResponse
+	(*TagFanRequest)(nil),             // 56: wxbus.agentrouting.v1.TagFanRequest
+	(*TagFanResponse)(nil),            // 57: wxbus.agentrouting.v1.TagFanResponse
+	(*GetMediaRequest)(nil),           // 58: wxbus.agentrouting.v1.GetMediaRequest
+	(*GetMediaResponse)(nil),          // 59: wxbus.agentrouting.v1.GetMediaResponse
+	(*OwnerRecord)(nil),               // 60: wxbus.agentrouting.v1.OwnerRecord
+	(*Conversation)(nil),              // 61: wxbus.agentrouting.v1.Conversation
+	(*v1.Content)(nil),                // 62: wxbus.event.v1.Content
+	(*Message)(nil),                   // 63: wxbus.agentrouting.v1.Message
+	(ConversationState)(0),            // 64: wxbus.agentrouting.v1.ConversationState
+	(*Fan)(nil),                       // 65: wxbus.agentrouting.v1.Fan
+	(*ConversationEvent)(nil),         // 66: wxbus.agentrouting.v1.ConversationEvent
+	(*LinkedFan)(nil),                 // 67: wxbus.agentrouting.v1.LinkedFan
+	(SignalKind)(0),                   // 68: wxbus.agentrouting.v1.SignalKind
 }
 var file_wxbus_agentrouting_v1_conversation_service_proto_depIdxs = []int32{
-	57, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	57, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	57, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	57, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	58, // 4: wxbus.agentrouting.v1.AcceptResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	59, // 5: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
-	57, // 6: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	60, // 7: wxbus.agentrouting.v1.ReplyResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	58, // 8: wxbus.agentrouting.v1.ReplyResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	57, // 9: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	58, // 10: wxbus.agentrouting.v1.CloseResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	60, // 11: wxbus.agentrouting.v1.ReplyCollision.messages:type_name -> wxbus.agentrouting.v1.Message
-	61, // 12: wxbus.agentrouting.v1.ListConversationsRequest.states:type_name -> wxbus.agentrouting.v1.ConversationState
-	58, // 13: wxbus.agentrouting.v1.ListConversationsResponse.conversations:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 14: wxbus.agentrouting.v1.ListQueueResponse.waiting:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 15: wxbus.agentrouting.v1.ListQueueResponse.left_message:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 16: wxbus.agentrouting.v1.GetConversationResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	62, // 17: wxbus.agentrouting.v1.GetConversationResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	63, // 18: wxbus.agentrouting.v1.GetConversationResponse.changes:type_name -> wxbus.agentrouting.v1.ConversationEvent
-	60, // 19: wxbus.agentrouting.v1.ListMessagesResponse.messages:type_name -> wxbus.agentrouting.v1.Message
-	24, // 20: wxbus.agentrouting.v1.SearchResponse.hits:type_name -> wxbus.agentrouting.v1.SearchHit
-	60, // 21: wxbus.agentrouting.v1.SearchHit.message:type_name -> wxbus.agentrouting.v1.Message
-	58, // 22: wxbus.agentrouting.v1.DeclineResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 23: wxbus.agentrouting.v1.TakeResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 24: wxbus.agentrouting.v1.TakeOverResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	60, // 25: wxbus.agentrouting.v1.AddNoteResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	60, // 26: wxbus.agentrouting.v1.WhisperResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	63, // 27: wxbus.agentrouting.v1.WatchResponse.event:type_name -> wxbus.agentrouting.v1.ConversationEvent
-	58, // 28: wxbus.agentrouting.v1.TransferResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 29: wxbus.agentrouting.v1.HoldResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 30: wxbus.agentrouting.v1.UnholdResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 31: wxbus.agentrouting.v1.ReopenResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	58, // 32: wxbus.agentrouting.v1.RenewResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	64, // 33: wxbus.agentrouting.v1.SetTypingRequest.kind:type_name -> wxbus.agentrouting.v1.SignalKind
-	62, // 34: wxbus.agentrouting.v1.GetFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	62, // 35: wxbus.agentrouting.v1.RenameFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	62, // 36: wxbus.agentrouting.v1.TagFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	0,  // 37: wxbus.agentrouting.v1.ConversationService.ListWaiting:input_type -> wxbus.agentrouting.v1.ListWaitingRequest
-	2,  // 38: wxbus.agentrouting.v1.ConversationService.ListServing:input_type -> wxbus.agentrouting.v1.ListServingRequest
-	4,  // 39: wxbus.agentrouting.v1.ConversationService.GetOwner:input_type -> wxbus.agentrouting.v1.GetOwnerRequest
-	6,  // 40: wxbus.agentrouting.v1.ConversationService.Accept:input_type -> wxbus.agentrouting.v1.AcceptRequest
-	8,  // 41: wxbus.agentrouting.v1.ConversationService.Reply:input_type -> wxbus.agentrouting.v1.ReplyRequest
-	10, // 42: wxbus.agentrouting.v1.ConversationService.Close:input_type -> wxbus.agentrouting.v1.CloseRequest
-	14, // 43: wxbus.agentrouting.v1.ConversationService.ListConversations:input_type -> wxbus.agentrouting.v1.ListConversationsRequest
-	16, // 44: wxbus.agentrouting.v1.ConversationService.ListQueue:input_type -> wxbus.agentrouting.v1.ListQueueRequest
-	18, // 45: wxbus.agentrouting.v1.ConversationService.GetConversation:input_type -> wxbus.agentrouting.v1.GetConversationRequest
-	20, // 46: wxbus.agentrouting.v1.ConversationService.ListMessages:input_type -> wxbus.agentrouting.v1.ListMessagesRequest
-	22, // 47: wxbus.agentrouting.v1.ConversationService.Search:input_type -> wxbus.agentrouting.v1.SearchRequest
-	25, // 48: wxbus.agentrouting.v1.ConversationService.Decline:input_type -> wxbus.agentrouting.v1.DeclineRequest
-	27, // 49: wxbus.agentrouting.v1.ConversationService.Take:input_type -> wxbus.agentrouting.v1.TakeRequest
-	29, // 50: wxbus.agentrouting.v1.ConversationService.TakeOver:input_type -> wxbus.agentrouting.v1.TakeOverRequest
-	31, // 51: wxbus.agentrouting.v1.ConversationService.AddNote:input_type -> wxbus.agentrouting.v1.AddNoteRequest
-	33, // 52: wxbus.agentrouting.v1.ConversationService.Whisper:input_type -> wxbus.agentrouting.v1.WhisperRequest
-	35, // 53: wxbus.agentrouting.v1.ConversationService.Watch:input_type -> wxbus.agentrouting.v1.WatchRequest
-	37, // 54: wxbus.agentrouting.v1.ConversationService.Transfer:input_type -> wxbus.agentrouting.v1.TransferRequest
-	39, // 55: wxbus.agentrouting.v1.ConversationService.Hold:input_type -> wxbus.agentrouting.v1.HoldRequest
-	41, // 56: wxbus.agentrouting.v1.ConversationService.Unhold:input_type -> wxbus.agentrouting.v1.UnholdRequest
-	43, // 57: wxbus.agentrouting.v1.ConversationService.Reopen:input_type -> wxbus.agentrouting.v1.ReopenRequest
-	45, // 58: wxbus.agentrouting.v1.ConversationService.Renew:input_type -> wxbus.agentrouting.v1.RenewRequest
-	47, // 59: wxbus.agentrouting.v1.ConversationService.SetTyping:input_type -> wxbus.agentrouting.v1.SetTypingRequest
-	49, // 60: wxbus.agentrouting.v1.ConversationService.GetFan:input_type -> wxbus.agentrouting.v1.GetFanRequest
-	51, // 61: wxbus.agentrouting.v1.ConversationService.RenameFan:input_type -> wxbus.agentrouting.v1.RenameFanRequest
-	53, // 62: wxbus.agentrouting.v1.ConversationService.TagFan:input_type -> wxbus.agentrouting.v1.TagFanRequest
-	55, // 63: wxbus.agentrouting.v1.ConversationService.GetMedia:input_type -> wxbus.agentrouting.v1.GetMediaRequest
-	1,  // 64: wxbus.agentrouting.v1.ConversationService.ListWaiting:output_type -> wxbus.agentrouting.v1.ListWaitingResponse
-	3,  // 65: wxbus.agentrouting.v1.ConversationService.ListServing:output_type -> wxbus.agentrouting.v1.ListServingResponse
-	5,  // 66: wxbus.agentrouting.v1.ConversationService.GetOwner:output_type -> wxbus.agentrouting.v1.GetOwnerResponse
-	7,  // 67: wxbus.agentrouting.v1.ConversationService.Accept:output_type -> wxbus.agentrouting.v1.AcceptResponse
-	9,  // 68: wxbus.agentrouting.v1.ConversationService.Reply:output_type -> wxbus.agentrouting.v1.ReplyResponse
-	11, // 69: wxbus.agentrouting.v1.ConversationService.Close:output_type -> wxbus.agentrouting.v1.CloseResponse
-	15, // 70: wxbus.agentrouting.v1.ConversationService.ListConversations:output_type -> wxbus.agentrouting.v1.ListConversationsResponse
-	17, // 71: wxbus.agentrouting.v1.ConversationService.ListQueue:output_type -> wxbus.agentrouting.v1.ListQueueResponse
-	19, // 72: wxbus.agentrouting.v1.ConversationService.GetConversation:output_type -> wxbus.agentrouting.v1.GetConversationResponse
-	21, // 73: wxbus.agentrouting.v1.ConversationService.ListMessages:output_type -> wxbus.agentrouting.v1.ListMessagesResponse
-	23, // 74: wxbus.agentrouting.v1.ConversationService.Search:output_type -> wxbus.agentrouting.v1.SearchResponse
-	26, // 75: wxbus.agentrouting.v1.ConversationService.Decline:output_type -> wxbus.agentrouting.v1.DeclineResponse
-	28, // 76: wxbus.agentrouting.v1.ConversationService.Take:output_type -> wxbus.agentrouting.v1.TakeResponse
-	30, // 77: wxbus.agentrouting.v1.ConversationService.TakeOver:output_type -> wxbus.agentrouting.v1.TakeOverResponse
-	32, // 78: wxbus.agentrouting.v1.ConversationService.AddNote:output_type -> wxbus.agentrouting.v1.AddNoteResponse
-	34, // 79: wxbus.agentrouting.v1.ConversationService.Whisper:output_type -> wxbus.agentrouting.v1.WhisperResponse
-	36, // 80: wxbus.agentrouting.v1.ConversationService.Watch:output_type -> wxbus.agentrouting.v1.WatchResponse
-	38, // 81: wxbus.agentrouting.v1.ConversationService.Transfer:output_type -> wxbus.agentrouting.v1.TransferResponse
-	40, // 82: wxbus.agentrouting.v1.ConversationService.Hold:output_type -> wxbus.agentrouting.v1.HoldResponse
-	42, // 83: wxbus.agentrouting.v1.ConversationService.Unhold:output_type -> wxbus.agentrouting.v1.UnholdResponse
-	44, // 84: wxbus.agentrouting.v1.ConversationService.Reopen:output_type -> wxbus.agentrouting.v1.ReopenResponse
-	46, // 85: wxbus.agentrouting.v1.ConversationService.Renew:output_type -> wxbus.agentrouting.v1.RenewResponse
-	48, // 86: wxbus.agentrouting.v1.ConversationService.SetTyping:output_type -> wxbus.agentrouting.v1.SetTypingResponse
-	50, // 87: wxbus.agentrouting.v1.ConversationService.GetFan:output_type -> wxbus.agentrouting.v1.GetFanResponse
-	52, // 88: wxbus.agentrouting.v1.ConversationService.RenameFan:output_type -> wxbus.agentrouting.v1.RenameFanResponse
-	54, // 89: wxbus.agentrouting.v1.ConversationService.TagFan:output_type -> wxbus.agentrouting.v1.TagFanResponse
-	56, // 90: wxbus.agentrouting.v1.ConversationService.GetMedia:output_type -> wxbus.agentrouting.v1.GetMediaResponse
-	64, // [64:91] is the sub-list for method output_type
-	37, // [37:64] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	60, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	60, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	60, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	60, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	61, // 4: wxbus.agentrouting.v1.AcceptResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	62, // 5: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
+	60, // 6: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	63, // 7: wxbus.agentrouting.v1.ReplyResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	61, // 8: wxbus.agentrouting.v1.ReplyResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	60, // 9: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	61, // 10: wxbus.agentrouting.v1.CloseResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	63, // 11: wxbus.agentrouting.v1.ReplyCollision.messages:type_name -> wxbus.agentrouting.v1.Message
+	64, // 12: wxbus.agentrouting.v1.ListConversationsRequest.states:type_name -> wxbus.agentrouting.v1.ConversationState
+	61, // 13: wxbus.agentrouting.v1.ListConversationsResponse.conversations:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 14: wxbus.agentrouting.v1.ListQueueResponse.waiting:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 15: wxbus.agentrouting.v1.ListQueueResponse.left_message:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 16: wxbus.agentrouting.v1.GetConversationResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	65, // 17: wxbus.agentrouting.v1.GetConversationResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	66, // 18: wxbus.agentrouting.v1.GetConversationResponse.changes:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	63, // 19: wxbus.agentrouting.v1.ListMessagesResponse.messages:type_name -> wxbus.agentrouting.v1.Message
+	24, // 20: wxbus.agentrouting.v1.ListPersonEntriesResponse.entries:type_name -> wxbus.agentrouting.v1.PersonEntry
+	67, // 21: wxbus.agentrouting.v1.ListPersonEntriesResponse.fans:type_name -> wxbus.agentrouting.v1.LinkedFan
+	63, // 22: wxbus.agentrouting.v1.PersonEntry.message:type_name -> wxbus.agentrouting.v1.Message
+	66, // 23: wxbus.agentrouting.v1.PersonEntry.change:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	27, // 24: wxbus.agentrouting.v1.SearchResponse.hits:type_name -> wxbus.agentrouting.v1.SearchHit
+	63, // 25: wxbus.agentrouting.v1.SearchHit.message:type_name -> wxbus.agentrouting.v1.Message
+	61, // 26: wxbus.agentrouting.v1.DeclineResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 27: wxbus.agentrouting.v1.TakeResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 28: wxbus.agentrouting.v1.TakeOverResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	63, // 29: wxbus.agentrouting.v1.AddNoteResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	63, // 30: wxbus.agentrouting.v1.WhisperResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	66, // 31: wxbus.agentrouting.v1.WatchResponse.event:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	61, // 32: wxbus.agentrouting.v1.TransferResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 33: wxbus.agentrouting.v1.HoldResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 34: wxbus.agentrouting.v1.UnholdResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 35: wxbus.agentrouting.v1.ReopenResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	61, // 36: wxbus.agentrouting.v1.RenewResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	68, // 37: wxbus.agentrouting.v1.SetTypingRequest.kind:type_name -> wxbus.agentrouting.v1.SignalKind
+	65, // 38: wxbus.agentrouting.v1.GetFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	65, // 39: wxbus.agentrouting.v1.RenameFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	65, // 40: wxbus.agentrouting.v1.TagFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	0,  // 41: wxbus.agentrouting.v1.ConversationService.ListWaiting:input_type -> wxbus.agentrouting.v1.ListWaitingRequest
+	2,  // 42: wxbus.agentrouting.v1.ConversationService.ListServing:input_type -> wxbus.agentrouting.v1.ListServingRequest
+	4,  // 43: wxbus.agentrouting.v1.ConversationService.GetOwner:input_type -> wxbus.agentrouting.v1.GetOwnerRequest
+	6,  // 44: wxbus.agentrouting.v1.ConversationService.Accept:input_type -> wxbus.agentrouting.v1.AcceptRequest
+	8,  // 45: wxbus.agentrouting.v1.ConversationService.Reply:input_type -> wxbus.agentrouting.v1.ReplyRequest
+	10, // 46: wxbus.agentrouting.v1.ConversationService.Close:input_type -> wxbus.agentrouting.v1.CloseRequest
+	14, // 47: wxbus.agentrouting.v1.ConversationService.ListConversations:input_type -> wxbus.agentrouting.v1.ListConversationsRequest
+	16, // 48: wxbus.agentrouting.v1.ConversationService.ListQueue:input_type -> wxbus.agentrouting.v1.ListQueueRequest
+	18, // 49: wxbus.agentrouting.v1.ConversationService.GetConversation:input_type -> wxbus.agentrouting.v1.GetConversationRequest
+	20, // 50: wxbus.agentrouting.v1.ConversationService.ListMessages:input_type -> wxbus.agentrouting.v1.ListMessagesRequest
+	22, // 51: wxbus.agentrouting.v1.ConversationService.ListPersonEntries:input_type -> wxbus.agentrouting.v1.ListPersonEntriesRequest
+	25, // 52: wxbus.agentrouting.v1.ConversationService.Search:input_type -> wxbus.agentrouting.v1.SearchRequest
+	28, // 53: wxbus.agentrouting.v1.ConversationService.Decline:input_type -> wxbus.agentrouting.v1.DeclineRequest
+	30, // 54: wxbus.agentrouting.v1.ConversationService.Take:input_type -> wxbus.agentrouting.v1.TakeRequest
+	32, // 55: wxbus.agentrouting.v1.ConversationService.TakeOver:input_type -> wxbus.agentrouting.v1.TakeOverRequest
+	34, // 56: wxbus.agentrouting.v1.ConversationService.AddNote:input_type -> wxbus.agentrouting.v1.AddNoteRequest
+	36, // 57: wxbus.agentrouting.v1.ConversationService.Whisper:input_type -> wxbus.agentrouting.v1.WhisperRequest
+	38, // 58: wxbus.agentrouting.v1.ConversationService.Watch:input_type -> wxbus.agentrouting.v1.WatchRequest
+	40, // 59: wxbus.agentrouting.v1.ConversationService.Transfer:input_type -> wxbus.agentrouting.v1.TransferRequest
+	42, // 60: wxbus.agentrouting.v1.ConversationService.Hold:input_type -> wxbus.agentrouting.v1.HoldRequest
+	44, // 61: wxbus.agentrouting.v1.ConversationService.Unhold:input_type -> wxbus.agentrouting.v1.UnholdRequest
+	46, // 62: wxbus.agentrouting.v1.ConversationService.Reopen:input_type -> wxbus.agentrouting.v1.ReopenRequest
+	48, // 63: wxbus.agentrouting.v1.ConversationService.Renew:input_type -> wxbus.agentrouting.v1.RenewRequest
+	50, // 64: wxbus.agentrouting.v1.ConversationService.SetTyping:input_type -> wxbus.agentrouting.v1.SetTypingRequest
+	52, // 65: wxbus.agentrouting.v1.ConversationService.GetFan:input_type -> wxbus.agentrouting.v1.GetFanRequest
+	54, // 66: wxbus.agentrouting.v1.ConversationService.RenameFan:input_type -> wxbus.agentrouting.v1.RenameFanRequest
+	56, // 67: wxbus.agentrouting.v1.ConversationService.TagFan:input_type -> wxbus.agentrouting.v1.TagFanRequest
+	58, // 68: wxbus.agentrouting.v1.ConversationService.GetMedia:input_type -> wxbus.agentrouting.v1.GetMediaRequest
+	1,  // 69: wxbus.agentrouting.v1.ConversationService.ListWaiting:output_type -> wxbus.agentrouting.v1.ListWaitingResponse
+	3,  // 70: wxbus.agentrouting.v1.ConversationService.ListServing:output_type -> wxbus.agentrouting.v1.ListServingResponse
+	5,  // 71: wxbus.agentrouting.v1.ConversationService.GetOwner:output_type -> wxbus.agentrouting.v1.GetOwnerResponse
+	7,  // 72: wxbus.agentrouting.v1.ConversationService.Accept:output_type -> wxbus.agentrouting.v1.AcceptResponse
+	9,  // 73: wxbus.agentrouting.v1.ConversationService.Reply:output_type -> wxbus.agentrouting.v1.ReplyResponse
+	11, // 74: wxbus.agentrouting.v1.ConversationService.Close:output_type -> wxbus.agentrouting.v1.CloseResponse
+	15, // 75: wxbus.agentrouting.v1.ConversationService.ListConversations:output_type -> wxbus.agentrouting.v1.ListConversationsResponse
+	17, // 76: wxbus.agentrouting.v1.ConversationService.ListQueue:output_type -> wxbus.agentrouting.v1.ListQueueResponse
+	19, // 77: wxbus.agentrouting.v1.ConversationService.GetConversation:output_type -> wxbus.agentrouting.v1.GetConversationResponse
+	21, // 78: wxbus.agentrouting.v1.ConversationService.ListMessages:output_type -> wxbus.agentrouting.v1.ListMessagesResponse
+	23, // 79: wxbus.agentrouting.v1.ConversationService.ListPersonEntries:output_type -> wxbus.agentrouting.v1.ListPersonEntriesResponse
+	26, // 80: wxbus.agentrouting.v1.ConversationService.Search:output_type -> wxbus.agentrouting.v1.SearchResponse
+	29, // 81: wxbus.agentrouting.v1.ConversationService.Decline:output_type -> wxbus.agentrouting.v1.DeclineResponse
+	31, // 82: wxbus.agentrouting.v1.ConversationService.Take:output_type -> wxbus.agentrouting.v1.TakeResponse
+	33, // 83: wxbus.agentrouting.v1.ConversationService.TakeOver:output_type -> wxbus.agentrouting.v1.TakeOverResponse
+	35, // 84: wxbus.agentrouting.v1.ConversationService.AddNote:output_type -> wxbus.agentrouting.v1.AddNoteResponse
+	37, // 85: wxbus.agentrouting.v1.ConversationService.Whisper:output_type -> wxbus.agentrouting.v1.WhisperResponse
+	39, // 86: wxbus.agentrouting.v1.ConversationService.Watch:output_type -> wxbus.agentrouting.v1.WatchResponse
+	41, // 87: wxbus.agentrouting.v1.ConversationService.Transfer:output_type -> wxbus.agentrouting.v1.TransferResponse
+	43, // 88: wxbus.agentrouting.v1.ConversationService.Hold:output_type -> wxbus.agentrouting.v1.HoldResponse
+	45, // 89: wxbus.agentrouting.v1.ConversationService.Unhold:output_type -> wxbus.agentrouting.v1.UnholdResponse
+	47, // 90: wxbus.agentrouting.v1.ConversationService.Reopen:output_type -> wxbus.agentrouting.v1.ReopenResponse
+	49, // 91: wxbus.agentrouting.v1.ConversationService.Renew:output_type -> wxbus.agentrouting.v1.RenewResponse
+	51, // 92: wxbus.agentrouting.v1.ConversationService.SetTyping:output_type -> wxbus.agentrouting.v1.SetTypingResponse
+	53, // 93: wxbus.agentrouting.v1.ConversationService.GetFan:output_type -> wxbus.agentrouting.v1.GetFanResponse
+	55, // 94: wxbus.agentrouting.v1.ConversationService.RenameFan:output_type -> wxbus.agentrouting.v1.RenameFanResponse
+	57, // 95: wxbus.agentrouting.v1.ConversationService.TagFan:output_type -> wxbus.agentrouting.v1.TagFanResponse
+	59, // 96: wxbus.agentrouting.v1.ConversationService.GetMedia:output_type -> wxbus.agentrouting.v1.GetMediaResponse
+	69, // [69:97] is the sub-list for method output_type
+	41, // [41:69] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_conversation_service_proto_init() }
@@ -4190,7 +4458,11 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_init() {
 	}
 	file_wxbus_agentrouting_v1_conversation_proto_init()
 	file_wxbus_agentrouting_v1_conversation_events_proto_init()
-	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37].OneofWrappers = []any{
+	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[24].OneofWrappers = []any{
+		(*PersonEntry_Message)(nil),
+		(*PersonEntry_Change)(nil),
+	}
+	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40].OneofWrappers = []any{
 		(*TransferRequest_ToAgent)(nil),
 		(*TransferRequest_ToGroup)(nil),
 	}
@@ -4200,7 +4472,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc), len(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   57,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

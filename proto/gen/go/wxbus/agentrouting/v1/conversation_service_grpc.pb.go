@@ -29,6 +29,7 @@ const (
 	ConversationService_ListQueue_FullMethodName         = "/wxbus.agentrouting.v1.ConversationService/ListQueue"
 	ConversationService_GetConversation_FullMethodName   = "/wxbus.agentrouting.v1.ConversationService/GetConversation"
 	ConversationService_ListMessages_FullMethodName      = "/wxbus.agentrouting.v1.ConversationService/ListMessages"
+	ConversationService_ListPersonEntries_FullMethodName = "/wxbus.agentrouting.v1.ConversationService/ListPersonEntries"
 	ConversationService_Search_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/Search"
 	ConversationService_Decline_FullMethodName           = "/wxbus.agentrouting.v1.ConversationService/Decline"
 	ConversationService_Take_FullMethodName              = "/wxbus.agentrouting.v1.ConversationService/Take"
@@ -85,6 +86,10 @@ type ConversationServiceClient interface {
 	GetConversation(ctx context.Context, in *GetConversationRequest, opts ...grpc.CallOption) (*GetConversationResponse, error)
 	// ListMessages returns a page of the fan's timeline, oldest first.
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
+	// ListPersonEntries returns a page of the timeline of a person, oldest first: what was said by and to a fan and the fans of other
+	// accounts with the same unionid, with the changes of state of their conversations, in one order of time. Only accounts that the caller
+	// may see are in it. The timeline of a fan without a unionid is their own.
+	ListPersonEntries(ctx context.Context, in *ListPersonEntriesRequest, opts ...grpc.CallOption) (*ListPersonEntriesResponse, error)
 	// Search finds messages whose text contains the words, newest first. It works for Chinese.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
 	// Decline gives an offer back: the next agent is asked.
@@ -224,6 +229,16 @@ func (c *conversationServiceClient) ListMessages(ctx context.Context, in *ListMe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListMessagesResponse)
 	err := c.cc.Invoke(ctx, ConversationService_ListMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) ListPersonEntries(ctx context.Context, in *ListPersonEntriesRequest, opts ...grpc.CallOption) (*ListPersonEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPersonEntriesResponse)
+	err := c.cc.Invoke(ctx, ConversationService_ListPersonEntries_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -455,6 +470,10 @@ type ConversationServiceServer interface {
 	GetConversation(context.Context, *GetConversationRequest) (*GetConversationResponse, error)
 	// ListMessages returns a page of the fan's timeline, oldest first.
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
+	// ListPersonEntries returns a page of the timeline of a person, oldest first: what was said by and to a fan and the fans of other
+	// accounts with the same unionid, with the changes of state of their conversations, in one order of time. Only accounts that the caller
+	// may see are in it. The timeline of a fan without a unionid is their own.
+	ListPersonEntries(context.Context, *ListPersonEntriesRequest) (*ListPersonEntriesResponse, error)
 	// Search finds messages whose text contains the words, newest first. It works for Chinese.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
 	// Decline gives an offer back: the next agent is asked.
@@ -529,6 +548,9 @@ func (UnimplementedConversationServiceServer) GetConversation(context.Context, *
 }
 func (UnimplementedConversationServiceServer) ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMessages not implemented")
+}
+func (UnimplementedConversationServiceServer) ListPersonEntries(context.Context, *ListPersonEntriesRequest) (*ListPersonEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPersonEntries not implemented")
 }
 func (UnimplementedConversationServiceServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
@@ -778,6 +800,24 @@ func _ConversationService_ListMessages_Handler(srv interface{}, ctx context.Cont
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ConversationServiceServer).ListMessages(ctx, req.(*ListMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_ListPersonEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPersonEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).ListPersonEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_ListPersonEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).ListPersonEntries(ctx, req.(*ListPersonEntriesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1120,6 +1160,10 @@ var ConversationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMessages",
 			Handler:    _ConversationService_ListMessages_Handler,
+		},
+		{
+			MethodName: "ListPersonEntries",
+			Handler:    _ConversationService_ListPersonEntries_Handler,
 		},
 		{
 			MethodName: "Search",

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Conversation, ConversationState, Fan, Message as Message$1 } from "./conversation_pb";
+import type { Conversation, ConversationState, Fan, LinkedFan, Message as Message$1 } from "./conversation_pb";
 import { file_wxbus_agentrouting_v1_conversation } from "./conversation_pb";
 import type { ConversationEvent, OwnerRecord, SignalKind } from "./conversation_events_pb";
 import { file_wxbus_agentrouting_v1_conversation_events } from "./conversation_events_pb";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/agentrouting/v1/conversation_service.proto.
  */
 export const file_wxbus_agentrouting_v1_conversation_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uX3NlcnZpY2UucHJvdG8SFXd4YnVzLmFnZW50cm91dGluZy52MSJDChJMaXN0V2FpdGluZ1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRINCgVxdWV1ZRgCIAEoCRINCgVsaW1pdBgDIAEoBSJZChNMaXN0V2FpdGluZ1Jlc3BvbnNlEjMKB3dhaXRpbmcYASADKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSDQoFdG90YWwYAiABKAUiQwoSTGlzdFNlcnZpbmdSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDQoFYWdlbnQYAiABKAkSDQoFbGltaXQYAyABKAUiWQoTTGlzdFNlcnZpbmdSZXNwb25zZRIzCgdzZXJ2aW5nGAEgAygLMiIud3hidXMuYWdlbnRyb3V0aW5nLnYxLk93bmVyUmVjb3JkEg0KBXRvdGFsGAIgASgFIjIKD0dldE93bmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCSJGChBHZXRPd25lclJlc3BvbnNlEjIKBnJlY29yZBgBIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZCJVCg1BY2NlcHRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEhQKDGNvbnZlcnNhdGlvbhgEIAEoCSJ/Cg5BY2NlcHRSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiLYAQoMUmVwbHlSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEigKB2NvbnRlbnQYBCABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIUCgxjb252ZXJzYXRpb24YBiABKAkSGQoRZXhwZWN0ZWRfbGFzdF9zZXEYByABKAQSEgoKa2ZfYWNjb3VudBgIIAEoCRIQCgh1c2Vfa2VwdBgJIAEoCCLSAQoNUmVwbHlSZXNwb25zZRIPCgdzZW5kX2lkGAEgASgJEjIKBnJlY29yZBgCIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZBIvCgdtZXNzYWdlGAMgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USOQoMY29udmVyc2F0aW9uGAQgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIQCghyZXBsYXllZBgFIAEoCCJ3CgxDbG9zZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDQoFYWdlbnQYAyABKAkSFAoMY29udmVyc2F0aW9uGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIRCglub19zdXJ2ZXkYBiABKAgifgoNQ2xvc2VSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJUCg5SZXBseUNvbGxpc2lvbhIwCghtZXNzYWdlcxgBIAMoCzIeLnd4YnVzLmFnZW50cm91dGluZy52MS5NZXNzYWdlEhAKCGxhc3Rfc2VxGAIgASgEIjQKEVJlcGx5V291bGRVc2VLZXB0EhEKCXJlbWFpbmluZxgBIAEoBRIMCgRrZXB0GAIgASgFIsgBChhMaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QSOAoGc3RhdGVzGAEgAygOMigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvblN0YXRlEg8KB2FjY291bnQYAiABKAkSDQoFZ3JvdXAYAyABKAkSDQoFYWdlbnQYBCABKAkSDAoEbWluZRgFIAEoCBIOCgZvcGVuaWQYBiABKAkSEQoJcGFnZV9zaXplGAcgASgFEhIKCnBhZ2VfdG9rZW4YCCABKAkimAEKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USOgoNY29udmVyc2F0aW9ucxgBIAMoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEg0KBXRvdGFsGAMgASgFEhcKD3N0cmVhbV9zZXF1ZW5jZRgEIAEoBCJBChBMaXN0UXVldWVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB2FjY291bnQYAiABKAkSDQoFbGltaXQYAyABKAUitwEKEUxpc3RRdWV1ZVJlc3BvbnNlEjQKB3dhaXRpbmcYASADKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uEhUKDXdhaXRpbmdfdG90YWwYAiABKAUSOQoMbGVmdF9tZXNzYWdlGAMgAygLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIaChJsZWZ0X21lc3NhZ2VfdG90YWwYBCABKAUiTgoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSK4AQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhInCgNmYW4YAiABKAsyGi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRmFuEjkKB2NoYW5nZXMYAyADKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnQimgEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFAoMY29udmVyc2F0aW9uGAMgASgJEhIKCmJlZm9yZV9zZXEYBCABKAQSEQoJYWZ0ZXJfc2VxGAUgASgEEg0KBWxpbWl0GAYgASgFEhYKDndob2xlX3RpbWVsaW5lGAcgASgIIlYKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjAKCG1lc3NhZ2VzGAEgAygLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USDAoEbW9yZRgCIAEoCCKfAQoNU2VhcmNoUmVxdWVzdBINCgVxdWVyeRgBIAEoCRIPCgdhY2NvdW50GAIgASgJEg4KBm9wZW5pZBgDIAEoCRINCgVhZ2VudBgEIAEoCRIUCgxmcm9tX3VuaXhfbXMYBSABKAMSEgoKdG9fdW5peF9tcxgGIAEoAxIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCSJZCg5TZWFyY2hSZXNwb25zZRIuCgRoaXRzGAEgAygLMiAud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNlYXJjaEhpdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZAoJU2VhcmNoSGl0Ei8KB21lc3NhZ2UYASABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZRIQCghmYW5fbmFtZRgCIAEoCRIUCgxwYXR0ZXJuX3NlZWQYAyABKAkiVgoORGVjbGluZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSDgoGcmVhc29uGAQgASgJIkwKD0RlY2xpbmVSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIkMKC1Rha2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJIkkKDFRha2VSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIlcKD1Rha2VPdmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkiTQoQVGFrZU92ZXJSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIm0KDkFkZE5vdGVSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJEgwKBHRleHQYBCABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJIkIKD0FkZE5vdGVSZXNwb25zZRIvCgdtZXNzYWdlGAEgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2UibQoOV2hpc3BlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSDAoEdGV4dBgEIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiQgoPV2hpc3BlclJlc3BvbnNlEi8KB21lc3NhZ2UYASABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZSJaCgxXYXRjaFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSFAoMYWZ0ZXJfbnVtYmVyGAQgASgEIkgKDVdhdGNoUmVzcG9uc2USNwoFZXZlbnQYASABKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnQigwEKD1RyYW5zZmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRISCgh0b19hZ2VudBgEIAEoCUgAEhIKCHRvX2dyb3VwGAUgASgJSAASDAoEbm90ZRgGIAEoCUIECgJ0byJNChBUcmFuc2ZlclJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iagoLSG9sZFJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSFQoNdW50aWxfdW5peF9tcxgEIAEoAxIOCgZyZWFzb24YBSABKAkiSQoMSG9sZFJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iRQoNVW5ob2xkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSJLCg5VbmhvbGRSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIkUKDVJlb3BlblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkiSwoOUmVvcGVuUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJECgxSZW5ld1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkiSgoNUmVuZXdSZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uInkKEFNldFR5cGluZ1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSLwoEa2luZBgEIAEoDjIhLnd4YnVzLmFnZW50cm91dGluZy52MS5TaWduYWxLaW5kIhMKEVNldFR5cGluZ1Jlc3BvbnNlIkEKDUdldEZhblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDwoHcmVmcmVzaBgDIAEoCCI5Cg5HZXRGYW5SZXNwb25zZRInCgNmYW4YASABKAsyGi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRmFuIlIKEFJlbmFtZUZhblJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDgoGcmVtYXJrGAMgASgJEg0KBWFjdG9yGAQgASgJIjwKEVJlbmFtZUZhblJlc3BvbnNlEicKA2ZhbhgBIAEoCzIaLnd4YnVzLmFnZW50cm91dGluZy52MS5GYW4iXAoNVGFnRmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRILCgNhZGQYAyADKAkSDgoGcmVtb3ZlGAQgAygJEg0KBWFjdG9yGAUgASgJIjkKDlRhZ0ZhblJlc3BvbnNlEicKA2ZhbhgBIAEoCzIaLnd4YnVzLmFnZW50cm91dGluZy52MS5GYW4iUAoPR2V0TWVkaWFSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSCgoCaWQYAiABKAkSEAoIcGxheWFibGUYAyABKAgSDgoGb2Zmc2V0GAQgASgDIkQKEEdldE1lZGlhUmVzcG9uc2USFAoMY29udGVudF90eXBlGAEgASgJEgwKBHNpemUYAiABKAMSDAoEZGF0YRgDIAEoDDLWEwoTQ29udmVyc2F0aW9uU2VydmljZRJkCgtMaXN0V2FpdGluZxIpLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0V2FpdGluZ1JlcXVlc3QaKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFdhaXRpbmdSZXNwb25zZRJkCgtMaXN0U2VydmluZxIpLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0U2VydmluZ1JlcXVlc3QaKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFNlcnZpbmdSZXNwb25zZRJbCghHZXRPd25lchImLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRPd25lclJlcXVlc3QaJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0T3duZXJSZXNwb25zZRJVCgZBY2NlcHQSJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQWNjZXB0UmVxdWVzdBolLnd4YnVzLmFnZW50cm91dGluZy52MS5BY2NlcHRSZXNwb25zZRJSCgVSZXBseRIjLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBseVJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVwbHlSZXNwb25zZRJSCgVDbG9zZRIjLnd4YnVzLmFnZW50cm91dGluZy52MS5DbG9zZVJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ2xvc2VSZXNwb25zZRJ2ChFMaXN0Q29udmVyc2F0aW9ucxIvLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaMC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRJeCglMaXN0UXVldWUSJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdFF1ZXVlUmVxdWVzdBooLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0UXVldWVSZXNwb25zZRJwCg9HZXRDb252ZXJzYXRpb24SLS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0Q29udmVyc2F0aW9uUmVxdWVzdBouLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZRJnCgxMaXN0TWVzc2FnZXMSKi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBorLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0TWVzc2FnZXNSZXNwb25zZRJVCgZTZWFyY2gSJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuU2VhcmNoUmVxdWVzdBolLnd4YnVzLmFnZW50cm91dGluZy52MS5TZWFyY2hSZXNwb25zZRJYCgdEZWNsaW5lEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRlY2xpbmVSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkRlY2xpbmVSZXNwb25zZRJPCgRUYWtlEiIud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRha2VSZXF1ZXN0GiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRha2VSZXNwb25zZRJbCghUYWtlT3ZlchImLnd4YnVzLmFnZW50cm91dGluZy52MS5UYWtlT3ZlclJlcXVlc3QaJy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVGFrZU92ZXJSZXNwb25zZRJYCgdBZGROb3RlEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFkZE5vdGVSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFkZE5vdGVSZXNwb25zZRJYCgdXaGlzcGVyEiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLldoaXNwZXJSZXF1ZXN0GiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLldoaXNwZXJSZXNwb25zZRJUCgVXYXRjaBIjLnd4YnVzLmFnZW50cm91dGluZy52MS5XYXRjaFJlcXVlc3QaJC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuV2F0Y2hSZXNwb25zZTABElsKCFRyYW5zZmVyEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRyYW5zZmVyUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5UcmFuc2ZlclJlc3BvbnNlEk8KBEhvbGQSIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuSG9sZFJlcXVlc3QaIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuSG9sZFJlc3BvbnNlElUKBlVuaG9sZBIkLnd4YnVzLmFnZW50cm91dGluZy52MS5VbmhvbGRSZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlVuaG9sZFJlc3BvbnNlElUKBlJlb3BlbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW9wZW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlb3BlblJlc3BvbnNlElIKBVJlbmV3EiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmV3UmVxdWVzdBokLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW5ld1Jlc3BvbnNlEl4KCVNldFR5cGluZxInLnd4YnVzLmFnZW50cm91dGluZy52MS5TZXRUeXBpbmdSZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNldFR5cGluZ1Jlc3BvbnNlElUKBkdldEZhbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRGYW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldEZhblJlc3BvbnNlEl4KCVJlbmFtZUZhbhInLnd4YnVzLmFnZW50cm91dGluZy52MS5SZW5hbWVGYW5SZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmFtZUZhblJlc3BvbnNlElUKBlRhZ0ZhbhIkLnd4YnVzLmFnZW50cm91dGluZy52MS5UYWdGYW5SZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRhZ0ZhblJlc3BvbnNlEl0KCEdldE1lZGlhEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldE1lZGlhUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRNZWRpYVJlc3BvbnNlMAFiBnByb3RvMw", [file_wxbus_agentrouting_v1_conversation, file_wxbus_agentrouting_v1_conversation_events, file_wxbus_event_v1_content]);
+  fileDesc("CjB3eGJ1cy9hZ2VudHJvdXRpbmcvdjEvY29udmVyc2F0aW9uX3NlcnZpY2UucHJvdG8SFXd4YnVzLmFnZW50cm91dGluZy52MSJDChJMaXN0V2FpdGluZ1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRINCgVxdWV1ZRgCIAEoCRINCgVsaW1pdBgDIAEoBSJZChNMaXN0V2FpdGluZ1Jlc3BvbnNlEjMKB3dhaXRpbmcYASADKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSDQoFdG90YWwYAiABKAUiQwoSTGlzdFNlcnZpbmdSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDQoFYWdlbnQYAiABKAkSDQoFbGltaXQYAyABKAUiWQoTTGlzdFNlcnZpbmdSZXNwb25zZRIzCgdzZXJ2aW5nGAEgAygLMiIud3hidXMuYWdlbnRyb3V0aW5nLnYxLk93bmVyUmVjb3JkEg0KBXRvdGFsGAIgASgFIjIKD0dldE93bmVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCSJGChBHZXRPd25lclJlc3BvbnNlEjIKBnJlY29yZBgBIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZCJVCg1BY2NlcHRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEhQKDGNvbnZlcnNhdGlvbhgEIAEoCSJ/Cg5BY2NlcHRSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiLYAQoMUmVwbHlSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEg0KBWFnZW50GAMgASgJEigKB2NvbnRlbnQYBCABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIUCgxjb252ZXJzYXRpb24YBiABKAkSGQoRZXhwZWN0ZWRfbGFzdF9zZXEYByABKAQSEgoKa2ZfYWNjb3VudBgIIAEoCRIQCgh1c2Vfa2VwdBgJIAEoCCLSAQoNUmVwbHlSZXNwb25zZRIPCgdzZW5kX2lkGAEgASgJEjIKBnJlY29yZBgCIAEoCzIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Pd25lclJlY29yZBIvCgdtZXNzYWdlGAMgASgLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USOQoMY29udmVyc2F0aW9uGAQgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIQCghyZXBsYXllZBgFIAEoCCJ3CgxDbG9zZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDQoFYWdlbnQYAyABKAkSFAoMY29udmVyc2F0aW9uGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIRCglub19zdXJ2ZXkYBiABKAgifgoNQ2xvc2VSZXNwb25zZRIyCgZyZWNvcmQYASABKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuT3duZXJSZWNvcmQSOQoMY29udmVyc2F0aW9uGAIgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJUCg5SZXBseUNvbGxpc2lvbhIwCghtZXNzYWdlcxgBIAMoCzIeLnd4YnVzLmFnZW50cm91dGluZy52MS5NZXNzYWdlEhAKCGxhc3Rfc2VxGAIgASgEIjQKEVJlcGx5V291bGRVc2VLZXB0EhEKCXJlbWFpbmluZxgBIAEoBRIMCgRrZXB0GAIgASgFIsgBChhMaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QSOAoGc3RhdGVzGAEgAygOMigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvblN0YXRlEg8KB2FjY291bnQYAiABKAkSDQoFZ3JvdXAYAyABKAkSDQoFYWdlbnQYBCABKAkSDAoEbWluZRgFIAEoCBIOCgZvcGVuaWQYBiABKAkSEQoJcGFnZV9zaXplGAcgASgFEhIKCnBhZ2VfdG9rZW4YCCABKAkimAEKGUxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2USOgoNY29udmVyc2F0aW9ucxgBIAMoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEg0KBXRvdGFsGAMgASgFEhcKD3N0cmVhbV9zZXF1ZW5jZRgEIAEoBCJBChBMaXN0UXVldWVSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg8KB2FjY291bnQYAiABKAkSDQoFbGltaXQYAyABKAUitwEKEUxpc3RRdWV1ZVJlc3BvbnNlEjQKB3dhaXRpbmcYASADKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uEhUKDXdhaXRpbmdfdG90YWwYAiABKAUSOQoMbGVmdF9tZXNzYWdlGAMgAygLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhIaChJsZWZ0X21lc3NhZ2VfdG90YWwYBCABKAUiTgoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSK4AQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbhInCgNmYW4YAiABKAsyGi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRmFuEjkKB2NoYW5nZXMYAyADKAsyKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uRXZlbnQimgEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSFAoMY29udmVyc2F0aW9uGAMgASgJEhIKCmJlZm9yZV9zZXEYBCABKAQSEQoJYWZ0ZXJfc2VxGAUgASgEEg0KBWxpbWl0GAYgASgFEhYKDndob2xlX3RpbWVsaW5lGAcgASgIIlYKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjAKCG1lc3NhZ2VzGAEgAygLMh4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLk1lc3NhZ2USDAoEbW9yZRgCIAEoCCJpChhMaXN0UGVyc29uRW50cmllc1JlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIOCgZvcGVuaWQYAiABKAkSDgoGYmVmb3JlGAMgASgJEg0KBWFmdGVyGAQgASgJEg0KBWxpbWl0GAUgASgFIo4BChlMaXN0UGVyc29uRW50cmllc1Jlc3BvbnNlEjMKB2VudHJpZXMYASADKAsyIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUGVyc29uRW50cnkSDAoEbW9yZRgCIAEoCBIuCgRmYW5zGAMgAygLMiAud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpbmtlZEZhbiKVAQoLUGVyc29uRW50cnkSDgoGY3Vyc29yGAEgASgJEjEKB21lc3NhZ2UYAiABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZUgAEjoKBmNoYW5nZRgDIAEoCzIoLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb25FdmVudEgAQgcKBWVudHJ5Ip8BCg1TZWFyY2hSZXF1ZXN0Eg0KBXF1ZXJ5GAEgASgJEg8KB2FjY291bnQYAiABKAkSDgoGb3BlbmlkGAMgASgJEg0KBWFnZW50GAQgASgJEhQKDGZyb21fdW5peF9tcxgFIAEoAxISCgp0b191bml4X21zGAYgASgDEhEKCXBhZ2Vfc2l6ZRgHIAEoBRISCgpwYWdlX3Rva2VuGAggASgJIlkKDlNlYXJjaFJlc3BvbnNlEi4KBGhpdHMYASADKAsyIC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuU2VhcmNoSGl0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkCglTZWFyY2hIaXQSLwoHbWVzc2FnZRgBIAEoCzIeLnd4YnVzLmFnZW50cm91dGluZy52MS5NZXNzYWdlEhAKCGZhbl9uYW1lGAIgASgJEhQKDHBhdHRlcm5fc2VlZBgDIAEoCSJWCg5EZWNsaW5lUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZyZWFzb24YBCABKAkiTAoPRGVjbGluZVJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iQwoLVGFrZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkiSQoMVGFrZVJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iVwoPVGFrZU92ZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJEg4KBnJlYXNvbhgEIAEoCSJNChBUYWtlT3ZlclJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24ibQoOQWRkTm90ZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIUCgxjb252ZXJzYXRpb24YAiABKAkSDQoFYWN0b3IYAyABKAkSDAoEdGV4dBgEIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiQgoPQWRkTm90ZVJlc3BvbnNlEi8KB21lc3NhZ2UYASABKAsyHi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuTWVzc2FnZSJtCg5XaGlzcGVyUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIMCgR0ZXh0GAQgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCSJCCg9XaGlzcGVyUmVzcG9uc2USLwoHbWVzc2FnZRgBIAEoCzIeLnd4YnVzLmFnZW50cm91dGluZy52MS5NZXNzYWdlIloKDFdhdGNoUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIUCgxhZnRlcl9udW1iZXIYBCABKAQiSAoNV2F0Y2hSZXNwb25zZRI3CgVldmVudBgBIAEoCzIoLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb25FdmVudCKDAQoPVHJhbnNmZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJEhIKCHRvX2FnZW50GAQgASgJSAASEgoIdG9fZ3JvdXAYBSABKAlIABIMCgRub3RlGAYgASgJQgQKAnRvIk0KEFRyYW5zZmVyUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJqCgtIb2xkUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIVCg11bnRpbF91bml4X21zGAQgASgDEg4KBnJlYXNvbhgFIAEoCSJJCgxIb2xkUmVzcG9uc2USOQoMY29udmVyc2F0aW9uGAEgASgLMiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNvbnZlcnNhdGlvbiJFCg1VbmhvbGRSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSFAoMY29udmVyc2F0aW9uGAIgASgJEg0KBWFjdG9yGAMgASgJIksKDlVuaG9sZFJlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24iRQoNUmVvcGVuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSJLCg5SZW9wZW5SZXNwb25zZRI5Cgxjb252ZXJzYXRpb24YASABKAsyIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQ29udmVyc2F0aW9uIkQKDFJlbmV3UmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCSJKCg1SZW5ld1Jlc3BvbnNlEjkKDGNvbnZlcnNhdGlvbhgBIAEoCzIjLnd4YnVzLmFnZW50cm91dGluZy52MS5Db252ZXJzYXRpb24ieQoQU2V0VHlwaW5nUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEhQKDGNvbnZlcnNhdGlvbhgCIAEoCRINCgVhY3RvchgDIAEoCRIvCgRraW5kGAQgASgOMiEud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNpZ25hbEtpbmQiEwoRU2V0VHlwaW5nUmVzcG9uc2UiQQoNR2V0RmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRIPCgdyZWZyZXNoGAMgASgIIjkKDkdldEZhblJlc3BvbnNlEicKA2ZhbhgBIAEoCzIaLnd4YnVzLmFnZW50cm91dGluZy52MS5GYW4iUgoQUmVuYW1lRmFuUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEg4KBm9wZW5pZBgCIAEoCRIOCgZyZW1hcmsYAyABKAkSDQoFYWN0b3IYBCABKAkiPAoRUmVuYW1lRmFuUmVzcG9uc2USJwoDZmFuGAEgASgLMhoud3hidXMuYWdlbnRyb3V0aW5nLnYxLkZhbiJcCg1UYWdGYW5SZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDgoGb3BlbmlkGAIgASgJEgsKA2FkZBgDIAMoCRIOCgZyZW1vdmUYBCADKAkSDQoFYWN0b3IYBSABKAkiOQoOVGFnRmFuUmVzcG9uc2USJwoDZmFuGAEgASgLMhoud3hidXMuYWdlbnRyb3V0aW5nLnYxLkZhbiJQCg9HZXRNZWRpYVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIKCgJpZBgCIAEoCRIQCghwbGF5YWJsZRgDIAEoCBIOCgZvZmZzZXQYBCABKAMiRAoQR2V0TWVkaWFSZXNwb25zZRIUCgxjb250ZW50X3R5cGUYASABKAkSDAoEc2l6ZRgCIAEoAxIMCgRkYXRhGAMgASgMMs4UChNDb252ZXJzYXRpb25TZXJ2aWNlEmQKC0xpc3RXYWl0aW5nEikud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3RXYWl0aW5nUmVxdWVzdBoqLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0V2FpdGluZ1Jlc3BvbnNlEmQKC0xpc3RTZXJ2aW5nEikud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3RTZXJ2aW5nUmVxdWVzdBoqLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0U2VydmluZ1Jlc3BvbnNlElsKCEdldE93bmVyEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldE93bmVyUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRPd25lclJlc3BvbnNlElUKBkFjY2VwdBIkLnd4YnVzLmFnZW50cm91dGluZy52MS5BY2NlcHRSZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLkFjY2VwdFJlc3BvbnNlElIKBVJlcGx5EiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlcGx5UmVxdWVzdBokLnd4YnVzLmFnZW50cm91dGluZy52MS5SZXBseVJlc3BvbnNlElIKBUNsb3NlEiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLkNsb3NlUmVxdWVzdBokLnd4YnVzLmFnZW50cm91dGluZy52MS5DbG9zZVJlc3BvbnNlEnYKEUxpc3RDb252ZXJzYXRpb25zEi8ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBowLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEl4KCUxpc3RRdWV1ZRInLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0UXVldWVSZXF1ZXN0Gigud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3RRdWV1ZVJlc3BvbnNlEnAKD0dldENvbnZlcnNhdGlvbhItLnd4YnVzLmFnZW50cm91dGluZy52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0Gi4ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldENvbnZlcnNhdGlvblJlc3BvbnNlEmcKDExpc3RNZXNzYWdlcxIqLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0Gisud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlEnYKEUxpc3RQZXJzb25FbnRyaWVzEi8ud3hidXMuYWdlbnRyb3V0aW5nLnYxLkxpc3RQZXJzb25FbnRyaWVzUmVxdWVzdBowLnd4YnVzLmFnZW50cm91dGluZy52MS5MaXN0UGVyc29uRW50cmllc1Jlc3BvbnNlElUKBlNlYXJjaBIkLnd4YnVzLmFnZW50cm91dGluZy52MS5TZWFyY2hSZXF1ZXN0GiUud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNlYXJjaFJlc3BvbnNlElgKB0RlY2xpbmUSJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRGVjbGluZVJlcXVlc3QaJi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuRGVjbGluZVJlc3BvbnNlEk8KBFRha2USIi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVGFrZVJlcXVlc3QaIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVGFrZVJlc3BvbnNlElsKCFRha2VPdmVyEiYud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRha2VPdmVyUmVxdWVzdBonLnd4YnVzLmFnZW50cm91dGluZy52MS5UYWtlT3ZlclJlc3BvbnNlElgKB0FkZE5vdGUSJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQWRkTm90ZVJlcXVlc3QaJi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuQWRkTm90ZVJlc3BvbnNlElgKB1doaXNwZXISJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuV2hpc3BlclJlcXVlc3QaJi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuV2hpc3BlclJlc3BvbnNlElQKBVdhdGNoEiMud3hidXMuYWdlbnRyb3V0aW5nLnYxLldhdGNoUmVxdWVzdBokLnd4YnVzLmFnZW50cm91dGluZy52MS5XYXRjaFJlc3BvbnNlMAESWwoIVHJhbnNmZXISJi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVHJhbnNmZXJSZXF1ZXN0Gicud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRyYW5zZmVyUmVzcG9uc2USTwoESG9sZBIiLnd4YnVzLmFnZW50cm91dGluZy52MS5Ib2xkUmVxdWVzdBojLnd4YnVzLmFnZW50cm91dGluZy52MS5Ib2xkUmVzcG9uc2USVQoGVW5ob2xkEiQud3hidXMuYWdlbnRyb3V0aW5nLnYxLlVuaG9sZFJlcXVlc3QaJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVW5ob2xkUmVzcG9uc2USVQoGUmVvcGVuEiQud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlb3BlblJlcXVlc3QaJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVvcGVuUmVzcG9uc2USUgoFUmVuZXcSIy53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVuZXdSZXF1ZXN0GiQud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmV3UmVzcG9uc2USXgoJU2V0VHlwaW5nEicud3hidXMuYWdlbnRyb3V0aW5nLnYxLlNldFR5cGluZ1JlcXVlc3QaKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuU2V0VHlwaW5nUmVzcG9uc2USVQoGR2V0RmFuEiQud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldEZhblJlcXVlc3QaJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0RmFuUmVzcG9uc2USXgoJUmVuYW1lRmFuEicud3hidXMuYWdlbnRyb3V0aW5nLnYxLlJlbmFtZUZhblJlcXVlc3QaKC53eGJ1cy5hZ2VudHJvdXRpbmcudjEuUmVuYW1lRmFuUmVzcG9uc2USVQoGVGFnRmFuEiQud3hidXMuYWdlbnRyb3V0aW5nLnYxLlRhZ0ZhblJlcXVlc3QaJS53eGJ1cy5hZ2VudHJvdXRpbmcudjEuVGFnRmFuUmVzcG9uc2USXQoIR2V0TWVkaWESJi53eGJ1cy5hZ2VudHJvdXRpbmcudjEuR2V0TWVkaWFSZXF1ZXN0Gicud3hidXMuYWdlbnRyb3V0aW5nLnYxLkdldE1lZGlhUmVzcG9uc2UwAWIGcHJvdG8z", [file_wxbus_agentrouting_v1_conversation, file_wxbus_agentrouting_v1_conversation_events, file_wxbus_event_v1_content]);
 
 /**
  * ListWaitingRequest is the request of ListWaiting.
@@ -882,6 +882,134 @@ export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@_
   messageDesc(file_wxbus_agentrouting_v1_conversation_service, 21);
 
 /**
+ * ListPersonEntriesRequest is the request of ListPersonEntries. Without before and after: the newest page.
+ *
+ * @generated from message wxbus.agentrouting.v1.ListPersonEntriesRequest
+ */
+export type ListPersonEntriesRequest = Message<"wxbus.agentrouting.v1.ListPersonEntriesRequest"> & {
+  /**
+   * account of the fan.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * openid of the fan.
+   *
+   * @generated from field: string openid = 2;
+   */
+  openid: string;
+
+  /**
+   * before returns the entries just before the one with this cursor.
+   *
+   * @generated from field: string before = 3;
+   */
+  before: string;
+
+  /**
+   * after returns the entries just after the one with this cursor.
+   *
+   * @generated from field: string after = 4;
+   */
+  after: string;
+
+  /**
+   * limit of entries, 1 to 200; 50 when zero.
+   *
+   * @generated from field: int32 limit = 5;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message wxbus.agentrouting.v1.ListPersonEntriesRequest.
+ * Use `create(ListPersonEntriesRequestSchema)` to create a new message.
+ */
+export const ListPersonEntriesRequestSchema: GenMessage<ListPersonEntriesRequest> = /*@__PURE__*/
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 22);
+
+/**
+ * ListPersonEntriesResponse is the response of ListPersonEntries.
+ *
+ * @generated from message wxbus.agentrouting.v1.ListPersonEntriesResponse
+ */
+export type ListPersonEntriesResponse = Message<"wxbus.agentrouting.v1.ListPersonEntriesResponse"> & {
+  /**
+   * entries, oldest first.
+   *
+   * @generated from field: repeated wxbus.agentrouting.v1.PersonEntry entries = 1;
+   */
+  entries: PersonEntry[];
+
+  /**
+   * more is true when there are further entries in the direction that was asked for.
+   *
+   * @generated from field: bool more = 2;
+   */
+  more: boolean;
+
+  /**
+   * fans whose entries the timeline has, the one of the request first. The live events of these fans continue it.
+   *
+   * @generated from field: repeated wxbus.agentrouting.v1.LinkedFan fans = 3;
+   */
+  fans: LinkedFan[];
+};
+
+/**
+ * Describes the message wxbus.agentrouting.v1.ListPersonEntriesResponse.
+ * Use `create(ListPersonEntriesResponseSchema)` to create a new message.
+ */
+export const ListPersonEntriesResponseSchema: GenMessage<ListPersonEntriesResponse> = /*@__PURE__*/
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 23);
+
+/**
+ * PersonEntry is one entry of the timeline of a person.
+ *
+ * @generated from message wxbus.agentrouting.v1.PersonEntry
+ */
+export type PersonEntry = Message<"wxbus.agentrouting.v1.PersonEntry"> & {
+  /**
+   * cursor names the place of the entry, for before and after.
+   *
+   * @generated from field: string cursor = 1;
+   */
+  cursor: string;
+
+  /**
+   * entry is what happened; exactly one is set.
+   *
+   * @generated from oneof wxbus.agentrouting.v1.PersonEntry.entry
+   */
+  entry: {
+    /**
+     * message of or to one of the fans, or a note.
+     *
+     * @generated from field: wxbus.agentrouting.v1.Message message = 2;
+     */
+    value: Message$1;
+    case: "message";
+  } | {
+    /**
+     * change of state of a conversation of one of the fans; its event is conversation_changed.
+     *
+     * @generated from field: wxbus.agentrouting.v1.ConversationEvent change = 3;
+     */
+    value: ConversationEvent;
+    case: "change";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message wxbus.agentrouting.v1.PersonEntry.
+ * Use `create(PersonEntrySchema)` to create a new message.
+ */
+export const PersonEntrySchema: GenMessage<PersonEntry> = /*@__PURE__*/
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 24);
+
+/**
  * SearchRequest is the request of Search.
  *
  * @generated from message wxbus.agentrouting.v1.SearchRequest
@@ -949,7 +1077,7 @@ export type SearchRequest = Message<"wxbus.agentrouting.v1.SearchRequest"> & {
  * Use `create(SearchRequestSchema)` to create a new message.
  */
 export const SearchRequestSchema: GenMessage<SearchRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 22);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 25);
 
 /**
  * SearchResponse is the response of Search.
@@ -977,7 +1105,7 @@ export type SearchResponse = Message<"wxbus.agentrouting.v1.SearchResponse"> & {
  * Use `create(SearchResponseSchema)` to create a new message.
  */
 export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 23);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 26);
 
 /**
  * SearchHit is one message that was found.
@@ -1012,7 +1140,7 @@ export type SearchHit = Message<"wxbus.agentrouting.v1.SearchHit"> & {
  * Use `create(SearchHitSchema)` to create a new message.
  */
 export const SearchHitSchema: GenMessage<SearchHit> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 24);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 27);
 
 /**
  * DeclineRequest is the request of Decline.
@@ -1054,7 +1182,7 @@ export type DeclineRequest = Message<"wxbus.agentrouting.v1.DeclineRequest"> & {
  * Use `create(DeclineRequestSchema)` to create a new message.
  */
 export const DeclineRequestSchema: GenMessage<DeclineRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 25);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 28);
 
 /**
  * DeclineResponse is the response of Decline.
@@ -1075,7 +1203,7 @@ export type DeclineResponse = Message<"wxbus.agentrouting.v1.DeclineResponse"> &
  * Use `create(DeclineResponseSchema)` to create a new message.
  */
 export const DeclineResponseSchema: GenMessage<DeclineResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 26);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 29);
 
 /**
  * TakeRequest is the request of Take.
@@ -1110,7 +1238,7 @@ export type TakeRequest = Message<"wxbus.agentrouting.v1.TakeRequest"> & {
  * Use `create(TakeRequestSchema)` to create a new message.
  */
 export const TakeRequestSchema: GenMessage<TakeRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 27);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 30);
 
 /**
  * TakeResponse is the response of Take.
@@ -1131,7 +1259,7 @@ export type TakeResponse = Message<"wxbus.agentrouting.v1.TakeResponse"> & {
  * Use `create(TakeResponseSchema)` to create a new message.
  */
 export const TakeResponseSchema: GenMessage<TakeResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 28);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 31);
 
 /**
  * TakeOverRequest is the request of TakeOver.
@@ -1173,7 +1301,7 @@ export type TakeOverRequest = Message<"wxbus.agentrouting.v1.TakeOverRequest"> &
  * Use `create(TakeOverRequestSchema)` to create a new message.
  */
 export const TakeOverRequestSchema: GenMessage<TakeOverRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 29);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 32);
 
 /**
  * TakeOverResponse is the response of TakeOver.
@@ -1194,7 +1322,7 @@ export type TakeOverResponse = Message<"wxbus.agentrouting.v1.TakeOverResponse">
  * Use `create(TakeOverResponseSchema)` to create a new message.
  */
 export const TakeOverResponseSchema: GenMessage<TakeOverResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 30);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 33);
 
 /**
  * AddNoteRequest is the request of AddNote.
@@ -1243,7 +1371,7 @@ export type AddNoteRequest = Message<"wxbus.agentrouting.v1.AddNoteRequest"> & {
  * Use `create(AddNoteRequestSchema)` to create a new message.
  */
 export const AddNoteRequestSchema: GenMessage<AddNoteRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 31);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 34);
 
 /**
  * AddNoteResponse is the response of AddNote.
@@ -1264,7 +1392,7 @@ export type AddNoteResponse = Message<"wxbus.agentrouting.v1.AddNoteResponse"> &
  * Use `create(AddNoteResponseSchema)` to create a new message.
  */
 export const AddNoteResponseSchema: GenMessage<AddNoteResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 32);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 35);
 
 /**
  * WhisperRequest is the request of Whisper.
@@ -1313,7 +1441,7 @@ export type WhisperRequest = Message<"wxbus.agentrouting.v1.WhisperRequest"> & {
  * Use `create(WhisperRequestSchema)` to create a new message.
  */
 export const WhisperRequestSchema: GenMessage<WhisperRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 33);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 36);
 
 /**
  * WhisperResponse is the response of Whisper.
@@ -1334,7 +1462,7 @@ export type WhisperResponse = Message<"wxbus.agentrouting.v1.WhisperResponse"> &
  * Use `create(WhisperResponseSchema)` to create a new message.
  */
 export const WhisperResponseSchema: GenMessage<WhisperResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 34);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 37);
 
 /**
  * WatchRequest is the request of Watch.
@@ -1376,7 +1504,7 @@ export type WatchRequest = Message<"wxbus.agentrouting.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 35);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 38);
 
 /**
  * WatchResponse is the response of Watch.
@@ -1397,7 +1525,7 @@ export type WatchResponse = Message<"wxbus.agentrouting.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 36);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 39);
 
 /**
  * TransferRequest is the request of Transfer.
@@ -1462,7 +1590,7 @@ export type TransferRequest = Message<"wxbus.agentrouting.v1.TransferRequest"> &
  * Use `create(TransferRequestSchema)` to create a new message.
  */
 export const TransferRequestSchema: GenMessage<TransferRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 37);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 40);
 
 /**
  * TransferResponse is the response of Transfer.
@@ -1483,7 +1611,7 @@ export type TransferResponse = Message<"wxbus.agentrouting.v1.TransferResponse">
  * Use `create(TransferResponseSchema)` to create a new message.
  */
 export const TransferResponseSchema: GenMessage<TransferResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 38);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 41);
 
 /**
  * HoldRequest is the request of Hold.
@@ -1532,7 +1660,7 @@ export type HoldRequest = Message<"wxbus.agentrouting.v1.HoldRequest"> & {
  * Use `create(HoldRequestSchema)` to create a new message.
  */
 export const HoldRequestSchema: GenMessage<HoldRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 39);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 42);
 
 /**
  * HoldResponse is the response of Hold.
@@ -1553,7 +1681,7 @@ export type HoldResponse = Message<"wxbus.agentrouting.v1.HoldResponse"> & {
  * Use `create(HoldResponseSchema)` to create a new message.
  */
 export const HoldResponseSchema: GenMessage<HoldResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 40);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 43);
 
 /**
  * UnholdRequest is the request of Unhold.
@@ -1588,7 +1716,7 @@ export type UnholdRequest = Message<"wxbus.agentrouting.v1.UnholdRequest"> & {
  * Use `create(UnholdRequestSchema)` to create a new message.
  */
 export const UnholdRequestSchema: GenMessage<UnholdRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 41);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 44);
 
 /**
  * UnholdResponse is the response of Unhold.
@@ -1609,7 +1737,7 @@ export type UnholdResponse = Message<"wxbus.agentrouting.v1.UnholdResponse"> & {
  * Use `create(UnholdResponseSchema)` to create a new message.
  */
 export const UnholdResponseSchema: GenMessage<UnholdResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 42);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 45);
 
 /**
  * ReopenRequest is the request of Reopen.
@@ -1644,7 +1772,7 @@ export type ReopenRequest = Message<"wxbus.agentrouting.v1.ReopenRequest"> & {
  * Use `create(ReopenRequestSchema)` to create a new message.
  */
 export const ReopenRequestSchema: GenMessage<ReopenRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 43);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 46);
 
 /**
  * ReopenResponse is the response of Reopen.
@@ -1665,7 +1793,7 @@ export type ReopenResponse = Message<"wxbus.agentrouting.v1.ReopenResponse"> & {
  * Use `create(ReopenResponseSchema)` to create a new message.
  */
 export const ReopenResponseSchema: GenMessage<ReopenResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 44);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 47);
 
 /**
  * RenewRequest is the request of Renew.
@@ -1700,7 +1828,7 @@ export type RenewRequest = Message<"wxbus.agentrouting.v1.RenewRequest"> & {
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema: GenMessage<RenewRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 45);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 48);
 
 /**
  * RenewResponse is the response of Renew.
@@ -1721,7 +1849,7 @@ export type RenewResponse = Message<"wxbus.agentrouting.v1.RenewResponse"> & {
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema: GenMessage<RenewResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 46);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 49);
 
 /**
  * SetTypingRequest is the request of SetTyping.
@@ -1763,7 +1891,7 @@ export type SetTypingRequest = Message<"wxbus.agentrouting.v1.SetTypingRequest">
  * Use `create(SetTypingRequestSchema)` to create a new message.
  */
 export const SetTypingRequestSchema: GenMessage<SetTypingRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 47);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 50);
 
 /**
  * SetTypingResponse is the response of SetTyping.
@@ -1778,7 +1906,7 @@ export type SetTypingResponse = Message<"wxbus.agentrouting.v1.SetTypingResponse
  * Use `create(SetTypingResponseSchema)` to create a new message.
  */
 export const SetTypingResponseSchema: GenMessage<SetTypingResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 48);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 51);
 
 /**
  * GetFanRequest is the request of GetFan.
@@ -1813,7 +1941,7 @@ export type GetFanRequest = Message<"wxbus.agentrouting.v1.GetFanRequest"> & {
  * Use `create(GetFanRequestSchema)` to create a new message.
  */
 export const GetFanRequestSchema: GenMessage<GetFanRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 49);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 52);
 
 /**
  * GetFanResponse is the response of GetFan.
@@ -1834,7 +1962,7 @@ export type GetFanResponse = Message<"wxbus.agentrouting.v1.GetFanResponse"> & {
  * Use `create(GetFanResponseSchema)` to create a new message.
  */
 export const GetFanResponseSchema: GenMessage<GetFanResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 50);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 53);
 
 /**
  * RenameFanRequest is the request of RenameFan.
@@ -1876,7 +2004,7 @@ export type RenameFanRequest = Message<"wxbus.agentrouting.v1.RenameFanRequest">
  * Use `create(RenameFanRequestSchema)` to create a new message.
  */
 export const RenameFanRequestSchema: GenMessage<RenameFanRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 51);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 54);
 
 /**
  * RenameFanResponse is the response of RenameFan.
@@ -1897,7 +2025,7 @@ export type RenameFanResponse = Message<"wxbus.agentrouting.v1.RenameFanResponse
  * Use `create(RenameFanResponseSchema)` to create a new message.
  */
 export const RenameFanResponseSchema: GenMessage<RenameFanResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 52);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 55);
 
 /**
  * TagFanRequest is the request of TagFan.
@@ -1946,7 +2074,7 @@ export type TagFanRequest = Message<"wxbus.agentrouting.v1.TagFanRequest"> & {
  * Use `create(TagFanRequestSchema)` to create a new message.
  */
 export const TagFanRequestSchema: GenMessage<TagFanRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 53);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 56);
 
 /**
  * TagFanResponse is the response of TagFan.
@@ -1967,7 +2095,7 @@ export type TagFanResponse = Message<"wxbus.agentrouting.v1.TagFanResponse"> & {
  * Use `create(TagFanResponseSchema)` to create a new message.
  */
 export const TagFanResponseSchema: GenMessage<TagFanResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 54);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 57);
 
 /**
  * GetMediaRequest is the request of GetMedia.
@@ -2009,7 +2137,7 @@ export type GetMediaRequest = Message<"wxbus.agentrouting.v1.GetMediaRequest"> &
  * Use `create(GetMediaRequestSchema)` to create a new message.
  */
 export const GetMediaRequestSchema: GenMessage<GetMediaRequest> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 55);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 58);
 
 /**
  * GetMediaResponse is one piece of a file.
@@ -2044,7 +2172,7 @@ export type GetMediaResponse = Message<"wxbus.agentrouting.v1.GetMediaResponse">
  * Use `create(GetMediaResponseSchema)` to create a new message.
  */
 export const GetMediaResponseSchema: GenMessage<GetMediaResponse> = /*@__PURE__*/
-  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 56);
+  messageDesc(file_wxbus_agentrouting_v1_conversation_service, 59);
 
 /**
  * ConversationService is the desk of agents and supervisors.
@@ -2162,6 +2290,18 @@ export const ConversationService: GenService<{
     methodKind: "unary";
     input: typeof ListMessagesRequestSchema;
     output: typeof ListMessagesResponseSchema;
+  },
+  /**
+   * ListPersonEntries returns a page of the timeline of a person, oldest first: what was said by and to a fan and the fans of other
+   * accounts with the same unionid, with the changes of state of their conversations, in one order of time. Only accounts that the caller
+   * may see are in it. The timeline of a fan without a unionid is their own.
+   *
+   * @generated from rpc wxbus.agentrouting.v1.ConversationService.ListPersonEntries
+   */
+  listPersonEntries: {
+    methodKind: "unary";
+    input: typeof ListPersonEntriesRequestSchema;
+    output: typeof ListPersonEntriesResponseSchema;
   },
   /**
    * Search finds messages whose text contains the words, newest first. It works for Chinese.
