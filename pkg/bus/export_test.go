@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Lanes returns how many lanes a running consumer keeps, and Held how many messages.
@@ -31,6 +32,9 @@ func (c *Consumer) StepNames() []string {
 	}
 	return names
 }
+
+// Answering returns kv as Conn.JS gives it.
+func Answering(kv jetstream.KeyValue) jetstream.KeyValue { return answeringBucket{kv} }
 
 // DecodeAck is the reader of answers to a publish.
 var DecodeAck = decodeAck
