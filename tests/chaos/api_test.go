@@ -22,8 +22,8 @@ func apiRows() []row {
 			steps: during("WeChat's API hangs", 0.2, 0.6, fault{On: "api", Path: sendPath, Kind: "hang"}), checks: hangChecks,
 		},
 		{
-			number: 11, name: "WeChat's API resets, cuts, answers 502 or with a page, before and after the call", factor: 1.0 / 3, accounts: only,
-			faults: brokenAnswers(), checks: unknownChecks,
+			number: 11, name: "WeChat's API refuses connections, resets, cuts, hangs, answers 502 or with a page, before and after the call",
+			factor: 1.0 / 3, accounts: only, short: 30 * time.Second, lasting: true, steps: breakAnswers, checks: brokenChecks,
 		},
 		{
 			number: 12, name: "WeChat's API says busy (-1) for 30 s", factor: 1.0 / 3, accounts: only, short: 40 * time.Second, full: 75 * time.Second,
@@ -68,18 +68,54 @@ func during(what string, from, to float64, f fault) func(x *trial) {
 	}
 }
 
-func brokenAnswers() []fault {
-	const share = 0.04
-	var out []fault
-	for _, f := range []fault{
+// apart is how many calls there are from one broken one to the next: fewer would open the breaker of the sender.
+const apart = 3
+
+// brokenAnswers are the ways in which an answer does not come. They take turns, in the order of the seed: after so many
+// calls each of them has happened.
+func (x *trial) brokenAnswers() []fault {
+	out := []fault{
 		{Kind: "reset", When: "before"}, {Kind: "reset", When: "after"}, {Kind: "truncate", When: "before"}, {Kind: "truncate", When: "after"},
 		{Kind: "http", Status: 502, When: "before"}, {Kind: "http", Status: 502, When: "after"}, {Kind: "nonjson", When: "before"}, {Kind: "nonjson", When: "after"},
 		{Kind: "hang", When: "after"},
-	} {
-		f.On, f.Path, f.Rate = "api", sendPath, share
-		out = append(out, f)
+	}
+	for i, turn := range x.random.Perm(len(out)) {
+		out[i].On, out[i].Path, out[i].Skip, out[i].Every = "api", sendPath, apart*turn, apart*len(out)
 	}
 	return out
+}
+
+const noteReset = "connections that were reset"
+
+// breakAnswers refuses connections until a call has met that, and then breaks answers.
+func breakAnswers(x *trial) {
+	before := x.notSent()
+	x.at(0.05)
+	x.notes[noteReset] = x.API.Refuse()
+	x.broke("WeChat's API refuses connections, and resets %d", x.notes[noteReset])
+	require.Eventually(x.t, func() bool { return x.notSent() > before }, time.Minute, 100*time.Millisecond, "nobody calls WeChat")
+	x.API.Accept(x.t)
+	x.healed("it accepts connections")
+	x.setFaults(x.brokenAnswers()...)
+	x.broke("of %d calls one has no usable answer", apart)
+	x.at(1)
+}
+
+// notSent is how many calls the senders could not even make.
+func (x *trial) notSent() float64 {
+	return x.metric(x.Services["sender"], "wxbus_sender_call_duration_seconds_count", `class="not_sent"`)
+}
+
+func brokenChecks(x *trial) []record.Check {
+	wrong, notSent := 0, 0
+	for _, s := range x.facts.Books.Sends {
+		notSent += s.NotSent
+		if s.State == judge.SendAmbiguous && s.Unknown == 0 {
+			wrong++
+		}
+	}
+	return append(x.unknownChecks(x.notes[noteReset].(int)),
+		count("calls that met a refused connection", "some, and none of them ambiguous for it", notSent > 0 && wrong == 0, "%d, ambiguous %d", notSent, wrong))
 }
 
 // resent counts the messages whose outcome could not be known and that came to WeChat again all the same.
@@ -95,25 +131,26 @@ func (x *trial) resent() (n int) {
 	return n
 }
 
-// unknownChecks are about calls whose outcome the caller cannot know.
-func unknownChecks(x *trial) []record.Check {
+// unknownChecks are about calls whose outcome the caller cannot know: those that WeChat left without a usable answer, and
+// those under way on connections that were reset.
+func (x *trial) unknownChecks(reset int) []record.Check {
 	ambiguous, again := x.record.Verdict.Fates[judge.FateSend], 0
 	for _, s := range x.facts.Books.Sends {
-		if s.State == judge.SendAmbiguous && s.Attempts > 1 {
+		if s.Unknown > 1 || s.State != judge.SendAmbiguous && s.Unknown > 0 {
 			again++
 		}
 	}
-	r := x.facts.Report
+	most := x.facts.Report.AmbiguousCount + reset
 	return []record.Check{
 		count("blind repetitions", "0", x.resent() == 0 && again == 0, "%d by WeChat's book, %d by ours", x.resent(), again),
-		count("ambiguous sends, listed by id", fmt.Sprintf("≤ calls without an answer: %d", r.AmbiguousCount), ambiguous <= r.AmbiguousCount, "%d", ambiguous),
+		count("ambiguous sends, listed by id", fmt.Sprintf("≤ calls without an answer: %d", most), ambiguous <= most, "%d", ambiguous),
 		x.acknowledged(),
 	}
 }
 
 func hangChecks(x *trial) []record.Check {
 	under := x.facts.Report.AmbiguousCount
-	return append(unknownChecks(x),
+	return append(x.unknownChecks(0),
 		timing("calls that hang", fmt.Sprintf("≤ %d of the bulkhead, then one for each try of the breaker", apiInFlight), under <= 2*apiInFlight, "%d", under),
 		atMost("p99 of the answer", 250*time.Millisecond, time.Duration(x.record.Ack.P99)))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wxbus/wxbus/tests/chaos/judge"
 	"github.com/wxbus/wxbus/tests/chaos/record"
+	"github.com/wxbus/wxbus/tests/stack"
 )
 
 // Sizes of the world of disks: each server has a file system of its own, and the streams reserve less.
@@ -96,7 +97,7 @@ const eventSize = 600
 
 // fillStreams gives the streams of pushes a limit just above what they have.
 func fillStreams(x *trial) {
-	x.notes[noteRefused] = x.metric("wxbus_gateway_refused_total", `reason="stream_full"`)
+	x.notes[noteRefused] = x.metric(x.gateways(), "wxbus_gateway_refused_total", `reason="stream_full"`)
 	x.at(0.2)
 	limits := map[string]int64{}
 	room := int64(x.rate * x.span.Seconds() * 0.1 * eventSize) // a fifth of what comes until they have their size again
@@ -133,7 +134,7 @@ func (x *trial) limit(name string, limit int64) (was int64) {
 }
 
 func fullChecks(x *trial) []record.Check {
-	refused := x.metric("wxbus_gateway_refused_total", `reason="stream_full"`) - x.notes[noteRefused].(float64)
+	refused := x.metric(x.gateways(), "wxbus_gateway_refused_total", `reason="stream_full"`) - x.notes[noteRefused].(float64)
 	status := x.facts.Report.Outcomes["status"]
 	return []record.Check{
 		count("attempts that were refused", "some", status > 0, "%d", status),
@@ -143,11 +144,18 @@ func fullChecks(x *trial) []record.Check {
 	}
 }
 
-// metric sums a metric over the gateways.
-func (x *trial) metric(name, label string) (sum float64) {
-	x.t.Helper()
+func (x *trial) gateways() (out []*stack.Process) {
 	for _, gw := range x.Gateways {
-		for line := range strings.Lines(x.scrape(gw.Admin)) {
+		out = append(out, gw.Process)
+	}
+	return out
+}
+
+// metric sums a metric over processes.
+func (x *trial) metric(of []*stack.Process, name, label string) (sum float64) {
+	x.t.Helper()
+	for _, p := range of {
+		for line := range strings.Lines(x.scrape(p.Admin)) {
 			if strings.HasPrefix(line, name+"{") && strings.Contains(line, label) {
 				var v float64
 				_, err := fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &v)

@@ -19,6 +19,8 @@ import (
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
 
 	"github.com/wxbus/wxbus/tests/chaos/judge"
+	"github.com/wxbus/wxbus/tests/readback"
+	"github.com/wxbus/wxbus/tests/stack"
 )
 
 // readStreams are the streams that are read back, and whether nothing is ever deleted in them.
@@ -52,15 +54,6 @@ func (x *trial) state(stream string) (state jetstream.StreamState) {
 	return state
 }
 
-// stored names a push for the simulator.
-type stored struct {
-	Account    string `json:"account"`
-	OpenID     string `json:"openid"`
-	MsgID      string `json:"msg_id,omitempty"`
-	Event      string `json:"event,omitempty"`
-	CreateTime int64  `json:"create_time,omitempty"`
-}
-
 // deadLetter is one of the trial.
 type deadLetter struct {
 	service, reason, deliveries string
@@ -70,24 +63,29 @@ type deadLetter struct {
 // books collects what the streams have.
 type books struct {
 	judge.Books
-	stored []stored
+	stored []readback.Stored
 	odd    int // messages on INBOUND that are no events
 	dead   []deadLetter
-	first  uint64 // sequence on INBOUND from which on pushes belong to the trial
+	tried  map[string]tries // by id of the send
+	first  uint64           // sequence on INBOUND from which on pushes belong to the trial
 }
+
+// tries are the attempts of a send that brought no answer of WeChat.
+type tries struct{ unknown, notSent int }
 
 // read fills in the facts: the streams to their ends, then the simulator's report and its pushes.
 func (x *trial) read() {
 	x.t.Helper()
 	b := &books{Books: judge.Books{Events: map[judge.Key][]string{}, Decisions: map[string]judge.Decision{}, Sends: map[string]judge.Send{}, Dead: map[string]string{}, Spilled: map[judge.Key]bool{}},
-		first: x.from[topology.StreamInbound]}
+		first: x.from[topology.StreamInbound], tried: map[string]tries{}}
 	for name, take := range map[string]func(jetstream.Msg){
-		topology.StreamInbound: b.event, topology.StreamDecisions: b.decision, topology.StreamDelivery: b.settled, topology.StreamDeadLetters: b.deadLetter,
+		topology.StreamInbound: b.event, topology.StreamDecisions: b.decision, topology.StreamDelivery: b.delivery, topology.StreamDeadLetters: b.deadLetter,
 		topology.StreamSpill: b.spilled,
 	} {
 		x.facts.Readings = append(x.facts.Readings, x.readStream(name, take))
 	}
-	x.post(b.stored)
+	b.count()
+	readback.Tell(x.t, stack.Control(x.Simulator), b.stored)
 	x.notes[noteBooks] = b
 	x.facts.Books = b.Books
 	x.Sim(x.t, http.MethodGet, "/sim/v1/report", nil, &x.facts.Report)
@@ -107,56 +105,14 @@ const noteBooks = "books"
 // books are what read found.
 func (x *trial) books() *books { return x.notes[noteBooks].(*books) }
 
-// storedPart is how many pushes go into one request.
-const storedPart = 5000
-
-// post tells the simulator what is stored.
-func (x *trial) post(list []stored) {
+// readStream gives every message of the trial to take, up to the last one that is there now.
+func (x *trial) readStream(name string, take func(jetstream.Msg)) readback.Reading {
 	x.t.Helper()
-	for {
-		n := min(storedPart, len(list))
-		x.Sim(x.t, http.MethodPost, "/sim/v1/stored", map[string]any{"pushes": list[:n], "complete": n == len(list)}, nil)
-		list = list[n:]
-		if len(list) == 0 {
-			return
-		}
-	}
-}
-
-// readStream gives every message of the trial to take, up to the last one that is there now. It tells how far
-// it came, and never that it is done when it is not.
-func (x *trial) readStream(name string, take func(jetstream.Msg)) judge.Reading {
-	x.t.Helper()
-	r := judge.Reading{Stream: name, From: x.from[name], Last: x.state(name).LastSeq, Gapless: readStreams()[name]}
-	if r.Last < r.From {
-		return r
-	}
-	reader, err := x.js.OrderedConsumer(x.t.Context(), name, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.From})
-	if err != nil {
-		r.Error = err.Error()
-		return r
-	}
-	messages, err := reader.Messages()
-	if err != nil {
-		r.Error = err.Error()
-		return r
-	}
-	defer messages.Stop()
-	for r.Read < r.Last {
-		m, err := messages.Next(jetstream.NextMaxWait(30 * time.Second))
-		if err != nil {
-			r.Error = err.Error()
-			return r
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			r.Error = err.Error()
-			return r
-		}
-		r.Read = meta.Sequence.Stream
-		r.Count++
+	r := readback.Stream(x.t.Context(), x.js, name, x.from[name], func(m jetstream.Msg) error {
 		take(m)
-	}
+		return nil
+	})
+	r.Gapless = readStreams()[name]
 	return r
 }
 
@@ -166,7 +122,7 @@ func (b *books) event(m jetstream.Msg) {
 		b.odd++ // put there by a row
 		return
 	}
-	b.stored = append(b.stored, stored{Account: e.GetAccount(), OpenID: e.GetOpenid(), MsgID: e.GetMsgId(), Event: e.GetEvent(), CreateTime: e.GetCreateTime()})
+	b.stored = append(b.stored, readback.StoredOf(&e))
 	key := judge.Key{Account: e.GetAccount(), OpenID: e.GetOpenid(), MsgID: e.GetMsgId()}
 	b.Events[key] = append(b.Events[key], e.GetId())
 }
@@ -190,12 +146,44 @@ func (b *books) decision(m jetstream.Msg) {
 	b.Decisions[d.GetId()] = out
 }
 
-func (b *books) settled(m jetstream.Msg) {
+// delivery notes what the sender says about a send: an attempt, or its end.
+func (b *books) delivery(m jetstream.Msg) {
+	var a senderv1.DeliveryAttempted
 	var d senderv1.DeliverySettled
-	if m.Headers().Get(bus.HeaderType) != string(d.ProtoReflect().Descriptor().FullName()) || proto.Unmarshal(m.Data(), &d) != nil || d.GetCause() == "" {
-		return
+	switch m.Headers().Get(bus.HeaderType) {
+	case string(a.ProtoReflect().Descriptor().FullName()):
+		if proto.Unmarshal(m.Data(), &a) == nil {
+			b.attempted(&a)
+		}
+	case string(d.ProtoReflect().Descriptor().FullName()):
+		if proto.Unmarshal(m.Data(), &d) == nil && d.GetCause() != "" {
+			b.settled(&d)
+		}
 	}
-	b.Sends[d.GetCause()] = judge.Send{State: strings.ToLower(strings.TrimPrefix(d.GetState().String(), "SEND_STATE_")), ErrCode: int(d.GetErrcode()),
+}
+
+func (b *books) attempted(a *senderv1.DeliveryAttempted) {
+	t := b.tried[a.GetId()]
+	switch {
+	case a.GetOutcome() == "unknown":
+		t.unknown++
+	case a.GetOutcome() == "transient" && a.GetErrcode() == 0:
+		t.notSent++
+	}
+	b.tried[a.GetId()] = t
+}
+
+// count enters the attempts into the sends, once everything is read.
+func (b *books) count() {
+	for cause, s := range b.Sends {
+		t := b.tried[s.ID]
+		s.Unknown, s.NotSent = t.unknown, t.notSent
+		b.Sends[cause] = s
+	}
+}
+
+func (b *books) settled(d *senderv1.DeliverySettled) {
+	b.Sends[d.GetCause()] = judge.Send{ID: d.GetId(), State: strings.ToLower(strings.TrimPrefix(d.GetState().String(), "SEND_STATE_")), ErrCode: int(d.GetErrcode()),
 		Reason: d.GetReason(), Attempts: int(d.GetAttempts())}
 }
 

@@ -75,7 +75,7 @@ func start(t *testing.T, w world) *system {
 	o := stack.Options{
 		Mode: stack.Split, Config: config, Rules: "rules: []\n", Gateways: 3, Balance: true, SQL: sqldbtest.URL(t).Reveal(),
 		Replicas: map[string]int{"token": replicas, "sender": replicas, "agent-routing": replicas, "rule": replicas, "console": replicas},
-		Network:  w == wires, Store: func(i int) string { return s.stores[i] },
+		Network:  w == wires, API: w == usual, Store: func(i int) string { return s.stores[i] },
 	}
 	s.Stack = stack.Start(t, o)
 	nc, err := nats.Connect(strings.Join(s.NATS, ","), nats.Timeout(5*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),

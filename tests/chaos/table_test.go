@@ -29,6 +29,8 @@ type row struct {
 	burst float64
 	// faults is the simulator's script while pushes are made.
 	faults []fault
+	// lasting faults go on until everything is at rest, so that each is met however slow the machine is.
+	lasting bool
 	// steps breaks things while pushes are made, and heals them. It returns when everything is healed.
 	steps func(x *trial)
 	// checks are what the row expects besides that nothing is lost, doubled, disordered or without an end.

@@ -28,6 +28,8 @@ type fault struct {
 	ErrCode  int     `json:"errcode,omitempty"`
 	Copies   int     `json:"copies,omitempty"`
 	Rate     float64 `json:"rate,omitempty"`
+	Skip     int     `json:"skip,omitempty"`
+	Every    int     `json:"every,omitempty"`
 	Count    int     `json:"count,omitempty"`
 	From     string  `json:"from,omitempty"` // since the script was set, that is since the load began
 	To       string  `json:"to,omitempty"`
@@ -139,14 +141,17 @@ func (x *trial) push() {
 		x.row.steps(x)
 	}
 	x.waitForLoad()
-	if len(x.row.faults) > 0 {
+	if len(x.row.faults) > 0 && !x.row.lasting {
 		x.endFaults()
 	}
-	x.facts.Load.Error += x.missed
 	x.WaitReady(x.t)
 	over := time.Now()
 	x.waitForRest(x.t)
 	x.record.Rest = record.Seconds(time.Since(over))
+	if x.row.lasting {
+		x.endFaults()
+	}
+	x.facts.Load.Error += x.missed
 }
 
 // waitForLoad returns when every push is over.
@@ -204,7 +209,7 @@ func (x *trial) endFaults() {
 	}
 	x.Sim(x.t, http.MethodGet, "/sim/v1/faults", nil, &status)
 	for _, r := range status.Rules {
-		x.t.Logf("fault %s %s %s: %d of %d", r.Name, r.On, r.Kind, r.Hits, r.Matched)
+		x.t.Logf("fault %s %s %s %s: %d of %d", r.Name, r.On, r.Kind, r.When, r.Hits, r.Matched)
 		if r.Hits == 0 {
 			x.missed += "a fault never happened: " + r.Kind + " "
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxbus/wxbus/tests/image"
+	"github.com/wxbus/wxbus/tests/stack"
 )
 
 var script = flag.String("cluster", "", "script that starts a cluster when KUBECONFIG is not set: check, up, load, assets, down")
@@ -227,34 +228,7 @@ func images(t *testing.T) []string {
 }
 
 // simulator is WeChat's side.
-type simulator struct{ base string }
-
-func (s simulator) call(t *testing.T, method, path string, body, out any) {
-	t.Helper()
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		require.NoError(t, err)
-		r = bytes.NewReader(b)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, s.base+path, r)
-	require.NoError(t, err)
-	resp, err := (&http.Client{Transport: &http.Transport{Proxy: nil}}).Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, resp.StatusCode, "%s %s: %s", method, path, text)
-	switch out := out.(type) {
-	case nil:
-	case *[]byte:
-		*out = text
-	default:
-		require.NoError(t, json.Unmarshal(text, out), "%s", text)
-	}
-}
+type simulator struct{ stack.Control }
 
 // shown pushes a text of a fan through the Service of the gateway and returns how the fan saw the answer.
 func (s simulator) shown(t *testing.T, fan, text string) string {
@@ -265,7 +239,7 @@ func (s simulator) shown(t *testing.T, fan, text string) string {
 			Attempts []json.RawMessage
 		}
 	}
-	s.call(t, http.MethodPost, "/sim/v1/push", map[string]any{"account": "shop", "openid": fan, "type": "text", "fields": map[string]any{"Content": text}}, &out)
+	s.Call(t, http.MethodPost, "/sim/v1/push", map[string]any{"account": "shop", "openid": fan, "type": "text", "fields": map[string]any{"Content": text}}, &out)
 	return out.Push.Shown
 }
 
@@ -284,8 +258,8 @@ const judged = 90_000
 // start begins a load run; stop ends it and returns when its pushes are over.
 func (s simulator) start(t *testing.T, rate int) {
 	t.Helper()
-	s.call(t, http.MethodPost, "/sim/v1/reset", nil, nil)
-	s.call(t, http.MethodPost, "/sim/v1/load", map[string]any{
+	s.Call(t, http.MethodPost, "/sim/v1/reset", nil, nil)
+	s.Call(t, http.MethodPost, "/sim/v1/load", map[string]any{
 		"accounts": []string{"shop"}, "rate": rate, "duration": fmt.Sprintf("%ds", min(1200, judged/rate)), "fans": 200, "keywords": numbers, "settle": "10s",
 		"fan_prefix": fmt.Sprintf("oLoad%d", time.Now().Unix()),
 	}, nil)
@@ -293,10 +267,10 @@ func (s simulator) start(t *testing.T, rate int) {
 
 func (s simulator) stop(t *testing.T) loadStatus {
 	t.Helper()
-	s.call(t, http.MethodDelete, "/sim/v1/load", nil, nil)
+	s.Call(t, http.MethodDelete, "/sim/v1/load", nil, nil)
 	var status loadStatus
 	eventually(t, 2*time.Minute, "the load run ends", func() bool {
-		s.call(t, http.MethodGet, "/sim/v1/load", nil, &status)
+		s.Call(t, http.MethodGet, "/sim/v1/load", nil, &status)
 		return !status.Running
 	})
 	return status
@@ -329,12 +303,12 @@ func (s simulator) judge(t *testing.T, c *cluster, step string) verdict {
 	s.stop(t)
 	var r verdict
 	eventually(t, 2*time.Minute, "every push gets its reply, or is known not to", func() bool {
-		s.call(t, http.MethodGet, "/sim/v1/report", nil, &r)
+		s.Call(t, http.MethodGet, "/sim/v1/report", nil, &r)
 		return r.Open == 0 && uint64(r.Unanswered) <= r.AmbiguousCount
 	})
 	s.tellStored(t, c)
 	r = verdict{}
-	s.call(t, http.MethodGet, "/sim/v1/report", nil, &r)
+	s.Call(t, http.MethodGet, "/sim/v1/report", nil, &r)
 	c.note(t, "%s: %d pushes, %d acknowledged, %d passive, %d by the API, %d ambiguous; ack p50 %s p99 %s max %s; attempts %v", step,
 		r.Pushes, r.Acked, r.Passive, r.Kf, r.AmbiguousCount, r.Ack.P50.Round(time.Millisecond), r.Ack.P99.Round(time.Millisecond), r.Ack.Max.Round(time.Millisecond), r.Attempts)
 	require.Equal(t, "complete", r.Checker.State, r.Checker.Reason)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/tests/stack"
 )
 
 const (
@@ -49,7 +51,7 @@ func TestCluster(t *testing.T) {
 	defer c.report(t)
 	for _, step := range steps {
 		if step.name == "a push through the Service is answered" {
-			sim = simulator{base: "http://" + c.forward(t, "service/simulator", 8082)}
+			sim = simulator{stack.Control("http://" + c.forward(t, "service/simulator", 8082))}
 		}
 		start := time.Now()
 		if !t.Run(step.name, step.run) {
@@ -78,7 +80,7 @@ func (c *cluster) explain(t *testing.T) {
 // answers them.
 func (c *cluster) publishNumbers(t *testing.T, sim simulator) {
 	var rules []byte
-	sim.call(t, "GET", fmt.Sprintf("/sim/v1/rules.yaml?count=%d", numbers), nil, &rules)
+	sim.Call(t, "GET", fmt.Sprintf("/sim/v1/rules.yaml?count=%d", numbers), nil, &rules)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "rules.yaml")
 	require.NoError(t, os.WriteFile(file, rules, 0o600))
@@ -98,7 +100,7 @@ func (c *cluster) during(t *testing.T, sim simulator, what string, operation fun
 	sim.start(t, steady)
 	eventually(t, time.Minute, "the load has begun", func() bool {
 		var r verdict
-		sim.call(t, "GET", "/sim/v1/report", nil, &r)
+		sim.Call(t, "GET", "/sim/v1/report", nil, &r)
 		return r.Acked > steady
 	})
 	operation()

@@ -1,5 +1,5 @@
 // Package link puts a TCP proxy between two processes of a test, so that the test can break the network
-// between exactly these two: cut it, drop one direction, or reset what is connected.
+// between exactly these two: cut it, refuse connections, drop one direction, or reset what is connected.
 package link
 
 import (
@@ -29,16 +29,17 @@ const dialTimeout = 2 * time.Second
 // Link forwards connections to the first of its targets that accepts one, beginning with another one each
 // time, as a Service of Kubernetes does. It is safe for concurrent use and ends with its test.
 type Link struct {
-	listener *net.TCPListener
-	targets  []string
-	running  sync.WaitGroup
+	addr    *net.TCPAddr
+	targets []string
+	running sync.WaitGroup
 
-	mu     sync.Mutex
-	next   int
-	refuse bool
-	gates  [ways]chan struct{} // closed when the direction is open again; nil while it is open
-	conns  map[*connection]bool
-	done   bool
+	mu       sync.Mutex
+	listener *net.TCPListener // nil while connections are refused
+	next     int
+	cut      bool
+	gates    [ways]chan struct{} // closed when the direction is open again; nil while it is open
+	conns    map[*connection]bool
+	done     bool
 }
 
 // connection is one forwarded connection, by the end of who connected.
@@ -51,16 +52,32 @@ type connection struct {
 // New returns a Link to the targets. It listens on a port of its own from now on.
 func New(t testing.TB, targets ...string) *Link {
 	t.Helper()
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(t, err)
-	l := &Link{listener: listener, targets: targets, conns: map[*connection]bool{}}
-	l.running.Go(l.accept)
+	return At(t, 0, targets...)
+}
+
+// At is New on a port of the caller's: one that nobody takes while the Link refuses, as testkit.FreePorts chooses.
+func At(t testing.TB, port int, targets ...string) *Link {
+	t.Helper()
+	l := &Link{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, targets: targets, conns: map[*connection]bool{}}
+	l.Accept(t)
 	t.Cleanup(l.close)
 	return l
 }
 
+// Accept listens, also after Refuse.
+func (l *Link) Accept(t testing.TB) {
+	t.Helper()
+	listener, err := net.ListenTCP("tcp", l.addr)
+	require.NoError(t, err)
+	l.addr = listener.Addr().(*net.TCPAddr)
+	l.mu.Lock()
+	l.listener = listener
+	l.mu.Unlock()
+	l.running.Go(func() { l.accept(listener) })
+}
+
 // Addr returns host and port to connect to.
-func (l *Link) Addr() string { return l.listener.Addr().String() }
+func (l *Link) Addr() string { return l.addr.String() }
 
 // Drop lets what is sent in these directions get stuck, as when packets are lost: connections stay, new ones
 // can be made, and nothing arrives. Without directions it drops both.
@@ -74,28 +91,47 @@ func (l *Link) Drop(directions ...Way) {
 	}
 }
 
-// Cut resets every connection and refuses new ones.
+// Cut resets every connection, and new ones as soon as they are made.
 func (l *Link) Cut() {
 	l.mu.Lock()
-	l.refuse = true
+	l.cut = true
 	l.mu.Unlock()
 	l.Reset()
 }
 
-// Reset resets every connection; new ones work.
-func (l *Link) Reset() {
+// Refuse ends the listening, so that nobody can connect until Accept, and resets every connection. It returns how
+// many there were. Unlike after Cut, who connects knows that nothing was sent.
+func (l *Link) Refuse() (reset int) {
+	l.stop()
+	return l.Reset()
+}
+
+// stop closes the listener, once.
+func (l *Link) stop() {
+	l.mu.Lock()
+	listener := l.listener
+	l.listener = nil
+	l.mu.Unlock()
+	if listener != nil {
+		_ = listener.Close()
+	}
+}
+
+// Reset resets every connection; new ones work. It returns how many there were.
+func (l *Link) Reset() (reset int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.conns {
 		c.reset()
 	}
+	return len(l.conns)
 }
 
 // Heal ends Drop and Cut. What got stuck arrives now, late.
 func (l *Link) Heal() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refuse = false
+	l.cut = false
 	for w, gate := range l.gates {
 		if gate != nil {
 			close(gate)
@@ -108,14 +144,14 @@ func (l *Link) close() {
 	l.mu.Lock()
 	l.done = true
 	l.mu.Unlock()
-	_ = l.listener.Close()
+	l.stop()
 	l.Reset()
 	l.running.Wait()
 }
 
-func (l *Link) accept() {
+func (l *Link) accept(listener *net.TCPListener) {
 	for {
-		near, err := l.listener.AcceptTCP()
+		near, err := listener.AcceptTCP()
 		if err != nil {
 			return // closed
 		}
@@ -160,7 +196,7 @@ func (c *connection) watch(far *net.TCPConn, ended <-chan struct{}) {
 func (l *Link) add(c *connection) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.refuse || l.done {
+	if l.cut || l.done || l.listener == nil {
 		return false
 	}
 	l.conns[c] = true

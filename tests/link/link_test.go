@@ -3,6 +3,7 @@ package link_test
 import (
 	"bufio"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +140,24 @@ func TestAResetEndsConnectionsAndACutRefusesNewOnes(t *testing.T) {
 	c = dial(t, l)
 	c.say("healed")
 	require.Equal(t, "a healed", c.hear())
+}
+
+// TestARefusedConnectionWasNeverMade: who connects is told so by the system, and can be sure that nothing was sent.
+func TestARefusedConnectionWasNeverMade(t *testing.T) {
+	ports, err := testkit.FreePorts(1)
+	require.NoError(t, err)
+	l := link.At(t, ports[0], echo(t, "a"))
+	c := dial(t, l)
+	c.say("hi")
+	c.hear()
+	require.Equal(t, 1, l.Refuse())
+	c.ends()
+	_, err = net.Dial("tcp", l.Addr())
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	l.Accept(t)
+	c = dial(t, l)
+	c.say("again")
+	require.Equal(t, "a again", c.hear())
 }
 
 func TestAnEndIsHandedOn(t *testing.T) {

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -20,6 +21,8 @@ import (
 	eventv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/event/v1"
 	rulev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/rule/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
+
+	"github.com/wxbus/wxbus/tests/readback"
 )
 
 // books are what wxbus itself says about each push, by event id.
@@ -43,8 +46,8 @@ func (s *system) readBooks(ctx context.Context) (books, error) {
 	for stream, take := range map[string]func(jetstream.Msg) error{
 		topology.StreamInbound: b.event, topology.StreamDecisions: b.decision, topology.StreamDelivery: b.settled,
 	} {
-		if err := s.readStream(ctx, stream, take); err != nil {
-			return books{}, err
+		if r := readback.Stream(ctx, s.js, stream, 1, take); !r.Complete() {
+			return books{}, errors.New(r.String())
 		}
 	}
 	return b, nil

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/wxbus/wxbus/tests/readback"
+	"github.com/wxbus/wxbus/tests/stack"
 )
 
 // size of a run.
@@ -63,7 +66,7 @@ func run(t *testing.T, size size) {
 	s.Load(t, map[string]any{"accounts": accounts, "fans": size.fans, "rate": size.rate, "count": size.pushes, "keywords": perFan, "settle": "1s"},
 		time.Duration(size.pushes/size.rate)*time.Second+size.rest)
 	s.waitForRest(t, size.rest)
-	s.postStored(t)
+	readback.TellInbound(t, s.js, stack.Control(s.Simulator))
 	s.struck(t)
 	s.judge(t, size)
 	t.Logf("took %s", time.Since(began).Round(time.Millisecond))

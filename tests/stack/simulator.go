@@ -15,9 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Sim calls the simulator's control API, which must answer 200. body and out may be nil; an out of
-// type *[]byte gets the answer as it is, any other is read as JSON.
-func (s *Stack) Sim(t testing.TB, method, path string, body, out any) {
+// Control is the simulator's control API, by its base URL.
+type Control string
+
+// Call makes a call, which must be answered with 200. body and out may be nil; an out of type *[]byte gets the
+// answer as it is, any other is read as JSON.
+func (c Control) Call(t testing.TB, method, path string, body, out any) {
 	t.Helper()
 	var r io.Reader
 	if body != nil {
@@ -27,7 +30,7 @@ func (s *Stack) Sim(t testing.TB, method, path string, body, out any) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, s.Simulator+path, r)
+	req, err := http.NewRequestWithContext(ctx, method, string(c)+path, r)
 	require.NoError(t, err)
 	resp, err := HTTP.Do(req)
 	require.NoError(t, err)
@@ -42,6 +45,12 @@ func (s *Stack) Sim(t testing.TB, method, path string, body, out any) {
 	default:
 		require.NoError(t, json.Unmarshal(text, out), "%s %s: %s", method, path, text)
 	}
+}
+
+// Sim calls the control API of the stack's own simulator, as Control.Call does.
+func (s *Stack) Sim(t testing.TB, method, path string, body, out any) {
+	t.Helper()
+	Control(s.Simulator).Call(t, method, path, body, out)
 }
 
 // probes is how many fans ask for a reply; enough to reach every partition of both shapes.

@@ -52,6 +52,8 @@ type Options struct {
 	Store func(server int) string
 	// Network puts a proxy into every connection to and between the NATS servers of split mode.
 	Network bool
+	// API puts a proxy in front of WeChat's API.
+	API bool
 	// Users gives NATS the users of deploy/k8s in split mode, and each service its own.
 	Users bool
 	// TLS gives every process of split mode a certificate: gRPC, NATS and its routes are mutual TLS.
@@ -71,6 +73,7 @@ type Stack struct {
 	Services  map[string][]*Process // by service; in one process all services name the same one
 
 	Network      *Network             // nil without Options.Network
+	API          *link.Link           // nil without Options.API
 	Certificates *certstest.Authority // nil without Options.TLS
 
 	passwords []string // environment of NATS servers that know a user for each service
@@ -144,12 +147,17 @@ func (s *Stack) configure(t testing.TB, o Options) {
 	if o.SQL != "" {
 		section(c, "sql")["url"] = o.SQL
 	}
+	api := s.Simulator
+	if o.API {
+		s.API = link.At(t, FreePort(t), strings.TrimPrefix(s.Simulator, "http://"))
+		api = "http://" + s.API.Addr()
+	}
 	for _, a := range c["accounts"].([]map[string]any) {
-		a["api_base"] = s.Simulator
+		a["api_base"] = api
 	}
 	if extra, ok := sim["extra_accounts"].([]map[string]any); ok {
 		for _, a := range extra {
-			a["api_base"] = s.Simulator
+			a["api_base"] = api
 		}
 	}
 	s.natsConfig(t, c, o.Mode)

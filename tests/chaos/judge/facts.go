@@ -2,14 +2,18 @@
 // simulator saw as WeChat and as the fans, and what was read from the streams, to their ends, afterwards.
 package judge
 
-import "time"
+import (
+	"time"
+
+	"github.com/wxbus/wxbus/tests/readback"
+)
 
 // Facts are everything that is known about one trial.
 type Facts struct {
 	Load     Load
 	Report   Report
 	Pushes   []Push
-	Readings []Reading
+	Readings []readback.Reading
 	Books    Books
 }
 
@@ -99,28 +103,6 @@ type Attempt struct {
 	Outcome string    `json:"outcome"`
 }
 
-// Reading is how far a stream was read.
-type Reading struct {
-	Stream string `json:"stream"`
-	From   uint64 `json:"from"` // first sequence of the trial
-	Last   uint64 `json:"last"` // last sequence when everything was at rest
-	Read   uint64 `json:"read"` // sequence of the last message that was read
-	Count  int    `json:"count"`
-	// Gapless streams delete nothing, so Count must be Last-From+1.
-	Gapless bool   `json:"gapless,omitempty"`
-	Error   string `json:"error,omitempty"`
-}
-
-func (r Reading) complete() bool {
-	if r.Error != "" {
-		return false
-	}
-	if r.Last < r.From { // nothing happened
-		return r.Count == 0
-	}
-	return r.Read >= r.Last && (!r.Gapless || r.Count >= int(r.Last-r.From+1))
-}
-
 // Key is the identity of a push from its body.
 type Key struct{ Account, OpenID, MsgID string }
 
@@ -161,8 +143,11 @@ const (
 
 // Send is how a send ended.
 type Send struct {
+	ID       string
 	State    string
 	ErrCode  int
 	Reason   string
 	Attempts int
+	// Unknown are the attempts whose outcome nobody can know, NotSent those that certainly did not reach WeChat.
+	Unknown, NotSent int
 }

@@ -153,8 +153,8 @@ func (v *Verdict) complete(f Facts) {
 		note("no stream was read")
 	}
 	for _, r := range f.Readings {
-		if !r.complete() {
-			note("%s was read to %d of %d, %d messages from %d: %s", r.Stream, r.Read, r.Last, r.Count, r.From, r.Error)
+		if !r.Complete() {
+			note("%s", r)
 		}
 	}
 	l := f.Load

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxbus/wxbus/tests/chaos/judge"
+	"github.com/wxbus/wxbus/tests/readback"
 )
 
 var at = time.Date(2026, 11, 28, 8, 0, 0, 0, time.UTC)
@@ -17,7 +18,7 @@ func good() judge.Facts {
 	f := judge.Facts{
 		Load:     judge.Load{Due: 8, Expected: 8},
 		Report:   judge.Report{Acked: 6, NotAcked: 2, Checker: judge.Checker{State: "complete"}, Violations: map[string]judge.Incidents{}},
-		Readings: []judge.Reading{{Stream: "INBOUND", From: 11, Last: 17, Read: 17, Count: 7, Gapless: true}, {Stream: "DECISIONS", From: 5, Last: 40, Read: 40, Count: 9}},
+		Readings: []readback.Reading{{Stream: "INBOUND", From: 11, Last: 17, Read: 17, Count: 7, Gapless: true}, {Stream: "DECISIONS", From: 5, Last: 40, Read: 40, Count: 9}},
 		Books: judge.Books{Events: map[judge.Key][]string{}, Decisions: map[string]judge.Decision{}, Sends: map[string]judge.Send{},
 			Dead: map[string]string{}},
 	}
@@ -183,6 +184,6 @@ func TestWhoDidNotSeeEverythingDoesNotJudge(t *testing.T) {
 
 func TestAnEmptyStreamIsCompletelyRead(t *testing.T) {
 	f := good()
-	f.Readings = append(f.Readings, judge.Reading{Stream: "DLQ", From: 8, Last: 7})
+	f.Readings = append(f.Readings, readback.Reading{Stream: "DLQ", From: 8, Last: 7})
 	require.True(t, judge.Judge(f).Kept())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wxbus/wxbus/tests/chaos/judge"
+	"github.com/wxbus/wxbus/tests/readback"
 )
 
 // Record is one trial.
@@ -25,14 +26,14 @@ type Record struct {
 	Rate    float64   `json:"rate"` // pushes per second, planned
 	Span    Seconds   `json:"span_s"`
 	// Rest is how long after the heal and the last push everything was at rest.
-	Rest    Seconds         `json:"rest_s"`
-	Marks   []Mark          `json:"marks"` // what was broken and healed, and when
-	Load    judge.Load      `json:"load"`
-	Verdict judge.Verdict   `json:"verdict"`
-	Checks  []Check         `json:"checks"` // what the row expects besides
-	Ack     Latency         `json:"ack"`
-	Facts   judge.Report    `json:"report"`
-	Read    []judge.Reading `json:"readings"`
+	Rest    Seconds            `json:"rest_s"`
+	Marks   []Mark             `json:"marks"` // what was broken and healed, and when
+	Load    judge.Load         `json:"load"`
+	Verdict judge.Verdict      `json:"verdict"`
+	Checks  []Check            `json:"checks"` // what the row expects besides
+	Ack     Latency            `json:"ack"`
+	Facts   judge.Report       `json:"report"`
+	Read    []readback.Reading `json:"readings"`
 
 	Pushes []judge.Push `json:"-"` // for the plots
 }

@@ -143,6 +143,9 @@ func (e *Engine) hits(match func(Rule) bool) []Rule {
 		if r.Count > 0 && r.hits >= r.Count {
 			continue
 		}
+		if !r.turn(r.matched) {
+			continue
+		}
 		if r.Rate > 0 && e.dice.Float("fault", uint64(i), r.matched) >= r.Rate {
 			continue
 		}
@@ -150,4 +153,10 @@ func (e *Engine) hits(match func(Rule) bool) []Rule {
 		out = append(out, r.Rule)
 	}
 	return out
+}
+
+// turn tells whether the n-th match, from 1, is one that skip and every leave.
+func (r Rule) turn(n uint64) bool {
+	skip := uint64(r.Skip)
+	return n > skip && (r.Every <= 1 || (n-skip-1)%uint64(r.Every) == 0)
 }

@@ -43,6 +43,20 @@ func TestABurstOfErrcodesEndsAfterItsCount(t *testing.T) {
 	require.EqualValues(t, 3, e.Status()[0].Matched)
 }
 
+func TestRulesTakeTurnsWhateverTheSeed(t *testing.T) {
+	e, _ := engine(t, `{"rules":[{"on":"api","kind":"reset","every":3},{"on":"api","kind":"hang","skip":1,"every":3,"count":2},{"on":"push","kind":"drop","skip":2}]}`)
+	var kinds []string
+	for range 10 {
+		kinds = append(kinds, e.API("demo", send).Kind)
+	}
+	require.Equal(t, []string{"reset", "hang", "", "reset", "hang", "", "reset", "", "", "reset"}, kinds)
+	require.Equal(t, []string{"", "", faults.Answered}, []string{e.Push("demo", "text", 1).Drop, e.Push("demo", "text", 1).Drop, e.Push("demo", "text", 1).Drop})
+	for _, broken := range []string{"skip", "every"} {
+		_, err := faults.Parse([]byte(`{"rules":[{"on":"api","kind":"hang","` + broken + `":-1}]}`))
+		require.ErrorContains(t, err, "rules[0]."+broken)
+	}
+}
+
 func TestRulesHoldForTheirAccountAndTime(t *testing.T) {
 	e, c := engine(t, `{"rules":[{"on":"api","account":"demo","kind":"http","status":503,"from":"10s","to":"20s"}]}`)
 	require.Zero(t, e.API("demo", send), "too early")

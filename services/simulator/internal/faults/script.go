@@ -78,6 +78,8 @@ type Rule struct {
 	ErrCode  int      `json:"errcode,omitempty"`        // of errcode
 	Copies   int      `json:"copies,omitempty"`         // of duplicate, in all; default 2
 	Rate     float64  `json:"rate,omitempty"`           // share of the matches that are hit; 0 means all
+	Skip     int      `json:"skip,omitempty"`           // matches that are left alone before the first hit
+	Every    int      `json:"every,omitempty"`          // from then on only each so many-th match is hit, whatever the seed
 	Count    int      `json:"count,omitempty"`          // hits in all; 0 means no limit
 	From     Duration `json:"from,omitempty,omitzero"`  // since the script was set
 	To       Duration `json:"to,omitempty,omitzero"`    // 0 means no end
@@ -148,6 +150,8 @@ func (r Rule) problems() []string {
 		{r.Rate < 0 || r.Rate > 1, "rate: must be 0 to 1"},
 		{r.Copies < 0 || r.Copies > 10, "copies: must be 0 to 10"},
 		{r.Count < 0, "count: must not be negative"},
+		{r.Skip < 0, "skip: must not be negative"},
+		{r.Every < 0, "every: must not be negative"},
 		{badPath != nil, "path: is not a pattern"},
 		{r.On == OnPush && r.Path != "", "path: is for api rules"},
 		{r.On == OnAPI && (r.Type != "" || len(r.Attempts) > 0), "type: is for push rules, like attempts"},
