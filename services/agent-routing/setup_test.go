@@ -37,6 +37,7 @@ func TestMain(m *testing.M) { sqldbtest.Main(m) }
 
 const (
 	shop    = "shop"
+	club    = "club" // another account
 	patient = 60 * time.Second
 	soon    = 20 * time.Millisecond
 )
@@ -132,10 +133,13 @@ func (w *world) replica() desk {
 func (w *world) startReplica(cfg agentrouting.Config) (desk, *agentrouting.Service) {
 	w.t.Helper()
 	w.next++
-	accounts, err := account.NewDirectory([]account.Account{{
+	first := account.Account{
 		Name: shop, AppID: "wx0000000000000001", OriginalID: "gh_1", Kind: "service", Format: "xml", Mode: "secure", Reply: "passive", APIBase: w.api,
 		Token: secret.New("token"), EncodingAESKey: secret.New("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"), AppSecret: secret.New("app-secret"),
-	}})
+	}
+	second := first
+	second.Name, second.AppID, second.OriginalID = club, "wx0000000000000002", "gh_2"
+	accounts, err := account.NewDirectory([]account.Account{first, second})
 	require.NoError(w.t, err)
 	service, err := agentrouting.New(cfg, agentrouting.Deps{
 		Accounts: accounts, Bus: w.NewConn(w.t, fmt.Sprintf("agent-routing-%d", w.next)), Topology: w.Topology,

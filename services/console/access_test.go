@@ -59,6 +59,9 @@ func TestEveryMethodHasItsLineInThePolicy(t *testing.T) {
 		for _, path := range []string{a.Account, a.Self, a.Target} {
 			require.True(t, path == "" || hasField(m.Input(), path), "%s: no field %s in the request", name, path)
 		}
+		for _, field := range []string{"account", "openid"} {
+			require.True(t, a.Shows == "" || hasField(m.Output(), a.Shows+"."+field), "%s: no fans in %s of the answer", name, a.Shows)
+		}
 		require.True(t, a.Keep == "" || hasField(m.Output(), a.Keep), "%s: no field %s in the answer", name, a.Keep)
 		if f := m.Input().Fields().ByName("account"); f != nil && f.Kind() == protoreflect.StringKind {
 			require.True(t, a.Account != "" || a.Global, "%s has an account: say so in the policy", name)

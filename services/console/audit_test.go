@@ -254,3 +254,31 @@ func TestWhoReadsFansAndListsIsWrittenDown(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{service + "ListWaiting": 1}, lists)
 }
+
+func TestWhoReadsAPersonReadsEachOfTheirFans(t *testing.T) {
+	s := demoSite(t, busy)
+	admin, li := s.as("admin"), s.as("li")
+	const action = "wxbus.agentrouting.v1.ConversationService/ListPersonEntries"
+	read := func(v *visitor, account string) {
+		_, err := unary[agentroutingv1.ListPersonEntriesRequest, agentroutingv1.ListPersonEntriesResponse](t, v, action,
+			&agentroutingv1.ListPersonEntriesRequest{Account: account, Openid: "fan"})
+		require.NoError(t, err)
+	}
+	for range 2 {
+		read(li, "shop")
+	}
+	var seen map[string]int
+	require.Eventually(t, func() bool {
+		seen = map[string]int{}
+		for _, e := range admin.entries(t, &consolev1.ListAuditRequest{Actor: "li", Action: action}) {
+			require.Regexp(t, "^fan-[0-9a-f]{16}$", e.GetTarget(), "never an openid in the clear")
+			seen[e.GetAccount()]++
+		}
+		return len(seen) == 2
+	}, 30*time.Second, 20*time.Millisecond)
+	require.Equal(t, map[string]int{"shop": 1, "club": 1}, seen)
+
+	require.Empty(t, s.backend.accountsTold(), "li may see every account")
+	read(s.person(admin, "one", []string{"shop"}, consolev1.Role_ROLE_AGENT), "shop")
+	require.Equal(t, []string{"shop", "-"}, s.backend.accountsTold(), "the service leaves out what the caller may not see")
+}

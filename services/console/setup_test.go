@@ -55,6 +55,7 @@ type backend struct {
 	sent    []*senderv1.SendRequest
 	replies []*agentroutingv1.ReplyRequest
 	acted   []string // who replied, by metadata
+	within  []string // which accounts who asked for a person may see, by metadata
 	waiting []*agentroutingv1.OwnerRecord
 	serving []*agentroutingv1.OwnerRecord
 	fail    error  // what every call answers when set
@@ -81,6 +82,24 @@ func (b *backend) hook() {
 // GetFan knows every fan.
 func (b *backend) GetFan(_ context.Context, in *agentroutingv1.GetFanRequest) (*agentroutingv1.GetFanResponse, error) {
 	return &agentroutingv1.GetFanResponse{Fan: &agentroutingv1.Fan{Account: in.GetAccount(), Openid: in.GetOpenid()}}, nil
+}
+
+// ListPersonEntries knows every fan in two accounts, and tells of those that the caller may see.
+func (b *backend) ListPersonEntries(ctx context.Context, in *agentroutingv1.ListPersonEntriesRequest) (*agentroutingv1.ListPersonEntriesResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	md, _ := metadata.FromIncomingContext(ctx)
+	b.within = md.Get("wxbus-accounts")
+	return &agentroutingv1.ListPersonEntriesResponse{Fans: []*agentroutingv1.LinkedFan{
+		{Account: in.GetAccount(), Openid: in.GetOpenid()}, {Account: "club", Openid: in.GetOpenid() + "-too"},
+	}}, nil
+}
+
+// accountsTold returns which accounts the last caller may see, as the services were told.
+func (b *backend) accountsTold() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.within
 }
 
 func (b *backend) failWith(err error) {

@@ -47,5 +47,5 @@ func (t *turn) answered(ctx context.Context, m *agentroutingv1.Message) error {
 	if err != nil || !added || m.GetConversation() == "" {
 		return err
 	}
-	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: "rule_message"})
+	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: domain.RuleMessage})
 }

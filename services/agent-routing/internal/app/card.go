@@ -33,7 +33,7 @@ func (t *turn) fanChanged(ctx context.Context, change string) error {
 	ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_FanChanged{FanChanged: &agentroutingv1.FanChanged{
 		Fan: wire.Fan(t.fan), Change: change,
 	}}}
-	return t.tell(ctx, ev, domain.Entry{What: "fan"})
+	return t.tell(ctx, ev, domain.Entry{What: domain.FanEdited})
 }
 
 // Tag adds and removes tags, each once, in order.

@@ -42,7 +42,7 @@ func (d *Desk) FileDone(ctx context.Context, f store.File) error {
 		ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_MediaChanged{
 			MediaChanged: &agentroutingv1.MediaChanged{Seq: f.Seq, Media: f.Media()},
 		}}
-		return t.tell(ctx, ev, domain.Entry{What: "media"})
+		return t.tell(ctx, ev, domain.Entry{What: domain.FileKept})
 	})
 	if err != nil || there {
 		return err

@@ -33,5 +33,5 @@ func (t *turn) note(ctx context.Context, kind agentroutingv1.AuthorKind, author,
 		return known, err
 	}
 	ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_NoteAdded{NoteAdded: &agentroutingv1.NoteAdded{Message: m}}}
-	return m, t.tell(ctx, ev, domain.Entry{What: "note"})
+	return m, t.tell(ctx, ev, domain.Entry{What: domain.Noted})
 }

@@ -331,7 +331,7 @@ func (d *Desk) tellErased(ctx context.Context, account, id string) error {
 		if err != nil {
 			return err
 		}
-		e := domain.Entry{Account: account, Conversation: id, Number: c.Number, At: d.now(), What: "fan", Group: c.Group, Agent: c.Agent, Asked: c.Opened}
+		e := domain.Entry{Account: account, Conversation: id, Number: c.Number, At: d.now(), What: domain.FanEdited, Group: c.Group, Agent: c.Agent, Asked: c.Opened}
 		if err := q.AddChange(ctx, e, body); err != nil {
 			return err
 		}

@@ -86,5 +86,5 @@ func (t *turn) sayContent(ctx context.Context, kind domain.TextKind, content *ev
 	if err != nil || !added {
 		return err
 	}
-	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: "system_message"})
+	return t.tell(ctx, messageAdded(m, t.conv), domain.Entry{What: domain.SystemMessage})
 }

@@ -13,9 +13,9 @@ import (
 func (d *Desk) Watch(ctx context.Context, a Act) (*View, error) {
 	return d.act(ctx, a, func(ctx context.Context, t *turn) error {
 		ev := &agentroutingv1.ConversationEvent{Event: &agentroutingv1.ConversationEvent_ConversationChanged{ConversationChanged: &agentroutingv1.ConversationChanged{
-			From: agentroutingv1.ConversationState(t.conv.State), To: agentroutingv1.ConversationState(t.conv.State), Change: "watched",
+			From: agentroutingv1.ConversationState(t.conv.State), To: agentroutingv1.ConversationState(t.conv.State), Change: domain.Watched,
 			Conversation: wire.Conversation(t.conv, t.fan, t.group, t.d.o.Limits),
 		}}}
-		return t.tell(ctx, ev, domain.Entry{What: "watched"})
+		return t.tell(ctx, ev, domain.Entry{What: domain.Watched})
 	})
 }

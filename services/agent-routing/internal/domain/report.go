@@ -10,7 +10,7 @@ type Entry struct {
 	Account, Conversation string
 	Number                uint64
 	At                    time.Time
-	// What is a Change, or "fan_message", "agent_message", "survey".
+	// What is a Change, or one of the entries that are none.
 	What         string
 	Group, Agent string
 	FromAgent    string
@@ -24,14 +24,23 @@ type Entry struct {
 
 // The entries that are no changes of state.
 const (
-	FanMessage   = "fan_message"
-	AgentMessage = "agent_message"
-	SurveyGiven  = "survey"
+	FanMessage    = "fan_message"
+	AgentMessage  = "agent_message"
+	RuleMessage   = "rule_message"
+	SystemMessage = "system_message"
 	// MessageState is what became of a message to the fan.
 	MessageState  = "message_state"
+	Noted         = "note"
+	FanEdited     = "fan"
+	FileKept      = "media"
+	SurveyGiven   = "survey"
 	PromiseWarned = "promise_warned"
 	PromiseBroken = "promise_broken"
+	Watched       = "watched"
 )
+
+// NoChange are the entries that do not tell of the conversation itself: messages and what became of them, notes, files, the fan.
+var NoChange = []string{FanMessage, AgentMessage, RuleMessage, SystemMessage, MessageState, Noted, FanEdited, FileKept}
 
 // By is what the rows of a report are. The numbers are those of the proto.
 type By uint8

@@ -4,6 +4,7 @@ package grpcapi
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -38,6 +39,16 @@ func actorOf(ctx context.Context, fields ...string) string {
 		}
 	}
 	return ""
+}
+
+// AccountsKey is the metadata in which the console says which accounts the actor may see, when those are not all.
+const AccountsKey = "wxbus-accounts"
+
+// accountsOf tells of an account whether who acts may see it. Only what reaches beyond the account of a request needs to ask: that
+// account was checked by the console.
+func accountsOf(ctx context.Context) func(account string) bool {
+	some := metadata.ValueFromIncomingContext(ctx, AccountsKey)
+	return func(account string) bool { return len(some) == 0 || slices.Contains(some, account) }
 }
 
 // checker checks what every request has.

@@ -42,14 +42,12 @@ func (s *Conversations) card(ctx context.Context, f domain.Fan) (*agentroutingv1
 		return nil, err
 	}
 	out := wire.Fan(f)
-	linked, err := q.Linked(ctx, f.UnionID)
+	linked, err := linkedTo(ctx, q, f)
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range linked {
-		if l.Account != f.Account || l.OpenID != f.OpenID {
-			out.Linked = append(out.Linked, &agentroutingv1.LinkedFan{Account: l.Account, Openid: l.OpenID, Name: l.Name()})
-		}
+		out.Linked = append(out.Linked, linkOf(l))
 	}
 	views, _, err := s.views(ctx, store.Filter{Account: f.Account, OpenID: f.OpenID}, store.NewestOpened, 0, fanConversations)
 	for _, v := range views {

@@ -19,6 +19,9 @@ import (
 // ActorKey is the gRPC metadata that tells a service who acts: the name of a user, or "key:" and the id of a key.
 const ActorKey = "wxbus-actor"
 
+// AccountsKey is the metadata that tells a service which accounts who acts may see; absent when all.
+const AccountsKey = "wxbus-accounts"
+
 // forward returns the handler of one method of a service behind conn.
 func (d *Door) forward(m protoreflect.MethodDescriptor, name string, conn grpc.ClientConnInterface) http.Handler {
 	opts := append(d.HandlerOptions(), connect.WithSchema(m), connect.WithRequestInitializer(initialize))
@@ -52,13 +55,25 @@ func initialize(spec connect.Spec, m any) error {
 	return nil
 }
 
-// actAs adds who acts, escaped: the name of a key may have any character, metadata may not. The trace goes along by itself.
+// actAs adds who acts, escaped: the name of a key may have any character, metadata may not; and which accounts they may see. The trace
+// goes along by itself.
 func actAs(ctx context.Context) context.Context {
-	if c := access.From(ctx); c != nil {
-		ctx = metadata.AppendToOutgoingContext(ctx, ActorKey, url.PathEscape(c.Actor()))
+	c := access.From(ctx)
+	if c == nil {
+		return ctx
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, ActorKey, url.PathEscape(c.Actor()))
+	if c.All() {
+		return ctx
+	}
+	for _, name := range append(c.Accounts(), noAccount) {
+		ctx = metadata.AppendToOutgoingContext(ctx, AccountsKey, name)
 	}
 	return ctx
 }
+
+// noAccount is no account's name: the list of a caller who may see none is not empty, which would mean all.
+const noAccount = "-"
 
 func forwardStream(ctx context.Context, conn grpc.ClientConnInterface, m protoreflect.MethodDescriptor, path string, req *dynamicpb.Message, out *connect.ServerStream[dynamicpb.Message]) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -41,6 +41,7 @@ func (g *gate) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		if err != nil {
 			return nil, g.d.Error(ctx, c.method, err)
 		}
+		g.d.noteShown(context.WithoutCancel(ctx), c, resp.Any())
 		return resp, nil
 	}
 }
