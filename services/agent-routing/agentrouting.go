@@ -50,7 +50,7 @@ type Deps struct {
 	Topology *topology.Topology
 	Sender   senderv1.SenderServiceClient
 	Rules    rulev1.RuleServiceClient
-	// Tokens may be nil: then files of fans are not fetched, and WeChat's own desk is not reachable.
+	// Tokens may be nil: then WeChat is not asked about fans and their files, and its own desk is not reachable.
 	Tokens Tokens
 	// SQL says where the database is.
 	SQL sqldb.Options
@@ -70,6 +70,7 @@ type Service struct {
 	platform  *platform.Platform
 	desk      *app.Desk
 	keeper    *media.Keeper
+	profiles  *profiles
 	caretaker *caretaker
 	servers   []func(grpc.ServiceRegistrar)
 	consumers []*bus.Consumer
@@ -101,14 +102,16 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	files, closeFiles := cfg.store(deps.Files)
 	s.closeFiles = closeFiles
+	s.profiles = newProfiles(deps.Log)
 	feed, said := facts.New(deps.Bus), transcript.New(deps.Bus.JS(), deps.Topology)
 	s.desk = app.New(app.Options{
 		Store: s.store, Owners: s.owners, Facts: feed, Transcript: said, Sender: sender{deps.Sender},
 		Rules:    memory{deps.Rules},
 		Platform: s.platform, Files: files, Limits: domain.Limits{Waiting: cfg.WaitingLimit, Serving: cfg.ServingIdle, KeptForEnd: cfg.KeptForEnd}, NativeIdle: cfg.NativeIdle,
 		Lease: cfg.AgentLease, EraseOnLeave: cfg.EraseOnUnsubscribe, Changed: meters.changed,
-		Promised: meters.promised, Promising: meters.promising, Log: deps.Log, Now: deps.Now,
+		Promised: meters.promised, Promising: meters.promising, Met: s.profiles.met, Log: deps.Log, Now: deps.Now,
 	})
+	s.profiles.desk = s.desk
 	s.caretaker = &caretaker{desk: s.desk, store: s.store, log: deps.Log}
 	if deps.Tokens != nil {
 		s.keeper = &media.Keeper{
@@ -191,8 +194,9 @@ func (s *Service) begin(ctx context.Context) error {
 		}
 	}
 	s.caretaker.start(ctx)
-	if s.keeper != nil {
+	if s.deps.Tokens != nil {
 		s.keeper.Start(ctx)
+		s.profiles.start(ctx)
 	}
 	return nil
 }
@@ -208,6 +212,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	if s.keeper != nil {
 		s.keeper.Stop()
 	}
+	s.profiles.stop()
 	s.platform.Close()
 	s.closeFiles()
 	return errors.Join(append(errs, s.store.Close())...)

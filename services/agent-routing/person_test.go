@@ -19,12 +19,14 @@ func TestAPersonHasOneTimelineOverTheAccountsThatTheReaderMaySee(t *testing.T) {
 	asked := w.says("fan", "转人工")
 	w.decides(asked, "sales")
 	w.in(d, asked.GetId(), offered)
-	for _, account := range []string{shop, club} {
-		card, err := d.GetFan(t.Context(), &agentroutingv1.GetFanRequest{Account: account, Openid: "fan", Refresh: true})
-		require.NoError(t, err)
-		require.Equal(t, "union-1", card.GetFan().GetUnionid())
-	}
-	_, err := d.RenameFan(as(t, "li"), &agentroutingv1.RenameFanRequest{Account: club, Openid: "fan", Remark: "王先生"})
+	require.Eventually(t, func() bool {
+		card, err := d.GetFan(t.Context(), &agentroutingv1.GetFanRequest{Account: shop, Openid: "fan"})
+		return err == nil && card.GetFan().GetUnionid() == "union-1"
+	}, patient, soon, "the desk never asked WeChat about a fan whom it serves")
+	card, err := d.GetFan(t.Context(), &agentroutingv1.GetFanRequest{Account: club, Openid: "fan", Refresh: true})
+	require.NoError(t, err)
+	require.Equal(t, shop, card.GetFan().GetLinked()[0].GetAccount())
+	_, err = d.RenameFan(as(t, "li"), &agentroutingv1.RenameFanRequest{Account: club, Openid: "fan", Remark: "王先生"})
 	require.NoError(t, err)
 
 	read := func(in *agentroutingv1.ListPersonEntriesRequest, accounts ...string) *agentroutingv1.ListPersonEntriesResponse {
@@ -57,7 +59,7 @@ func TestAPersonHasOneTimelineOverTheAccountsThatTheReaderMaySee(t *testing.T) {
 	own := read(&agentroutingv1.ListPersonEntriesRequest{}, club, "-")
 	require.Len(t, own.GetFans(), 1)
 	require.Empty(t, own.GetEntries())
-	card, err := d.GetFan(metadata.AppendToOutgoingContext(as(t, "li"), "wxbus-accounts", club), &agentroutingv1.GetFanRequest{Account: club, Openid: "fan"})
+	card, err = d.GetFan(metadata.AppendToOutgoingContext(as(t, "li"), "wxbus-accounts", club), &agentroutingv1.GetFanRequest{Account: club, Openid: "fan"})
 	require.NoError(t, err)
 	require.Empty(t, card.GetFan().GetLinked(), "nor does the card name an account that the reader may not see")
 

@@ -109,8 +109,10 @@ type Options struct {
 	// Promised is called when a promise to a fan was kept or broken; Promising when a group that promises is known.
 	Promised  func(ctx context.Context, o Outcome)
 	Promising func(ctx context.Context, g domain.Group)
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Met is called when a conversation begins with a fan about whom WeChat is to be asked; see Profile. It must not wait.
+	Met func(account, openID string)
+	Log *slog.Logger
+	Now func() time.Time
 }
 
 // Desk is safe for concurrent use, also by several replicas.

@@ -54,19 +54,3 @@ func (d *Desk) FileDone(ctx context.Context, f store.File) error {
 	}
 	return nil
 }
-
-// RefreshFan asks WeChat about a fan and keeps unionid and language.
-func (d *Desk) RefreshFan(ctx context.Context, account, openID string) error {
-	p, err := d.o.Platform.Profile(ctx, account, openID)
-	if err != nil {
-		return err
-	}
-	_, err = d.EditFan(ctx, account, openID, actorWeChat, "profile", func(f *domain.Fan) error {
-		f.UnionID, f.Language, f.Profiled = p.UnionID, p.Language, d.now()
-		if f.Remark == "" {
-			f.Remark = p.Remark
-		}
-		return nil
-	})
-	return err
-}

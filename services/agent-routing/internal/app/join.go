@@ -78,7 +78,7 @@ func (t *turn) join(ctx context.Context, j Join) error {
 
 // open begins a conversation: in the queue, or as a message that is left when nobody works at this hour.
 func (t *turn) open(ctx context.Context, j Join, g domain.Group) error {
-	t.group = g
+	t.group, t.after.met = g, t.d.stale(t.fan)
 	t.conv = domain.Open(j.Account, j.OpenID, j.Event, g, t.fan.Language, j.Reason, j.Asked.UTC().Truncate(time.Millisecond), t.now)
 	t.dirty = true
 	t.remember()

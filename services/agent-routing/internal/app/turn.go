@@ -44,6 +44,8 @@ type after struct {
 	agents map[string]bool
 	owner  []domain.Kind
 	files  bool
+	// met is set when WeChat is to be asked about the fan.
+	met bool
 	// promises that were kept or broken.
 	promises []Outcome
 }
@@ -244,6 +246,9 @@ func (d *Desk) follow(ctx context.Context, a after) error {
 	}
 	for _, o := range a.promises {
 		d.o.Promised(ctx, o)
+	}
+	if a.met {
+		d.o.Met(a.account, a.openID)
 	}
 	err := d.relay.flush(ctx, a.account, a.openID)
 	for agent := range a.agents {

@@ -62,7 +62,7 @@ func (w *world) replica() *app.Desk {
 	return app.New(app.Options{
 		Store: w.store, Owners: w.around, Facts: facts{w.around}, Transcript: w.around, Rules: rules{w.around}, Sender: w.around, Platform: w.around, Files: w.around,
 		Limits: domain.Limits{Waiting: 48 * time.Hour, Serving: 30 * time.Minute, KeptForEnd: 1}, NativeIdle: 30 * time.Minute, Lease: time.Minute, EraseOnLeave: false,
-		Changed: func(context.Context, domain.Kind) {}, Promised: w.promised, Promising: func(context.Context, domain.Group) {}, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+		Changed: func(context.Context, domain.Kind) {}, Promised: w.promised, Promising: func(context.Context, domain.Group) {}, Met: w.meet, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now,
 	})
 }
 
@@ -88,6 +88,15 @@ type around struct {
 	next   int
 	// outcomes counts promises.
 	outcomes map[app.Outcome]int
+	// met are the fans about whom WeChat is to be asked, and profile is what it tells.
+	met     []string
+	profile app.Profile
+}
+
+func (a *around) meet(_, openID string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.met = append(a.met, openID)
 }
 
 func (a *around) promised(_ context.Context, o app.Outcome) {
@@ -291,8 +300,14 @@ func (a *around) window(openID string, left int) {
 }
 
 func (a *around) Profile(context.Context, string, string) (app.Profile, error) {
-	return app.Profile{UnionID: "union", Language: "en"}, nil
+	leave, err := a.enter()
+	if err != nil {
+		return app.Profile{}, err
+	}
+	defer leave()
+	return a.profile, nil
 }
+
 func (a *around) Typing(context.Context, string, string) error { return nil }
 func (a *around) Delete(context.Context, string) (bool, error) { return false, nil }
 func (a *around) texts() (out []string) {
