@@ -113,6 +113,19 @@ func TestAnImageHoldsTheBinaryAndNoShell(t *testing.T) {
 	require.Regexp(t, `^1\.\d+`, list.Components[0].Version)
 }
 
+func TestTheBillNamesTheDecoderOfVoices(t *testing.T) {
+	binary := compile(t, nil, "-trimpath", "-tags", "timetzdata")
+	for name, want := range map[string]bool{"agent-routing": true, "wxbus": true, "gateway": false} {
+		named := filepath.Join(filepath.Dir(binary), name)
+		content, err := os.ReadFile(binary)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(named, content, 0o700))
+		_, bom, err := image.Build(spec(named))
+		require.NoError(t, err)
+		require.Equal(t, want, strings.Contains(string(bom), "pkg:generic/opencore-amr@0.1.6"), name)
+	}
+}
+
 func TestAuthoritiesAreCertificates(t *testing.T) {
 	pool := x509.NewCertPool()
 	require.True(t, pool.AppendCertsFromPEM(image.Authorities()))

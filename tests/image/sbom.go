@@ -17,6 +17,15 @@ import (
 // own is the path below which modules belong to this repository; they have the version of the release.
 const own = "github.com/wxbus/wxbus"
 
+// opencoreAMR is the decoder of voices, which is no Go module: its source was translated (scripts/amr).
+var opencoreAMR = cdx.Component{
+	BOMRef: "opencore-amr", Type: cdx.ComponentTypeLibrary, Name: "opencore-amr", Version: "0.1.6", PackageURL: "pkg:generic/opencore-amr@0.1.6",
+	Licenses: &cdx.Licenses{{License: &cdx.License{ID: "Apache-2.0"}}},
+}
+
+// translated are the binaries with it.
+var translated = map[string]bool{"agent-routing": true, "wxbus": true}
+
 // billOfMaterials lists what the linker put into the binary: the program, each module, and the standard library.
 func billOfMaterials(s Spec, info *buildinfo.BuildInfo, content []byte) ([]byte, error) {
 	sum := sha256.Sum256(content)
@@ -37,6 +46,9 @@ func billOfMaterials(s Spec, info *buildinfo.BuildInfo, content []byte) ([]byte,
 			version = s.Version
 		}
 		components = append(components, component(m.Path, version))
+	}
+	if translated[name] {
+		components = append(components, opencoreAMR)
 	}
 	needs := make([]string, len(components))
 	for i, c := range components {

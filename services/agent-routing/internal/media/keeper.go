@@ -132,10 +132,10 @@ func (k *Keeper) fetch(ctx context.Context, f *store.File) error {
 		return err
 	}
 	f.Size, f.ContentType = int64(len(content)), typeOf(content, kind)
-	if !k.Converter.Available() || !Wants(content) {
+	if !k.Converter.Takes(content) {
 		return nil
 	}
-	played, err := k.Converter.Convert(ctx, content)
+	played, playedType, err := k.Converter.Convert(ctx, content)
 	if err != nil {
 		k.Log.WarnContext(ctx, "voice is kept as it is", logkey.Account, f.Account, logkey.Error, err)
 		return nil // the original is kept: a voice that nobody can convert is no reason to lose it
@@ -143,7 +143,7 @@ func (k *Keeper) fetch(ctx context.Context, f *store.File) error {
 	if err := k.Files.Put(ctx, f.ID+app.PlayableSuffix, played); err != nil {
 		return err
 	}
-	f.PlayableType = PlayableType
+	f.PlayableType = playedType
 	return nil
 }
 
@@ -152,7 +152,7 @@ func typeOf(content []byte, header string) string {
 	switch {
 	case strings.HasPrefix(string(content[:min(len(content), 9)]), "#!AMR"):
 		return "audio/amr"
-	case Wants(content):
+	case isVoice(content):
 		return "audio/speex"
 	}
 	for _, t := range []string{http.DetectContentType(content), header} {

@@ -33,19 +33,24 @@ func amr(frames int) []byte {
 }
 
 func TestVoicesAreKnownByTheirBytes(t *testing.T) {
-	require.True(t, media.Wants([]byte("#!AMR\n…")))
-	require.True(t, media.Wants([]byte("#!AMR-WB\n…")))
-	require.True(t, media.Wants([]byte("OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00Speex   1.2")))
-	require.False(t, media.Wants([]byte("OggS\x00\x02OpusHead")))
-	require.False(t, media.Wants([]byte("#!SILK_V3")), "nobody converts those")
-	require.False(t, media.Wants(nil))
+	alone, withFFmpeg := &media.Converter{}, media.NewConverter("/usr/bin/ffmpeg")
+	for content, want := range map[string][2]bool{
+		"#!AMR\n…":    {true, true},
+		"#!AMR-WB\n…": {false, true},
+		"OggS\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00Speex   1.2": {false, true},
+		"OggS\x00\x02OpusHead": {},
+		"#!SILK_V3":            {}, // nobody converts those
+		"":                     {},
+	} {
+		require.Equal(t, want, [2]bool{alone.Takes([]byte(content)), withFFmpeg.Takes([]byte(content))}, content)
+	}
 }
 
-// converter is the installed one: what the desk promises about voices is not tested without it.
+// converter is one with ffmpeg: what the desk promises about voices is not tested without it.
 func converter(t *testing.T) *media.Converter {
 	t.Helper()
 	c := media.FindConverter()
-	require.True(t, c.Available(), "ffmpeg is not installed: run scripts/ffmpeg.sh")
+	require.True(t, c.Takes([]byte("#!AMR-WB\n")), "ffmpeg is not installed: run scripts/ffmpeg.sh")
 	return c
 }
 
@@ -64,18 +69,40 @@ func seconds(t *testing.T, sound []byte) (codec string, length float64) {
 }
 
 func TestAVoiceOfWeChatBecomesOneThatBrowsersPlay(t *testing.T) {
-	got, err := converter(t).Convert(t.Context(), amr(100))
+	got, kind, err := (&media.Converter{}).Convert(t.Context(), amr(100)) // nothing but this program is needed
 	require.NoError(t, err)
+	require.Equal(t, "audio/wave", kind)
+	codec, length := seconds(t, got)
+	require.Equal(t, "pcm_s16le", codec)
+	require.InDelta(t, 2, length, 0.001, "100 frames of 20 ms")
+}
+
+// wideband is silence in AMR wideband: frames of 50 bytes, each a byte that names its mode (19.85 kbit/s) and 50 bytes.
+func wideband(frames int) []byte {
+	b := []byte("#!AMR-WB\n")
+	for range frames {
+		b = append(append(b, 6<<3|1<<2), make([]byte, 50)...)
+	}
+	return b
+}
+
+func TestOtherVoicesAreConvertedWhereFFmpegIsInstalled(t *testing.T) {
+	got, kind, err := converter(t).Convert(t.Context(), wideband(100))
+	require.NoError(t, err)
+	require.Equal(t, "audio/mpeg", kind)
 	codec, length := seconds(t, got)
 	require.Equal(t, "mp3", codec)
-	require.InDelta(t, 2, length, 0.3, "100 frames of 20 ms")
+	require.InDelta(t, 2, length, 0.3)
 }
 
 func TestALongVoiceIsCut(t *testing.T) {
-	got, err := converter(t).Convert(t.Context(), amr(130*50))
-	require.NoError(t, err)
-	_, length := seconds(t, got)
-	require.InDelta(t, 120, length, 1)
+	for kind, content := range map[string][]byte{"audio/wave": amr(130 * 50), "audio/mpeg": wideband(130 * 50)} {
+		got, is, err := converter(t).Convert(t.Context(), content)
+		require.NoError(t, err)
+		require.Equal(t, kind, is)
+		_, length := seconds(t, got)
+		require.InDelta(t, 120, length, 1)
+	}
 }
 
 func TestWhatIsNoVoiceIsNotConverted(t *testing.T) {
@@ -86,8 +113,9 @@ func TestWhatIsNoVoiceIsNotConverted(t *testing.T) {
 		"a list of files": []byte("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"),
 		"far too long":    append([]byte("#!AMR\n"), make([]byte, 8<<20)...),
 		"a lie":           append([]byte("#!AMR-is this?\n"), []byte("file '/etc/passwd'\n")...),
+		"an empty voice":  []byte("#!AMR\n"),
 	} {
-		got, err := c.Convert(t.Context(), content)
+		got, _, err := c.Convert(t.Context(), content)
 		require.Equal(t, fault.Permanent, fault.KindOf(err), name)
 		require.Empty(t, got, name)
 	}
@@ -102,16 +130,16 @@ func script(t *testing.T, text string) *media.Converter {
 }
 
 func TestAConversionIsBoundedInTimeAndSize(t *testing.T) {
-	_, err := script(t, "exec /usr/bin/yes").Convert(t.Context(), amr(1))
+	_, _, err := script(t, "exec /usr/bin/yes").Convert(t.Context(), wideband(1))
 	require.ErrorContains(t, err, "bytes came out")
-	_, err = script(t, "exec /usr/bin/yes >&2").Convert(t.Context(), amr(1))
+	_, _, err = script(t, "exec /usr/bin/yes >&2").Convert(t.Context(), wideband(1))
 	require.Equal(t, fault.Permanent, fault.KindOf(err))
 	require.Less(t, len(err.Error()), 400, "not all its words are kept")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = script(t, "exec /bin/sleep 3600").Convert(ctx, amr(1))
+	_, _, err = script(t, "exec /bin/sleep 3600").Convert(ctx, wideband(1))
 	require.Error(t, err, "it is ended")
-	got, err := script(t, "exec /usr/bin/env").Convert(t.Context(), amr(1))
+	got, _, err := script(t, "exec /usr/bin/env").Convert(t.Context(), wideband(1))
 	require.NoError(t, err)
 	require.False(t, bytes.Contains(got, []byte("HOME=")), "it knows nothing of us: %s", got)
 }
