@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ type Follower struct {
 	kv    jetstream.KeyValue
 	log   *slog.Logger
 	apply func([]jetstream.KeyValueEntry)
+	keys  []string
+	opts  []jetstream.WatchOpt
 
 	mu     sync.Mutex // guards cancel and done
 	cancel context.CancelFunc
@@ -41,7 +44,13 @@ type Follower struct {
 // time: few calls when a bucket is read for the first time, one for each change later. A key that is gone has another
 // operation than jetstream.KeyValuePut. apply must be quick and must not keep the slice.
 func NewFollower(kv jetstream.KeyValue, log *slog.Logger, apply func([]jetstream.KeyValueEntry)) *Follower {
-	return &Follower{kv: kv, log: log, apply: apply}
+	return &Follower{kv: kv, log: log, apply: apply, keys: []string{jetstream.AllKeys}}
+}
+
+// Only has f follow the keys that match the pattern, read as opts say; before Start. It returns f.
+func (f *Follower) Only(keys string, opts ...jetstream.WatchOpt) *Follower {
+	f.keys, f.opts = []string{keys}, opts
+	return f
 }
 
 // Start opens the watch and returns when everything that the bucket holds now was applied. The watch
@@ -86,7 +95,7 @@ func (f *Follower) open(ctx, life context.Context) (<-chan jetstream.KeyValueEnt
 	watch, cancel := context.WithCancel(life)
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()
-	w, err := f.kv.WatchAll(watch)
+	w, err := f.kv.WatchFiltered(watch, slices.Clone(f.keys), f.opts...) // which changes the keys that it is given
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("watch bucket: %w", err)

@@ -66,10 +66,44 @@ func TestAFollowerKnowsABucketAndItsChanges(t *testing.T) {
 		_, ok := c.get("k8")
 		return v == "new" && !ok
 	}, 30*time.Second, time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	require.NoError(t, f.Stop(ctx))
 	require.NoError(t, f.Stop(ctx), "twice")
+}
+
+// watched is a bucket that tells of each watch that is opened.
+type watched struct {
+	jetstream.KeyValue
+	opened chan jetstream.KeyWatcher
+}
+
+func (w watched) WatchFiltered(ctx context.Context, keys []string, opts ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
+	watcher, err := w.KeyValue.WatchFiltered(ctx, keys, opts...)
+	if err == nil {
+		w.opened <- watcher
+	}
+	return watcher, err
+}
+
+// TestAFollowerOpensALostWatchAgain: the client library ends a watch that it cannot set up anew after a loss.
+func TestAFollowerOpensALostWatchAgain(t *testing.T) {
+	e := bustest.Start(t)
+	kv := watched{grants(t, e), make(chan jetstream.KeyWatcher, 8)}
+	c := &copied{values: map[string]string{}}
+	f := bus.NewFollower(kv, slog.New(slog.DiscardHandler), c.apply).Only("mine.*")
+	require.NoError(t, f.Start(t.Context()))
+	for _, value := range []string{"one", "two", "three"} {
+		require.NoError(t, (<-kv.opened).Stop())
+		_, err := kv.PutString(t.Context(), "other.k", value)
+		require.NoError(t, err)
+		_, err = kv.PutString(t.Context(), "mine.k", value)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { v, _ := c.get("mine.k"); return v == value }, wait, time.Millisecond)
+	}
+	_, found := c.get("other.k")
+	require.False(t, found, "a key that does not match")
+	require.NoError(t, f.Stop(t.Context()))
 }
 
 func TestAFollowerThatCannotReadDoesNotStart(t *testing.T) {

@@ -176,9 +176,7 @@ func (p *parts) start(ctx context.Context, conn *bus.Conn) error {
 // stop ends the intake first. Events that only wait are left to another process at once.
 func (p *parts) stop(ctx context.Context) error {
 	p.quit()
-	err := p.consumer.Stop(ctx)
-	p.owners.Stop()
-	p.fans.Stop()
+	err := errors.Join(p.consumer.Stop(ctx), p.owners.Stop(ctx), p.fans.Stop(ctx))
 	p.live.Stop()
 	if p.tables != nil {
 		p.counter.Stop() //nolint:contextcheck // waits for its own goroutine

@@ -75,7 +75,7 @@ func decider(t *testing.T, env *bustest.Env, s *sender, name string) *decide.Dec
 	conn := env.NewConn(t, name)
 	fans := fan.New(slog.New(slog.DiscardHandler))
 	require.NoError(t, fans.Start(t.Context(), conn.JS()))
-	t.Cleanup(fans.Stop)
+	t.Cleanup(func() { require.NoError(t, fans.Stop(context.WithoutCancel(t.Context()))) })
 	d, err := decide.New(decide.Options{
 		AttemptTimeout: time.Second, MinTimeLeft: 10 * time.Millisecond, SendPatience: time.Second,
 		Accounts: accounts, Bus: conn, Records: decision.NewStore(conn, env.Topology), Sender: s,

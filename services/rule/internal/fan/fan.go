@@ -57,9 +57,7 @@ type Store struct {
 	ring    []string            // keys of written in the order in which they came, from next
 	next    int
 
-	watcher jetstream.KeyWatcher
-	cancel  context.CancelFunc
-	done    chan struct{}
+	follower *bus.Follower // nil until Start
 }
 
 // written is a value that this process wrote.
@@ -82,43 +80,21 @@ func (s *Store) Start(ctx context.Context, js jetstream.JetStream) error {
 	if s.dialogs, err = js.KeyValue(ctx, topology.BucketDialogs); err != nil {
 		return fault.Errorf(fault.Unavailable, "open bucket %s: %w", topology.BucketDialogs, err)
 	}
-	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	watcher, err := s.dialogs.Watch(watching, prefixForm+">", jetstream.MetaOnly())
-	if err != nil {
-		cancel()
-		return fault.Errorf(fault.Unavailable, "watch bucket %s: %w", topology.BucketDialogs, err)
-	}
-	s.watcher, s.cancel, s.done = watcher, cancel, make(chan struct{})
-	complete := make(chan struct{})
-	go s.follow(sync.OnceFunc(func() { close(complete) }))
-	select {
-	case <-complete:
+	s.follower = bus.NewFollower(s.dialogs, s.log, s.follow).Only(prefixForm+">", jetstream.MetaOnly())
+	return s.follower.Start(ctx)
+}
+
+// Stop ends the watch and waits for it, until ctx ends. It may be called twice and without Start.
+func (s *Store) Stop(ctx context.Context) error {
+	if s.follower == nil {
 		return nil
-	case <-ctx.Done():
-		s.Stop()
-		return fault.Errorf(fault.Unavailable, "watch bucket %s: %w", topology.BucketDialogs, ctx.Err())
 	}
+	return s.follower.Stop(ctx)
 }
 
-// Stop ends the watch and waits for it. It may be called twice and without Start.
-func (s *Store) Stop() {
-	if s.watcher == nil {
-		return
-	}
-	_ = s.watcher.Stop() // fails only when the connection is gone, and the watch with it
-	s.cancel()
-	<-s.done
-	s.watcher = nil
-}
-
-// follow notes who is in a form, and who was erased; it calls complete when it knows those of the beginning.
-func (s *Store) follow(complete func()) {
-	defer close(s.done)
-	for entry := range s.watcher.Updates() {
-		if entry == nil {
-			complete()
-			continue
-		}
+// follow notes who is in a form, and who was erased.
+func (s *Store) follow(entries []jetstream.KeyValueEntry) {
+	for _, entry := range entries {
 		key := strings.TrimPrefix(entry.Key(), prefixForm)
 		if entry.Operation() == jetstream.KeyValuePurge {
 			s.forget(key)

@@ -25,7 +25,7 @@ func store(t *testing.T, env *bustest.Env, name string) *fan.Store {
 	t.Helper()
 	s := fan.New(slog.New(slog.DiscardHandler))
 	require.NoError(t, s.Start(t.Context(), env.NewConn(t, name).JS()))
-	t.Cleanup(s.Stop)
+	t.Cleanup(func() { require.NoError(t, s.Stop(context.WithoutCancel(t.Context()))) })
 	return s
 }
 

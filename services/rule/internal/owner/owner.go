@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/wxbus/wxbus/pkg/bus"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/telemetry/logkey"
 	"github.com/wxbus/wxbus/pkg/topology"
@@ -31,9 +32,7 @@ type Registry struct {
 	ring   []string // keys of epochs in the order in which they came, from next
 	next   int
 
-	watcher jetstream.KeyWatcher
-	cancel  context.CancelFunc
-	done    chan struct{}
+	follower *bus.Follower // nil until Start
 }
 
 // New returns a registry that knows nothing until Start.
@@ -49,48 +48,25 @@ func (r *Registry) Start(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return fault.Errorf(fault.Unavailable, "open bucket %s: %w", topology.BucketOwners, err)
 	}
-	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	watcher, err := kv.WatchAll(watching)
-	if err != nil {
-		cancel()
-		return fault.Errorf(fault.Unavailable, "watch bucket %s: %w", topology.BucketOwners, err)
-	}
-	r.watcher, r.cancel, r.done = watcher, cancel, make(chan struct{})
-	complete := make(chan struct{})
-	go r.follow(sync.OnceFunc(func() { close(complete) }))
-	select {
-	case <-complete:
+	r.follower = bus.NewFollower(kv, r.log, r.take)
+	return r.follower.Start(ctx)
+}
+
+// Stop ends the watch and waits for it, until ctx ends. It may be called twice and without Start.
+func (r *Registry) Stop(ctx context.Context) error {
+	if r.follower == nil {
 		return nil
-	case <-ctx.Done():
-		r.Stop()
-		return fault.Errorf(fault.Unavailable, "watch bucket %s: %w", topology.BucketOwners, ctx.Err())
+	}
+	return r.follower.Stop(ctx)
+}
+
+func (r *Registry) take(entries []jetstream.KeyValueEntry) {
+	for _, entry := range entries {
+		r.takeOne(entry)
 	}
 }
 
-// Stop ends the watch and waits for it. It may be called twice and without Start.
-func (r *Registry) Stop() {
-	if r.watcher == nil {
-		return
-	}
-	_ = r.watcher.Stop() // fails only when the connection is gone, and the watch with it
-	r.cancel()
-	<-r.done
-	r.watcher = nil
-}
-
-// follow takes owners until the watch ends; it calls complete when it has taken those of the beginning.
-func (r *Registry) follow(complete func()) {
-	defer close(r.done)
-	for entry := range r.watcher.Updates() {
-		if entry == nil {
-			complete()
-			continue
-		}
-		r.take(entry)
-	}
-}
-
-func (r *Registry) take(entry jetstream.KeyValueEntry) {
+func (r *Registry) takeOne(entry jetstream.KeyValueEntry) {
 	var record agentroutingv1.OwnerRecord
 	if entry.Operation() == jetstream.KeyValuePut {
 		if err := proto.Unmarshal(entry.Value(), &record); err != nil {

@@ -38,7 +38,7 @@ func TestRulesFollowTheOwnerOfAFan(t *testing.T) {
 
 	r := owner.New(slog.New(slog.DiscardHandler))
 	require.NoError(t, r.Start(t.Context(), env.JS))
-	defer r.Stop()
+	defer func() { require.NoError(t, r.Stop(t.Context())) }()
 
 	silent, _ := r.Of("shop", "before")
 	require.Equal(t, "owner agent li", silent, "known when Start returns")
