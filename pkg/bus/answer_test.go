@@ -37,6 +37,7 @@ func patient(t *testing.T) context.Context {
 
 // TestAnAnswerThatGotLostIsNotWaitedForUntilTheHandlerEnds: without its own bound each of these waits for an hour.
 func TestAnAnswerThatGotLostIsNotWaitedForUntilTheHandlerEnds(t *testing.T) {
+	t.Parallel()
 	t.Run("publish", func(t *testing.T) {
 		t.Parallel()
 		eachPublisher(t, func(t *testing.T, e *bustest.Env, p publisher) {

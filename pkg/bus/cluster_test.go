@@ -20,6 +20,7 @@ import (
 // TestReplicated runs what behaves differently with three copies, on one cluster because it takes
 // seconds to start.
 func TestReplicated(t *testing.T) {
+	t.Parallel()
 	e := bustest.Cluster(t, 3, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second}))
 	conn := e.NewClientConn(t, "gateway", 2)
 

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/bus/natsembed"
 	"github.com/wxbus/wxbus/pkg/fault"
+	"github.com/wxbus/wxbus/pkg/testkit"
 )
 
 func TestConnectSaysWhatIsWrong(t *testing.T) {
@@ -39,21 +41,20 @@ func TestConnectSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestConnectWaitsForTheServer(t *testing.T) {
-	first, err := natsembed.Start(natsembed.Options{Memory: true, Listen: "127.0.0.1:-1"})
+	ports, err := testkit.FreePorts(1)
 	require.NoError(t, err)
-	url := first.ClientURL()
-	first.Shutdown()
+	addr := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	connected := make(chan error, 1)
 	go func() {
-		conn, err := bus.Connect(t.Context(), bus.Options{Name: "early", URLs: []string{url}})
+		conn, err := bus.Connect(t.Context(), bus.Options{Name: "early", URLs: []string{"nats://" + addr}})
 		if err == nil {
 			err = conn.Close(context.WithoutCancel(t.Context()))
 		}
 		connected <- err
 	}()
-	second, err := natsembed.Start(natsembed.Options{Memory: true, Listen: url[len("nats://"):]})
+	server, err := natsembed.Start(natsembed.Options{Memory: true, Listen: addr})
 	require.NoError(t, err)
-	defer second.Shutdown()
+	defer server.Shutdown()
 	require.NoError(t, <-connected)
 }
 

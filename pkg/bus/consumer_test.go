@@ -117,6 +117,7 @@ func TestOneFanInOrderManyFansInParallel(t *testing.T) {
 }
 
 func TestOrderOfAFanSurvivesRandomFailures(t *testing.T) {
+	t.Parallel()
 	e := bustest.Start(t)
 	const fans, each = 10, 15
 	rng := rand.New(rand.NewPCG(7, 11))
@@ -267,13 +268,14 @@ func TestRetryWaitsAsLongAsTheErrorSays(t *testing.T) {
 }
 
 func TestSlowHandlersAreNotDisturbed(t *testing.T) {
-	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, AckWait: time.Second, PinnedTTL: 2 * time.Second}))
+	t.Parallel()
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, AckWait: 3 * time.Second, PinnedTTL: 2 * time.Second}))
 	var calls atomic.Int64
 	var done record
 	c := e.Conn.NewConsumer(ruleConsumer(nil), func(ctx context.Context, d *bus.Delivery) error {
 		calls.Add(1)
 		if d.Seq == 1 {
-			<-time.After(3500 * time.Millisecond) // three and a half times the wait of the server
+			<-time.After(7 * time.Second) // more than twice the wait of the server
 		}
 		done.add(string(d.Data))
 		return nil

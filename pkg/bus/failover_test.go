@@ -110,6 +110,7 @@ func TestStandbyTakesOverAtOnceWhenAReaderStops(t *testing.T) {
 // message again only after AckWait, and newer ones of the same fan before. They must wait; other fans
 // must not.
 func TestCrashKeepsTheOrderOfEachFan(t *testing.T) {
+	t.Parallel()
 	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second, AckWait: 4 * time.Second}))
 	conn := e.NewConn(t, "doomed")
 	begun := make(chan struct{})
@@ -183,8 +184,8 @@ func TestLanesInDoubtGoOnWhenNothingElseIsPending(t *testing.T) {
 	done.eventually(t, "b1")
 	publish(t, e.Conn, "a", "a2")
 	<-again
-	require.Eventually(t, func() bool { return done.len() == 2 }, 4*time.Second, 5*time.Millisecond,
-		"the lane must not wait until its time is over")
+	require.Eventually(t, func() bool { return done.len() == 2 }, 9*time.Second, 5*time.Millisecond,
+		"the lane must not wait until its time is over, which it is 15 s after the standby began")
 	require.Equal(t, []string{"b1", "a2"}, done.all())
 	close(release)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -193,7 +194,8 @@ func TestLanesInDoubtGoOnWhenNothingElseIsPending(t *testing.T) {
 }
 
 func TestAFullPartitionKeepsItsPin(t *testing.T) {
-	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second}))
+	t.Parallel()
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 4 * time.Second}))
 	release := make(chan struct{})
 	var handled, stolen atomic.Int64
 	cfg := ruleConsumer(func(cfg *bus.ConsumerConfig) { cfg.MaxInFlight = 2 })
@@ -214,7 +216,7 @@ func TestAFullPartitionKeepsItsPin(t *testing.T) {
 		stolen.Add(1)
 		return nil
 	}))
-	<-time.After(5 * time.Second) // two and a half times the life of a silent pin
+	<-time.After(10 * time.Second) // two and a half times the life of a silent pin
 	close(release)
 	require.Eventually(t, func() bool { return handled.Load() == 12 }, wait, 5*time.Millisecond)
 	require.Zero(t, stolen.Load())
@@ -268,6 +270,7 @@ func TestHandlersErrorsOfStopAreNoTries(t *testing.T) {
 // TestOrderSurvivesCrashes kills readers in the middle of their work, again and again, while fans go on
 // writing. What counts is the first success of each message.
 func TestOrderSurvivesCrashes(t *testing.T) {
+	t.Parallel()
 	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 2 * time.Second, AckWait: 2 * time.Second}))
 	const fans, crashes = 12, 3
 	rng := rand.New(rand.NewPCG(3, 5))

@@ -13,6 +13,7 @@ import (
 )
 
 func TestHearListensOnEveryConnection(t *testing.T) {
+	t.Parallel()
 	e := bustest.Cluster(t, 3)
 	c := e.NewClientConn(t, "listener", 2)
 	var mu sync.Mutex

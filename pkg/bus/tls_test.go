@@ -66,7 +66,7 @@ func TestNATSTakesConnectionsWithACertificateOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			// The server hangs up on those, and a server that hangs up is tried again until the context ends.
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			if tc.kind == fault.Permanent {
 				ctx = t.Context()

@@ -145,7 +145,7 @@ func TestAwaitLosesNoWakeUp(t *testing.T) {
 	store, env := newStore(t)
 	conn := env.NewConn(t, "waiter")
 	waiter := decision.NewStore(conn, env.Topology).WithPoll(never)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for i := range 200 {
 		rec := record(rulev1.Route_ROUTE_PASSIVE)

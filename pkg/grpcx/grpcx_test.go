@@ -72,7 +72,7 @@ func start(t *testing.T, tcp bool, svc *service, o grpcx.Options, d grpcx.DialOp
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		_ = w.conn.Close()
 		_ = w.server.Stop(ctx)

@@ -88,7 +88,7 @@ func spec(t *testing.T, file string, modules ...process.Module) process.Spec {
 		Name: "wxbus", Modules: modules, Log: io.Discard,
 		Load: config.LoadOptions{File: "test", Content: []byte("data: " + t.TempDir() + "\nadmin: {listen: \"127.0.0.1:0\"}\ngrpc: {listen: \"127.0.0.1:0\"}\nnats: {listen: \"\"}\n" + file)},
 		Embed: func(_ context.Context, shared config.Shared, log *slog.Logger) (process.Embedded, error) {
-			return natsembed.New(natsembed.Options{StoreDir: shared.Data + "/nats", Log: log}), nil
+			return natsembed.New(natsembed.Options{StoreDir: shared.Data + "/nats", MaxStore: int64(shared.NATS.MaxStore), Log: log}), nil
 		},
 	}
 }
@@ -154,7 +154,7 @@ func TestReadyOnlyWhenEverythingRuns(t *testing.T) {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(url)
 	require.NoError(t, err)
 	defer resp.Body.Close()

@@ -171,10 +171,14 @@ func TestLeadersOfInboundAndSpillAreApart(t *testing.T) {
 type forming struct {
 	jetstream.JetStream
 	refusals atomic.Int32
+	refused  func() // told of each refusal, when set
 }
 
 func (f *forming) CreateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
 	if f.refusals.Add(-1) >= 0 {
+		if f.refused != nil {
+			f.refused()
+		}
 		return nil, &jetstream.APIError{Code: 400, ErrorCode: 10005, Description: "no suitable peers for placement"}
 	}
 	return f.JetStream.CreateStream(ctx, c)
@@ -194,8 +198,8 @@ func TestEnsureGivesUpOnAClusterThatStaysTooSmallWithItsContext(t *testing.T) {
 	require.NoError(t, e.JS.DeleteStream(t.Context(), topology.StreamDelivery))
 	js := &forming{JetStream: e.JS}
 	js.refusals.Store(1 << 20)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(t.Context())
+	js.refused = cancel
 	err := e.Topology.Ensure(ctx, js)
 	require.ErrorContains(t, err, "provision stream DELIVERY")
 	require.ErrorContains(t, err, "no suitable peers for placement")

@@ -326,7 +326,7 @@ func TestFansDoNotWaitForEachOther(t *testing.T) {
 	r := newRig(t)
 	r.replica("rule-a", r.rules(rulesText))
 	slow := r.text("shop", "slow", "hello")
-	slow.ReceivedUnixMs += 5000 // nobody takes it: its fan waits for seconds
+	slow.ReceivedUnixMs += 120_000 // nobody takes it: its fan waits for minutes
 	r.record(r.push(slow), claimIs(isReleased))
 	later := r.push(r.text("shop", "slow", "quiet"))
 	for i := range 20 {

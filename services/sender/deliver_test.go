@@ -206,8 +206,9 @@ func TestAWeChatThatCannotBeReachedIsTriedAgain(t *testing.T) {
 
 // TestAHangingAPIIsLeftAlone: no more calls than the bulkhead at once, and none while the breaker is open.
 func TestAHangingAPIIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
-	f.cfg.CallTimeout = 2 * time.Second
+	f.cfg.CallTimeout = 4 * time.Second // the call of the other account is answered in time
 	f.cfg.Pace.InFlight, f.cfg.Pace.BreakerFailures, f.cfg.Pace.BreakerOpen = 3, 5, time.Hour
 	s := f.replica(t, "a")
 	f.wechat.answer(func(call, int) answer { return answer{hang: true} })
@@ -296,7 +297,7 @@ func TestAShorterPauseAfterAUsedUpQuota(t *testing.T) {
 
 func stopNow(t testing.TB, s *sender.Service) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	require.NoError(t, s.Stop(ctx))
 }

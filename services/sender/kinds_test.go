@@ -250,6 +250,7 @@ func TestAKilledSenderSendsATemplateOnce(t *testing.T) {
 	resp := send(t, a, bare("shop", "fan-1", "k1", template("x")))
 	<-reached
 	conn.NC().Close()
+	f.cfg.CallTimeout = 20 * time.Second // its answer is in time
 	b := f.replica(t, "b")
 	rec := ends(t, b, "shop", resp.GetId(), accepted)
 	require.EqualValues(t, 2, rec.GetAttempts())
@@ -397,7 +398,7 @@ func TestAMessageWaitsForItsTime(t *testing.T) {
 	f := setUp(t)
 	s := f.replica(t, "a")
 	req := f.request("fan-1", "k1", "hello")
-	own := time.Now().Add(1500 * time.Millisecond)
+	own := time.Now().Add(5 * time.Second) // later than all that is done until then
 	req.NotBeforeUnixMs = own.UnixMilli()
 	resp := send(t, s, req)
 	require.Equal(t, parked, resp.GetRecord().GetState())

@@ -173,7 +173,7 @@ func TestEventsStreamWhatTheFanSees(t *testing.T) {
 
 func TestEventStreamsEndWhenTheServerShutsDown(t *testing.T) {
 	w := newWorld(t)
-	server := &http.Server{Handler: w.Handler(), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: w.Handler(), ReadHeaderTimeout: time.Minute}
 	front := httptest.NewUnstartedServer(nil)
 	front.Config = server
 	front.Start()

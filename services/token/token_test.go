@@ -313,8 +313,9 @@ func TestAWeChatThatDoesNotAnswerIsUnavailable(t *testing.T) {
 }
 
 func TestALeaseOfADeadReplicaIsTakenOver(t *testing.T) {
+	t.Parallel()
 	f := setUp(t)
-	f.cfg.Lease, f.cfg.UpstreamTimeout = 300*time.Millisecond, 200*time.Millisecond
+	f.cfg.Lease, f.cfg.UpstreamTimeout = 2100*time.Millisecond, 2*time.Second // WeChat's answer is in time
 	box, err := tokens.SealRecord(f.sealer, "shop", &tokenv1.TokenRecord{
 		LeaseHolder: "dead", LeaseUntilUnixMs: f.clock.Now().Add(time.Hour).UnixMilli(), // its clock was wrong, too
 	})

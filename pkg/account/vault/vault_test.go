@@ -244,7 +244,7 @@ func TestAFeedStopsInTime(t *testing.T) {
 	f := w.feed()
 	require.NoError(t, f.Stop(t.Context()), "before Start")
 	require.NoError(t, f.Start(t.Context()))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	require.NoError(t, f.Stop(ctx))
 	require.NoError(t, f.Stop(ctx))

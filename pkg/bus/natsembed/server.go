@@ -249,19 +249,6 @@ func (s *Server) InProcess() nats.InProcessConnProvider {
 	return s.server
 }
 
-// StoreLimit returns how many bytes all streams may take on disk, for topology.Options.Store.
-func (s *Server) StoreLimit() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.server == nil {
-		return 0
-	}
-	if c := s.server.JetStreamConfig(); c != nil {
-		return c.MaxStore
-	}
-	return 0
-}
-
 // Healthy returns an Unavailable fault unless the server runs, JetStream is on and, in a cluster, the
 // server knows the meta leader.
 func (s *Server) Healthy() error {

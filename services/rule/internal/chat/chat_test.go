@@ -74,7 +74,7 @@ func TestAModelIsAskedWithItsHistory(t *testing.T) {
 		_, _ = w.Write([]byte(ok))
 	}, nil)
 	q := chat.Question{
-		System: "你是客服", Text: "怎么退货", Timeout: time.Second, MaxTokens: 50,
+		System: "你是客服", Text: "怎么退货", Timeout: time.Minute, MaxTokens: 50,
 		History: []*rulev1.ChatTurn{{Question: "你好", Answer: "您好"}, {Question: "在吗", Answer: "在"}},
 	}
 	got, err := c.Ask(t.Context(), q)
@@ -115,7 +115,7 @@ func TestFailuresHaveFewWordsAndNoSecrets(t *testing.T) {
 		},
 	} {
 		c, _ := client(t, h, nil)
-		timeout := 5 * time.Second
+		timeout := time.Minute
 		if want == "no answer in time" {
 			timeout = 30 * time.Millisecond
 		}
@@ -123,7 +123,7 @@ func TestFailuresHaveFewWordsAndNoSecrets(t *testing.T) {
 		require.EqualError(t, err, want)
 	}
 	c, _ := client(t, answer(ok), func(p *chat.Provider) { p.Policy = httpout.Policy{AllowHTTP: true} })
-	_, err := c.Ask(t.Context(), chat.Question{Text: "x", Timeout: time.Second})
+	_, err := c.Ask(t.Context(), chat.Question{Text: "x", Timeout: time.Minute})
 	require.ErrorContains(t, err, "is a private address")
 }
 
@@ -143,7 +143,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"choices":[{"message":null}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c, _ := client(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }, nil)
-		got, err := c.Ask(t.Context(), chat.Question{Text: string(body), Timeout: time.Second})
+		got, err := c.Ask(t.Context(), chat.Question{Text: string(body), Timeout: time.Minute})
 		require.Equal(t, err == nil, got != "")
 	})
 }

@@ -30,7 +30,7 @@ var event = &eventv1.InboundEvent{
 func client(t *testing.T, change func(*webhook.Options)) *webhook.Client {
 	t.Helper()
 	o := webhook.Options{
-		Timeout: 5 * time.Second, Policy: httpout.Policy{AllowHTTP: true, AllowPrivate: true, HowHTTP: "set rule.webhook.allow_http", HowPrivate: "set rule.webhook.allow_private"},
+		Timeout: time.Minute, Policy: httpout.Policy{AllowHTTP: true, AllowPrivate: true, HowHTTP: "set rule.webhook.allow_http", HowPrivate: "set rule.webhook.allow_private"},
 		Tracer: noop.NewTracerProvider().Tracer(""), Now: func() time.Time { return time.Unix(1700000001, 0) },
 	}
 	if change != nil {

@@ -42,7 +42,7 @@ func newWorld(t *testing.T) *world {
 	server := httptest.NewServer(w.gateway)
 	t.Cleanup(server.Close)
 	l := ledger.New(ledger.Config{KeepPushes: 2000, KeepPerFan: 100, MaxFans: 1000, Windows: ledger.DefaultWindows(), Ask: ask, Reply: reply}, c, accounts)
-	p, err := pusher.New(pusher.Config{Targets: []string{server.URL}, AttemptTimeout: 5 * time.Second, Attempts: 3},
+	p, err := pusher.New(pusher.Config{Targets: []string{server.URL}, AttemptTimeout: time.Minute, Attempts: 3},
 		pusher.Deps{Clock: c, Dice: d, Ledger: l, Faults: faults.NewEngine(c, d), Accounts: accounts})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Close(context.Background())) })

@@ -55,7 +55,7 @@ func newWorld(t *testing.T, replicas int, accounts []codec.Account, options ...o
 		t.Cleanup(server.Close)
 		w.replicas = append(w.replicas, server.URL)
 	}
-	cfg := pusher.Config{Targets: w.replicas, AttemptTimeout: 5 * time.Second, Attempts: 3}
+	cfg := pusher.Config{Targets: w.replicas, AttemptTimeout: time.Minute, Attempts: 3}
 	for _, o := range options {
 		o(&cfg)
 	}
@@ -168,7 +168,9 @@ func TestFieldsReplaceAndExtendElements(t *testing.T) {
 }
 
 func TestRetriesKeepTheBodyAndChangeTheReplica(t *testing.T) {
-	w := newWorld(t, 3, []codec.Account{account("demo", "xml", "secure")}, quickTimeout)
+	t.Parallel()
+	inTime := func(cfg *pusher.Config) { cfg.AttemptTimeout = 2 * time.Second } // for the third, which is answered
+	w := newWorld(t, 3, []codec.Account{account("demo", "xml", "secure")}, inTime)
 	hang(w, 3)
 	p := w.push(t, text("hello"))
 	require.Equal(t, []string{ledger.OutcomeTimeout, ledger.OutcomeTimeout, ledger.OutcomeReply}, outcomes(p))
@@ -295,7 +297,7 @@ func BenchmarkPush(b *testing.B) {
 	defer server.Close()
 	c, d := clock.Wall(), clock.NewDice(1)
 	l := ledger.New(ledger.Config{KeepPushes: 10_000, KeepPerFan: 100, MaxFans: 100, Windows: ledger.DefaultWindows()}, c, []codec.Account{a})
-	p, err := pusher.New(pusher.Config{Targets: []string{server.URL}, AttemptTimeout: 5 * time.Second, Attempts: 3},
+	p, err := pusher.New(pusher.Config{Targets: []string{server.URL}, AttemptTimeout: time.Minute, Attempts: 3},
 		pusher.Deps{Clock: c, Dice: d, Ledger: l, Faults: faults.NewEngine(c, d), Accounts: []codec.Account{a}})
 	require.NoError(b, err)
 	defer func() { require.NoError(b, p.Close(context.Background())) }()
