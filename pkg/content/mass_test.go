@@ -14,9 +14,10 @@ import (
 
 var massText = &senderv1.MassMessage_Text{Text: &eventv1.TextContent{Content: "<你好>"}}
 
-func TestMassBodies(t *testing.T) {
+// massBodies is one message of each kind with its body at WeChat.
+func massBodies() map[string]*senderv1.MassMessage {
 	all := &senderv1.MassMessage_ToAll{ToAll: true}
-	tests := map[string]*senderv1.MassMessage{
+	return map[string]*senderv1.MassMessage{
 		`{"filter":{"is_to_all":true},"msgtype":"text","text":{"content":"<你好>"},"send_ignore_reprint":0,"clientmsgid":"k"}`:                                                                         {Target: all, Body: massText},
 		`{"filter":{"is_to_all":false,"tag_id":2},"msgtype":"mpnews","mpnews":{"media_id":"M"},"send_ignore_reprint":1,"clientmsgid":"k"}`:                                                           {Target: &senderv1.MassMessage_TagId{TagId: 2}, SendIgnoreReprint: true, Body: &senderv1.MassMessage_MpNews{MpNews: &eventv1.MpNewsContent{MediaId: "M"}}},
 		`{"touser":["a","b"],"msgtype":"voice","voice":{"media_id":"M"},"send_ignore_reprint":0,"clientmsgid":"k"}`:                                                                                  {Target: fans("a", "b"), Body: &senderv1.MassMessage_Voice{Voice: &eventv1.VoiceContent{MediaId: "M"}}},
@@ -24,7 +25,10 @@ func TestMassBodies(t *testing.T) {
 		`{"filter":{"is_to_all":true},"msgtype":"wxcard","wxcard":{"card_id":"C"},"send_ignore_reprint":0,"clientmsgid":"k"}`:                                                                        {Target: all, Body: &senderv1.MassMessage_Card{Card: &eventv1.CardContent{CardId: "C"}}},
 		`{"filter":{"is_to_all":true},"msgtype":"image","images":{"media_ids":["A","B"],"recommend":"r","need_open_comment":1,"only_fans_can_comment":0},"send_ignore_reprint":0,"clientmsgid":"k"}`: {Target: all, Body: &senderv1.MassMessage_Images{Images: &senderv1.MassImages{MediaIds: []string{"A", "B"}, Recommend: "r", NeedOpenComment: true}}},
 	}
-	for want, m := range tests {
+}
+
+func TestMassBodies(t *testing.T) {
+	for want, m := range massBodies() {
 		got, err := content.Mass(m, "k")
 		require.NoError(t, err)
 		require.Equal(t, want, string(got))

@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,6 +54,7 @@ type backend struct {
 
 	mu      sync.Mutex // guards the fields below
 	sent    []*senderv1.SendRequest
+	mass    []*senderv1.SendMassRequest
 	replies []*agentroutingv1.ReplyRequest
 	acted   []string // who replied, by metadata
 	within  []string // which accounts who asked for a person may see, by metadata
@@ -112,6 +114,12 @@ func (b *backend) sends() []*senderv1.SendRequest {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.sent
+}
+
+func (b *backend) masses() []*senderv1.SendMassRequest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mass
 }
 
 func (b *backend) answers() []*agentroutingv1.ReplyRequest {
@@ -276,10 +284,93 @@ func (b *backend) GetCampaign(_ context.Context, in *senderv1.GetCampaignRequest
 }
 
 func (b *backend) SetAudience(_ context.Context, in *senderv1.SetAudienceRequest) (*senderv1.SetAudienceResponse, error) {
-	if len(in.GetList().GetOpenids()) == 0 {
+	if len(in.GetList().GetOpenids()) == 0 && len(in.GetCsv()) == 0 {
 		return nil, fault.New(fault.Invalid, "list.openids: must not be empty")
 	}
-	return &senderv1.SetAudienceResponse{Campaign: campaign(in.GetId())}, nil
+	report := &senderv1.AudienceReport{Lines: uint32(max(len(in.GetList().GetOpenids()), bytes.Count(in.GetCsv(), []byte("\n")))), Frozen: !in.GetStrict()}
+	return &senderv1.SetAudienceResponse{Campaign: campaign(in.GetId()), Report: report}, nil
+}
+
+func (b *backend) DryCount(_ context.Context, in *senderv1.DryCountRequest) (*senderv1.DryCountResponse, error) {
+	return &senderv1.DryCountResponse{Campaign: campaign(in.GetId())}, nil
+}
+
+// ListRecipients answers with one recipient of each state and errcode that was asked for.
+func (b *backend) ListRecipients(_ context.Context, in *senderv1.ListRecipientsRequest) (*senderv1.ListRecipientsResponse, error) {
+	out := &senderv1.ListRecipientsResponse{}
+	for _, state := range in.GetFilter().GetStates() {
+		for _, code := range in.GetFilter().GetErrcodes() {
+			out.Recipients = append(out.Recipients, &senderv1.Recipient{State: state, Errcode: code, Openid: in.GetFilter().GetOpenid(), Number: in.GetPageSize()})
+		}
+	}
+	return out, nil
+}
+
+func (b *backend) CountReplay(_ context.Context, in *senderv1.CountReplayRequest) (*senderv1.CountReplayResponse, error) {
+	return &senderv1.CountReplayResponse{Count: uint32(len(in.GetErrcodes()))}, nil
+}
+
+func (b *backend) ReplayFailures(_ context.Context, in *senderv1.ReplayFailuresRequest) (*senderv1.ReplayFailuresResponse, error) {
+	return &senderv1.ReplayFailuresResponse{Campaign: campaign(in.GetId()), Count: in.GetExpectedCount()}, nil
+}
+
+func (b *backend) GetSendingStatus(context.Context, *senderv1.GetSendingStatusRequest) (*senderv1.GetSendingStatusResponse, error) {
+	return &senderv1.GetSendingStatusResponse{}, nil
+}
+
+func (b *backend) UploadMedia(_ context.Context, in *senderv1.UploadMediaRequest) (*senderv1.UploadMediaResponse, error) {
+	return &senderv1.UploadMediaResponse{MediaId: in.GetType().String() + " " + in.GetFilename(), Sha256: fmt.Sprintf("%x", in.GetContent()), ExpiresUnixMs: 1}, nil
+}
+
+// SendMass keeps what was sent, once for each key.
+func (b *backend) SendMass(_ context.Context, in *senderv1.SendMassRequest) (*senderv1.SendMassResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, known := range b.mass {
+		if known.GetIdempotencyKey() == in.GetIdempotencyKey() {
+			return &senderv1.SendMassResponse{Id: fmt.Sprint("m", i), Record: massRecord(fmt.Sprint("m", i)), Replayed: true}, b.fail
+		}
+	}
+	b.mass = append(b.mass, in)
+	id := fmt.Sprint("m", len(b.mass)-1)
+	return &senderv1.SendMassResponse{Id: id, Record: &senderv1.SendRecord{Id: id, State: senderv1.SendState_SEND_STATE_QUEUED}}, b.fail
+}
+
+func massRecord(id string) *senderv1.SendRecord {
+	return &senderv1.SendRecord{
+		Id: id, State: senderv1.SendState_SEND_STATE_SENT, MsgId: "34182", Attempts: 1,
+		Result: &senderv1.SendResult{Status: "send success", AtUnixMs: 2, TotalCount: 2, FilterCount: 2, SentCount: 1, ErrorCount: 1},
+	}
+}
+
+func (b *backend) GetMassStatus(_ context.Context, in *senderv1.GetMassStatusRequest) (*senderv1.GetMassStatusResponse, error) {
+	return &senderv1.GetMassStatusResponse{Record: massRecord(in.GetId()), WechatStatus: "SEND_SUCCESS"}, nil
+}
+
+func (b *backend) ListMassJobs(_ context.Context, in *senderv1.ListMassJobsRequest) (*senderv1.ListMassJobsResponse, error) {
+	return &senderv1.ListMassJobsResponse{Jobs: []*senderv1.MassJob{{Name: cmp.Or(in.GetName(), "friday"), Target: "tag 100", Record: massRecord("m0")}}}, nil
+}
+
+func (b *backend) PreviewMass(_ context.Context, in *senderv1.PreviewMassRequest) (*senderv1.PreviewMassResponse, error) {
+	return &senderv1.PreviewMassResponse{MsgId: in.GetOpenid() + in.GetWechatName()}, nil
+}
+
+func (b *backend) DeleteMass(_ context.Context, in *senderv1.DeleteMassRequest) (*senderv1.DeleteMassResponse, error) {
+	if in.GetArticleIndex() < 0 {
+		return nil, fault.New(fault.Invalid, "article_index: must not be negative")
+	}
+	return &senderv1.DeleteMassResponse{}, nil
+}
+
+func (b *backend) GetMassSpeed(context.Context, *senderv1.GetMassSpeedRequest) (*senderv1.GetMassSpeedResponse, error) {
+	return &senderv1.GetMassSpeedResponse{Speed: 0, PerMinute: 800_000}, nil
+}
+
+func (b *backend) SetMassSpeed(_ context.Context, in *senderv1.SetMassSpeedRequest) (*senderv1.SetMassSpeedResponse, error) {
+	if in.GetSpeed() > 4 {
+		return nil, fault.New(fault.Invalid, "speed: must be 0 to 4")
+	}
+	return &senderv1.SetMassSpeedResponse{}, nil
 }
 
 func (b *backend) StartCampaign(_ context.Context, in *senderv1.StartCampaignRequest) (*senderv1.StartCampaignResponse, error) {

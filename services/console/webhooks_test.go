@@ -348,14 +348,19 @@ func TestACallThatIsRepeatedWithItsKeyMakesOneSubscription(t *testing.T) {
 	require.NotContains(t, other.text, first["secret"])
 	require.NotEqual(t, first["secret"], create(body, "k2").data(t)["secret"])
 	require.Len(t, s.call("GET", "/api/v1/webhooks", "").data(t)["webhooks"], 2)
+	eightCallsMakeOne(t, "at once")
+}
 
+// eightCallsMakeOne asks for the same subscription eight times at once, with a key or without one.
+func eightCallsMakeOne(t *testing.T, key string) {
+	t.Helper()
 	calls := demoSite(t, busy).as("admin").webhooks()
 	var all sync.WaitGroup
 	ids, errs := make([]string, 8), make([]error, 8)
 	for i := range ids {
 		all.Go(func() {
 			got, err := calls.CreateWebhook(t.Context(), connect.NewRequest(&consolev1.CreateWebhookRequest{
-				Name: "erp", Url: "https://erp.example.com/hook", Accounts: []string{"shop"}, IdempotencyKey: "at once",
+				Name: "erp", Url: "https://erp.example.com/hook", Accounts: []string{"shop"}, IdempotencyKey: key,
 			}))
 			if errs[i] = err; err == nil {
 				ids[i] = got.Msg.GetWebhook().GetId()
@@ -367,4 +372,65 @@ func TestACallThatIsRepeatedWithItsKeyMakesOneSubscription(t *testing.T) {
 		require.NoError(t, errs[i])
 		require.Equal(t, ids[0], ids[i])
 	}
+}
+
+func TestASubscriptionThatIsAskedForTwiceWithoutAKeyIsOne(t *testing.T) {
+	s := newSite(t, withKeys)
+	const body = `{"name":"crm","url":"https://crm.example.com/hook","kinds":["message.received","event.received"],"accounts":["shop"]}`
+	create := func(body string, key string) map[string]any {
+		got := s.call("POST", "/api/v1/webhooks", body, "Authorization", "Bearer "+key)
+		require.Equal(t, http.StatusCreated, got.status, got.text)
+		out := got.data(t)["webhook"].(map[string]any)
+		out["secret"] = got.data(t)["secret"]
+		return out
+	}
+	first := create(body, shopKey)
+	again := create(`{"name":"crm again","url":"https://crm.example.com/hook","kinds":["event.received","message.received","event.received"],"accounts":["shop"]}`, shopKey)
+	require.Equal(t, first, again, "the order of kinds and the name make no other subscription")
+	ids := map[any]bool{
+		first["id"]: true,
+		create(strings.Replace(body, "/hook", "/other", 1), shopKey)["id"]:                      true,
+		create(strings.Replace(body, `"message.received",`, "", 1), shopKey)["id"]:              true,
+		create(strings.Replace(body, `"crm"`, `"crm","idempotency_key":"k"`, 1), shopKey)["id"]: true,
+		create(body, opsKey)["id"]: true,
+	}
+	require.Len(t, ids, 5, "another address, other kinds, a key of its own, another caller")
+	require.NotEqual(t, first["secret"], create(body, opsKey)["secret"])
+
+	path := "/api/v1/webhooks/" + first["id"].(string)
+	changed := s.call("PUT", path, `{"revision":1,"name":"moved","url":"https://new.example.com","accounts":["shop"]}`, "Authorization", "Bearer "+shopKey)
+	require.Equal(t, http.StatusOK, changed.status, changed.text)
+	other := create(body, shopKey)
+	require.NotEqual(t, first["id"], other["id"], "the first one sends elsewhere now")
+	require.Equal(t, other, create(body, shopKey))
+	require.Equal(t, http.StatusOK, s.call("DELETE", path, "", "Authorization", "Bearer "+shopKey).status)
+	eightCallsMakeOne(t, "")
+}
+
+func TestASubscriptionIsKeptByTheAPIOfPrograms(t *testing.T) {
+	s, e := newSite(t, outward), newEndpoint(t)
+	made := s.call("POST", "/api/v1/webhooks", `{"name":"crm","url":"`+e.url+`","kinds":["message.received"],"accounts":["shop"]}`).data(t)
+	path := "/api/v1/webhooks/" + made["webhook"].(map[string]any)["id"].(string)
+	tested := s.call("POST", path+"/test", "").data(t)
+	require.EqualValues(t, http.StatusNoContent, tested["status"], tested)
+	require.Equal(t, true, s.call("POST", path+"/pause", "").data(t)["webhook"].(map[string]any)["paused"])
+	require.Equal(t, false, s.call("POST", path+"/resume", "").data(t)["webhook"].(map[string]any)["paused"])
+	secret := s.call("POST", path+"/rotate", "").data(t)["secret"]
+	require.NotEqual(t, made["secret"], secret)
+	e.answers(http.StatusInternalServerError)
+	s.says("shop", "o_x", "1", "hello")
+	require.Eventually(t, func() bool {
+		return len(s.call("GET", path+"/deliveries?state=pending", "").data(t)["deliveries"].([]any)) == 1
+	}, 30*time.Second, 20*time.Millisecond)
+	require.Empty(t, s.call("GET", path+"/deliveries?state=dead", "").data(t)["deliveries"])
+	wrong := s.call("GET", path+"/deliveries?state=gone", "").problem(t)
+	require.Equal(t, []any{"state", "must be one of pending, delivered, dead"}, []any{wrong["field"], wrong["message"]})
+	e.answers(http.StatusOK)
+	id := s.call("GET", path+"/deliveries", "").data(t)["deliveries"].([]any)[0].(map[string]any)["id"].(string)
+	require.Equal(t, "1", s.call("POST", path+"/retry", `{"ids":["`+id+`"]}`).data(t)["retried"])
+	require.Eventually(t, func() bool {
+		return len(s.call("GET", path+"/deliveries?state=delivered", "").data(t)["deliveries"].([]any)) == 1
+	}, 30*time.Second, 20*time.Millisecond)
+	stale := s.call("PUT", path, `{"revision":1,"name":"x","url":"`+e.url+`","accounts":["shop"]}`)
+	require.Equal(t, http.StatusConflict, stale.status, stale.text)
 }

@@ -30,6 +30,8 @@ var sections = map[string]func(*testing.T, *world){
 	"developer/console":  consoleWorks,
 	"developer/jssdk":    jssdkWorks,
 	"developer/sending":  func(t *testing.T, w *world) { sendingWorks(t, w, "developer") },
+
+	"developer/campaigns": campaignsWorkForPrograms,
 }
 
 // guides runs the examples of the guides as they stand, with names of this system.
@@ -237,6 +239,24 @@ func campaignsWork(t *testing.T, w *world) {
 	require.True(t, contains(got, "kf:Hello 朋友1"), "%v", got)
 }
 
+// campaignsWorkForPrograms plays a campaign by the API, to two fans and a line that cannot be used.
+func campaignsWorkForPrograms(t *testing.T, w *world) {
+	a, b := w.newFan(t, compatXML), w.newFan(t, compatXML)
+	a.opens(t)
+	b.opens(t)
+	require.NoError(t, os.Rename(w.list(t, "programs", a, b), filepath.Join(w.Dir, "fans.csv")))
+	names := strings.NewReplacer("accounts/shop", "accounts/"+compatXML, "http://127.0.0.1:8081", w.Console)
+	for _, command := range commands(t, "developer", "campaigns") {
+		out := w.shell(t, names.Replace(command))
+		if strings.Contains(command, "/audience") {
+			require.Contains(t, out, `"line":4,"kind":"bad_openid"`)
+		}
+	}
+	for f, text := range map[*fan]string{a: "kf:你好 朋友1", b: "kf:你好 朋友2"} {
+		require.True(t, eventually(t, 60*time.Second, func() bool { return contains(f.saw(t), text) }), "%v", f.saw(t))
+	}
+}
+
 // consoleWorks sends with a key. What a receiver of events does with a signature is signedBy.
 func consoleWorks(t *testing.T, w *world) {
 	f := w.newFan(t, secureXML)
@@ -245,9 +265,12 @@ func consoleWorks(t *testing.T, w *world) {
 	require.NotNil(t, create)
 	key := regexp.MustCompile(`(?m)^key +(\S+)$`).FindStringSubmatch(w.shell(t, strings.ReplaceAll(create[1], "--account shop", "--account "+secureXML)))
 	require.NotNil(t, key)
-	names := strings.NewReplacer("https://console.example.com", w.Console, "accounts/shop", "accounts/"+secureXML, "OPENID", f.openid, "curl -sS", "curl -sS --fail-with-body")
+	names := strings.NewReplacer("https://console.example.com", w.Console, "accounts/shop", "accounts/"+secureXML, `["shop"]`, `["`+secureXML+`"]`, "OPENID", f.openid, "curl -sS", "curl -sS --fail-with-body")
 	for _, command := range commands(t, "developer", "console") {
-		w.shell(t, names.Replace(command), "KEY="+key[1])
+		out := w.shell(t, names.Replace(command), "KEY="+key[1])
+		if strings.Contains(command, "-d '{\"name\":\"crm\"") {
+			require.Equal(t, out, w.shell(t, names.Replace(command), "KEY="+key[1]), "the same subscription")
+		}
 	}
 	require.True(t, eventually(t, 60*time.Second, func() bool { return contains(f.saw(t), "kf:您的订单已发货") }), "%v", f.saw(t))
 }

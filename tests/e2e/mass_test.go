@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -37,6 +39,15 @@ func (w *world) massStatus(t testing.TB, id string) (status struct {
 	require.NoError(t, err, out)
 	require.NoError(t, json.Unmarshal([]byte(out), &status), out)
 	return status
+}
+
+// massCall asks the API for programs about mass messages.
+func (w *world) massCall(t testing.TB, method, path, key string, body any) (int, map[string]any) {
+	t.Helper()
+	status, text := w.call(t, method, w.Console+"/api/v1/accounts/"+massOnly+"/"+path, http.Header{"Idempotency-Key": {key}}, body)
+	var out map[string]any
+	require.NoError(t, json.Unmarshal(text, &out), string(text))
+	return status, out
 }
 
 var mass = map[string]func(*testing.T, *world){
@@ -83,5 +94,36 @@ var mass = map[string]func(*testing.T, *world){
 		require.Contains(t, out, "speed 3: 300000 messages")
 		out, err = w.CLI(t, "send", "mass", "speed", "9", "--account", massOnly)
 		require.Error(t, err, out)
+	},
+	"a mass message of a program goes to a list once for its key, is looked up, and is taken back": func(t *testing.T, w *world) {
+		a, b, gone := w.newFan(t, massOnly), w.newFan(t, massOnly), w.stranger(t, massOnly)
+		message := func(to any, text string) map[string]any {
+			return map[string]any{"touser": to, "msgtype": "text", "text": map[string]any{"content": text}}
+		}
+		body := message([]string{a.openid, b.openid, gone.openid}, "程序群发")
+		code, shown := w.massCall(t, http.MethodPost, "mass:preview", "", message(a.openid, "先看"))
+		require.Equal(t, http.StatusOK, code, shown)
+		a.sees(t, "mass:先看")
+		code, sent := w.massCall(t, http.MethodPost, "mass?name=program", "program", body)
+		require.Equal(t, http.StatusAccepted, code, sent)
+		code, again := w.massCall(t, http.MethodPost, "mass?name=program", "program", body)
+		require.Equal(t, http.StatusAccepted, code, again)
+		require.Equal(t, []any{sent["id"], true}, []any{again["id"], again["replayed"]})
+		a.sees(t, "mass:先看", "mass:程序群发")
+		b.sees(t, "mass:程序群发")
+		path := "mass/" + sent["id"].(string)
+		var status map[string]any
+		require.True(t, eventually(t, 60*time.Second, func() bool {
+			_, status = w.massCall(t, http.MethodGet, path, "", nil)
+			return status["state"] == "sent"
+		}), "%v", status)
+		require.Equal(t, "SEND_SUCCESS", status["wechat_status"])
+		require.EqualValues(t, 2, status["result"].(map[string]any)["sent_count"])
+		_, list := w.massCall(t, http.MethodGet, "mass?name=program", "", nil)
+		require.Equal(t, sent["id"], list["mass"].([]any)[0].(map[string]any)["id"])
+		code, deleted := w.massCall(t, http.MethodDelete, path, "", nil)
+		require.Equal(t, http.StatusOK, code, deleted)
+		_, status = w.massCall(t, http.MethodGet, path, "", nil)
+		require.Equal(t, "DELETE", status["wechat_status"])
 	},
 }

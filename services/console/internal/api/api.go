@@ -25,7 +25,7 @@ import (
 	"github.com/wxbus/wxbus/services/console/internal/store"
 )
 
-// MaxBody is the largest request body in bytes: one message with the longest menu or article.
+// MaxBody is the largest request body in bytes, where a path does not say otherwise: one message with the longest menu or article.
 const MaxBody = 64 << 10
 
 // Status tells how the system is doing. The answer is shared and must not be changed.
@@ -120,8 +120,16 @@ func (a *api) serve(ctx context.Context, w http.ResponseWriter, c *call, line ro
 	if openid := c.PathValue("openid"); len(openid) > maxOpenID {
 		return nil, invalid("openid", "must have at most 128 bytes")
 	}
-	c.Body = http.MaxBytesReader(w, c.Body, MaxBody)
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	limit := int64(MaxBody)
+	if line.maxBody > 0 {
+		limit = line.maxBody
+	}
+	c.Body = http.MaxBytesReader(w, c.Body, limit)
+	if line.timeout > a.Timeout {
+		// A large file takes longer than the server waits for the body of other requests; one that cannot do it keeps its own limit.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(line.timeout))
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(a.Timeout, line.timeout))
 	defer cancel()
 	if c.Method != http.MethodGet {
 		c.attempt = a.Begin(context.WithoutCancel(ctx), a.entry(ctx, c))

@@ -13,10 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
-
-	"github.com/wxbus/wxbus/services/console/internal/access"
 )
 
 const (
@@ -33,12 +30,9 @@ type sendAnswer struct {
 
 // send takes the body of WeChat's message/custom/send with options of ours. The answer means stored, not delivered.
 func (a *api) send(ctx context.Context, c *call) (any, error) {
-	key, err := idempotencyKey(c.Request)
+	key, err := requiredKey(c.Request)
 	if err != nil {
 		return nil, err
-	}
-	if key == "" {
-		return nil, invalid(keyHeader, "is required, so that a repetition never sends a second message")
 	}
 	body, err := io.ReadAll(c.Body)
 	if err != nil {
@@ -73,14 +67,11 @@ type batchResult struct {
 
 // sendBatch takes many bodies of message/custom/send. One that cannot be read refuses all of them.
 func (a *api) sendBatch(ctx context.Context, c *call) (any, error) {
-	key, err := idempotencyKey(c.Request)
+	key, err := requiredKey(c.Request)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case key == "":
-		return nil, invalid(keyHeader, "is required, so that a repetition never sends a second message")
-	case len(key) > maxKey-len("/99"):
+	if len(key) > maxKey-len("/99") {
 		return nil, invalid(keyHeader, "must have at most 125 characters")
 	}
 	body, err := io.ReadAll(c.Body)
@@ -125,52 +116,21 @@ func batchResultOf(r *senderv1.SendBatchResult) batchResult {
 	return batchResult{sendAnswer: &sendAnswer{ID: done.GetId(), State: stateName(done.GetRecord().GetState()), Replayed: done.GetReplayed()}}
 }
 
-// createCampaign makes the Idempotency-Key the id when there is none.
-func (a *api) createCampaign(ctx context.Context, c *call) (any, error) {
-	key, err := idempotencyKey(c.Request)
-	if err != nil {
-		return nil, err
-	}
-	in := &senderv1.CreateCampaignRequest{}
-	if err := c.bind(in); err != nil {
-		return nil, err
-	}
-	if in.GetId() == "" {
-		in.Id = key
-	}
-	done, err := a.Campaigns.CreateCampaign(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return message{done}, nil
-}
-
-// createWebhook makes the Idempotency-Key that of the subscription.
-func (a *api) createWebhook(ctx context.Context, c *call) (any, error) {
-	key, err := idempotencyKey(c.Request)
-	if err != nil {
-		return nil, err
-	}
-	in := &consolev1.CreateWebhookRequest{}
-	if err := c.bind(in); err != nil {
-		return nil, err
-	}
-	if key != "" {
-		in.IdempotencyKey = key
-	}
-	done, err := own(a.Webhooks.CreateWebhook)(access.With(ctx, c.caller), in)
-	if err != nil {
-		return nil, err
-	}
-	return message{done}, nil
-}
-
 // readFault tells a body that is too large, which MaxBytesReader reports, from one that broke off.
 func readFault(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return err
 	}
 	return invalid("", "the body ended early")
+}
+
+// requiredKey returns the key, which must be there.
+func requiredKey(r *http.Request) (string, error) {
+	key, err := idempotencyKey(r)
+	if err == nil && key == "" {
+		err = invalid(keyHeader, "is required, so that a repetition never sends a second message")
+	}
+	return key, err
 }
 
 // idempotencyKey returns the key, or an empty text when there is none.

@@ -59,6 +59,9 @@ func (r route) operation() object {
 	if r.request != "" {
 		op["requestBody"] = object{"required": len(r.required) > 0, "content": r.content(r.request, r.required)}
 	}
+	if r.consumes != "" {
+		op["requestBody"] = object{"required": true, "content": object{r.consumes: object{}}}
+	}
 	return op
 }
 

@@ -4,11 +4,12 @@ import (
 	"context"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -54,27 +55,16 @@ func (c *call) bind(in proto.Message) error {
 		return readFault(err)
 	}
 	if len(body) > 0 {
-		if err := protojson.Unmarshal(body, in); err != nil {
-			return invalid("", "the body must be a JSON object with the fields of the documentation")
+		if err := read(body, in); err != nil {
+			return err
 		}
 	}
 	c.request = in
 	fields := in.ProtoReflect().Descriptor().Fields()
 	for i := range fields.Len() {
-		f := fields.Get(i)
-		name := string(f.Name())
-		text := c.PathValue(name)
-		if text == "" {
-			text = query(c.URL, name)
+		if err := c.bindField(in, fields.Get(i)); err != nil {
+			return err
 		}
-		if text == "" {
-			continue
-		}
-		v, ok := scalar(f, text)
-		if !ok {
-			return invalid(name, "is not of the right kind")
-		}
-		in.ProtoReflect().Set(f, v)
 	}
 	if f := fields.ByName("actor"); f != nil {
 		in.ProtoReflect().Set(f, protoreflect.ValueOfString(c.caller.Actor()))
@@ -107,29 +97,94 @@ func (c *call) own(in proto.Message) error {
 	return nil
 }
 
+// bindField fills one field from the path or, when the path has no such part, from the query.
+func (c *call) bindField(in proto.Message, f protoreflect.FieldDescriptor) error {
+	name := string(f.Name())
+	texts := c.URL.Query()[name]
+	if text := c.PathValue(name); text != "" {
+		texts = []string{text}
+	}
+	texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+	if len(texts) == 0 {
+		return nil
+	}
+	if f.IsMap() || f.Message() != nil || !f.IsList() && len(texts) > 1 {
+		return invalid(name, "must be there once at most")
+	}
+	for _, text := range texts {
+		v, err := scalar(f, text)
+		if err != nil {
+			return err
+		}
+		if f.IsList() {
+			in.ProtoReflect().Mutable(f).List().Append(v)
+		} else {
+			in.ProtoReflect().Set(f, v)
+		}
+	}
+	return nil
+}
+
 func query(u *url.URL, name string) string { return u.Query().Get(name) }
 
-// scalar reads a text as the value of a field.
-func scalar(f protoreflect.FieldDescriptor, text string) (protoreflect.Value, bool) {
-	if f.IsList() || f.IsMap() {
-		return protoreflect.Value{}, false
-	}
+// scalar reads a text as one value of a field.
+func scalar(f protoreflect.FieldDescriptor, text string) (protoreflect.Value, error) {
+	v, err := protoreflect.Value{}, error(nil)
+	want := "must be a whole number"
 	switch f.Kind() {
 	case protoreflect.StringKind:
-		return protoreflect.ValueOfString(text), true
+		v = protoreflect.ValueOfString(text)
+	case protoreflect.EnumKind:
+		return enum(f, text)
 	case protoreflect.BoolKind:
-		b, err := strconv.ParseBool(text)
-		return protoreflect.ValueOfBool(b), err == nil
+		var b bool
+		b, err = strconv.ParseBool(text)
+		v, want = protoreflect.ValueOfBool(b), "must be true or false"
+	case protoreflect.DoubleKind:
+		var n float64
+		n, err = strconv.ParseFloat(text, 64)
+		v, want = protoreflect.ValueOfFloat64(n), "must be a number"
 	case protoreflect.Int32Kind:
-		n, err := strconv.ParseInt(text, 10, 32)
-		return protoreflect.ValueOfInt32(int32(n)), err == nil
+		var n int64
+		n, err = strconv.ParseInt(text, 10, 32)
+		v = protoreflect.ValueOfInt32(int32(n))
+	case protoreflect.Uint32Kind:
+		var n uint64
+		n, err = strconv.ParseUint(text, 10, 32)
+		v = protoreflect.ValueOfUint32(uint32(n))
 	case protoreflect.Int64Kind:
-		n, err := strconv.ParseInt(text, 10, 64)
-		return protoreflect.ValueOfInt64(n), err == nil
+		var n int64
+		n, err = strconv.ParseInt(text, 10, 64)
+		v = protoreflect.ValueOfInt64(n)
 	case protoreflect.Uint64Kind:
-		n, err := strconv.ParseUint(text, 10, 64)
-		return protoreflect.ValueOfUint64(n), err == nil
+		var n uint64
+		n, err = strconv.ParseUint(text, 10, 64)
+		v = protoreflect.ValueOfUint64(n)
 	default:
-		return protoreflect.Value{}, false
+		return v, invalid(string(f.Name()), "belongs into the body")
 	}
+	if err != nil {
+		return v, invalid(string(f.Name()), want)
+	}
+	return v, nil
+}
+
+// enum reads a word: "pending" for WEBHOOK_DELIVERY_STATE_PENDING.
+func enum(f protoreflect.FieldDescriptor, word string) (protoreflect.Value, error) {
+	values := f.Enum().Values()
+	zero := string(values.ByNumber(0).Name())
+	before := strings.TrimSuffix(zero, "UNSPECIFIED")
+	var words []string
+	for i := range values.Len() {
+		v := values.Get(i)
+		name := strings.ToLower(strings.TrimPrefix(string(v.Name()), before))
+		if v.Number() == 0 {
+			continue
+		}
+		if name == word {
+			return protoreflect.ValueOfEnum(v.Number()), nil
+		}
+		words = append(words, name)
+	}
+	return protoreflect.Value{}, invalid(string(f.Name()), "must be one of "+strings.Join(words, ", "))
 }

@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"time"
 
 	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
 	senderv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/sender/v1"
@@ -27,7 +29,15 @@ type route struct {
 	status          int // of a success; 200 when zero
 	// required are the fields of the request that must be there.
 	required []string
+	// consumes is the type of a body that is no JSON.
+	consumes string
+	// maxBody and timeout are those of the API when zero.
+	maxBody int64
+	timeout time.Duration
 }
+
+// slow is the timeout of what reads or counts a whole audience, or takes a file to WeChat.
+const slow = 30 * time.Second
 
 type parameter struct{ name, kind, description string }
 
@@ -45,8 +55,11 @@ const exampleMessage = `{"id":"0","openid":"fan","state":"failed","attempts":1,"
 	`"parts":1,"parts_sent":0,"not_before_unix_ms":0,"msg_id":"","accepted_unix_ms":0,"updated_unix_ms":0}`
 
 // routes is the API, in the order of its document.
-func (a *api) routes() []route { //nolint:funlen // one table
-	page := []parameter{{"page_size", "integer", "rows of a page"}, {"page_token", "string", "next_page_token of the page before"}}
+func (a *api) routes() []route {
+	return slices.Concat(a.messageRoutes(), a.massRoutes(), a.campaignRoutes(), a.deskRoutes(), a.webhookRoutes())
+}
+
+func (a *api) messageRoutes() []route {
 	return []route{
 		{method: http.MethodPost, path: "/accounts/{account}/messages", scope: policy.MessagesWrite, handle: a.send, key: keyRequired, status: http.StatusAccepted,
 			summary: "Send a message to a fan. The body is that of WeChat's message/custom/send, or a template, subscribe, one_time or typing message. The answer means stored, not delivered. " +
@@ -72,34 +85,21 @@ func (a *api) routes() []route { //nolint:funlen // one table
 			handle:  pass(func() *senderv1.ListTemplatesRequest { return &senderv1.ListTemplatesRequest{} }, client(a.Sender.ListTemplates)),
 			query:   []parameter{{"refresh", "boolean", "ask WeChat even when the list is young"}},
 			summary: "The templates of the account.", answer: `{"templates":[],"read_unix_ms":"0"}`},
-		{method: http.MethodGet, path: "/accounts/{account}/campaigns", scope: policy.CampaignsRead, query: page,
-			handle:  pass(func() *senderv1.ListCampaignsRequest { return &senderv1.ListCampaignsRequest{} }, client(a.Campaigns.ListCampaigns)),
-			summary: "Campaigns, newest first.", answer: `{"campaigns":[],"next_page_token":""}`},
-		{method: http.MethodPost, path: "/accounts/{account}/campaigns", scope: policy.CampaignsWrite, key: keyOptional, status: http.StatusCreated,
-			handle:  a.createCampaign,
-			summary: "Make a draft of a campaign. Without an id the Idempotency-Key is the id; the same id with the same message returns the first result.",
-			request: `{"id":"spring-sale","name":"Spring sale","message":{"content":{"text":{"content":"春季特卖开始了"}}}}`, required: []string{"name", "message"},
-			answer: `{"campaign":{"id":"spring-sale"}}`},
-		{method: http.MethodGet, path: "/accounts/{account}/campaigns/{id}", scope: policy.CampaignsRead,
-			handle:  pass(func() *senderv1.GetCampaignRequest { return &senderv1.GetCampaignRequest{} }, client(a.Campaigns.GetCampaign)),
-			summary: "How a campaign stands.", answer: `{"campaign":{"id":"spring-sale"}}`},
-		{method: http.MethodPut, path: "/accounts/{account}/campaigns/{id}/audience", scope: policy.CampaignsWrite, key: keyOptional,
-			handle:  pass(func() *senderv1.SetAudienceRequest { return &senderv1.SetAudienceRequest{} }, client(a.Campaigns.SetAudience)),
-			summary: "Freeze the audience of a draft: list, tag_id or csv (base64).", request: `{"list":{"openids":["OPENID"]}}`,
-			answer: `{"campaign":{"id":"spring-sale"}}`},
-		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/start", scope: policy.CampaignsWrite, key: keyOptional,
-			handle:  pass(func() *senderv1.StartCampaignRequest { return &senderv1.StartCampaignRequest{} }, client(a.Campaigns.StartCampaign)),
-			summary: "Start a campaign to exactly as many recipients as were counted.", request: `{"expected_recipients":1}`, required: []string{"expected_recipients"},
-			answer: `{"campaign":{"id":"spring-sale"}}`},
-		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/pause", scope: policy.CampaignsWrite, key: keyOptional,
-			handle:  pass(func() *senderv1.PauseCampaignRequest { return &senderv1.PauseCampaignRequest{} }, client(a.Campaigns.PauseCampaign)),
-			summary: "Pause a campaign.", request: `{"reason":"stock is low"}`, answer: `{"campaign":{"id":"spring-sale"}}`},
-		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/resume", scope: policy.CampaignsWrite, key: keyOptional,
-			handle:  pass(func() *senderv1.ResumeCampaignRequest { return &senderv1.ResumeCampaignRequest{} }, client(a.Campaigns.ResumeCampaign)),
-			summary: "Let a paused campaign go on.", request: `{}`, answer: `{"campaign":{"id":"spring-sale"}}`},
-		{method: http.MethodPost, path: "/accounts/{account}/campaigns/{id}/cancel", scope: policy.CampaignsWrite, key: keyOptional,
-			handle:  pass(func() *senderv1.CancelCampaignRequest { return &senderv1.CancelCampaignRequest{} }, client(a.Campaigns.CancelCampaign)),
-			summary: "End a campaign for good.", request: `{"reason":"wrong text"}`, answer: `{"campaign":{"id":"spring-sale"}}`},
+		{method: http.MethodPost, path: "/accounts/{account}/media", scope: policy.MessagesWrite, handle: a.uploadMedia, key: keyOptional, maxBody: maxMedia, timeout: slow,
+			query:    []parameter{{"type", "string", "image, voice, video or thumb"}, {"filename", "string", "name that WeChat sees"}},
+			consumes: "application/octet-stream",
+			summary: "Upload a file to send: the body is the file. The same bytes are uploaded once, and again by themselves when WeChat has forgotten them after three days. " +
+				"The bytes decide what the file is, not its name.",
+			answer: `{"media_id":"m","expires_unix_ms":1800000000000,"sha256":"0123","cached":false}`},
+		{method: http.MethodGet, path: "/accounts/{account}/sending", scope: policy.MessagesRead,
+			handle:  pass(func() *senderv1.GetSendingStatusRequest { return &senderv1.GetSendingStatusRequest{} }, client(a.Sender.GetSendingStatus)),
+			summary: "How the account stands: use, limit and forecast of each API for the day, what holds calls back and until when, and what waits in the lanes.",
+			answer:  `{"endpoints":[],"lanes":[],"resets_unix_ms":"0"}`},
+	}
+}
+
+func (a *api) deskRoutes() []route {
+	return []route{
 		{method: http.MethodGet, path: "/accounts/{account}/waiting", scope: policy.DeskRead, handle: a.listWaiting,
 			query:   []parameter{{"queue", "string", "only of this queue"}, {"limit", "integer", "1 to 500"}},
 			summary: "Fans who wait for an agent, the longest waiting first.", answer: `{"waiting":[],"total":0}`},
@@ -125,17 +125,6 @@ func (a *api) routes() []route { //nolint:funlen // one table
 			handle:  pass(func() *consolev1.DiscardDeadLettersRequest { return &consolev1.DiscardDeadLettersRequest{} }, own(a.Letters.DiscardDeadLetters)),
 			summary: "Remove dead letters for good.", request: `{"seqs":[17]}`, required: []string{"seqs"},
 			answer: `{"results":[{"seq":"17","done":false,"reason":"dead letter 17 does not exist"}]}`},
-		{method: http.MethodGet, path: "/webhooks", scope: policy.WebhooksRead,
-			handle:  pass(func() *consolev1.ListWebhooksRequest { return &consolev1.ListWebhooksRequest{} }, own(a.Webhooks.ListWebhooks)),
-			summary: "Subscriptions of events, and the kinds of events.", answer: `{"webhooks":[],"kinds":[]}`},
-		{method: http.MethodPost, path: "/webhooks", scope: policy.WebhooksWrite, key: keyOptional, status: http.StatusCreated,
-			handle:  a.createWebhook,
-			summary: "Subscribe to events from now on. The secret that signs them is returned only now, and to a repetition with the same Idempotency-Key by the same caller, which makes no other subscription.",
-			request: `{"name":"crm","url":"https://crm.example.com/wxbus","kinds":["message.received"],"accounts":["shop"]}`, required: []string{"name", "url", "accounts"},
-			answer: `{"webhook":{"name":"crm"},"secret":"whsec_"}`},
-		{method: http.MethodDelete, path: "/webhooks/{id}", scope: policy.WebhooksWrite, key: keyOptional,
-			handle:  pass(func() *consolev1.DeleteWebhookRequest { return &consolev1.DeleteWebhookRequest{} }, own(a.Webhooks.DeleteWebhook)),
-			summary: "Remove a subscription.", answer: `{}`},
 		{method: http.MethodGet, path: "/status", scope: policy.StatusRead, handle: a.status,
 			summary: "How the system is doing. unknown names what could not be read.", answer: `{"version":"v0.1.0","unknown":[]}`},
 	}

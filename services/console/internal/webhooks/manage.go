@@ -34,22 +34,25 @@ const (
 type Wish struct {
 	Name, URL       string
 	Kinds, Accounts []string
-	// Key makes a repetition of Create by the same caller harmless.
+	// Key makes a repetition of Create by the same caller harmless. Without one, a repetition is what sends the same events
+	// to the same address.
 	Key string
 }
 
-// id is that of the subscription: with a key it follows from key and caller, so that a repetition finds the first one.
+// id is that of the subscription. It follows from the caller and the key, or from what is sent where, so that a repetition
+// finds the first one, also when both come at once.
 func (w Wish) id(by string) string {
-	if w.Key == "" {
-		return "wh_" + strings.ToLower(rand.Text()[:16])
+	what := w.Key
+	if what == "" {
+		what = fmt.Sprintf("%q %q %q", w.URL, w.Kinds, w.Accounts)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(by), by, w.Key))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(by), by, what))
 	return "wh_" + hex.EncodeToString(sum[:12])
 }
 
-// made tells whether hook is what the wish asks for.
+// made tells whether hook is what the wish asks for. Without a key the name, which is for people, may be another.
 func (w Wish) made(hook *store.Webhook) bool {
-	return hook.Name == w.Name && hook.URL == w.URL && slices.Equal(hook.Kinds, w.Kinds) && slices.Equal(hook.Accounts, w.Accounts)
+	return (hook.Name == w.Name || w.Key == "") && hook.URL == w.URL && slices.Equal(hook.Kinds, w.Kinds) && slices.Equal(hook.Accounts, w.Accounts)
 }
 
 func (e *Engine) check(w *Wish) error {
@@ -77,26 +80,57 @@ func (e *Engine) check(w *Wish) error {
 	return people.CheckAccounts(w.Accounts)
 }
 
-// Create adds a subscription to what happens from now on and returns its secret, which nobody can read again. Only the
-// same call with the same key by the same caller gets it once more: its first answer may have been lost.
+// Create adds a subscription to what happens from now on and returns its secret, which nobody can read again. Only a
+// repetition of the call by the same caller gets it once more: its first answer may have been lost.
 func (e *Engine) Create(ctx context.Context, w Wish, by string) (*store.Webhook, string, error) {
 	if err := e.check(&w); err != nil {
 		return nil, "", err
 	}
-	id := w.id(by)
 	if w.Key != "" {
-		if hook, secret, err := e.repeated(ctx, id, w); fault.KindOf(err) != fault.NotFound {
-			return hook, secret, err
+		return e.createOnce(ctx, w.id(by), w, by)
+	}
+	hook, err := e.alike(ctx, w, by)
+	if err != nil {
+		return nil, "", err
+	}
+	if hook != nil {
+		return e.reveal(hook)
+	}
+	hook, secret, err := e.createOnce(ctx, w.id(by), w, by)
+	if fault.KindOf(err) == fault.Conflict {
+		// The one that had been made like this was changed since, and is not in the way of another.
+		return e.create(ctx, "wh_"+strings.ToLower(rand.Text()[:16]), w, by)
+	}
+	return hook, secret, err
+}
+
+// alike returns the subscription of the caller that sends the same events to the same address, or nil.
+func (e *Engine) alike(ctx context.Context, w Wish, by string) (*store.Webhook, error) {
+	hooks, err := e.o.Store.Webhooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, hook := range hooks {
+		if hook.CreatedBy == by && w.made(hook) {
+			return hook, nil
 		}
 	}
+	return nil, nil //nolint:nilnil // there is none
+}
+
+// createOnce adds a subscription under an id, or returns the one that an earlier call made.
+func (e *Engine) createOnce(ctx context.Context, id string, w Wish, by string) (*store.Webhook, string, error) {
+	if hook, secret, err := e.repeated(ctx, id, w); fault.KindOf(err) != fault.NotFound {
+		return hook, secret, err
+	}
 	hook, secret, err := e.create(ctx, id, w, by)
-	if w.Key != "" && fault.KindOf(err) == fault.Conflict {
+	if fault.KindOf(err) == fault.Conflict {
 		return e.repeated(ctx, id, w) // the same call at the same time
 	}
 	return hook, secret, err
 }
 
-// repeated returns the subscription that an earlier call made with the same key.
+// repeated returns the subscription that an earlier call made under the same id.
 func (e *Engine) repeated(ctx context.Context, id string, w Wish) (*store.Webhook, string, error) {
 	hook, err := e.o.Store.Webhook(ctx, id)
 	if err != nil {
@@ -105,9 +139,14 @@ func (e *Engine) repeated(ctx context.Context, id string, w Wish) (*store.Webhoo
 	if !w.made(hook) {
 		return nil, "", fault.New(fault.Conflict, "idempotency_key: was used for a subscription that is another one now")
 	}
-	secret, err := e.o.Sealer.Open(hook.Secret, sealedFor(id))
+	return e.reveal(hook)
+}
+
+// reveal opens the secret of a subscription.
+func (e *Engine) reveal(hook *store.Webhook) (*store.Webhook, string, error) {
+	secret, err := e.o.Sealer.Open(hook.Secret, sealedFor(hook.ID))
 	if err != nil {
-		return nil, "", fault.Errorf(fault.Internal, "open the secret of %s: %w", id, err)
+		return nil, "", fault.Errorf(fault.Internal, "open the secret of %s: %w", hook.ID, err)
 	}
 	return hook, string(secret), nil
 }

@@ -400,7 +400,7 @@ type CreateWebhookRequest struct {
 	// accounts whose events are sent, at least one; "*" for all.
 	Accounts []string `protobuf:"bytes,4,rep,name=accounts,proto3" json:"accounts,omitempty"`
 	// idempotency_key makes a repetition by the same caller return the first subscription with its secret; at most 128
-	// characters. Without one every call makes another subscription.
+	// characters. Without one, a call by the same caller with the same url, kinds and accounts is the repetition.
 	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

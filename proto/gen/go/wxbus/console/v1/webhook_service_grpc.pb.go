@@ -38,7 +38,8 @@ const (
 type WebhookServiceClient interface {
 	// ListWebhooks returns the subscriptions, newest first, and the kinds of events that exist.
 	ListWebhooks(ctx context.Context, in *ListWebhooksRequest, opts ...grpc.CallOption) (*ListWebhooksResponse, error)
-	// CreateWebhook adds a subscription. Its secret is returned once. Events from now on are delivered.
+	// CreateWebhook adds a subscription. Its secret is returned once, and to a repetition of the call. Events from now on are
+	// delivered.
 	CreateWebhook(ctx context.Context, in *CreateWebhookRequest, opts ...grpc.CallOption) (*CreateWebhookResponse, error)
 	// UpdateWebhook changes a subscription. ABORTED when the revision is not the present one.
 	UpdateWebhook(ctx context.Context, in *UpdateWebhookRequest, opts ...grpc.CallOption) (*UpdateWebhookResponse, error)
@@ -164,7 +165,8 @@ func (c *webhookServiceClient) RetryWebhookDeliveries(ctx context.Context, in *R
 type WebhookServiceServer interface {
 	// ListWebhooks returns the subscriptions, newest first, and the kinds of events that exist.
 	ListWebhooks(context.Context, *ListWebhooksRequest) (*ListWebhooksResponse, error)
-	// CreateWebhook adds a subscription. Its secret is returned once. Events from now on are delivered.
+	// CreateWebhook adds a subscription. Its secret is returned once, and to a repetition of the call. Events from now on are
+	// delivered.
 	CreateWebhook(context.Context, *CreateWebhookRequest) (*CreateWebhookResponse, error)
 	// UpdateWebhook changes a subscription. ABORTED when the revision is not the present one.
 	UpdateWebhook(context.Context, *UpdateWebhookRequest) (*UpdateWebhookResponse, error)

@@ -66,7 +66,8 @@ const (
 type WebhookServiceClient interface {
 	// ListWebhooks returns the subscriptions, newest first, and the kinds of events that exist.
 	ListWebhooks(context.Context, *connect.Request[v1.ListWebhooksRequest]) (*connect.Response[v1.ListWebhooksResponse], error)
-	// CreateWebhook adds a subscription. Its secret is returned once. Events from now on are delivered.
+	// CreateWebhook adds a subscription. Its secret is returned once, and to a repetition of the call. Events from now on are
+	// delivered.
 	CreateWebhook(context.Context, *connect.Request[v1.CreateWebhookRequest]) (*connect.Response[v1.CreateWebhookResponse], error)
 	// UpdateWebhook changes a subscription. ABORTED when the revision is not the present one.
 	UpdateWebhook(context.Context, *connect.Request[v1.UpdateWebhookRequest]) (*connect.Response[v1.UpdateWebhookResponse], error)
@@ -79,7 +80,8 @@ type WebhookServiceClient interface {
 	PauseWebhook(context.Context, *connect.Request[v1.PauseWebhookRequest]) (*connect.Response[v1.PauseWebhookResponse], error)
 	// TestWebhook sends one event of kind test now and tells what came back.
 	TestWebhook(context.Context, *connect.Request[v1.TestWebhookRequest]) (*connect.Response[v1.TestWebhookResponse], error)
-	// ListWebhookDeliveries returns deliveries that are not done, or that ended lately, newest first.
+	// ListWebhookDeliveries returns the deliveries that were not done at the first try, newest first: those that
+	// wait, those that were given up, and for a week those that were done later.
 	ListWebhookDeliveries(context.Context, *connect.Request[v1.ListWebhookDeliveriesRequest]) (*connect.Response[v1.ListWebhookDeliveriesResponse], error)
 	// RetryWebhookDeliveries makes deliveries due at once, dead letters included.
 	RetryWebhookDeliveries(context.Context, *connect.Request[v1.RetryWebhookDeliveriesRequest]) (*connect.Response[v1.RetryWebhookDeliveriesResponse], error)
@@ -215,7 +217,8 @@ func (c *webhookServiceClient) RetryWebhookDeliveries(ctx context.Context, req *
 type WebhookServiceHandler interface {
 	// ListWebhooks returns the subscriptions, newest first, and the kinds of events that exist.
 	ListWebhooks(context.Context, *connect.Request[v1.ListWebhooksRequest]) (*connect.Response[v1.ListWebhooksResponse], error)
-	// CreateWebhook adds a subscription. Its secret is returned once. Events from now on are delivered.
+	// CreateWebhook adds a subscription. Its secret is returned once, and to a repetition of the call. Events from now on are
+	// delivered.
 	CreateWebhook(context.Context, *connect.Request[v1.CreateWebhookRequest]) (*connect.Response[v1.CreateWebhookResponse], error)
 	// UpdateWebhook changes a subscription. ABORTED when the revision is not the present one.
 	UpdateWebhook(context.Context, *connect.Request[v1.UpdateWebhookRequest]) (*connect.Response[v1.UpdateWebhookResponse], error)
@@ -228,7 +231,8 @@ type WebhookServiceHandler interface {
 	PauseWebhook(context.Context, *connect.Request[v1.PauseWebhookRequest]) (*connect.Response[v1.PauseWebhookResponse], error)
 	// TestWebhook sends one event of kind test now and tells what came back.
 	TestWebhook(context.Context, *connect.Request[v1.TestWebhookRequest]) (*connect.Response[v1.TestWebhookResponse], error)
-	// ListWebhookDeliveries returns deliveries that are not done, or that ended lately, newest first.
+	// ListWebhookDeliveries returns the deliveries that were not done at the first try, newest first: those that
+	// wait, those that were given up, and for a week those that were done later.
 	ListWebhookDeliveries(context.Context, *connect.Request[v1.ListWebhookDeliveriesRequest]) (*connect.Response[v1.ListWebhookDeliveriesResponse], error)
 	// RetryWebhookDeliveries makes deliveries due at once, dead letters included.
 	RetryWebhookDeliveries(context.Context, *connect.Request[v1.RetryWebhookDeliveriesRequest]) (*connect.Response[v1.RetryWebhookDeliveriesResponse], error)

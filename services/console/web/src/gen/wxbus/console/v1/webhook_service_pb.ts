@@ -231,7 +231,7 @@ export type CreateWebhookRequest = Message<"wxbus.console.v1.CreateWebhookReques
 
   /**
    * idempotency_key makes a repetition by the same caller return the first subscription with its secret; at most 128
-   * characters. Without one every call makes another subscription.
+   * characters. Without one, a call by the same caller with the same url, kinds and accounts is the repetition.
    *
    * @generated from field: string idempotency_key = 5;
    */
@@ -801,7 +801,8 @@ export const WebhookService: GenService<{
     output: typeof ListWebhooksResponseSchema;
   },
   /**
-   * CreateWebhook adds a subscription. Its secret is returned once. Events from now on are delivered.
+   * CreateWebhook adds a subscription. Its secret is returned once, and to a repetition of the call. Events from now on are
+   * delivered.
    *
    * @generated from rpc wxbus.console.v1.WebhookService.CreateWebhook
    */
