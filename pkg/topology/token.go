@@ -12,8 +12,8 @@ const (
 
 func tokenStreams() []streamSpec {
 	return []streamSpec{{
-		writer: ServiceToken, readers: "console", types: "wxbus.token.v1.AccountAlarmRaised",
-		key: "`<account>:<kind>:<first seen>:<number>`", share: 1,
+		writer: ServiceToken, readers: "console", types: "wxbus.token.v1.AccountAlarmRaised, wxbus.token.v1.AccountAlarmEnded",
+		key: "`<account>:<kind>:<first seen>:<number>`, or `end` for the number", share: 1,
 		note: "The oldest gives way, so that the newest is never refused.",
 		config: jetstream.StreamConfig{
 			Name: StreamAlarms, Description: "what is wrong with the tokens of an account",

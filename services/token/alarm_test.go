@@ -31,6 +31,9 @@ func (f *fixture) alarms(t testing.TB, n int) []*tokenv1.AccountAlarmRaised {
 	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
 		m, err := stream.GetMsg(t.Context(), seq)
 		require.NoError(t, err)
+		if m.Header.Get("Wxbus-Type") == "wxbus.token.v1.AccountAlarmEnded" {
+			continue
+		}
 		a := &tokenv1.AccountAlarmRaised{}
 		require.NoError(t, proto.Unmarshal(m.Data, a))
 		subject, err := topology.SubjectAlarm("shop", a.GetKind())
@@ -40,6 +43,27 @@ func (f *fixture) alarms(t testing.TB, n int) []*tokenv1.AccountAlarmRaised {
 		require.NotContains(t, string(m.Data), "the-app-secret")
 		require.NotContains(t, string(m.Data), "of-the-account", "no token is told")
 		out = append(out, a)
+	}
+	return out
+}
+
+// ended waits for the end of the first alarm and returns all ends that there are.
+func (f *fixture) ended(t testing.TB) []*tokenv1.AccountAlarmEnded {
+	t.Helper()
+	require.Eventually(t, func() bool { return f.record(t).GetAlarms()[0].GetEndTold() }, time.Minute, 10*time.Millisecond)
+	stream, err := f.env.JS.Stream(t.Context(), topology.StreamAlarms)
+	require.NoError(t, err)
+	state := stream.CachedInfo().State
+	var out []*tokenv1.AccountAlarmEnded
+	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
+		m, err := stream.GetMsg(t.Context(), seq)
+		require.NoError(t, err)
+		if m.Header.Get("Wxbus-Type") != "wxbus.token.v1.AccountAlarmEnded" {
+			continue
+		}
+		e := &tokenv1.AccountAlarmEnded{}
+		require.NoError(t, proto.Unmarshal(m.Data, e))
+		out = append(out, e)
 	}
 	return out
 }
@@ -151,4 +175,48 @@ func TestAWeChatInTroubleIsNoAlarm(t *testing.T) {
 		require.Error(t, err)
 	}
 	require.Empty(t, f.record(t).GetAlarms())
+}
+
+// TestCredentialsThatWorkAgainAreToldOnceByTwoReplicas: the end names the trouble that was told of.
+func TestCredentialsThatWorkAgainAreToldOnceByTwoReplicas(t *testing.T) {
+	f := setUp(t)
+	a := f.replica(t, "a")
+	f.replica(t, "b")
+	f.wechat.set(func(w *fakeWeChat) { w.errcode, w.errmsg = 40125, "invalid appsecret" })
+	_, err := a.GetToken(t.Context(), &tokenv1.GetTokenRequest{Account: "shop"})
+	require.Error(t, err)
+	first := f.alarms(t, 1)[0]
+	f.told(t, 1)
+
+	f.wechat.set(func(w *fakeWeChat) { w.errcode = 0 })
+	f.clock.Advance(f.cfg.RefusedBackoff)
+	get(t, a)
+	repaired := f.clock.Now()
+	require.Empty(t, tokenStatus(t, a).GetAlarms(), "it does not go on")
+	f.clock.Advance(time.Minute)
+	ends := f.ended(t)
+	require.Len(t, ends, 1)
+	require.Equal(t, "shop", ends[0].GetAccount())
+	require.Equal(t, first.GetKind(), ends[0].GetKind())
+	require.Equal(t, first.GetFirstSeenUnixMs(), ends[0].GetFirstSeenUnixMs())
+	require.Equal(t, first.GetLastSeenUnixMs(), ends[0].GetLastSeenUnixMs())
+	require.Equal(t, tokenv1.AccountAlarmEnd_ACCOUNT_ALARM_END_REPAIRED, ends[0].GetEnd())
+	require.Equal(t, repaired.UnixMilli(), ends[0].GetEndedUnixMs())
+}
+
+func TestAnotherSystemThatIsQuietForADayIsOver(t *testing.T) {
+	f := setUp(t)
+	s := f.replica(t, "a")
+	get(t, s)
+	f.clock.Advance(20 * time.Second)
+	f.wechat.set(func(w *fakeWeChat) { w.replace() })
+	_, err := bad(t, s, 1)
+	require.NoError(t, err)
+	seen := f.alarms(t, 1)[0].GetLastSeenUnixMs()
+	f.told(t, 1)
+	f.clock.Advance(24 * time.Hour)
+	ends := f.ended(t)
+	require.Len(t, ends, 1)
+	require.Equal(t, tokenv1.AccountAlarmEnd_ACCOUNT_ALARM_END_QUIET, ends[0].GetEnd())
+	require.Equal(t, seen, ends[0].GetEndedUnixMs())
 }

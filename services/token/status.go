@@ -78,7 +78,7 @@ func (a *accountServer) GetTokenStatus(_ context.Context, req *tokenv1.GetTokenS
 func alarmsOf(rec *tokenv1.TokenRecord, now time.Time) []*tokenv1.AccountAlarm {
 	var out []*tokenv1.AccountAlarm
 	for _, a := range rec.GetAlarms() {
-		if record.Recent(a, now) {
+		if record.Going(a, now) {
 			out = append(out, &tokenv1.AccountAlarm{
 				Kind: a.GetKind(), FirstSeenAt: unixMilli(a.GetFirstSeenUnixMs()), LastSeenAt: unixMilli(a.GetLastSeenUnixMs()),
 				Count: a.GetCount(), Errcode: a.GetErrcode(), Detail: a.GetDetail(),

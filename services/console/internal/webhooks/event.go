@@ -32,6 +32,7 @@ const (
 	KindOwner        = "conversation.owner_changed"
 	KindConversation = "conversation.changed"
 	KindAlarm        = "account.alarm"
+	KindAlarmOver    = "account.alarm_over"
 	KindTest         = "webhook.test"
 )
 
@@ -48,6 +49,7 @@ func Kinds() []KindInfo {
 		{KindOwner, "somebody else may talk to a fan; data is wxbus.agentrouting.v1.OwnerChanged"},
 		{KindConversation, "a conversation changed; data is wxbus.agentrouting.v1.ConversationEvent"},
 		{KindAlarm, "something is wrong with the tokens of an account that a person has to put right; data is wxbus.token.v1.AccountAlarmRaised"},
+		{KindAlarmOver, "what account.alarm told of is put right, or was not seen for a day; data is wxbus.token.v1.AccountAlarmEnded"},
 	}
 }
 
@@ -136,6 +138,9 @@ func decode(m message) (string, proto.Message) {
 		}
 		return typed(m, KindConversation, &agentroutingv1.ConversationEvent{})
 	case topology.StreamAlarms:
+		if kind, body := typed(m, KindAlarmOver, &tokenv1.AccountAlarmEnded{}); body != nil {
+			return kind, body
+		}
 		return typed(m, KindAlarm, &tokenv1.AccountAlarmRaised{})
 	default:
 		return "", nil

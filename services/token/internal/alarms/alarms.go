@@ -102,28 +102,36 @@ func (t *Teller) round(ctx context.Context) error {
 		if record.Leased(seen.Rec, "", now) > 0 {
 			continue
 		}
-		for _, a := range record.Untold(seen.Rec, t.Every, now) {
-			if err := t.tell(ctx, account, seen.Rec, a); err != nil {
-				return err
-			}
-			next, err := t.Store.Put(ctx, account, record.Told(seen.Rec, a, now), seen.Revision)
-			if errors.Is(err, store.ErrChanged) {
-				break // by a refresh, or by another replica that told the same
-			}
-			if err != nil {
-				return err
-			}
-			seen = next
+		if err := t.about(ctx, account, seen, now); err != nil && !errors.Is(err, store.ErrChanged) {
+			return err // a record that was changed is looked at in the next round
+		}
+	}
+	return nil
+}
+
+// about tells what there is to tell about one account. ErrChanged when a refresh, or another replica that told the same,
+// wrote the record meanwhile.
+func (t *Teller) about(ctx context.Context, account string, seen store.Record, now time.Time) (err error) {
+	for _, a := range record.Untold(seen.Rec, t.Every, now) {
+		if err := t.tell(ctx, account, seen.Rec, a); err != nil {
+			return err
+		}
+		if seen, err = t.Store.Put(ctx, account, record.Told(seen.Rec, a, now), seen.Revision); err != nil {
+			return err
+		}
+	}
+	for _, a := range record.UntoldEnds(seen.Rec, now) {
+		if err := t.tellEnd(ctx, account, a, now); err != nil {
+			return err
+		}
+		if seen, err = t.Store.Put(ctx, account, record.EndTold(seen.Rec, a), seen.Revision); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func (t *Teller) tell(ctx context.Context, account string, rec *tokenv1.TokenRecord, a *tokenv1.AlarmRecord) error {
-	subject, err := topology.SubjectAlarm(account, a.GetKind())
-	if err != nil {
-		return err
-	}
 	event := &tokenv1.AccountAlarmRaised{
 		Account: account, Kind: a.GetKind(), FirstSeenUnixMs: a.GetFirstSeenUnixMs(), LastSeenUnixMs: a.GetLastSeenUnixMs(),
 		Count: a.GetCount(), Number: a.GetTold() + 1, Errcode: a.GetErrcode(), Detail: a.GetDetail(), Address: a.GetAddress(),
@@ -131,6 +139,23 @@ func (t *Teller) tell(ctx context.Context, account string, rec *tokenv1.TokenRec
 	}
 	if evidence := rec.GetOutside(); a.GetKind() == tokenv1.AccountAlarmKind_ACCOUNT_ALARM_KIND_OUTSIDE_REFRESH && len(evidence) > 0 {
 		event.Outside = evidence[0]
+	}
+	return t.publish(ctx, account, a, fmt.Sprint(event.GetNumber()), event)
+}
+
+func (t *Teller) tellEnd(ctx context.Context, account string, a *tokenv1.AlarmRecord, now time.Time) error {
+	end, at := record.Ended(a, now)
+	return t.publish(ctx, account, a, "end", &tokenv1.AccountAlarmEnded{
+		Account: account, Kind: a.GetKind(), FirstSeenUnixMs: a.GetFirstSeenUnixMs(), LastSeenUnixMs: a.GetLastSeenUnixMs(),
+		Count: a.GetCount(), End: end, EndedUnixMs: at.UnixMilli(),
+	})
+}
+
+// publish stores an event about a trouble; which tells it from the others about the same one.
+func (t *Teller) publish(ctx context.Context, account string, a *tokenv1.AlarmRecord, which string, event proto.Message) error {
+	subject, err := topology.SubjectAlarm(account, a.GetKind())
+	if err != nil {
+		return err
 	}
 	data, err := proto.Marshal(event)
 	if err != nil {
@@ -140,7 +165,7 @@ func (t *Teller) tell(ctx context.Context, account string, rec *tokenv1.TokenRec
 	defer cancel()
 	_, err = t.Bus.Publish(ctx, bus.Msg{
 		Subject: subject, Data: data,
-		ID:     fmt.Sprintf("%s:%s:%d:%d", account, topology.AlarmToken(a.GetKind()), a.GetFirstSeenUnixMs(), event.GetNumber()),
+		ID:     fmt.Sprintf("%s:%s:%d:%s", account, topology.AlarmToken(a.GetKind()), a.GetFirstSeenUnixMs(), which),
 		Header: nats.Header{bus.HeaderType: {string(event.ProtoReflect().Descriptor().FullName())}},
 	})
 	return err

@@ -83,6 +83,7 @@ func Refresh(rec *tokenv1.TokenRecord, holder string, base uint64, f Fetched, no
 	next := clone(rec)
 	next.LeaseHolder, next.LeaseUntilUnixMs = "", 0
 	next.LastError = ""
+	mend(next, next.GetToken().GetValue() != f.Value, now)
 	if next.GetToken().GetValue() == f.Value && !f.Forced {
 		next.Token.ExpiresUnixMs = f.Expires.UnixMilli()
 		return next, nil

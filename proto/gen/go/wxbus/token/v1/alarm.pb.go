@@ -82,6 +82,59 @@ func (AccountAlarmKind) EnumDescriptor() ([]byte, []int) {
 	return file_wxbus_token_v1_alarm_proto_rawDescGZIP(), []int{0}
 }
 
+// AccountAlarmEnd is how a trouble ended.
+type AccountAlarmEnd int32
+
+const (
+	// ACCOUNT_ALARM_END_UNSPECIFIED means that it goes on.
+	AccountAlarmEnd_ACCOUNT_ALARM_END_UNSPECIFIED AccountAlarmEnd = 0
+	// ACCOUNT_ALARM_END_REPAIRED means that WeChat gave a token after it, which shows that it is put right.
+	AccountAlarmEnd_ACCOUNT_ALARM_END_REPAIRED AccountAlarmEnd = 1
+	// ACCOUNT_ALARM_END_QUIET means that it was not seen for a day.
+	AccountAlarmEnd_ACCOUNT_ALARM_END_QUIET AccountAlarmEnd = 2
+)
+
+// Enum value maps for AccountAlarmEnd.
+var (
+	AccountAlarmEnd_name = map[int32]string{
+		0: "ACCOUNT_ALARM_END_UNSPECIFIED",
+		1: "ACCOUNT_ALARM_END_REPAIRED",
+		2: "ACCOUNT_ALARM_END_QUIET",
+	}
+	AccountAlarmEnd_value = map[string]int32{
+		"ACCOUNT_ALARM_END_UNSPECIFIED": 0,
+		"ACCOUNT_ALARM_END_REPAIRED":    1,
+		"ACCOUNT_ALARM_END_QUIET":       2,
+	}
+)
+
+func (x AccountAlarmEnd) Enum() *AccountAlarmEnd {
+	p := new(AccountAlarmEnd)
+	*p = x
+	return p
+}
+
+func (x AccountAlarmEnd) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AccountAlarmEnd) Descriptor() protoreflect.EnumDescriptor {
+	return file_wxbus_token_v1_alarm_proto_enumTypes[1].Descriptor()
+}
+
+func (AccountAlarmEnd) Type() protoreflect.EnumType {
+	return &file_wxbus_token_v1_alarm_proto_enumTypes[1]
+}
+
+func (x AccountAlarmEnd) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AccountAlarmEnd.Descriptor instead.
+func (AccountAlarmEnd) EnumDescriptor() ([]byte, []int) {
+	return file_wxbus_token_v1_alarm_proto_rawDescGZIP(), []int{1}
+}
+
 // AlarmRecord is one trouble of an account, and how much of it was told by wxbus.token.v1.AccountAlarmRaised.
 type AlarmRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -106,7 +159,11 @@ type AlarmRecord struct {
 	// told_count is the count of the last event.
 	ToldCount uint64 `protobuf:"varint,10,opt,name=told_count,json=toldCount,proto3" json:"told_count,omitempty"`
 	// told_unix_ms is when the last event of this kind was stored, Unix milliseconds. It outlives the trouble.
-	ToldUnixMs    int64 `protobuf:"varint,11,opt,name=told_unix_ms,json=toldUnixMs,proto3" json:"told_unix_ms,omitempty"`
+	ToldUnixMs int64 `protobuf:"varint,11,opt,name=told_unix_ms,json=toldUnixMs,proto3" json:"told_unix_ms,omitempty"`
+	// repaired_unix_ms is when WeChat gave a token after it, Unix milliseconds; 0 while it goes on.
+	RepairedUnixMs int64 `protobuf:"varint,12,opt,name=repaired_unix_ms,json=repairedUnixMs,proto3" json:"repaired_unix_ms,omitempty"`
+	// end_told is true when wxbus.token.v1.AccountAlarmEnded was stored for it.
+	EndTold       bool `protobuf:"varint,13,opt,name=end_told,json=endTold,proto3" json:"end_told,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,11 +275,25 @@ func (x *AlarmRecord) GetToldUnixMs() int64 {
 	return 0
 }
 
+func (x *AlarmRecord) GetRepairedUnixMs() int64 {
+	if x != nil {
+		return x.RepairedUnixMs
+	}
+	return 0
+}
+
+func (x *AlarmRecord) GetEndTold() bool {
+	if x != nil {
+		return x.EndTold
+	}
+	return false
+}
+
 var File_wxbus_token_v1_alarm_proto protoreflect.FileDescriptor
 
 const file_wxbus_token_v1_alarm_proto_rawDesc = "" +
 	"\n" +
-	"\x1awxbus/token/v1/alarm.proto\x12\x0ewxbus.token.v1\"\xfd\x02\n" +
+	"\x1awxbus/token/v1/alarm.proto\x12\x0ewxbus.token.v1\"\xc2\x03\n" +
 	"\vAlarmRecord\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .wxbus.token.v1.AccountAlarmKindR\x04kind\x12+\n" +
 	"\x12first_seen_unix_ms\x18\x02 \x01(\x03R\x0ffirstSeenUnixMs\x12)\n" +
@@ -237,13 +308,19 @@ const file_wxbus_token_v1_alarm_proto_rawDesc = "" +
 	"told_count\x18\n" +
 	" \x01(\x04R\ttoldCount\x12 \n" +
 	"\ftold_unix_ms\x18\v \x01(\x03R\n" +
-	"toldUnixMs*\xc8\x01\n" +
+	"toldUnixMs\x12(\n" +
+	"\x10repaired_unix_ms\x18\f \x01(\x03R\x0erepairedUnixMs\x12\x19\n" +
+	"\bend_told\x18\r \x01(\bR\aendTold*\xc8\x01\n" +
 	"\x10AccountAlarmKind\x12\"\n" +
 	"\x1eACCOUNT_ALARM_KIND_UNSPECIFIED\x10\x00\x12&\n" +
 	"\"ACCOUNT_ALARM_KIND_OUTSIDE_REFRESH\x10\x01\x12$\n" +
 	" ACCOUNT_ALARM_KIND_FORCED_BUDGET\x10\x02\x12\"\n" +
 	"\x1eACCOUNT_ALARM_KIND_CREDENTIALS\x10\x03\x12\x1e\n" +
-	"\x1aACCOUNT_ALARM_KIND_ADDRESS\x10\x04B\xb6\x01\n" +
+	"\x1aACCOUNT_ALARM_KIND_ADDRESS\x10\x04*q\n" +
+	"\x0fAccountAlarmEnd\x12!\n" +
+	"\x1dACCOUNT_ALARM_END_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aACCOUNT_ALARM_END_REPAIRED\x10\x01\x12\x1b\n" +
+	"\x17ACCOUNT_ALARM_END_QUIET\x10\x02B\xb6\x01\n" +
 	"\x12com.wxbus.token.v1B\n" +
 	"AlarmProtoP\x01Z:github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1;tokenv1\xa2\x02\x03WTX\xaa\x02\x0eWxbus.Token.V1\xca\x02\x0eWxbus\\Token\\V1\xe2\x02\x1aWxbus\\Token\\V1\\GPBMetadata\xea\x02\x10Wxbus::Token::V1b\x06proto3"
 
@@ -259,11 +336,12 @@ func file_wxbus_token_v1_alarm_proto_rawDescGZIP() []byte {
 	return file_wxbus_token_v1_alarm_proto_rawDescData
 }
 
-var file_wxbus_token_v1_alarm_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_wxbus_token_v1_alarm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_wxbus_token_v1_alarm_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_wxbus_token_v1_alarm_proto_goTypes = []any{
 	(AccountAlarmKind)(0), // 0: wxbus.token.v1.AccountAlarmKind
-	(*AlarmRecord)(nil),   // 1: wxbus.token.v1.AlarmRecord
+	(AccountAlarmEnd)(0),  // 1: wxbus.token.v1.AccountAlarmEnd
+	(*AlarmRecord)(nil),   // 2: wxbus.token.v1.AlarmRecord
 }
 var file_wxbus_token_v1_alarm_proto_depIdxs = []int32{
 	0, // 0: wxbus.token.v1.AlarmRecord.kind:type_name -> wxbus.token.v1.AccountAlarmKind
@@ -284,7 +362,7 @@ func file_wxbus_token_v1_alarm_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_token_v1_alarm_proto_rawDesc), len(file_wxbus_token_v1_alarm_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

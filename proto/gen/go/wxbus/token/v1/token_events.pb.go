@@ -159,6 +159,107 @@ func (x *AccountAlarmRaised) GetForcedAtUnixMs() int64 {
 	return 0
 }
 
+// AccountAlarmEnded says that a trouble that was told of by AccountAlarmRaised is over. Subject wx.alarm.<account>.<kind>;
+// idempotency key <account>:<kind>:<first_seen_unix_ms>:end. At most one for each first_seen_unix_ms.
+type AccountAlarmEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account name.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// kind of the trouble.
+	Kind AccountAlarmKind `protobuf:"varint,2,opt,name=kind,proto3,enum=wxbus.token.v1.AccountAlarmKind" json:"kind,omitempty"`
+	// first_seen_unix_ms is that of AccountAlarmRaised, Unix milliseconds.
+	FirstSeenUnixMs int64 `protobuf:"varint,3,opt,name=first_seen_unix_ms,json=firstSeenUnixMs,proto3" json:"first_seen_unix_ms,omitempty"`
+	// last_seen_unix_ms is when it was seen last, Unix milliseconds.
+	LastSeenUnixMs int64 `protobuf:"varint,4,opt,name=last_seen_unix_ms,json=lastSeenUnixMs,proto3" json:"last_seen_unix_ms,omitempty"`
+	// count is how often it was seen.
+	Count uint64 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	// end is how it ended.
+	End AccountAlarmEnd `protobuf:"varint,6,opt,name=end,proto3,enum=wxbus.token.v1.AccountAlarmEnd" json:"end,omitempty"`
+	// ended_unix_ms is when WeChat gave a token again, or when it was seen last before it was quiet, Unix milliseconds.
+	EndedUnixMs   int64 `protobuf:"varint,7,opt,name=ended_unix_ms,json=endedUnixMs,proto3" json:"ended_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountAlarmEnded) Reset() {
+	*x = AccountAlarmEnded{}
+	mi := &file_wxbus_token_v1_token_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountAlarmEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountAlarmEnded) ProtoMessage() {}
+
+func (x *AccountAlarmEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_token_v1_token_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountAlarmEnded.ProtoReflect.Descriptor instead.
+func (*AccountAlarmEnded) Descriptor() ([]byte, []int) {
+	return file_wxbus_token_v1_token_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AccountAlarmEnded) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountAlarmEnded) GetKind() AccountAlarmKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AccountAlarmKind_ACCOUNT_ALARM_KIND_UNSPECIFIED
+}
+
+func (x *AccountAlarmEnded) GetFirstSeenUnixMs() int64 {
+	if x != nil {
+		return x.FirstSeenUnixMs
+	}
+	return 0
+}
+
+func (x *AccountAlarmEnded) GetLastSeenUnixMs() int64 {
+	if x != nil {
+		return x.LastSeenUnixMs
+	}
+	return 0
+}
+
+func (x *AccountAlarmEnded) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *AccountAlarmEnded) GetEnd() AccountAlarmEnd {
+	if x != nil {
+		return x.End
+	}
+	return AccountAlarmEnd_ACCOUNT_ALARM_END_UNSPECIFIED
+}
+
+func (x *AccountAlarmEnded) GetEndedUnixMs() int64 {
+	if x != nil {
+		return x.EndedUnixMs
+	}
+	return 0
+}
+
 var File_wxbus_token_v1_token_events_proto protoreflect.FileDescriptor
 
 const file_wxbus_token_v1_token_events_proto_rawDesc = "" +
@@ -176,7 +277,15 @@ const file_wxbus_token_v1_token_events_proto_rawDesc = "" +
 	"\aaddress\x18\t \x01(\tR\aaddress\x129\n" +
 	"\aoutside\x18\n" +
 	" \x01(\v2\x1f.wxbus.token.v1.OutsideEvidenceR\aoutside\x12)\n" +
-	"\x11forced_at_unix_ms\x18\v \x01(\x03R\x0eforcedAtUnixMsB\xbc\x01\n" +
+	"\x11forced_at_unix_ms\x18\v \x01(\x03R\x0eforcedAtUnixMs\"\xa8\x02\n" +
+	"\x11AccountAlarmEnded\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x124\n" +
+	"\x04kind\x18\x02 \x01(\x0e2 .wxbus.token.v1.AccountAlarmKindR\x04kind\x12+\n" +
+	"\x12first_seen_unix_ms\x18\x03 \x01(\x03R\x0ffirstSeenUnixMs\x12)\n" +
+	"\x11last_seen_unix_ms\x18\x04 \x01(\x03R\x0elastSeenUnixMs\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\x04R\x05count\x121\n" +
+	"\x03end\x18\x06 \x01(\x0e2\x1f.wxbus.token.v1.AccountAlarmEndR\x03end\x12\"\n" +
+	"\rended_unix_ms\x18\a \x01(\x03R\vendedUnixMsB\xbc\x01\n" +
 	"\x12com.wxbus.token.v1B\x10TokenEventsProtoP\x01Z:github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1;tokenv1\xa2\x02\x03WTX\xaa\x02\x0eWxbus.Token.V1\xca\x02\x0eWxbus\\Token\\V1\xe2\x02\x1aWxbus\\Token\\V1\\GPBMetadata\xea\x02\x10Wxbus::Token::V1b\x06proto3"
 
 var (
@@ -191,20 +300,24 @@ func file_wxbus_token_v1_token_events_proto_rawDescGZIP() []byte {
 	return file_wxbus_token_v1_token_events_proto_rawDescData
 }
 
-var file_wxbus_token_v1_token_events_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_wxbus_token_v1_token_events_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_wxbus_token_v1_token_events_proto_goTypes = []any{
 	(*AccountAlarmRaised)(nil), // 0: wxbus.token.v1.AccountAlarmRaised
-	(AccountAlarmKind)(0),      // 1: wxbus.token.v1.AccountAlarmKind
-	(*OutsideEvidence)(nil),    // 2: wxbus.token.v1.OutsideEvidence
+	(*AccountAlarmEnded)(nil),  // 1: wxbus.token.v1.AccountAlarmEnded
+	(AccountAlarmKind)(0),      // 2: wxbus.token.v1.AccountAlarmKind
+	(*OutsideEvidence)(nil),    // 3: wxbus.token.v1.OutsideEvidence
+	(AccountAlarmEnd)(0),       // 4: wxbus.token.v1.AccountAlarmEnd
 }
 var file_wxbus_token_v1_token_events_proto_depIdxs = []int32{
-	1, // 0: wxbus.token.v1.AccountAlarmRaised.kind:type_name -> wxbus.token.v1.AccountAlarmKind
-	2, // 1: wxbus.token.v1.AccountAlarmRaised.outside:type_name -> wxbus.token.v1.OutsideEvidence
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 0: wxbus.token.v1.AccountAlarmRaised.kind:type_name -> wxbus.token.v1.AccountAlarmKind
+	3, // 1: wxbus.token.v1.AccountAlarmRaised.outside:type_name -> wxbus.token.v1.OutsideEvidence
+	2, // 2: wxbus.token.v1.AccountAlarmEnded.kind:type_name -> wxbus.token.v1.AccountAlarmKind
+	4, // 3: wxbus.token.v1.AccountAlarmEnded.end:type_name -> wxbus.token.v1.AccountAlarmEnd
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_token_v1_token_events_proto_init() }
@@ -220,7 +333,7 @@ func file_wxbus_token_v1_token_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_token_v1_token_events_proto_rawDesc), len(file_wxbus_token_v1_token_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

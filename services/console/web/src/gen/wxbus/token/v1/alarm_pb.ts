@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/token/v1/alarm.proto.
  */
 export const file_wxbus_token_v1_alarm: GenFile = /*@__PURE__*/
-  fileDesc("Chp3eGJ1cy90b2tlbi92MS9hbGFybS5wcm90bxIOd3hidXMudG9rZW4udjEiiAIKC0FsYXJtUmVjb3JkEi4KBGtpbmQYASABKA4yIC53eGJ1cy50b2tlbi52MS5BY2NvdW50QWxhcm1LaW5kEhoKEmZpcnN0X3NlZW5fdW5peF9tcxgCIAEoAxIZChFsYXN0X3NlZW5fdW5peF9tcxgDIAEoAxINCgVjb3VudBgEIAEoBBIPCgdlcnJjb2RlGAUgASgFEg4KBmRldGFpbBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEhkKEWZvcmNlZF9hdF91bml4X21zGAggASgDEgwKBHRvbGQYCSABKA0SEgoKdG9sZF9jb3VudBgKIAEoBBIUCgx0b2xkX3VuaXhfbXMYCyABKAMqyAEKEEFjY291bnRBbGFybUtpbmQSIgoeQUNDT1VOVF9BTEFSTV9LSU5EX1VOU1BFQ0lGSUVEEAASJgoiQUNDT1VOVF9BTEFSTV9LSU5EX09VVFNJREVfUkVGUkVTSBABEiQKIEFDQ09VTlRfQUxBUk1fS0lORF9GT1JDRURfQlVER0VUEAISIgoeQUNDT1VOVF9BTEFSTV9LSU5EX0NSRURFTlRJQUxTEAMSHgoaQUNDT1VOVF9BTEFSTV9LSU5EX0FERFJFU1MQBGIGcHJvdG8z");
+  fileDesc("Chp3eGJ1cy90b2tlbi92MS9hbGFybS5wcm90bxIOd3hidXMudG9rZW4udjEitAIKC0FsYXJtUmVjb3JkEi4KBGtpbmQYASABKA4yIC53eGJ1cy50b2tlbi52MS5BY2NvdW50QWxhcm1LaW5kEhoKEmZpcnN0X3NlZW5fdW5peF9tcxgCIAEoAxIZChFsYXN0X3NlZW5fdW5peF9tcxgDIAEoAxINCgVjb3VudBgEIAEoBBIPCgdlcnJjb2RlGAUgASgFEg4KBmRldGFpbBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEhkKEWZvcmNlZF9hdF91bml4X21zGAggASgDEgwKBHRvbGQYCSABKA0SEgoKdG9sZF9jb3VudBgKIAEoBBIUCgx0b2xkX3VuaXhfbXMYCyABKAMSGAoQcmVwYWlyZWRfdW5peF9tcxgMIAEoAxIQCghlbmRfdG9sZBgNIAEoCCrIAQoQQWNjb3VudEFsYXJtS2luZBIiCh5BQ0NPVU5UX0FMQVJNX0tJTkRfVU5TUEVDSUZJRUQQABImCiJBQ0NPVU5UX0FMQVJNX0tJTkRfT1VUU0lERV9SRUZSRVNIEAESJAogQUNDT1VOVF9BTEFSTV9LSU5EX0ZPUkNFRF9CVURHRVQQAhIiCh5BQ0NPVU5UX0FMQVJNX0tJTkRfQ1JFREVOVElBTFMQAxIeChpBQ0NPVU5UX0FMQVJNX0tJTkRfQUREUkVTUxAEKnEKD0FjY291bnRBbGFybUVuZBIhCh1BQ0NPVU5UX0FMQVJNX0VORF9VTlNQRUNJRklFRBAAEh4KGkFDQ09VTlRfQUxBUk1fRU5EX1JFUEFJUkVEEAESGwoXQUNDT1VOVF9BTEFSTV9FTkRfUVVJRVQQAmIGcHJvdG8z");
 
 /**
  * AlarmRecord is one trouble of an account, and how much of it was told by wxbus.token.v1.AccountAlarmRaised.
@@ -94,6 +94,20 @@ export type AlarmRecord = Message<"wxbus.token.v1.AlarmRecord"> & {
    * @generated from field: int64 told_unix_ms = 11;
    */
   toldUnixMs: bigint;
+
+  /**
+   * repaired_unix_ms is when WeChat gave a token after it, Unix milliseconds; 0 while it goes on.
+   *
+   * @generated from field: int64 repaired_unix_ms = 12;
+   */
+  repairedUnixMs: bigint;
+
+  /**
+   * end_told is true when wxbus.token.v1.AccountAlarmEnded was stored for it.
+   *
+   * @generated from field: bool end_told = 13;
+   */
+  endTold: boolean;
 };
 
 /**
@@ -150,4 +164,38 @@ export enum AccountAlarmKind {
  */
 export const AccountAlarmKindSchema: GenEnum<AccountAlarmKind> = /*@__PURE__*/
   enumDesc(file_wxbus_token_v1_alarm, 0);
+
+/**
+ * AccountAlarmEnd is how a trouble ended.
+ *
+ * @generated from enum wxbus.token.v1.AccountAlarmEnd
+ */
+export enum AccountAlarmEnd {
+  /**
+   * ACCOUNT_ALARM_END_UNSPECIFIED means that it goes on.
+   *
+   * @generated from enum value: ACCOUNT_ALARM_END_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * ACCOUNT_ALARM_END_REPAIRED means that WeChat gave a token after it, which shows that it is put right.
+   *
+   * @generated from enum value: ACCOUNT_ALARM_END_REPAIRED = 1;
+   */
+  REPAIRED = 1,
+
+  /**
+   * ACCOUNT_ALARM_END_QUIET means that it was not seen for a day.
+   *
+   * @generated from enum value: ACCOUNT_ALARM_END_QUIET = 2;
+   */
+  QUIET = 2,
+}
+
+/**
+ * Describes the enum wxbus.token.v1.AccountAlarmEnd.
+ */
+export const AccountAlarmEndSchema: GenEnum<AccountAlarmEnd> = /*@__PURE__*/
+  enumDesc(file_wxbus_token_v1_alarm, 1);
 

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { AccountAlarmKind } from "./alarm_pb";
+import type { AccountAlarmEnd, AccountAlarmKind } from "./alarm_pb";
 import { file_wxbus_token_v1_alarm } from "./alarm_pb";
 import type { OutsideEvidence } from "./token_service_pb";
 import { file_wxbus_token_v1_token_service } from "./token_service_pb";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/token/v1/token_events.proto.
  */
 export const file_wxbus_token_v1_token_events: GenFile = /*@__PURE__*/
-  fileDesc("CiF3eGJ1cy90b2tlbi92MS90b2tlbl9ldmVudHMucHJvdG8SDnd4YnVzLnRva2VuLnYxIqoCChJBY2NvdW50QWxhcm1SYWlzZWQSDwoHYWNjb3VudBgBIAEoCRIuCgRraW5kGAIgASgOMiAud3hidXMudG9rZW4udjEuQWNjb3VudEFsYXJtS2luZBIaChJmaXJzdF9zZWVuX3VuaXhfbXMYAyABKAMSGQoRbGFzdF9zZWVuX3VuaXhfbXMYBCABKAMSDQoFY291bnQYBSABKAQSDgoGbnVtYmVyGAYgASgNEg8KB2VycmNvZGUYByABKAUSDgoGZGV0YWlsGAggASgJEg8KB2FkZHJlc3MYCSABKAkSMAoHb3V0c2lkZRgKIAEoCzIfLnd4YnVzLnRva2VuLnYxLk91dHNpZGVFdmlkZW5jZRIZChFmb3JjZWRfYXRfdW5peF9tcxgLIAEoA2IGcHJvdG8z", [file_wxbus_token_v1_alarm, file_wxbus_token_v1_token_service]);
+  fileDesc("CiF3eGJ1cy90b2tlbi92MS90b2tlbl9ldmVudHMucHJvdG8SDnd4YnVzLnRva2VuLnYxIqoCChJBY2NvdW50QWxhcm1SYWlzZWQSDwoHYWNjb3VudBgBIAEoCRIuCgRraW5kGAIgASgOMiAud3hidXMudG9rZW4udjEuQWNjb3VudEFsYXJtS2luZBIaChJmaXJzdF9zZWVuX3VuaXhfbXMYAyABKAMSGQoRbGFzdF9zZWVuX3VuaXhfbXMYBCABKAMSDQoFY291bnQYBSABKAQSDgoGbnVtYmVyGAYgASgNEg8KB2VycmNvZGUYByABKAUSDgoGZGV0YWlsGAggASgJEg8KB2FkZHJlc3MYCSABKAkSMAoHb3V0c2lkZRgKIAEoCzIfLnd4YnVzLnRva2VuLnYxLk91dHNpZGVFdmlkZW5jZRIZChFmb3JjZWRfYXRfdW5peF9tcxgLIAEoAyLfAQoRQWNjb3VudEFsYXJtRW5kZWQSDwoHYWNjb3VudBgBIAEoCRIuCgRraW5kGAIgASgOMiAud3hidXMudG9rZW4udjEuQWNjb3VudEFsYXJtS2luZBIaChJmaXJzdF9zZWVuX3VuaXhfbXMYAyABKAMSGQoRbGFzdF9zZWVuX3VuaXhfbXMYBCABKAMSDQoFY291bnQYBSABKAQSLAoDZW5kGAYgASgOMh8ud3hidXMudG9rZW4udjEuQWNjb3VudEFsYXJtRW5kEhUKDWVuZGVkX3VuaXhfbXMYByABKANiBnByb3RvMw", [file_wxbus_token_v1_alarm, file_wxbus_token_v1_token_service]);
 
 /**
  * AccountAlarmRaised says that something is wrong with the tokens of an account that a person has to put right. Subject
@@ -108,4 +108,68 @@ export type AccountAlarmRaised = Message<"wxbus.token.v1.AccountAlarmRaised"> & 
  */
 export const AccountAlarmRaisedSchema: GenMessage<AccountAlarmRaised> = /*@__PURE__*/
   messageDesc(file_wxbus_token_v1_token_events, 0);
+
+/**
+ * AccountAlarmEnded says that a trouble that was told of by AccountAlarmRaised is over. Subject wx.alarm.<account>.<kind>;
+ * idempotency key <account>:<kind>:<first_seen_unix_ms>:end. At most one for each first_seen_unix_ms.
+ *
+ * @generated from message wxbus.token.v1.AccountAlarmEnded
+ */
+export type AccountAlarmEnded = Message<"wxbus.token.v1.AccountAlarmEnded"> & {
+  /**
+   * account name.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * kind of the trouble.
+   *
+   * @generated from field: wxbus.token.v1.AccountAlarmKind kind = 2;
+   */
+  kind: AccountAlarmKind;
+
+  /**
+   * first_seen_unix_ms is that of AccountAlarmRaised, Unix milliseconds.
+   *
+   * @generated from field: int64 first_seen_unix_ms = 3;
+   */
+  firstSeenUnixMs: bigint;
+
+  /**
+   * last_seen_unix_ms is when it was seen last, Unix milliseconds.
+   *
+   * @generated from field: int64 last_seen_unix_ms = 4;
+   */
+  lastSeenUnixMs: bigint;
+
+  /**
+   * count is how often it was seen.
+   *
+   * @generated from field: uint64 count = 5;
+   */
+  count: bigint;
+
+  /**
+   * end is how it ended.
+   *
+   * @generated from field: wxbus.token.v1.AccountAlarmEnd end = 6;
+   */
+  end: AccountAlarmEnd;
+
+  /**
+   * ended_unix_ms is when WeChat gave a token again, or when it was seen last before it was quiet, Unix milliseconds.
+   *
+   * @generated from field: int64 ended_unix_ms = 7;
+   */
+  endedUnixMs: bigint;
+};
+
+/**
+ * Describes the message wxbus.token.v1.AccountAlarmEnded.
+ * Use `create(AccountAlarmEndedSchema)` to create a new message.
+ */
+export const AccountAlarmEndedSchema: GenMessage<AccountAlarmEnded> = /*@__PURE__*/
+  messageDesc(file_wxbus_token_v1_token_events, 1);
 
