@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -74,6 +75,11 @@ func (r *Runner) current(now time.Time) *senderv1.CampaignProgress {
 		Failures: failure.Groups(r.book.failures), Step: r.rec.GetProgress().GetStep(), JudgeFrom: r.rec.GetProgress().GetJudgeFrom(),
 		StepUnixMs: r.progress.step, Rate: r.progress.rate, Waiting: r.waiting(now), UpdatedUnixMs: now.UnixMilli(),
 	}
+	before := r.progress.last
+	if before == nil {
+		before = r.rec.GetProgress() // of the runner before this one
+	}
+	p.Minutes = minutes(before, p, now)
 	if left := p.GetPending() + p.GetInFlight(); left > 0 && p.GetRate() > 0 && campaignstate.Sends(r.rec.GetState()) {
 		p.EtaUnixMs = now.Add(time.Duration(float64(left) / p.GetRate() * float64(time.Second))).UnixMilli()
 	}
@@ -81,6 +87,30 @@ func (r *Runner) current(now time.Time) *senderv1.CampaignProgress {
 		p.Rate = 0
 	}
 	return p
+}
+
+// keptMinutes is how far back the record tells how fast results came.
+const keptMinutes = 60
+
+// minutes adds the results since the progress before to the minute of now. They are differences of what is counted, so
+// that nothing is counted twice by a runner that takes over.
+func minutes(before, p *senderv1.CampaignProgress, now time.Time) []*senderv1.CampaignMinute {
+	out := before.GetMinutes()
+	if results(p) <= results(before) { // less after a replay began
+		return out
+	}
+	fresh, begin := results(p)-results(before), now.Truncate(time.Minute).UnixMilli()
+	out = slices.Clone(out)
+	if last := len(out) - 1; last >= 0 && out[last].GetBeginUnixMs() == begin {
+		out[last] = &senderv1.CampaignMinute{BeginUnixMs: begin, Results: out[last].GetResults() + fresh}
+		return out
+	}
+	out = append(out, &senderv1.CampaignMinute{BeginUnixMs: begin, Results: fresh})
+	return out[max(0, len(out)-keptMinutes):]
+}
+
+func results(p *senderv1.CampaignProgress) uint32 {
+	return p.GetSent() + p.GetFailed() + p.GetRefused() + p.GetAmbiguous()
 }
 
 // waiting says why nothing is sent although the campaign is under way.

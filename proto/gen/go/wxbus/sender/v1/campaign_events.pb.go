@@ -817,7 +817,9 @@ type CampaignProgress struct {
 	// awaiting recipients: WeChat took it and its result event has not come.
 	Awaiting uint32 `protobuf:"varint,16,opt,name=awaiting,proto3" json:"awaiting,omitempty"`
 	// judge_from is the number of the first recipient whose results count for the failure rate of the step.
-	JudgeFrom     uint32 `protobuf:"varint,17,opt,name=judge_from,json=judgeFrom,proto3" json:"judge_from,omitempty"`
+	JudgeFrom uint32 `protobuf:"varint,17,opt,name=judge_from,json=judgeFrom,proto3" json:"judge_from,omitempty"`
+	// minutes in which results came, oldest first: the last 60 of them.
+	Minutes       []*CampaignMinute `protobuf:"bytes,18,rep,name=minutes,proto3" json:"minutes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,6 +973,68 @@ func (x *CampaignProgress) GetJudgeFrom() uint32 {
 	return 0
 }
 
+func (x *CampaignProgress) GetMinutes() []*CampaignMinute {
+	if x != nil {
+		return x.Minutes
+	}
+	return nil
+}
+
+// CampaignMinute is how many results came in one minute.
+type CampaignMinute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// begin_unix_ms of the minute, Unix milliseconds.
+	BeginUnixMs int64 `protobuf:"varint,1,opt,name=begin_unix_ms,json=beginUnixMs,proto3" json:"begin_unix_ms,omitempty"`
+	// results that came in it.
+	Results       uint32 `protobuf:"varint,2,opt,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CampaignMinute) Reset() {
+	*x = CampaignMinute{}
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CampaignMinute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CampaignMinute) ProtoMessage() {}
+
+func (x *CampaignMinute) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CampaignMinute.ProtoReflect.Descriptor instead.
+func (*CampaignMinute) Descriptor() ([]byte, []int) {
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CampaignMinute) GetBeginUnixMs() int64 {
+	if x != nil {
+		return x.BeginUnixMs
+	}
+	return 0
+}
+
+func (x *CampaignMinute) GetResults() uint32 {
+	if x != nil {
+		return x.Results
+	}
+	return 0
+}
+
 // CampaignFailure is one group of failures.
 type CampaignFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -992,7 +1056,7 @@ type CampaignFailure struct {
 
 func (x *CampaignFailure) Reset() {
 	*x = CampaignFailure{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1068,7 @@ func (x *CampaignFailure) String() string {
 func (*CampaignFailure) ProtoMessage() {}
 
 func (x *CampaignFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[8]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1081,7 @@ func (x *CampaignFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignFailure.ProtoReflect.Descriptor instead.
 func (*CampaignFailure) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{8}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CampaignFailure) GetErrcode() int32 {
@@ -1085,7 +1149,7 @@ type CampaignReplay struct {
 
 func (x *CampaignReplay) Reset() {
 	*x = CampaignReplay{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1161,7 @@ func (x *CampaignReplay) String() string {
 func (*CampaignReplay) ProtoMessage() {}
 
 func (x *CampaignReplay) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[9]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1174,7 @@ func (x *CampaignReplay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignReplay.ProtoReflect.Descriptor instead.
 func (*CampaignReplay) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{9}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CampaignReplay) GetRound() uint32 {
@@ -1216,7 +1280,7 @@ type CampaignRecord struct {
 
 func (x *CampaignRecord) Reset() {
 	*x = CampaignRecord{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1292,7 @@ func (x *CampaignRecord) String() string {
 func (*CampaignRecord) ProtoMessage() {}
 
 func (x *CampaignRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[10]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1305,7 @@ func (x *CampaignRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignRecord.ProtoReflect.Descriptor instead.
 func (*CampaignRecord) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{10}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CampaignRecord) GetId() string {
@@ -1417,7 +1481,7 @@ type CampaignChange struct {
 
 func (x *CampaignChange) Reset() {
 	*x = CampaignChange{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1493,7 @@ func (x *CampaignChange) String() string {
 func (*CampaignChange) ProtoMessage() {}
 
 func (x *CampaignChange) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[11]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1506,7 @@ func (x *CampaignChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignChange.ProtoReflect.Descriptor instead.
 func (*CampaignChange) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{11}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CampaignChange) GetAtUnixMs() int64 {
@@ -1494,7 +1558,7 @@ type CampaignLease struct {
 
 func (x *CampaignLease) Reset() {
 	*x = CampaignLease{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1570,7 @@ func (x *CampaignLease) String() string {
 func (*CampaignLease) ProtoMessage() {}
 
 func (x *CampaignLease) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[12]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1583,7 @@ func (x *CampaignLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignLease.ProtoReflect.Descriptor instead.
 func (*CampaignLease) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{12}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CampaignLease) GetHolder() string {
@@ -1550,7 +1614,7 @@ type AudienceChunk struct {
 
 func (x *AudienceChunk) Reset() {
 	*x = AudienceChunk{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1626,7 @@ func (x *AudienceChunk) String() string {
 func (*AudienceChunk) ProtoMessage() {}
 
 func (x *AudienceChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[13]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1639,7 @@ func (x *AudienceChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AudienceChunk.ProtoReflect.Descriptor instead.
 func (*AudienceChunk) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{13}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AudienceChunk) GetRecipients() []*AudienceRecipient {
@@ -1600,7 +1664,7 @@ type AudienceRecipient struct {
 
 func (x *AudienceRecipient) Reset() {
 	*x = AudienceRecipient{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1676,7 @@ func (x *AudienceRecipient) String() string {
 func (*AudienceRecipient) ProtoMessage() {}
 
 func (x *AudienceRecipient) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[14]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1689,7 @@ func (x *AudienceRecipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AudienceRecipient.ProtoReflect.Descriptor instead.
 func (*AudienceRecipient) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{14}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AudienceRecipient) GetOpenid() string {
@@ -1667,7 +1731,7 @@ type LedgerChunk struct {
 
 func (x *LedgerChunk) Reset() {
 	*x = LedgerChunk{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1743,7 @@ func (x *LedgerChunk) String() string {
 func (*LedgerChunk) ProtoMessage() {}
 
 func (x *LedgerChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[15]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1756,7 @@ func (x *LedgerChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerChunk.ProtoReflect.Descriptor instead.
 func (*LedgerChunk) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{15}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LedgerChunk) GetEpoch() uint64 {
@@ -1741,7 +1805,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1817,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[16]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1830,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{16}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LedgerEntry) GetState() RecipientState {
@@ -1839,7 +1903,7 @@ type ReplaySelection struct {
 
 func (x *ReplaySelection) Reset() {
 	*x = ReplaySelection{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1915,7 @@ func (x *ReplaySelection) String() string {
 func (*ReplaySelection) ProtoMessage() {}
 
 func (x *ReplaySelection) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[17]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +1928,7 @@ func (x *ReplaySelection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaySelection.ProtoReflect.Descriptor instead.
 func (*ReplaySelection) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{17}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReplaySelection) GetChunks() []*SelectedChunk {
@@ -1887,7 +1951,7 @@ type SelectedChunk struct {
 
 func (x *SelectedChunk) Reset() {
 	*x = SelectedChunk{}
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[18]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +1963,7 @@ func (x *SelectedChunk) String() string {
 func (*SelectedChunk) ProtoMessage() {}
 
 func (x *SelectedChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[18]
+	mi := &file_wxbus_sender_v1_campaign_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +1976,7 @@ func (x *SelectedChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectedChunk.ProtoReflect.Descriptor instead.
 func (*SelectedChunk) Descriptor() ([]byte, []int) {
-	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{18}
+	return file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SelectedChunk) GetChunk() uint32 {
@@ -1991,7 +2055,7 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\n" +
 	"recipients\x18\x03 \x01(\rR\n" +
 	"recipients\x12\x16\n" +
-	"\x06sample\x18\x04 \x03(\tR\x06sample\"\x8a\x04\n" +
+	"\x06sample\x18\x04 \x03(\tR\x06sample\"\xc5\x04\n" +
 	"\x10CampaignProgress\x12\x18\n" +
 	"\apending\x18\x01 \x01(\rR\apending\x12\x1b\n" +
 	"\tin_flight\x18\x02 \x01(\rR\binFlight\x12\x12\n" +
@@ -2012,7 +2076,11 @@ const file_wxbus_sender_v1_campaign_events_proto_rawDesc = "" +
 	"\tconfirmed\x18\x0f \x01(\rR\tconfirmed\x12\x1a\n" +
 	"\bawaiting\x18\x10 \x01(\rR\bawaiting\x12\x1d\n" +
 	"\n" +
-	"judge_from\x18\x11 \x01(\rR\tjudgeFrom\"\xce\x01\n" +
+	"judge_from\x18\x11 \x01(\rR\tjudgeFrom\x129\n" +
+	"\aminutes\x18\x12 \x03(\v2\x1f.wxbus.sender.v1.CampaignMinuteR\aminutes\"N\n" +
+	"\x0eCampaignMinute\x12\"\n" +
+	"\rbegin_unix_ms\x18\x01 \x01(\x03R\vbeginUnixMs\x12\x18\n" +
+	"\aresults\x18\x02 \x01(\rR\aresults\"\xce\x01\n" +
 	"\x0fCampaignFailure\x12\x18\n" +
 	"\aerrcode\x18\x01 \x01(\x05R\aerrcode\x125\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1f.wxbus.sender.v1.RecipientStateR\x05state\x12\x1e\n" +
@@ -2137,7 +2205,7 @@ func file_wxbus_sender_v1_campaign_events_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_sender_v1_campaign_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_wxbus_sender_v1_campaign_events_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_wxbus_sender_v1_campaign_events_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_wxbus_sender_v1_campaign_events_proto_goTypes = []any{
 	(CampaignState)(0),        // 0: wxbus.sender.v1.CampaignState
 	(RecipientState)(0),       // 1: wxbus.sender.v1.RecipientState
@@ -2149,47 +2217,49 @@ var file_wxbus_sender_v1_campaign_events_proto_goTypes = []any{
 	(*CampaignCount)(nil),     // 7: wxbus.sender.v1.CampaignCount
 	(*CountedReason)(nil),     // 8: wxbus.sender.v1.CountedReason
 	(*CampaignProgress)(nil),  // 9: wxbus.sender.v1.CampaignProgress
-	(*CampaignFailure)(nil),   // 10: wxbus.sender.v1.CampaignFailure
-	(*CampaignReplay)(nil),    // 11: wxbus.sender.v1.CampaignReplay
-	(*CampaignRecord)(nil),    // 12: wxbus.sender.v1.CampaignRecord
-	(*CampaignChange)(nil),    // 13: wxbus.sender.v1.CampaignChange
-	(*CampaignLease)(nil),     // 14: wxbus.sender.v1.CampaignLease
-	(*AudienceChunk)(nil),     // 15: wxbus.sender.v1.AudienceChunk
-	(*AudienceRecipient)(nil), // 16: wxbus.sender.v1.AudienceRecipient
-	(*LedgerChunk)(nil),       // 17: wxbus.sender.v1.LedgerChunk
-	(*LedgerEntry)(nil),       // 18: wxbus.sender.v1.LedgerEntry
-	(*ReplaySelection)(nil),   // 19: wxbus.sender.v1.ReplaySelection
-	(*SelectedChunk)(nil),     // 20: wxbus.sender.v1.SelectedChunk
-	(*v1.Content)(nil),        // 21: wxbus.event.v1.Content
+	(*CampaignMinute)(nil),    // 10: wxbus.sender.v1.CampaignMinute
+	(*CampaignFailure)(nil),   // 11: wxbus.sender.v1.CampaignFailure
+	(*CampaignReplay)(nil),    // 12: wxbus.sender.v1.CampaignReplay
+	(*CampaignRecord)(nil),    // 13: wxbus.sender.v1.CampaignRecord
+	(*CampaignChange)(nil),    // 14: wxbus.sender.v1.CampaignChange
+	(*CampaignLease)(nil),     // 15: wxbus.sender.v1.CampaignLease
+	(*AudienceChunk)(nil),     // 16: wxbus.sender.v1.AudienceChunk
+	(*AudienceRecipient)(nil), // 17: wxbus.sender.v1.AudienceRecipient
+	(*LedgerChunk)(nil),       // 18: wxbus.sender.v1.LedgerChunk
+	(*LedgerEntry)(nil),       // 19: wxbus.sender.v1.LedgerEntry
+	(*ReplaySelection)(nil),   // 20: wxbus.sender.v1.ReplaySelection
+	(*SelectedChunk)(nil),     // 21: wxbus.sender.v1.SelectedChunk
+	(*v1.Content)(nil),        // 22: wxbus.event.v1.Content
 }
 var file_wxbus_sender_v1_campaign_events_proto_depIdxs = []int32{
-	21, // 0: wxbus.sender.v1.CampaignMessage.content:type_name -> wxbus.event.v1.Content
-	21, // 1: wxbus.sender.v1.CampaignMessage.fallback:type_name -> wxbus.event.v1.Content
+	22, // 0: wxbus.sender.v1.CampaignMessage.content:type_name -> wxbus.event.v1.Content
+	22, // 1: wxbus.sender.v1.CampaignMessage.fallback:type_name -> wxbus.event.v1.Content
 	4,  // 2: wxbus.sender.v1.CampaignAudience.drops:type_name -> wxbus.sender.v1.AudienceDrop
 	6,  // 3: wxbus.sender.v1.CampaignPlan.steps:type_name -> wxbus.sender.v1.CampaignStep
 	8,  // 4: wxbus.sender.v1.CampaignCount.unreachable:type_name -> wxbus.sender.v1.CountedReason
-	10, // 5: wxbus.sender.v1.CampaignProgress.failures:type_name -> wxbus.sender.v1.CampaignFailure
-	1,  // 6: wxbus.sender.v1.CampaignFailure.state:type_name -> wxbus.sender.v1.RecipientState
-	0,  // 7: wxbus.sender.v1.CampaignRecord.state:type_name -> wxbus.sender.v1.CampaignState
-	2,  // 8: wxbus.sender.v1.CampaignRecord.message:type_name -> wxbus.sender.v1.CampaignMessage
-	3,  // 9: wxbus.sender.v1.CampaignRecord.audience:type_name -> wxbus.sender.v1.CampaignAudience
-	5,  // 10: wxbus.sender.v1.CampaignRecord.plan:type_name -> wxbus.sender.v1.CampaignPlan
-	7,  // 11: wxbus.sender.v1.CampaignRecord.count:type_name -> wxbus.sender.v1.CampaignCount
-	9,  // 12: wxbus.sender.v1.CampaignRecord.progress:type_name -> wxbus.sender.v1.CampaignProgress
-	11, // 13: wxbus.sender.v1.CampaignRecord.replays:type_name -> wxbus.sender.v1.CampaignReplay
-	0,  // 14: wxbus.sender.v1.CampaignRecord.resume_to:type_name -> wxbus.sender.v1.CampaignState
-	13, // 15: wxbus.sender.v1.CampaignRecord.history:type_name -> wxbus.sender.v1.CampaignChange
-	0,  // 16: wxbus.sender.v1.CampaignChange.from:type_name -> wxbus.sender.v1.CampaignState
-	0,  // 17: wxbus.sender.v1.CampaignChange.to:type_name -> wxbus.sender.v1.CampaignState
-	16, // 18: wxbus.sender.v1.AudienceChunk.recipients:type_name -> wxbus.sender.v1.AudienceRecipient
-	18, // 19: wxbus.sender.v1.LedgerChunk.entries:type_name -> wxbus.sender.v1.LedgerEntry
-	1,  // 20: wxbus.sender.v1.LedgerEntry.state:type_name -> wxbus.sender.v1.RecipientState
-	20, // 21: wxbus.sender.v1.ReplaySelection.chunks:type_name -> wxbus.sender.v1.SelectedChunk
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	11, // 5: wxbus.sender.v1.CampaignProgress.failures:type_name -> wxbus.sender.v1.CampaignFailure
+	10, // 6: wxbus.sender.v1.CampaignProgress.minutes:type_name -> wxbus.sender.v1.CampaignMinute
+	1,  // 7: wxbus.sender.v1.CampaignFailure.state:type_name -> wxbus.sender.v1.RecipientState
+	0,  // 8: wxbus.sender.v1.CampaignRecord.state:type_name -> wxbus.sender.v1.CampaignState
+	2,  // 9: wxbus.sender.v1.CampaignRecord.message:type_name -> wxbus.sender.v1.CampaignMessage
+	3,  // 10: wxbus.sender.v1.CampaignRecord.audience:type_name -> wxbus.sender.v1.CampaignAudience
+	5,  // 11: wxbus.sender.v1.CampaignRecord.plan:type_name -> wxbus.sender.v1.CampaignPlan
+	7,  // 12: wxbus.sender.v1.CampaignRecord.count:type_name -> wxbus.sender.v1.CampaignCount
+	9,  // 13: wxbus.sender.v1.CampaignRecord.progress:type_name -> wxbus.sender.v1.CampaignProgress
+	12, // 14: wxbus.sender.v1.CampaignRecord.replays:type_name -> wxbus.sender.v1.CampaignReplay
+	0,  // 15: wxbus.sender.v1.CampaignRecord.resume_to:type_name -> wxbus.sender.v1.CampaignState
+	14, // 16: wxbus.sender.v1.CampaignRecord.history:type_name -> wxbus.sender.v1.CampaignChange
+	0,  // 17: wxbus.sender.v1.CampaignChange.from:type_name -> wxbus.sender.v1.CampaignState
+	0,  // 18: wxbus.sender.v1.CampaignChange.to:type_name -> wxbus.sender.v1.CampaignState
+	17, // 19: wxbus.sender.v1.AudienceChunk.recipients:type_name -> wxbus.sender.v1.AudienceRecipient
+	19, // 20: wxbus.sender.v1.LedgerChunk.entries:type_name -> wxbus.sender.v1.LedgerEntry
+	1,  // 21: wxbus.sender.v1.LedgerEntry.state:type_name -> wxbus.sender.v1.RecipientState
+	21, // 22: wxbus.sender.v1.ReplaySelection.chunks:type_name -> wxbus.sender.v1.SelectedChunk
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_sender_v1_campaign_events_proto_init() }
@@ -2203,7 +2273,7 @@ func file_wxbus_sender_v1_campaign_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_sender_v1_campaign_events_proto_rawDesc), len(file_wxbus_sender_v1_campaign_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wxbus/sender/v1/campaign_events.proto.
  */
 export const file_wxbus_sender_v1_campaign_events: GenFile = /*@__PURE__*/
-  fileDesc("CiV3eGJ1cy9zZW5kZXIvdjEvY2FtcGFpZ25fZXZlbnRzLnByb3RvEg93eGJ1cy5zZW5kZXIudjEiegoPQ2FtcGFpZ25NZXNzYWdlEigKB2NvbnRlbnQYASABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhIKCmtmX2FjY291bnQYAiABKAkSKQoIZmFsbGJhY2sYAyADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50IuYBChBDYW1wYWlnbkF1ZGllbmNlEhAKCHJldmlzaW9uGAEgASgJEg4KBnNvdXJjZRgCIAEoCRISCgpyZWNpcGllbnRzGAMgASgNEg4KBmNodW5rcxgEIAEoDRIOCgZzaGEyNTYYBSABKAwSEQoJdmFyaWFibGVzGAYgAygJEhYKDmZyb3plbl91bml4X21zGAcgASgDEg8KB2Ryb3BwZWQYCCABKA0SEgoKY2h1bmtfc2l6ZRgJIAEoDRIsCgVkcm9wcxgKIAMoCzIdLnd4YnVzLnNlbmRlci52MS5BdWRpZW5jZURyb3AiKwoMQXVkaWVuY2VEcm9wEgwKBGtpbmQYASABKAkSDQoFbGluZXMYAiABKA0ipgEKDENhbXBhaWduUGxhbhIVCg1zdGFydF91bml4X21zGAEgASgDEhEKCXRpbWVfem9uZRgCIAEoCRIsCgVzdGVwcxgDIAMoCzIdLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0ZXASGwoTbWF4X2ZhaWx1cmVfcGVyY2VudBgEIAEoARITCgttaW5fcmVzdWx0cxgFIAEoDRIMCgRyYXRlGAYgASgBIkQKDENhbXBhaWduU3RlcBISCgpyZWNpcGllbnRzGAEgASgNEg8KB2hvbGRfbXMYAiABKAMSDwoHY29uZmlybRgDIAEoCCLcAQoNQ2FtcGFpZ25Db3VudBIXCg9jb3VudGVkX3VuaXhfbXMYASABKAMSEgoKcmVjaXBpZW50cxgCIAEoDRIRCglyZWFjaGFibGUYAyABKA0SMwoLdW5yZWFjaGFibGUYBCADKAsyHi53eGJ1cy5zZW5kZXIudjEuQ291bnRlZFJlYXNvbhIMCgRyYXRlGAUgASgBEhMKC2R1cmF0aW9uX21zGAYgASgDEhMKC2J1ZGdldF9sZWZ0GAcgASgDEgwKBGRheXMYCCABKA0SEAoId2FybmluZ3MYCSADKAkiUQoNQ291bnRlZFJlYXNvbhIOCgZyZWFzb24YASABKAkSDAoEdGV4dBgCIAEoCRISCgpyZWNpcGllbnRzGAMgASgNEg4KBnNhbXBsZRgEIAMoCSLnAgoQQ2FtcGFpZ25Qcm9ncmVzcxIPCgdwZW5kaW5nGAEgASgNEhEKCWluX2ZsaWdodBgCIAEoDRIMCgRzZW50GAMgASgNEg4KBmZhaWxlZBgEIAEoDRIPCgdyZWZ1c2VkGAUgASgNEhEKCWFtYmlndW91cxgGIAEoDRIPCgdza2lwcGVkGAcgASgNEgwKBHJhdGUYCCABKAESEwoLZXRhX3VuaXhfbXMYCSABKAMSMgoIZmFpbHVyZXMYCiADKAsyIC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25GYWlsdXJlEgwKBHN0ZXAYCyABKA0SFAoMc3RlcF91bml4X21zGAwgASgDEg8KB3dhaXRpbmcYDSABKAkSFwoPdXBkYXRlZF91bml4X21zGA4gASgDEhEKCWNvbmZpcm1lZBgPIAEoDRIQCghhd2FpdGluZxgQIAEoDRISCgpqdWRnZV9mcm9tGBEgASgNIpgBCg9DYW1wYWlnbkZhaWx1cmUSDwoHZXJyY29kZRgBIAEoBRIuCgVzdGF0ZRgCIAEoDjIfLnd4YnVzLnNlbmRlci52MS5SZWNpcGllbnRTdGF0ZRISCgpyZWNpcGllbnRzGAMgASgNEgwKBHRleHQYBCABKAkSDgoGYWR2aWNlGAUgASgJEhIKCnJlcGxheWFibGUYBiABKAgikwEKDkNhbXBhaWduUmVwbGF5Eg0KBXJvdW5kGAEgASgNEhAKCGVycmNvZGVzGAIgAygFEhIKCnJlY2lwaWVudHMYAyABKA0SGQoRcmVxdWVzdGVkX3VuaXhfbXMYBCABKAMSDQoFYWN0b3IYBSABKAkSDwoHYXBwbGllZBgGIAEoCBIRCglzZWxlY3Rpb24YByABKAkizQUKDkNhbXBhaWduUmVjb3JkEgoKAmlkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbmFtZRgDIAEoCRItCgVzdGF0ZRgEIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEjEKB21lc3NhZ2UYBSABKAsyIC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25NZXNzYWdlEjMKCGF1ZGllbmNlGAYgASgLMiEud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduQXVkaWVuY2USKwoEcGxhbhgHIAEoCzIdLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblBsYW4SLQoFY291bnQYCCABKAsyHi53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25Db3VudBIzCghwcm9ncmVzcxgJIAEoCzIhLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblByb2dyZXNzEjAKB3JlcGxheXMYCiADKAsyHy53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZXBsYXkSDgoGcmVhc29uGAsgASgJEjEKCXJlc3VtZV90bxgMIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEhEKCWNhbmNlbGxlZBgNIAEoCBINCgVlcG9jaBgOIAEoBBIUCgxkZWxpdmVyeV9zZXEYDyABKAQSEwoLaW5ib3VuZF9zZXEYECABKAQSFwoPY3JlYXRlZF91bml4X21zGBEgASgDEhIKCmNyZWF0ZWRfYnkYEiABKAkSFwoPc3RhcnRlZF91bml4X21zGBMgASgDEhUKDWVuZGVkX3VuaXhfbXMYFCABKAMSFwoPdXBkYXRlZF91bml4X21zGBUgASgDEjAKB2hpc3RvcnkYFiADKAsyHy53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25DaGFuZ2UinQEKDkNhbXBhaWduQ2hhbmdlEhIKCmF0X3VuaXhfbXMYASABKAMSLAoEZnJvbRgCIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEioKAnRvGAMgASgOMh4ud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduU3RhdGUSDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJIi4KDUNhbXBhaWduTGVhc2USDgoGaG9sZGVyGAEgASgJEg0KBWVwb2NoGAIgASgEIkcKDUF1ZGllbmNlQ2h1bmsSNgoKcmVjaXBpZW50cxgBIAMoCzIiLnd4YnVzLnNlbmRlci52MS5BdWRpZW5jZVJlY2lwaWVudCJBChFBdWRpZW5jZVJlY2lwaWVudBIOCgZvcGVuaWQYASABKAkSDgoGdmFsdWVzGAIgAygJEgwKBGxpbmUYAyABKA0ifAoLTGVkZ2VyQ2h1bmsSDQoFZXBvY2gYASABKAQSLQoHZW50cmllcxgCIAMoCzIcLnd4YnVzLnNlbmRlci52MS5MZWRnZXJFbnRyeRIPCgdyZWFzb25zGAMgAygJSgQIBBAFSgQIBRAGUgpmb2xkZWRfc2VxUgZyb3VuZHMitgEKC0xlZGdlckVudHJ5Ei4KBXN0YXRlGAEgASgOMh8ud3hidXMuc2VuZGVyLnYxLlJlY2lwaWVudFN0YXRlEg8KB2VycmNvZGUYAiABKAUSDQoFcm91bmQYAyABKA0SEAoIYXR0ZW1wdHMYBCABKA0SDgoGcmVhc29uGAUgASgNEhIKCmF0X3VuaXhfbXMYBiABKAMSDgoGbXNnX2lkGAcgASgDEhEKCWNvbmZpcm1lZBgIIAEoCCJBCg9SZXBsYXlTZWxlY3Rpb24SLgoGY2h1bmtzGAEgAygLMh4ud3hidXMuc2VuZGVyLnYxLlNlbGVjdGVkQ2h1bmsiMgoNU2VsZWN0ZWRDaHVuaxINCgVjaHVuaxgBIAEoDRISCgpyZWNpcGllbnRzGAIgAygNKq0CCg1DYW1wYWlnblN0YXRlEh4KGkNBTVBBSUdOX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQ0FNUEFJR05fU1RBVEVfRFJBRlQQARIaChZDQU1QQUlHTl9TVEFURV9DT1VOVEVEEAISHAoYQ0FNUEFJR05fU1RBVEVfU0NIRURVTEVEEAMSGQoVQ0FNUEFJR05fU1RBVEVfQ0FOQVJZEAQSGgoWQ0FNUEFJR05fU1RBVEVfUlVOTklORxAFEhkKFUNBTVBBSUdOX1NUQVRFX1BBVVNFRBAGEhsKF0NBTVBBSUdOX1NUQVRFX0RSQUlOSU5HEAcSGwoXQ0FNUEFJR05fU1RBVEVfRklOSVNIRUQQCBIcChhDQU1QQUlHTl9TVEFURV9DQU5DRUxMRUQQCSq3AgoOUmVjaXBpZW50U3RhdGUSHwobUkVDSVBJRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGwoXUkVDSVBJRU5UX1NUQVRFX1BFTkRJTkcQARIeChpSRUNJUElFTlRfU1RBVEVfU1VCTUlUVElORxACEhoKFlJFQ0lQSUVOVF9TVEFURV9RVUVVRUQQAxIYChRSRUNJUElFTlRfU1RBVEVfU0VOVBAEEhoKFlJFQ0lQSUVOVF9TVEFURV9GQUlMRUQQBRIbChdSRUNJUElFTlRfU1RBVEVfUkVGVVNFRBAGEh0KGVJFQ0lQSUVOVF9TVEFURV9BTUJJR1VPVVMQBxIbChdSRUNJUElFTlRfU1RBVEVfU0tJUFBFRBAIEhwKGFJFQ0lQSUVOVF9TVEFURV9BQ0NFUFRFRBAJYgZwcm90bzM", [file_wxbus_event_v1_content]);
+  fileDesc("CiV3eGJ1cy9zZW5kZXIvdjEvY2FtcGFpZ25fZXZlbnRzLnByb3RvEg93eGJ1cy5zZW5kZXIudjEiegoPQ2FtcGFpZ25NZXNzYWdlEigKB2NvbnRlbnQYASABKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50EhIKCmtmX2FjY291bnQYAiABKAkSKQoIZmFsbGJhY2sYAyADKAsyFy53eGJ1cy5ldmVudC52MS5Db250ZW50IuYBChBDYW1wYWlnbkF1ZGllbmNlEhAKCHJldmlzaW9uGAEgASgJEg4KBnNvdXJjZRgCIAEoCRISCgpyZWNpcGllbnRzGAMgASgNEg4KBmNodW5rcxgEIAEoDRIOCgZzaGEyNTYYBSABKAwSEQoJdmFyaWFibGVzGAYgAygJEhYKDmZyb3plbl91bml4X21zGAcgASgDEg8KB2Ryb3BwZWQYCCABKA0SEgoKY2h1bmtfc2l6ZRgJIAEoDRIsCgVkcm9wcxgKIAMoCzIdLnd4YnVzLnNlbmRlci52MS5BdWRpZW5jZURyb3AiKwoMQXVkaWVuY2VEcm9wEgwKBGtpbmQYASABKAkSDQoFbGluZXMYAiABKA0ipgEKDENhbXBhaWduUGxhbhIVCg1zdGFydF91bml4X21zGAEgASgDEhEKCXRpbWVfem9uZRgCIAEoCRIsCgVzdGVwcxgDIAMoCzIdLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0ZXASGwoTbWF4X2ZhaWx1cmVfcGVyY2VudBgEIAEoARITCgttaW5fcmVzdWx0cxgFIAEoDRIMCgRyYXRlGAYgASgBIkQKDENhbXBhaWduU3RlcBISCgpyZWNpcGllbnRzGAEgASgNEg8KB2hvbGRfbXMYAiABKAMSDwoHY29uZmlybRgDIAEoCCLcAQoNQ2FtcGFpZ25Db3VudBIXCg9jb3VudGVkX3VuaXhfbXMYASABKAMSEgoKcmVjaXBpZW50cxgCIAEoDRIRCglyZWFjaGFibGUYAyABKA0SMwoLdW5yZWFjaGFibGUYBCADKAsyHi53eGJ1cy5zZW5kZXIudjEuQ291bnRlZFJlYXNvbhIMCgRyYXRlGAUgASgBEhMKC2R1cmF0aW9uX21zGAYgASgDEhMKC2J1ZGdldF9sZWZ0GAcgASgDEgwKBGRheXMYCCABKA0SEAoId2FybmluZ3MYCSADKAkiUQoNQ291bnRlZFJlYXNvbhIOCgZyZWFzb24YASABKAkSDAoEdGV4dBgCIAEoCRISCgpyZWNpcGllbnRzGAMgASgNEg4KBnNhbXBsZRgEIAMoCSKZAwoQQ2FtcGFpZ25Qcm9ncmVzcxIPCgdwZW5kaW5nGAEgASgNEhEKCWluX2ZsaWdodBgCIAEoDRIMCgRzZW50GAMgASgNEg4KBmZhaWxlZBgEIAEoDRIPCgdyZWZ1c2VkGAUgASgNEhEKCWFtYmlndW91cxgGIAEoDRIPCgdza2lwcGVkGAcgASgNEgwKBHJhdGUYCCABKAESEwoLZXRhX3VuaXhfbXMYCSABKAMSMgoIZmFpbHVyZXMYCiADKAsyIC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25GYWlsdXJlEgwKBHN0ZXAYCyABKA0SFAoMc3RlcF91bml4X21zGAwgASgDEg8KB3dhaXRpbmcYDSABKAkSFwoPdXBkYXRlZF91bml4X21zGA4gASgDEhEKCWNvbmZpcm1lZBgPIAEoDRIQCghhd2FpdGluZxgQIAEoDRISCgpqdWRnZV9mcm9tGBEgASgNEjAKB21pbnV0ZXMYEiADKAsyHy53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25NaW51dGUiOAoOQ2FtcGFpZ25NaW51dGUSFQoNYmVnaW5fdW5peF9tcxgBIAEoAxIPCgdyZXN1bHRzGAIgASgNIpgBCg9DYW1wYWlnbkZhaWx1cmUSDwoHZXJyY29kZRgBIAEoBRIuCgVzdGF0ZRgCIAEoDjIfLnd4YnVzLnNlbmRlci52MS5SZWNpcGllbnRTdGF0ZRISCgpyZWNpcGllbnRzGAMgASgNEgwKBHRleHQYBCABKAkSDgoGYWR2aWNlGAUgASgJEhIKCnJlcGxheWFibGUYBiABKAgikwEKDkNhbXBhaWduUmVwbGF5Eg0KBXJvdW5kGAEgASgNEhAKCGVycmNvZGVzGAIgAygFEhIKCnJlY2lwaWVudHMYAyABKA0SGQoRcmVxdWVzdGVkX3VuaXhfbXMYBCABKAMSDQoFYWN0b3IYBSABKAkSDwoHYXBwbGllZBgGIAEoCBIRCglzZWxlY3Rpb24YByABKAkizQUKDkNhbXBhaWduUmVjb3JkEgoKAmlkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbmFtZRgDIAEoCRItCgVzdGF0ZRgEIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEjEKB21lc3NhZ2UYBSABKAsyIC53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25NZXNzYWdlEjMKCGF1ZGllbmNlGAYgASgLMiEud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduQXVkaWVuY2USKwoEcGxhbhgHIAEoCzIdLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblBsYW4SLQoFY291bnQYCCABKAsyHi53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25Db3VudBIzCghwcm9ncmVzcxgJIAEoCzIhLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblByb2dyZXNzEjAKB3JlcGxheXMYCiADKAsyHy53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25SZXBsYXkSDgoGcmVhc29uGAsgASgJEjEKCXJlc3VtZV90bxgMIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEhEKCWNhbmNlbGxlZBgNIAEoCBINCgVlcG9jaBgOIAEoBBIUCgxkZWxpdmVyeV9zZXEYDyABKAQSEwoLaW5ib3VuZF9zZXEYECABKAQSFwoPY3JlYXRlZF91bml4X21zGBEgASgDEhIKCmNyZWF0ZWRfYnkYEiABKAkSFwoPc3RhcnRlZF91bml4X21zGBMgASgDEhUKDWVuZGVkX3VuaXhfbXMYFCABKAMSFwoPdXBkYXRlZF91bml4X21zGBUgASgDEjAKB2hpc3RvcnkYFiADKAsyHy53eGJ1cy5zZW5kZXIudjEuQ2FtcGFpZ25DaGFuZ2UinQEKDkNhbXBhaWduQ2hhbmdlEhIKCmF0X3VuaXhfbXMYASABKAMSLAoEZnJvbRgCIAEoDjIeLnd4YnVzLnNlbmRlci52MS5DYW1wYWlnblN0YXRlEioKAnRvGAMgASgOMh4ud3hidXMuc2VuZGVyLnYxLkNhbXBhaWduU3RhdGUSDQoFYWN0b3IYBCABKAkSDgoGcmVhc29uGAUgASgJIi4KDUNhbXBhaWduTGVhc2USDgoGaG9sZGVyGAEgASgJEg0KBWVwb2NoGAIgASgEIkcKDUF1ZGllbmNlQ2h1bmsSNgoKcmVjaXBpZW50cxgBIAMoCzIiLnd4YnVzLnNlbmRlci52MS5BdWRpZW5jZVJlY2lwaWVudCJBChFBdWRpZW5jZVJlY2lwaWVudBIOCgZvcGVuaWQYASABKAkSDgoGdmFsdWVzGAIgAygJEgwKBGxpbmUYAyABKA0ifAoLTGVkZ2VyQ2h1bmsSDQoFZXBvY2gYASABKAQSLQoHZW50cmllcxgCIAMoCzIcLnd4YnVzLnNlbmRlci52MS5MZWRnZXJFbnRyeRIPCgdyZWFzb25zGAMgAygJSgQIBBAFSgQIBRAGUgpmb2xkZWRfc2VxUgZyb3VuZHMitgEKC0xlZGdlckVudHJ5Ei4KBXN0YXRlGAEgASgOMh8ud3hidXMuc2VuZGVyLnYxLlJlY2lwaWVudFN0YXRlEg8KB2VycmNvZGUYAiABKAUSDQoFcm91bmQYAyABKA0SEAoIYXR0ZW1wdHMYBCABKA0SDgoGcmVhc29uGAUgASgNEhIKCmF0X3VuaXhfbXMYBiABKAMSDgoGbXNnX2lkGAcgASgDEhEKCWNvbmZpcm1lZBgIIAEoCCJBCg9SZXBsYXlTZWxlY3Rpb24SLgoGY2h1bmtzGAEgAygLMh4ud3hidXMuc2VuZGVyLnYxLlNlbGVjdGVkQ2h1bmsiMgoNU2VsZWN0ZWRDaHVuaxINCgVjaHVuaxgBIAEoDRISCgpyZWNpcGllbnRzGAIgAygNKq0CCg1DYW1wYWlnblN0YXRlEh4KGkNBTVBBSUdOX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQ0FNUEFJR05fU1RBVEVfRFJBRlQQARIaChZDQU1QQUlHTl9TVEFURV9DT1VOVEVEEAISHAoYQ0FNUEFJR05fU1RBVEVfU0NIRURVTEVEEAMSGQoVQ0FNUEFJR05fU1RBVEVfQ0FOQVJZEAQSGgoWQ0FNUEFJR05fU1RBVEVfUlVOTklORxAFEhkKFUNBTVBBSUdOX1NUQVRFX1BBVVNFRBAGEhsKF0NBTVBBSUdOX1NUQVRFX0RSQUlOSU5HEAcSGwoXQ0FNUEFJR05fU1RBVEVfRklOSVNIRUQQCBIcChhDQU1QQUlHTl9TVEFURV9DQU5DRUxMRUQQCSq3AgoOUmVjaXBpZW50U3RhdGUSHwobUkVDSVBJRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGwoXUkVDSVBJRU5UX1NUQVRFX1BFTkRJTkcQARIeChpSRUNJUElFTlRfU1RBVEVfU1VCTUlUVElORxACEhoKFlJFQ0lQSUVOVF9TVEFURV9RVUVVRUQQAxIYChRSRUNJUElFTlRfU1RBVEVfU0VOVBAEEhoKFlJFQ0lQSUVOVF9TVEFURV9GQUlMRUQQBRIbChdSRUNJUElFTlRfU1RBVEVfUkVGVVNFRBAGEh0KGVJFQ0lQSUVOVF9TVEFURV9BTUJJR1VPVVMQBxIbChdSRUNJUElFTlRfU1RBVEVfU0tJUFBFRBAIEhwKGFJFQ0lQSUVOVF9TVEFURV9BQ0NFUFRFRBAJYgZwcm90bzM", [file_wxbus_event_v1_content]);
 
 /**
  * CampaignMessage is what a campaign sends. Its texts may hold {{variable}}, filled in for each recipient.
@@ -500,6 +500,13 @@ export type CampaignProgress = Message<"wxbus.sender.v1.CampaignProgress"> & {
    * @generated from field: uint32 judge_from = 17;
    */
   judgeFrom: number;
+
+  /**
+   * minutes in which results came, oldest first: the last 60 of them.
+   *
+   * @generated from field: repeated wxbus.sender.v1.CampaignMinute minutes = 18;
+   */
+  minutes: CampaignMinute[];
 };
 
 /**
@@ -508,6 +515,34 @@ export type CampaignProgress = Message<"wxbus.sender.v1.CampaignProgress"> & {
  */
 export const CampaignProgressSchema: GenMessage<CampaignProgress> = /*@__PURE__*/
   messageDesc(file_wxbus_sender_v1_campaign_events, 7);
+
+/**
+ * CampaignMinute is how many results came in one minute.
+ *
+ * @generated from message wxbus.sender.v1.CampaignMinute
+ */
+export type CampaignMinute = Message<"wxbus.sender.v1.CampaignMinute"> & {
+  /**
+   * begin_unix_ms of the minute, Unix milliseconds.
+   *
+   * @generated from field: int64 begin_unix_ms = 1;
+   */
+  beginUnixMs: bigint;
+
+  /**
+   * results that came in it.
+   *
+   * @generated from field: uint32 results = 2;
+   */
+  results: number;
+};
+
+/**
+ * Describes the message wxbus.sender.v1.CampaignMinute.
+ * Use `create(CampaignMinuteSchema)` to create a new message.
+ */
+export const CampaignMinuteSchema: GenMessage<CampaignMinute> = /*@__PURE__*/
+  messageDesc(file_wxbus_sender_v1_campaign_events, 8);
 
 /**
  * CampaignFailure is one group of failures.
@@ -563,7 +598,7 @@ export type CampaignFailure = Message<"wxbus.sender.v1.CampaignFailure"> & {
  * Use `create(CampaignFailureSchema)` to create a new message.
  */
 export const CampaignFailureSchema: GenMessage<CampaignFailure> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 8);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 9);
 
 /**
  * CampaignReplay is one replay of failures.
@@ -626,7 +661,7 @@ export type CampaignReplay = Message<"wxbus.sender.v1.CampaignReplay"> & {
  * Use `create(CampaignReplaySchema)` to create a new message.
  */
 export const CampaignReplaySchema: GenMessage<CampaignReplay> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 9);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 10);
 
 /**
  * CampaignRecord is the value of a key in the bucket campaigns. Key: <account>.<id>. Every change is a
@@ -795,7 +830,7 @@ export type CampaignRecord = Message<"wxbus.sender.v1.CampaignRecord"> & {
  * Use `create(CampaignRecordSchema)` to create a new message.
  */
 export const CampaignRecordSchema: GenMessage<CampaignRecord> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 10);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 11);
 
 /**
  * CampaignChange is one change of state.
@@ -844,7 +879,7 @@ export type CampaignChange = Message<"wxbus.sender.v1.CampaignChange"> & {
  * Use `create(CampaignChangeSchema)` to create a new message.
  */
 export const CampaignChangeSchema: GenMessage<CampaignChange> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 11);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 12);
 
 /**
  * CampaignLease is the value of a key in the bucket campaigns that names the one replica that runs a
@@ -873,7 +908,7 @@ export type CampaignLease = Message<"wxbus.sender.v1.CampaignLease"> & {
  * Use `create(CampaignLeaseSchema)` to create a new message.
  */
 export const CampaignLeaseSchema: GenMessage<CampaignLease> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 12);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 13);
 
 /**
  * AudienceChunk is a part of a frozen audience.
@@ -897,7 +932,7 @@ export type AudienceChunk = Message<"wxbus.sender.v1.AudienceChunk"> & {
  * Use `create(AudienceChunkSchema)` to create a new message.
  */
 export const AudienceChunkSchema: GenMessage<AudienceChunk> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 13);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 14);
 
 /**
  * AudienceRecipient is one recipient.
@@ -932,7 +967,7 @@ export type AudienceRecipient = Message<"wxbus.sender.v1.AudienceRecipient"> & {
  * Use `create(AudienceRecipientSchema)` to create a new message.
  */
 export const AudienceRecipientSchema: GenMessage<AudienceRecipient> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 14);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 15);
 
 /**
  * LedgerChunk is what became of the recipients of one AudienceChunk.
@@ -970,7 +1005,7 @@ export type LedgerChunk = Message<"wxbus.sender.v1.LedgerChunk"> & {
  * Use `create(LedgerChunkSchema)` to create a new message.
  */
 export const LedgerChunkSchema: GenMessage<LedgerChunk> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 15);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 16);
 
 /**
  * LedgerEntry is what became of one recipient.
@@ -1040,7 +1075,7 @@ export type LedgerEntry = Message<"wxbus.sender.v1.LedgerEntry"> & {
  * Use `create(LedgerEntrySchema)` to create a new message.
  */
 export const LedgerEntrySchema: GenMessage<LedgerEntry> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 16);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 17);
 
 /**
  * ReplaySelection is exactly who is replayed.
@@ -1064,7 +1099,7 @@ export type ReplaySelection = Message<"wxbus.sender.v1.ReplaySelection"> & {
  * Use `create(ReplaySelectionSchema)` to create a new message.
  */
 export const ReplaySelectionSchema: GenMessage<ReplaySelection> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 17);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 18);
 
 /**
  * SelectedChunk selects recipients of one chunk.
@@ -1092,7 +1127,7 @@ export type SelectedChunk = Message<"wxbus.sender.v1.SelectedChunk"> & {
  * Use `create(SelectedChunkSchema)` to create a new message.
  */
 export const SelectedChunkSchema: GenMessage<SelectedChunk> = /*@__PURE__*/
-  messageDesc(file_wxbus_sender_v1_campaign_events, 18);
+  messageDesc(file_wxbus_sender_v1_campaign_events, 19);
 
 /**
  * CampaignState is the state of a campaign. See package campaignstate of the sender for the table of changes.
