@@ -129,7 +129,7 @@ func TestAWorkingDayAtTheDesk(t *testing.T) {
 	}
 	require.Equal(t, "多少钱", collision.GetMessages()[0].GetText())
 
-	_, err = d.AddNote(as(t, "li"), &agentroutingv1.AddNoteRequest{Account: shop, Conversation: asked.GetId(), Text: "老客户", IdempotencyKey: "n"})
+	_, err = d.AddNote(as(t, "li"), &agentroutingv1.AddNoteRequest{Account: shop, Conversation: asked.GetId(), Text: "老客户，@chen 和 @小陈 请看", IdempotencyKey: "n"})
 	require.NoError(t, err)
 	_, err = d.TagFan(as(t, "li"), &agentroutingv1.TagFanRequest{Account: shop, Openid: "fan", Add: []string{"VIP"}})
 	require.NoError(t, err)
@@ -175,6 +175,17 @@ func TestAWorkingDayAtTheDesk(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found.GetHits(), 1)
 	require.Equal(t, "王先生", found.GetHits()[0].GetFanName())
+	mentioned, err := d.ListMentions(as(t, "chen"), &agentroutingv1.ListMentionsRequest{Agent: "chen", Names: []string{"chen", "小陈"}})
+	require.NoError(t, err)
+	require.Len(t, mentioned.GetMentions(), 1, "one conversation, however many notes")
+	require.Equal(t, asked.GetId(), mentioned.GetMentions()[0].GetConversation())
+	for _, who := range []*agentroutingv1.ListMentionsRequest{{Agent: "li", Names: []string{"chen"}}, {Agent: "chen", Names: []string{"CHEN"}}, {Agent: "chen", Names: []string{"wang"}}} {
+		none, err := d.ListMentions(as(t, "li"), who)
+		require.NoError(t, err)
+		require.Empty(t, none.GetMentions(), "%v: own notes, another spelling and nobody's name do not count", who)
+	}
+	_, err = d.ListMentions(as(t, "li"), &agentroutingv1.ListMentionsRequest{Agent: "li"})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
 	page, err := d.ListMessages(as(t, "li"), &agentroutingv1.ListMessagesRequest{Account: shop, Conversation: asked.GetId()})
 	require.NoError(t, err)
 	var authors []string
@@ -191,6 +202,11 @@ func TestAWorkingDayAtTheDesk(t *testing.T) {
 	require.EqualValues(t, 1, report.GetTotal().GetTransferred())
 	require.EqualValues(t, 5, report.GetTotal().GetSurveyAverage())
 	require.Len(t, report.GetRows(), 2)
+	for agent, served := range map[string]int64{"li": report.GetRows()[1].GetServed(), "chen": report.GetRows()[0].GetServed()} {
+		own, err := d.reports.GetOwnReport(t.Context(), &agentroutingv1.GetOwnReportRequest{Agent: agent, FromUnixMs: filter.GetFromUnixMs(), ToUnixMs: filter.GetToUnixMs()})
+		require.NoError(t, err)
+		require.Equal(t, served, own.GetTotal().GetServed(), agent)
+	}
 	file, err := d.reports.ExportReport(t.Context(), &agentroutingv1.ExportReportRequest{Filter: filter})
 	require.NoError(t, err)
 	require.True(t, bytes.HasPrefix(file.GetCsv(), []byte("\xEF\xBB\xBFkey,opened,served")))

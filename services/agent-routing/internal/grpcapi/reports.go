@@ -99,6 +99,20 @@ func (s *Reports) GetReport(ctx context.Context, in *agentroutingv1.GetReportReq
 	return out, nil
 }
 
+// GetOwnReport returns one agent's measures of a span.
+func (s *Reports) GetOwnReport(ctx context.Context, in *agentroutingv1.GetOwnReportRequest) (*agentroutingv1.GetOwnReportResponse, error) {
+	if err := checkAgent("agent", in.GetAgent()); err != nil {
+		return nil, err
+	}
+	got, err := s.GetReport(ctx, &agentroutingv1.GetReportRequest{By: agentroutingv1.ReportBy_REPORT_BY_TOTAL, Filter: &agentroutingv1.ReportFilter{
+		FromUnixMs: in.GetFromUnixMs(), ToUnixMs: in.GetToUnixMs(), Agent: in.GetAgent(),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return &agentroutingv1.GetOwnReportResponse{Total: got.GetTotal()}, nil
+}
+
 func reportRow(m domain.Measures) *agentroutingv1.ReportRow {
 	out := &agentroutingv1.ReportRow{
 		Key: m.Key, Opened: m.Opened, Served: m.Served, Closed: m.Closed, Abandoned: m.Abandoned, LeftMessages: m.LeftMessages, Transferred: m.Transferred,

@@ -1,9 +1,13 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -60,6 +64,48 @@ func (s *Conversations) Search(ctx context.Context, in *agentroutingv1.SearchReq
 		out.Hits = append(out.Hits, &agentroutingv1.SearchHit{Message: m, FanName: fan.Name(), PatternSeed: seed})
 	}
 	return out, nil
+}
+
+// maxMentions bounds an answer of ListMentions, and what is read for each name.
+const maxMentions = 100
+
+// ListMentions finds the notes that name an agent, and tells where they stand.
+func (s *Conversations) ListMentions(ctx context.Context, in *agentroutingv1.ListMentionsRequest) (*agentroutingv1.ListMentionsResponse, error) {
+	if err := checkAgent("agent", in.GetAgent()); err != nil {
+		return nil, err
+	}
+	if len(in.GetNames()) == 0 || len(in.GetNames()) > 5 {
+		return nil, fault.New(fault.Invalid, "names: needs 1 to 5 entries")
+	}
+	q, err := s.desk.Store().Query()
+	if err != nil {
+		return nil, err
+	}
+	newest := map[[2]string]*agentroutingv1.Mention{}
+	for i, name := range in.GetNames() {
+		if err := checkText(fmt.Sprintf("names[%d]", i), strings.TrimSpace(name), 1, 99); err != nil {
+			return nil, err
+		}
+		f := store.Find{From: wire.Time(in.GetFromUnixMs()), Limit: maxMentions}
+		f.Words, f.Grams = domain.Words("@" + name)
+		found, err := q.Search(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range found {
+			if m.GetAuthorKind() != agentroutingv1.AuthorKind_AUTHOR_KIND_NOTE || m.GetAuthor() == in.GetAgent() || m.GetConversation() == "" || !strings.Contains(m.GetText(), "@"+name) {
+				continue // the search folds letters, and looks at everything that was said
+			}
+			key := [2]string{m.GetAccount(), m.GetConversation()}
+			if known := newest[key]; known == nil || known.GetAtUnixMs() < m.GetAtUnixMs() {
+				newest[key] = &agentroutingv1.Mention{Account: m.GetAccount(), Conversation: m.GetConversation(), AtUnixMs: m.GetAtUnixMs()}
+			}
+		}
+	}
+	mentions := slices.SortedFunc(maps.Values(newest), func(a, b *agentroutingv1.Mention) int {
+		return cmp.Or(cmp.Compare(b.GetAtUnixMs(), a.GetAtUnixMs()), cmp.Compare(a.GetConversation(), b.GetConversation()))
+	})
+	return &agentroutingv1.ListMentionsResponse{Mentions: mentions[:min(len(mentions), maxMentions)]}, nil
 }
 
 // tokenOf names the place after a hit; the parts cannot hold the separator.

@@ -179,6 +179,7 @@ var table = map[string]map[string]Access{
 		"ListMessages":      {Roles: desk, Scope: DeskRead, Read: true, Logged: true, Account: "account", Target: "conversation", Fan: "openid"},
 		"ListPersonEntries": {Roles: desk, Scope: DeskRead, Read: true, Logged: true, Account: "account", Fan: "openid", Shows: "fans"},
 		"Search":            {Roles: desk, Scope: DeskRead, Read: true, Logged: true, Account: "account", Fan: "openid"},
+		"ListMentions":      {Roles: desk, Scope: DeskRead, Read: true, Self: "agent", Keep: "mentions.account", Quiet: true},
 		"Decline":           {Roles: desk, Account: "account", Self: "actor", Target: "conversation"},
 		"Take":              {Roles: desk, Account: "account", Self: "actor", Target: "conversation"},
 		"AddNote":           {Roles: desk, Account: "account", Self: "actor", Target: "conversation"},
@@ -215,6 +216,7 @@ var table = map[string]map[string]Access{
 	},
 	"wxbus.agentrouting.v1.ReportService": {
 		"GetReport":           {Roles: managers, Scope: ReportsRead, Read: true, Account: "filter.account"},
+		"GetOwnReport":        {Roles: desk, Read: true, Self: "agent", Quiet: true},
 		"ListDefinitions":     {Roles: everybody, Scope: ReportsRead, Read: true},
 		"ExportReport":        {Roles: managers, Scope: ReportsRead, Read: true, Logged: true, Account: "filter.account"},
 		"ExportConversations": {Roles: managers, Scope: ReportsRead, Account: "filter.account"},

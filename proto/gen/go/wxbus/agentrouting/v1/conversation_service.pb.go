@@ -2019,6 +2019,180 @@ func (x *SearchHit) GetPatternSeed() string {
 	return ""
 }
 
+// ListMentionsRequest is the request of ListMentions.
+type ListMentionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// agent who is named; their own notes do not count.
+	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// names by which colleagues call the agent, without the @; 1 to 5.
+	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	// from_unix_ms of the first moment; zero for no bound.
+	FromUnixMs    int64 `protobuf:"varint,3,opt,name=from_unix_ms,json=fromUnixMs,proto3" json:"from_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMentionsRequest) Reset() {
+	*x = ListMentionsRequest{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMentionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMentionsRequest) ProtoMessage() {}
+
+func (x *ListMentionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMentionsRequest.ProtoReflect.Descriptor instead.
+func (*ListMentionsRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListMentionsRequest) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *ListMentionsRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *ListMentionsRequest) GetFromUnixMs() int64 {
+	if x != nil {
+		return x.FromUnixMs
+	}
+	return 0
+}
+
+// ListMentionsResponse is the response of ListMentions.
+type ListMentionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// mentions, at most 100, each conversation once.
+	Mentions      []*Mention `protobuf:"bytes,1,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMentionsResponse) Reset() {
+	*x = ListMentionsResponse{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMentionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMentionsResponse) ProtoMessage() {}
+
+func (x *ListMentionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMentionsResponse.ProtoReflect.Descriptor instead.
+func (*ListMentionsResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListMentionsResponse) GetMentions() []*Mention {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+// Mention names a conversation that has a note for somebody.
+type Mention struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// account of the fan.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// conversation by id.
+	Conversation string `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
+	// at_unix_ms of the newest such note.
+	AtUnixMs      int64 `protobuf:"varint,3,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mention) Reset() {
+	*x = Mention{}
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mention) ProtoMessage() {}
+
+func (x *Mention) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mention.ProtoReflect.Descriptor instead.
+func (*Mention) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Mention) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Mention) GetConversation() string {
+	if x != nil {
+		return x.Conversation
+	}
+	return ""
+}
+
+func (x *Mention) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
 // DeclineRequest is the request of Decline.
 type DeclineRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2036,7 +2210,7 @@ type DeclineRequest struct {
 
 func (x *DeclineRequest) Reset() {
 	*x = DeclineRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2222,7 @@ func (x *DeclineRequest) String() string {
 func (*DeclineRequest) ProtoMessage() {}
 
 func (x *DeclineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[28]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2235,7 @@ func (x *DeclineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineRequest.ProtoReflect.Descriptor instead.
 func (*DeclineRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{28}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeclineRequest) GetAccount() string {
@@ -2103,7 +2277,7 @@ type DeclineResponse struct {
 
 func (x *DeclineResponse) Reset() {
 	*x = DeclineResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2289,7 @@ func (x *DeclineResponse) String() string {
 func (*DeclineResponse) ProtoMessage() {}
 
 func (x *DeclineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[29]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2302,7 @@ func (x *DeclineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineResponse.ProtoReflect.Descriptor instead.
 func (*DeclineResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{29}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeclineResponse) GetConversation() *Conversation {
@@ -2153,7 +2327,7 @@ type TakeRequest struct {
 
 func (x *TakeRequest) Reset() {
 	*x = TakeRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2339,7 @@ func (x *TakeRequest) String() string {
 func (*TakeRequest) ProtoMessage() {}
 
 func (x *TakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[30]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2352,7 @@ func (x *TakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeRequest.ProtoReflect.Descriptor instead.
 func (*TakeRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{30}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TakeRequest) GetAccount() string {
@@ -2213,7 +2387,7 @@ type TakeResponse struct {
 
 func (x *TakeResponse) Reset() {
 	*x = TakeResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2399,7 @@ func (x *TakeResponse) String() string {
 func (*TakeResponse) ProtoMessage() {}
 
 func (x *TakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[31]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2412,7 @@ func (x *TakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeResponse.ProtoReflect.Descriptor instead.
 func (*TakeResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{31}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TakeResponse) GetConversation() *Conversation {
@@ -2265,7 +2439,7 @@ type TakeOverRequest struct {
 
 func (x *TakeOverRequest) Reset() {
 	*x = TakeOverRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2451,7 @@ func (x *TakeOverRequest) String() string {
 func (*TakeOverRequest) ProtoMessage() {}
 
 func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[32]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2464,7 @@ func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOverRequest.ProtoReflect.Descriptor instead.
 func (*TakeOverRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{32}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TakeOverRequest) GetAccount() string {
@@ -2332,7 +2506,7 @@ type TakeOverResponse struct {
 
 func (x *TakeOverResponse) Reset() {
 	*x = TakeOverResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2518,7 @@ func (x *TakeOverResponse) String() string {
 func (*TakeOverResponse) ProtoMessage() {}
 
 func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[33]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2531,7 @@ func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeOverResponse.ProtoReflect.Descriptor instead.
 func (*TakeOverResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{33}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TakeOverResponse) GetConversation() *Conversation {
@@ -2386,7 +2560,7 @@ type AddNoteRequest struct {
 
 func (x *AddNoteRequest) Reset() {
 	*x = AddNoteRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2572,7 @@ func (x *AddNoteRequest) String() string {
 func (*AddNoteRequest) ProtoMessage() {}
 
 func (x *AddNoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[34]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2585,7 @@ func (x *AddNoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNoteRequest.ProtoReflect.Descriptor instead.
 func (*AddNoteRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{34}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AddNoteRequest) GetAccount() string {
@@ -2460,7 +2634,7 @@ type AddNoteResponse struct {
 
 func (x *AddNoteResponse) Reset() {
 	*x = AddNoteResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2646,7 @@ func (x *AddNoteResponse) String() string {
 func (*AddNoteResponse) ProtoMessage() {}
 
 func (x *AddNoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[35]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2659,7 @@ func (x *AddNoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddNoteResponse.ProtoReflect.Descriptor instead.
 func (*AddNoteResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{35}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AddNoteResponse) GetMessage() *Message {
@@ -2514,7 +2688,7 @@ type WhisperRequest struct {
 
 func (x *WhisperRequest) Reset() {
 	*x = WhisperRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2700,7 @@ func (x *WhisperRequest) String() string {
 func (*WhisperRequest) ProtoMessage() {}
 
 func (x *WhisperRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[36]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2713,7 @@ func (x *WhisperRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhisperRequest.ProtoReflect.Descriptor instead.
 func (*WhisperRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{36}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WhisperRequest) GetAccount() string {
@@ -2588,7 +2762,7 @@ type WhisperResponse struct {
 
 func (x *WhisperResponse) Reset() {
 	*x = WhisperResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2774,7 @@ func (x *WhisperResponse) String() string {
 func (*WhisperResponse) ProtoMessage() {}
 
 func (x *WhisperResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[37]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2787,7 @@ func (x *WhisperResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhisperResponse.ProtoReflect.Descriptor instead.
 func (*WhisperResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{37}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WhisperResponse) GetMessage() *Message {
@@ -2640,7 +2814,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2826,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[38]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2839,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{38}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WatchRequest) GetAccount() string {
@@ -2707,7 +2881,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2893,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[39]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2906,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{39}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WatchResponse) GetEvent() *ConversationEvent {
@@ -2766,7 +2940,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +2952,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +2965,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{40}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TransferRequest) GetAccount() string {
@@ -2876,7 +3050,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2888,7 +3062,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[41]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2901,7 +3075,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{41}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TransferResponse) GetConversation() *Conversation {
@@ -2930,7 +3104,7 @@ type HoldRequest struct {
 
 func (x *HoldRequest) Reset() {
 	*x = HoldRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2942,7 +3116,7 @@ func (x *HoldRequest) String() string {
 func (*HoldRequest) ProtoMessage() {}
 
 func (x *HoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[42]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2955,7 +3129,7 @@ func (x *HoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldRequest.ProtoReflect.Descriptor instead.
 func (*HoldRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{42}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *HoldRequest) GetAccount() string {
@@ -3004,7 +3178,7 @@ type HoldResponse struct {
 
 func (x *HoldResponse) Reset() {
 	*x = HoldResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3190,7 @@ func (x *HoldResponse) String() string {
 func (*HoldResponse) ProtoMessage() {}
 
 func (x *HoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3203,7 @@ func (x *HoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldResponse.ProtoReflect.Descriptor instead.
 func (*HoldResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{43}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *HoldResponse) GetConversation() *Conversation {
@@ -3054,7 +3228,7 @@ type UnholdRequest struct {
 
 func (x *UnholdRequest) Reset() {
 	*x = UnholdRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3240,7 @@ func (x *UnholdRequest) String() string {
 func (*UnholdRequest) ProtoMessage() {}
 
 func (x *UnholdRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[44]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3253,7 @@ func (x *UnholdRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnholdRequest.ProtoReflect.Descriptor instead.
 func (*UnholdRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{44}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UnholdRequest) GetAccount() string {
@@ -3114,7 +3288,7 @@ type UnholdResponse struct {
 
 func (x *UnholdResponse) Reset() {
 	*x = UnholdResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3126,7 +3300,7 @@ func (x *UnholdResponse) String() string {
 func (*UnholdResponse) ProtoMessage() {}
 
 func (x *UnholdResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[45]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3139,7 +3313,7 @@ func (x *UnholdResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnholdResponse.ProtoReflect.Descriptor instead.
 func (*UnholdResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{45}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UnholdResponse) GetConversation() *Conversation {
@@ -3164,7 +3338,7 @@ type ReopenRequest struct {
 
 func (x *ReopenRequest) Reset() {
 	*x = ReopenRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3176,7 +3350,7 @@ func (x *ReopenRequest) String() string {
 func (*ReopenRequest) ProtoMessage() {}
 
 func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[46]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3189,7 +3363,7 @@ func (x *ReopenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenRequest.ProtoReflect.Descriptor instead.
 func (*ReopenRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{46}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReopenRequest) GetAccount() string {
@@ -3224,7 +3398,7 @@ type ReopenResponse struct {
 
 func (x *ReopenResponse) Reset() {
 	*x = ReopenResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3236,7 +3410,7 @@ func (x *ReopenResponse) String() string {
 func (*ReopenResponse) ProtoMessage() {}
 
 func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[47]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3249,7 +3423,7 @@ func (x *ReopenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenResponse.ProtoReflect.Descriptor instead.
 func (*ReopenResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{47}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReopenResponse) GetConversation() *Conversation {
@@ -3274,7 +3448,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3286,7 +3460,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[48]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3299,7 +3473,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{48}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RenewRequest) GetAccount() string {
@@ -3334,7 +3508,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3520,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[49]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3533,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{49}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RenewResponse) GetConversation() *Conversation {
@@ -3386,7 +3560,7 @@ type SetTypingRequest struct {
 
 func (x *SetTypingRequest) Reset() {
 	*x = SetTypingRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3572,7 @@ func (x *SetTypingRequest) String() string {
 func (*SetTypingRequest) ProtoMessage() {}
 
 func (x *SetTypingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[50]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3585,7 @@ func (x *SetTypingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTypingRequest.ProtoReflect.Descriptor instead.
 func (*SetTypingRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{50}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SetTypingRequest) GetAccount() string {
@@ -3451,7 +3625,7 @@ type SetTypingResponse struct {
 
 func (x *SetTypingResponse) Reset() {
 	*x = SetTypingResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3463,7 +3637,7 @@ func (x *SetTypingResponse) String() string {
 func (*SetTypingResponse) ProtoMessage() {}
 
 func (x *SetTypingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[51]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3476,7 +3650,7 @@ func (x *SetTypingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTypingResponse.ProtoReflect.Descriptor instead.
 func (*SetTypingResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{51}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{54}
 }
 
 // GetFanRequest is the request of GetFan.
@@ -3494,7 +3668,7 @@ type GetFanRequest struct {
 
 func (x *GetFanRequest) Reset() {
 	*x = GetFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3506,7 +3680,7 @@ func (x *GetFanRequest) String() string {
 func (*GetFanRequest) ProtoMessage() {}
 
 func (x *GetFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[52]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3519,7 +3693,7 @@ func (x *GetFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFanRequest.ProtoReflect.Descriptor instead.
 func (*GetFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{52}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetFanRequest) GetAccount() string {
@@ -3554,7 +3728,7 @@ type GetFanResponse struct {
 
 func (x *GetFanResponse) Reset() {
 	*x = GetFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3566,7 +3740,7 @@ func (x *GetFanResponse) String() string {
 func (*GetFanResponse) ProtoMessage() {}
 
 func (x *GetFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[53]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3579,7 +3753,7 @@ func (x *GetFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFanResponse.ProtoReflect.Descriptor instead.
 func (*GetFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{53}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetFanResponse) GetFan() *Fan {
@@ -3606,7 +3780,7 @@ type RenameFanRequest struct {
 
 func (x *RenameFanRequest) Reset() {
 	*x = RenameFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3618,7 +3792,7 @@ func (x *RenameFanRequest) String() string {
 func (*RenameFanRequest) ProtoMessage() {}
 
 func (x *RenameFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[54]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3631,7 +3805,7 @@ func (x *RenameFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameFanRequest.ProtoReflect.Descriptor instead.
 func (*RenameFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{54}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RenameFanRequest) GetAccount() string {
@@ -3673,7 +3847,7 @@ type RenameFanResponse struct {
 
 func (x *RenameFanResponse) Reset() {
 	*x = RenameFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +3859,7 @@ func (x *RenameFanResponse) String() string {
 func (*RenameFanResponse) ProtoMessage() {}
 
 func (x *RenameFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[55]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +3872,7 @@ func (x *RenameFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameFanResponse.ProtoReflect.Descriptor instead.
 func (*RenameFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{55}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *RenameFanResponse) GetFan() *Fan {
@@ -3727,7 +3901,7 @@ type TagFanRequest struct {
 
 func (x *TagFanRequest) Reset() {
 	*x = TagFanRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3739,7 +3913,7 @@ func (x *TagFanRequest) String() string {
 func (*TagFanRequest) ProtoMessage() {}
 
 func (x *TagFanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[56]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3752,7 +3926,7 @@ func (x *TagFanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagFanRequest.ProtoReflect.Descriptor instead.
 func (*TagFanRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{56}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *TagFanRequest) GetAccount() string {
@@ -3801,7 +3975,7 @@ type TagFanResponse struct {
 
 func (x *TagFanResponse) Reset() {
 	*x = TagFanResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[57]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3813,7 +3987,7 @@ func (x *TagFanResponse) String() string {
 func (*TagFanResponse) ProtoMessage() {}
 
 func (x *TagFanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[57]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3826,7 +4000,7 @@ func (x *TagFanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagFanResponse.ProtoReflect.Descriptor instead.
 func (*TagFanResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{57}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *TagFanResponse) GetFan() *Fan {
@@ -3853,7 +4027,7 @@ type GetMediaRequest struct {
 
 func (x *GetMediaRequest) Reset() {
 	*x = GetMediaRequest{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[58]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +4039,7 @@ func (x *GetMediaRequest) String() string {
 func (*GetMediaRequest) ProtoMessage() {}
 
 func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[58]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +4052,7 @@ func (x *GetMediaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMediaRequest.ProtoReflect.Descriptor instead.
 func (*GetMediaRequest) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{58}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetMediaRequest) GetAccount() string {
@@ -3924,7 +4098,7 @@ type GetMediaResponse struct {
 
 func (x *GetMediaResponse) Reset() {
 	*x = GetMediaResponse{}
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[59]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3936,7 +4110,7 @@ func (x *GetMediaResponse) String() string {
 func (*GetMediaResponse) ProtoMessage() {}
 
 func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[59]
+	mi := &file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3949,7 +4123,7 @@ func (x *GetMediaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMediaResponse.ProtoReflect.Descriptor instead.
 func (*GetMediaResponse) Descriptor() ([]byte, []int) {
-	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{59}
+	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GetMediaResponse) GetContentType() string {
@@ -4115,7 +4289,19 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\tSearchHit\x128\n" +
 	"\amessage\x18\x01 \x01(\v2\x1e.wxbus.agentrouting.v1.MessageR\amessage\x12\x19\n" +
 	"\bfan_name\x18\x02 \x01(\tR\afanName\x12!\n" +
-	"\fpattern_seed\x18\x03 \x01(\tR\vpatternSeed\"|\n" +
+	"\fpattern_seed\x18\x03 \x01(\tR\vpatternSeed\"c\n" +
+	"\x13ListMentionsRequest\x12\x14\n" +
+	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x14\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\x12 \n" +
+	"\ffrom_unix_ms\x18\x03 \x01(\x03R\n" +
+	"fromUnixMs\"R\n" +
+	"\x14ListMentionsResponse\x12:\n" +
+	"\bmentions\x18\x01 \x03(\v2\x1e.wxbus.agentrouting.v1.MentionR\bmentions\"e\n" +
+	"\aMention\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
+	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"|\n" +
 	"\x0eDeclineRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\"\n" +
 	"\fconversation\x18\x02 \x01(\tR\fconversation\x12\x14\n" +
@@ -4230,7 +4416,7 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\x10GetMediaResponse\x12!\n" +
 	"\fcontent_type\x18\x01 \x01(\tR\vcontentType\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data2\xce\x14\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data2\xb7\x15\n" +
 	"\x13ConversationService\x12d\n" +
 	"\vListWaiting\x12).wxbus.agentrouting.v1.ListWaitingRequest\x1a*.wxbus.agentrouting.v1.ListWaitingResponse\x12d\n" +
 	"\vListServing\x12).wxbus.agentrouting.v1.ListServingRequest\x1a*.wxbus.agentrouting.v1.ListServingResponse\x12[\n" +
@@ -4243,7 +4429,8 @@ const file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc = "" +
 	"\x0fGetConversation\x12-.wxbus.agentrouting.v1.GetConversationRequest\x1a..wxbus.agentrouting.v1.GetConversationResponse\x12g\n" +
 	"\fListMessages\x12*.wxbus.agentrouting.v1.ListMessagesRequest\x1a+.wxbus.agentrouting.v1.ListMessagesResponse\x12v\n" +
 	"\x11ListPersonEntries\x12/.wxbus.agentrouting.v1.ListPersonEntriesRequest\x1a0.wxbus.agentrouting.v1.ListPersonEntriesResponse\x12U\n" +
-	"\x06Search\x12$.wxbus.agentrouting.v1.SearchRequest\x1a%.wxbus.agentrouting.v1.SearchResponse\x12X\n" +
+	"\x06Search\x12$.wxbus.agentrouting.v1.SearchRequest\x1a%.wxbus.agentrouting.v1.SearchResponse\x12g\n" +
+	"\fListMentions\x12*.wxbus.agentrouting.v1.ListMentionsRequest\x1a+.wxbus.agentrouting.v1.ListMentionsResponse\x12X\n" +
 	"\aDecline\x12%.wxbus.agentrouting.v1.DeclineRequest\x1a&.wxbus.agentrouting.v1.DeclineResponse\x12O\n" +
 	"\x04Take\x12\".wxbus.agentrouting.v1.TakeRequest\x1a#.wxbus.agentrouting.v1.TakeResponse\x12[\n" +
 	"\bTakeOver\x12&.wxbus.agentrouting.v1.TakeOverRequest\x1a'.wxbus.agentrouting.v1.TakeOverResponse\x12X\n" +
@@ -4274,7 +4461,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_rawDescGZIP() []byte 
 	return file_wxbus_agentrouting_v1_conversation_service_proto_rawDescData
 }
 
-var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_wxbus_agentrouting_v1_conversation_service_proto_goTypes = []any{
 	(*ListWaitingRequest)(nil),        // 0: wxbus.agentrouting.v1.ListWaitingRequest
 	(*ListWaitingResponse)(nil),       // 1: wxbus.agentrouting.v1.ListWaitingResponse
@@ -4304,151 +4491,157 @@ var file_wxbus_agentrouting_v1_conversation_service_proto_goTypes = []any{
 	(*SearchRequest)(nil),             // 25: wxbus.agentrouting.v1.SearchRequest
 	(*SearchResponse)(nil),            // 26: wxbus.agentrouting.v1.SearchResponse
 	(*SearchHit)(nil),                 // 27: wxbus.agentrouting.v1.SearchHit
-	(*DeclineRequest)(nil),            // 28: wxbus.agentrouting.v1.DeclineRequest
-	(*DeclineResponse)(nil),           // 29: wxbus.agentrouting.v1.DeclineResponse
-	(*TakeRequest)(nil),               // 30: wxbus.agentrouting.v1.TakeRequest
-	(*TakeResponse)(nil),              // 31: wxbus.agentrouting.v1.TakeResponse
-	(*TakeOverRequest)(nil),           // 32: wxbus.agentrouting.v1.TakeOverRequest
-	(*TakeOverResponse)(nil),          // 33: wxbus.agentrouting.v1.TakeOverResponse
-	(*AddNoteRequest)(nil),            // 34: wxbus.agentrouting.v1.AddNoteRequest
-	(*AddNoteResponse)(nil),           // 35: wxbus.agentrouting.v1.AddNoteResponse
-	(*WhisperRequest)(nil),            // 36: wxbus.agentrouting.v1.WhisperRequest
-	(*WhisperResponse)(nil),           // 37: wxbus.agentrouting.v1.WhisperResponse
-	(*WatchRequest)(nil),              // 38: wxbus.agentrouting.v1.WatchRequest
-	(*WatchResponse)(nil),             // 39: wxbus.agentrouting.v1.WatchResponse
-	(*TransferRequest)(nil),           // 40: wxbus.agentrouting.v1.TransferRequest
-	(*TransferResponse)(nil),          // 41: wxbus.agentrouting.v1.TransferResponse
-	(*HoldRequest)(nil),               // 42: wxbus.agentrouting.v1.HoldRequest
-	(*HoldResponse)(nil),              // 43: wxbus.agentrouting.v1.HoldResponse
-	(*UnholdRequest)(nil),             // 44: wxbus.agentrouting.v1.UnholdRequest
-	(*UnholdResponse)(nil),            // 45: wxbus.agentrouting.v1.UnholdResponse
-	(*ReopenRequest)(nil),             // 46: wxbus.agentrouting.v1.ReopenRequest
-	(*ReopenResponse)(nil),            // 47: wxbus.agentrouting.v1.ReopenResponse
-	(*RenewRequest)(nil),              // 48: wxbus.agentrouting.v1.RenewRequest
-	(*RenewResponse)(nil),             // 49: wxbus.agentrouting.v1.RenewResponse
-	(*SetTypingRequest)(nil),          // 50: wxbus.agentrouting.v1.SetTypingRequest
-	(*SetTypingResponse)(nil),         // 51: wxbus.agentrouting.v1.SetTypingResponse
-	(*GetFanRequest)(nil),             // 52: wxbus.agentrouting.v1.GetFanRequest
-	(*GetFanResponse)(nil),            // 53: wxbus.agentrouting.v1.GetFanResponse
-	(*RenameFanRequest)(nil),          // 54: wxbus.agentrouting.v1.RenameFanRequest
-	(*RenameFanResponse)(nil),         // 55: wxbus.agentrouting.v1.RenameFanResponse
-	(*TagFanRequest)(nil),             // 56: wxbus.agentrouting.v1.TagFanRequest
-	(*TagFanResponse)(nil),            // 57: wxbus.agentrouting.v1.TagFanResponse
-	(*GetMediaRequest)(nil),           // 58: wxbus.agentrouting.v1.GetMediaRequest
-	(*GetMediaResponse)(nil),          // 59: wxbus.agentrouting.v1.GetMediaResponse
-	(*OwnerRecord)(nil),               // 60: wxbus.agentrouting.v1.OwnerRecord
-	(*Conversation)(nil),              // 61: wxbus.agentrouting.v1.Conversation
-	(*v1.Content)(nil),                // 62: wxbus.event.v1.Content
-	(*Message)(nil),                   // 63: wxbus.agentrouting.v1.Message
-	(ConversationState)(0),            // 64: wxbus.agentrouting.v1.ConversationState
-	(*Fan)(nil),                       // 65: wxbus.agentrouting.v1.Fan
-	(*ConversationEvent)(nil),         // 66: wxbus.agentrouting.v1.ConversationEvent
-	(*LinkedFan)(nil),                 // 67: wxbus.agentrouting.v1.LinkedFan
-	(SignalKind)(0),                   // 68: wxbus.agentrouting.v1.SignalKind
+	(*ListMentionsRequest)(nil),       // 28: wxbus.agentrouting.v1.ListMentionsRequest
+	(*ListMentionsResponse)(nil),      // 29: wxbus.agentrouting.v1.ListMentionsResponse
+	(*Mention)(nil),                   // 30: wxbus.agentrouting.v1.Mention
+	(*DeclineRequest)(nil),            // 31: wxbus.agentrouting.v1.DeclineRequest
+	(*DeclineResponse)(nil),           // 32: wxbus.agentrouting.v1.DeclineResponse
+	(*TakeRequest)(nil),               // 33: wxbus.agentrouting.v1.TakeRequest
+	(*TakeResponse)(nil),              // 34: wxbus.agentrouting.v1.TakeResponse
+	(*TakeOverRequest)(nil),           // 35: wxbus.agentrouting.v1.TakeOverRequest
+	(*TakeOverResponse)(nil),          // 36: wxbus.agentrouting.v1.TakeOverResponse
+	(*AddNoteRequest)(nil),            // 37: wxbus.agentrouting.v1.AddNoteRequest
+	(*AddNoteResponse)(nil),           // 38: wxbus.agentrouting.v1.AddNoteResponse
+	(*WhisperRequest)(nil),            // 39: wxbus.agentrouting.v1.WhisperRequest
+	(*WhisperResponse)(nil),           // 40: wxbus.agentrouting.v1.WhisperResponse
+	(*WatchRequest)(nil),              // 41: wxbus.agentrouting.v1.WatchRequest
+	(*WatchResponse)(nil),             // 42: wxbus.agentrouting.v1.WatchResponse
+	(*TransferRequest)(nil),           // 43: wxbus.agentrouting.v1.TransferRequest
+	(*TransferResponse)(nil),          // 44: wxbus.agentrouting.v1.TransferResponse
+	(*HoldRequest)(nil),               // 45: wxbus.agentrouting.v1.HoldRequest
+	(*HoldResponse)(nil),              // 46: wxbus.agentrouting.v1.HoldResponse
+	(*UnholdRequest)(nil),             // 47: wxbus.agentrouting.v1.UnholdRequest
+	(*UnholdResponse)(nil),            // 48: wxbus.agentrouting.v1.UnholdResponse
+	(*ReopenRequest)(nil),             // 49: wxbus.agentrouting.v1.ReopenRequest
+	(*ReopenResponse)(nil),            // 50: wxbus.agentrouting.v1.ReopenResponse
+	(*RenewRequest)(nil),              // 51: wxbus.agentrouting.v1.RenewRequest
+	(*RenewResponse)(nil),             // 52: wxbus.agentrouting.v1.RenewResponse
+	(*SetTypingRequest)(nil),          // 53: wxbus.agentrouting.v1.SetTypingRequest
+	(*SetTypingResponse)(nil),         // 54: wxbus.agentrouting.v1.SetTypingResponse
+	(*GetFanRequest)(nil),             // 55: wxbus.agentrouting.v1.GetFanRequest
+	(*GetFanResponse)(nil),            // 56: wxbus.agentrouting.v1.GetFanResponse
+	(*RenameFanRequest)(nil),          // 57: wxbus.agentrouting.v1.RenameFanRequest
+	(*RenameFanResponse)(nil),         // 58: wxbus.agentrouting.v1.RenameFanResponse
+	(*TagFanRequest)(nil),             // 59: wxbus.agentrouting.v1.TagFanRequest
+	(*TagFanResponse)(nil),            // 60: wxbus.agentrouting.v1.TagFanResponse
+	(*GetMediaRequest)(nil),           // 61: wxbus.agentrouting.v1.GetMediaRequest
+	(*GetMediaResponse)(nil),          // 62: wxbus.agentrouting.v1.GetMediaResponse
+	(*OwnerRecord)(nil),               // 63: wxbus.agentrouting.v1.OwnerRecord
+	(*Conversation)(nil),              // 64: wxbus.agentrouting.v1.Conversation
+	(*v1.Content)(nil),                // 65: wxbus.event.v1.Content
+	(*Message)(nil),                   // 66: wxbus.agentrouting.v1.Message
+	(ConversationState)(0),            // 67: wxbus.agentrouting.v1.ConversationState
+	(*Fan)(nil),                       // 68: wxbus.agentrouting.v1.Fan
+	(*ConversationEvent)(nil),         // 69: wxbus.agentrouting.v1.ConversationEvent
+	(*LinkedFan)(nil),                 // 70: wxbus.agentrouting.v1.LinkedFan
+	(SignalKind)(0),                   // 71: wxbus.agentrouting.v1.SignalKind
 }
 var file_wxbus_agentrouting_v1_conversation_service_proto_depIdxs = []int32{
-	60, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	60, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	60, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	60, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	61, // 4: wxbus.agentrouting.v1.AcceptResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	62, // 5: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
-	60, // 6: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	63, // 7: wxbus.agentrouting.v1.ReplyResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	61, // 8: wxbus.agentrouting.v1.ReplyResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	60, // 9: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
-	61, // 10: wxbus.agentrouting.v1.CloseResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	63, // 11: wxbus.agentrouting.v1.ReplyCollision.messages:type_name -> wxbus.agentrouting.v1.Message
-	64, // 12: wxbus.agentrouting.v1.ListConversationsRequest.states:type_name -> wxbus.agentrouting.v1.ConversationState
-	61, // 13: wxbus.agentrouting.v1.ListConversationsResponse.conversations:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 14: wxbus.agentrouting.v1.ListQueueResponse.waiting:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 15: wxbus.agentrouting.v1.ListQueueResponse.left_message:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 16: wxbus.agentrouting.v1.GetConversationResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	65, // 17: wxbus.agentrouting.v1.GetConversationResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	66, // 18: wxbus.agentrouting.v1.GetConversationResponse.changes:type_name -> wxbus.agentrouting.v1.ConversationEvent
-	63, // 19: wxbus.agentrouting.v1.ListMessagesResponse.messages:type_name -> wxbus.agentrouting.v1.Message
+	63, // 0: wxbus.agentrouting.v1.ListWaitingResponse.waiting:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	63, // 1: wxbus.agentrouting.v1.ListServingResponse.serving:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	63, // 2: wxbus.agentrouting.v1.GetOwnerResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	63, // 3: wxbus.agentrouting.v1.AcceptResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	64, // 4: wxbus.agentrouting.v1.AcceptResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	65, // 5: wxbus.agentrouting.v1.ReplyRequest.content:type_name -> wxbus.event.v1.Content
+	63, // 6: wxbus.agentrouting.v1.ReplyResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	66, // 7: wxbus.agentrouting.v1.ReplyResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	64, // 8: wxbus.agentrouting.v1.ReplyResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	63, // 9: wxbus.agentrouting.v1.CloseResponse.record:type_name -> wxbus.agentrouting.v1.OwnerRecord
+	64, // 10: wxbus.agentrouting.v1.CloseResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	66, // 11: wxbus.agentrouting.v1.ReplyCollision.messages:type_name -> wxbus.agentrouting.v1.Message
+	67, // 12: wxbus.agentrouting.v1.ListConversationsRequest.states:type_name -> wxbus.agentrouting.v1.ConversationState
+	64, // 13: wxbus.agentrouting.v1.ListConversationsResponse.conversations:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 14: wxbus.agentrouting.v1.ListQueueResponse.waiting:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 15: wxbus.agentrouting.v1.ListQueueResponse.left_message:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 16: wxbus.agentrouting.v1.GetConversationResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	68, // 17: wxbus.agentrouting.v1.GetConversationResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	69, // 18: wxbus.agentrouting.v1.GetConversationResponse.changes:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	66, // 19: wxbus.agentrouting.v1.ListMessagesResponse.messages:type_name -> wxbus.agentrouting.v1.Message
 	24, // 20: wxbus.agentrouting.v1.ListPersonEntriesResponse.entries:type_name -> wxbus.agentrouting.v1.PersonEntry
-	67, // 21: wxbus.agentrouting.v1.ListPersonEntriesResponse.fans:type_name -> wxbus.agentrouting.v1.LinkedFan
-	63, // 22: wxbus.agentrouting.v1.PersonEntry.message:type_name -> wxbus.agentrouting.v1.Message
-	66, // 23: wxbus.agentrouting.v1.PersonEntry.change:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	70, // 21: wxbus.agentrouting.v1.ListPersonEntriesResponse.fans:type_name -> wxbus.agentrouting.v1.LinkedFan
+	66, // 22: wxbus.agentrouting.v1.PersonEntry.message:type_name -> wxbus.agentrouting.v1.Message
+	69, // 23: wxbus.agentrouting.v1.PersonEntry.change:type_name -> wxbus.agentrouting.v1.ConversationEvent
 	27, // 24: wxbus.agentrouting.v1.SearchResponse.hits:type_name -> wxbus.agentrouting.v1.SearchHit
-	63, // 25: wxbus.agentrouting.v1.SearchHit.message:type_name -> wxbus.agentrouting.v1.Message
-	61, // 26: wxbus.agentrouting.v1.DeclineResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 27: wxbus.agentrouting.v1.TakeResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 28: wxbus.agentrouting.v1.TakeOverResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	63, // 29: wxbus.agentrouting.v1.AddNoteResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	63, // 30: wxbus.agentrouting.v1.WhisperResponse.message:type_name -> wxbus.agentrouting.v1.Message
-	66, // 31: wxbus.agentrouting.v1.WatchResponse.event:type_name -> wxbus.agentrouting.v1.ConversationEvent
-	61, // 32: wxbus.agentrouting.v1.TransferResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 33: wxbus.agentrouting.v1.HoldResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 34: wxbus.agentrouting.v1.UnholdResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 35: wxbus.agentrouting.v1.ReopenResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	61, // 36: wxbus.agentrouting.v1.RenewResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
-	68, // 37: wxbus.agentrouting.v1.SetTypingRequest.kind:type_name -> wxbus.agentrouting.v1.SignalKind
-	65, // 38: wxbus.agentrouting.v1.GetFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	65, // 39: wxbus.agentrouting.v1.RenameFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	65, // 40: wxbus.agentrouting.v1.TagFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
-	0,  // 41: wxbus.agentrouting.v1.ConversationService.ListWaiting:input_type -> wxbus.agentrouting.v1.ListWaitingRequest
-	2,  // 42: wxbus.agentrouting.v1.ConversationService.ListServing:input_type -> wxbus.agentrouting.v1.ListServingRequest
-	4,  // 43: wxbus.agentrouting.v1.ConversationService.GetOwner:input_type -> wxbus.agentrouting.v1.GetOwnerRequest
-	6,  // 44: wxbus.agentrouting.v1.ConversationService.Accept:input_type -> wxbus.agentrouting.v1.AcceptRequest
-	8,  // 45: wxbus.agentrouting.v1.ConversationService.Reply:input_type -> wxbus.agentrouting.v1.ReplyRequest
-	10, // 46: wxbus.agentrouting.v1.ConversationService.Close:input_type -> wxbus.agentrouting.v1.CloseRequest
-	14, // 47: wxbus.agentrouting.v1.ConversationService.ListConversations:input_type -> wxbus.agentrouting.v1.ListConversationsRequest
-	16, // 48: wxbus.agentrouting.v1.ConversationService.ListQueue:input_type -> wxbus.agentrouting.v1.ListQueueRequest
-	18, // 49: wxbus.agentrouting.v1.ConversationService.GetConversation:input_type -> wxbus.agentrouting.v1.GetConversationRequest
-	20, // 50: wxbus.agentrouting.v1.ConversationService.ListMessages:input_type -> wxbus.agentrouting.v1.ListMessagesRequest
-	22, // 51: wxbus.agentrouting.v1.ConversationService.ListPersonEntries:input_type -> wxbus.agentrouting.v1.ListPersonEntriesRequest
-	25, // 52: wxbus.agentrouting.v1.ConversationService.Search:input_type -> wxbus.agentrouting.v1.SearchRequest
-	28, // 53: wxbus.agentrouting.v1.ConversationService.Decline:input_type -> wxbus.agentrouting.v1.DeclineRequest
-	30, // 54: wxbus.agentrouting.v1.ConversationService.Take:input_type -> wxbus.agentrouting.v1.TakeRequest
-	32, // 55: wxbus.agentrouting.v1.ConversationService.TakeOver:input_type -> wxbus.agentrouting.v1.TakeOverRequest
-	34, // 56: wxbus.agentrouting.v1.ConversationService.AddNote:input_type -> wxbus.agentrouting.v1.AddNoteRequest
-	36, // 57: wxbus.agentrouting.v1.ConversationService.Whisper:input_type -> wxbus.agentrouting.v1.WhisperRequest
-	38, // 58: wxbus.agentrouting.v1.ConversationService.Watch:input_type -> wxbus.agentrouting.v1.WatchRequest
-	40, // 59: wxbus.agentrouting.v1.ConversationService.Transfer:input_type -> wxbus.agentrouting.v1.TransferRequest
-	42, // 60: wxbus.agentrouting.v1.ConversationService.Hold:input_type -> wxbus.agentrouting.v1.HoldRequest
-	44, // 61: wxbus.agentrouting.v1.ConversationService.Unhold:input_type -> wxbus.agentrouting.v1.UnholdRequest
-	46, // 62: wxbus.agentrouting.v1.ConversationService.Reopen:input_type -> wxbus.agentrouting.v1.ReopenRequest
-	48, // 63: wxbus.agentrouting.v1.ConversationService.Renew:input_type -> wxbus.agentrouting.v1.RenewRequest
-	50, // 64: wxbus.agentrouting.v1.ConversationService.SetTyping:input_type -> wxbus.agentrouting.v1.SetTypingRequest
-	52, // 65: wxbus.agentrouting.v1.ConversationService.GetFan:input_type -> wxbus.agentrouting.v1.GetFanRequest
-	54, // 66: wxbus.agentrouting.v1.ConversationService.RenameFan:input_type -> wxbus.agentrouting.v1.RenameFanRequest
-	56, // 67: wxbus.agentrouting.v1.ConversationService.TagFan:input_type -> wxbus.agentrouting.v1.TagFanRequest
-	58, // 68: wxbus.agentrouting.v1.ConversationService.GetMedia:input_type -> wxbus.agentrouting.v1.GetMediaRequest
-	1,  // 69: wxbus.agentrouting.v1.ConversationService.ListWaiting:output_type -> wxbus.agentrouting.v1.ListWaitingResponse
-	3,  // 70: wxbus.agentrouting.v1.ConversationService.ListServing:output_type -> wxbus.agentrouting.v1.ListServingResponse
-	5,  // 71: wxbus.agentrouting.v1.ConversationService.GetOwner:output_type -> wxbus.agentrouting.v1.GetOwnerResponse
-	7,  // 72: wxbus.agentrouting.v1.ConversationService.Accept:output_type -> wxbus.agentrouting.v1.AcceptResponse
-	9,  // 73: wxbus.agentrouting.v1.ConversationService.Reply:output_type -> wxbus.agentrouting.v1.ReplyResponse
-	11, // 74: wxbus.agentrouting.v1.ConversationService.Close:output_type -> wxbus.agentrouting.v1.CloseResponse
-	15, // 75: wxbus.agentrouting.v1.ConversationService.ListConversations:output_type -> wxbus.agentrouting.v1.ListConversationsResponse
-	17, // 76: wxbus.agentrouting.v1.ConversationService.ListQueue:output_type -> wxbus.agentrouting.v1.ListQueueResponse
-	19, // 77: wxbus.agentrouting.v1.ConversationService.GetConversation:output_type -> wxbus.agentrouting.v1.GetConversationResponse
-	21, // 78: wxbus.agentrouting.v1.ConversationService.ListMessages:output_type -> wxbus.agentrouting.v1.ListMessagesResponse
-	23, // 79: wxbus.agentrouting.v1.ConversationService.ListPersonEntries:output_type -> wxbus.agentrouting.v1.ListPersonEntriesResponse
-	26, // 80: wxbus.agentrouting.v1.ConversationService.Search:output_type -> wxbus.agentrouting.v1.SearchResponse
-	29, // 81: wxbus.agentrouting.v1.ConversationService.Decline:output_type -> wxbus.agentrouting.v1.DeclineResponse
-	31, // 82: wxbus.agentrouting.v1.ConversationService.Take:output_type -> wxbus.agentrouting.v1.TakeResponse
-	33, // 83: wxbus.agentrouting.v1.ConversationService.TakeOver:output_type -> wxbus.agentrouting.v1.TakeOverResponse
-	35, // 84: wxbus.agentrouting.v1.ConversationService.AddNote:output_type -> wxbus.agentrouting.v1.AddNoteResponse
-	37, // 85: wxbus.agentrouting.v1.ConversationService.Whisper:output_type -> wxbus.agentrouting.v1.WhisperResponse
-	39, // 86: wxbus.agentrouting.v1.ConversationService.Watch:output_type -> wxbus.agentrouting.v1.WatchResponse
-	41, // 87: wxbus.agentrouting.v1.ConversationService.Transfer:output_type -> wxbus.agentrouting.v1.TransferResponse
-	43, // 88: wxbus.agentrouting.v1.ConversationService.Hold:output_type -> wxbus.agentrouting.v1.HoldResponse
-	45, // 89: wxbus.agentrouting.v1.ConversationService.Unhold:output_type -> wxbus.agentrouting.v1.UnholdResponse
-	47, // 90: wxbus.agentrouting.v1.ConversationService.Reopen:output_type -> wxbus.agentrouting.v1.ReopenResponse
-	49, // 91: wxbus.agentrouting.v1.ConversationService.Renew:output_type -> wxbus.agentrouting.v1.RenewResponse
-	51, // 92: wxbus.agentrouting.v1.ConversationService.SetTyping:output_type -> wxbus.agentrouting.v1.SetTypingResponse
-	53, // 93: wxbus.agentrouting.v1.ConversationService.GetFan:output_type -> wxbus.agentrouting.v1.GetFanResponse
-	55, // 94: wxbus.agentrouting.v1.ConversationService.RenameFan:output_type -> wxbus.agentrouting.v1.RenameFanResponse
-	57, // 95: wxbus.agentrouting.v1.ConversationService.TagFan:output_type -> wxbus.agentrouting.v1.TagFanResponse
-	59, // 96: wxbus.agentrouting.v1.ConversationService.GetMedia:output_type -> wxbus.agentrouting.v1.GetMediaResponse
-	69, // [69:97] is the sub-list for method output_type
-	41, // [41:69] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	66, // 25: wxbus.agentrouting.v1.SearchHit.message:type_name -> wxbus.agentrouting.v1.Message
+	30, // 26: wxbus.agentrouting.v1.ListMentionsResponse.mentions:type_name -> wxbus.agentrouting.v1.Mention
+	64, // 27: wxbus.agentrouting.v1.DeclineResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 28: wxbus.agentrouting.v1.TakeResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 29: wxbus.agentrouting.v1.TakeOverResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	66, // 30: wxbus.agentrouting.v1.AddNoteResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	66, // 31: wxbus.agentrouting.v1.WhisperResponse.message:type_name -> wxbus.agentrouting.v1.Message
+	69, // 32: wxbus.agentrouting.v1.WatchResponse.event:type_name -> wxbus.agentrouting.v1.ConversationEvent
+	64, // 33: wxbus.agentrouting.v1.TransferResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 34: wxbus.agentrouting.v1.HoldResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 35: wxbus.agentrouting.v1.UnholdResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 36: wxbus.agentrouting.v1.ReopenResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	64, // 37: wxbus.agentrouting.v1.RenewResponse.conversation:type_name -> wxbus.agentrouting.v1.Conversation
+	71, // 38: wxbus.agentrouting.v1.SetTypingRequest.kind:type_name -> wxbus.agentrouting.v1.SignalKind
+	68, // 39: wxbus.agentrouting.v1.GetFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	68, // 40: wxbus.agentrouting.v1.RenameFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	68, // 41: wxbus.agentrouting.v1.TagFanResponse.fan:type_name -> wxbus.agentrouting.v1.Fan
+	0,  // 42: wxbus.agentrouting.v1.ConversationService.ListWaiting:input_type -> wxbus.agentrouting.v1.ListWaitingRequest
+	2,  // 43: wxbus.agentrouting.v1.ConversationService.ListServing:input_type -> wxbus.agentrouting.v1.ListServingRequest
+	4,  // 44: wxbus.agentrouting.v1.ConversationService.GetOwner:input_type -> wxbus.agentrouting.v1.GetOwnerRequest
+	6,  // 45: wxbus.agentrouting.v1.ConversationService.Accept:input_type -> wxbus.agentrouting.v1.AcceptRequest
+	8,  // 46: wxbus.agentrouting.v1.ConversationService.Reply:input_type -> wxbus.agentrouting.v1.ReplyRequest
+	10, // 47: wxbus.agentrouting.v1.ConversationService.Close:input_type -> wxbus.agentrouting.v1.CloseRequest
+	14, // 48: wxbus.agentrouting.v1.ConversationService.ListConversations:input_type -> wxbus.agentrouting.v1.ListConversationsRequest
+	16, // 49: wxbus.agentrouting.v1.ConversationService.ListQueue:input_type -> wxbus.agentrouting.v1.ListQueueRequest
+	18, // 50: wxbus.agentrouting.v1.ConversationService.GetConversation:input_type -> wxbus.agentrouting.v1.GetConversationRequest
+	20, // 51: wxbus.agentrouting.v1.ConversationService.ListMessages:input_type -> wxbus.agentrouting.v1.ListMessagesRequest
+	22, // 52: wxbus.agentrouting.v1.ConversationService.ListPersonEntries:input_type -> wxbus.agentrouting.v1.ListPersonEntriesRequest
+	25, // 53: wxbus.agentrouting.v1.ConversationService.Search:input_type -> wxbus.agentrouting.v1.SearchRequest
+	28, // 54: wxbus.agentrouting.v1.ConversationService.ListMentions:input_type -> wxbus.agentrouting.v1.ListMentionsRequest
+	31, // 55: wxbus.agentrouting.v1.ConversationService.Decline:input_type -> wxbus.agentrouting.v1.DeclineRequest
+	33, // 56: wxbus.agentrouting.v1.ConversationService.Take:input_type -> wxbus.agentrouting.v1.TakeRequest
+	35, // 57: wxbus.agentrouting.v1.ConversationService.TakeOver:input_type -> wxbus.agentrouting.v1.TakeOverRequest
+	37, // 58: wxbus.agentrouting.v1.ConversationService.AddNote:input_type -> wxbus.agentrouting.v1.AddNoteRequest
+	39, // 59: wxbus.agentrouting.v1.ConversationService.Whisper:input_type -> wxbus.agentrouting.v1.WhisperRequest
+	41, // 60: wxbus.agentrouting.v1.ConversationService.Watch:input_type -> wxbus.agentrouting.v1.WatchRequest
+	43, // 61: wxbus.agentrouting.v1.ConversationService.Transfer:input_type -> wxbus.agentrouting.v1.TransferRequest
+	45, // 62: wxbus.agentrouting.v1.ConversationService.Hold:input_type -> wxbus.agentrouting.v1.HoldRequest
+	47, // 63: wxbus.agentrouting.v1.ConversationService.Unhold:input_type -> wxbus.agentrouting.v1.UnholdRequest
+	49, // 64: wxbus.agentrouting.v1.ConversationService.Reopen:input_type -> wxbus.agentrouting.v1.ReopenRequest
+	51, // 65: wxbus.agentrouting.v1.ConversationService.Renew:input_type -> wxbus.agentrouting.v1.RenewRequest
+	53, // 66: wxbus.agentrouting.v1.ConversationService.SetTyping:input_type -> wxbus.agentrouting.v1.SetTypingRequest
+	55, // 67: wxbus.agentrouting.v1.ConversationService.GetFan:input_type -> wxbus.agentrouting.v1.GetFanRequest
+	57, // 68: wxbus.agentrouting.v1.ConversationService.RenameFan:input_type -> wxbus.agentrouting.v1.RenameFanRequest
+	59, // 69: wxbus.agentrouting.v1.ConversationService.TagFan:input_type -> wxbus.agentrouting.v1.TagFanRequest
+	61, // 70: wxbus.agentrouting.v1.ConversationService.GetMedia:input_type -> wxbus.agentrouting.v1.GetMediaRequest
+	1,  // 71: wxbus.agentrouting.v1.ConversationService.ListWaiting:output_type -> wxbus.agentrouting.v1.ListWaitingResponse
+	3,  // 72: wxbus.agentrouting.v1.ConversationService.ListServing:output_type -> wxbus.agentrouting.v1.ListServingResponse
+	5,  // 73: wxbus.agentrouting.v1.ConversationService.GetOwner:output_type -> wxbus.agentrouting.v1.GetOwnerResponse
+	7,  // 74: wxbus.agentrouting.v1.ConversationService.Accept:output_type -> wxbus.agentrouting.v1.AcceptResponse
+	9,  // 75: wxbus.agentrouting.v1.ConversationService.Reply:output_type -> wxbus.agentrouting.v1.ReplyResponse
+	11, // 76: wxbus.agentrouting.v1.ConversationService.Close:output_type -> wxbus.agentrouting.v1.CloseResponse
+	15, // 77: wxbus.agentrouting.v1.ConversationService.ListConversations:output_type -> wxbus.agentrouting.v1.ListConversationsResponse
+	17, // 78: wxbus.agentrouting.v1.ConversationService.ListQueue:output_type -> wxbus.agentrouting.v1.ListQueueResponse
+	19, // 79: wxbus.agentrouting.v1.ConversationService.GetConversation:output_type -> wxbus.agentrouting.v1.GetConversationResponse
+	21, // 80: wxbus.agentrouting.v1.ConversationService.ListMessages:output_type -> wxbus.agentrouting.v1.ListMessagesResponse
+	23, // 81: wxbus.agentrouting.v1.ConversationService.ListPersonEntries:output_type -> wxbus.agentrouting.v1.ListPersonEntriesResponse
+	26, // 82: wxbus.agentrouting.v1.ConversationService.Search:output_type -> wxbus.agentrouting.v1.SearchResponse
+	29, // 83: wxbus.agentrouting.v1.ConversationService.ListMentions:output_type -> wxbus.agentrouting.v1.ListMentionsResponse
+	32, // 84: wxbus.agentrouting.v1.ConversationService.Decline:output_type -> wxbus.agentrouting.v1.DeclineResponse
+	34, // 85: wxbus.agentrouting.v1.ConversationService.Take:output_type -> wxbus.agentrouting.v1.TakeResponse
+	36, // 86: wxbus.agentrouting.v1.ConversationService.TakeOver:output_type -> wxbus.agentrouting.v1.TakeOverResponse
+	38, // 87: wxbus.agentrouting.v1.ConversationService.AddNote:output_type -> wxbus.agentrouting.v1.AddNoteResponse
+	40, // 88: wxbus.agentrouting.v1.ConversationService.Whisper:output_type -> wxbus.agentrouting.v1.WhisperResponse
+	42, // 89: wxbus.agentrouting.v1.ConversationService.Watch:output_type -> wxbus.agentrouting.v1.WatchResponse
+	44, // 90: wxbus.agentrouting.v1.ConversationService.Transfer:output_type -> wxbus.agentrouting.v1.TransferResponse
+	46, // 91: wxbus.agentrouting.v1.ConversationService.Hold:output_type -> wxbus.agentrouting.v1.HoldResponse
+	48, // 92: wxbus.agentrouting.v1.ConversationService.Unhold:output_type -> wxbus.agentrouting.v1.UnholdResponse
+	50, // 93: wxbus.agentrouting.v1.ConversationService.Reopen:output_type -> wxbus.agentrouting.v1.ReopenResponse
+	52, // 94: wxbus.agentrouting.v1.ConversationService.Renew:output_type -> wxbus.agentrouting.v1.RenewResponse
+	54, // 95: wxbus.agentrouting.v1.ConversationService.SetTyping:output_type -> wxbus.agentrouting.v1.SetTypingResponse
+	56, // 96: wxbus.agentrouting.v1.ConversationService.GetFan:output_type -> wxbus.agentrouting.v1.GetFanResponse
+	58, // 97: wxbus.agentrouting.v1.ConversationService.RenameFan:output_type -> wxbus.agentrouting.v1.RenameFanResponse
+	60, // 98: wxbus.agentrouting.v1.ConversationService.TagFan:output_type -> wxbus.agentrouting.v1.TagFanResponse
+	62, // 99: wxbus.agentrouting.v1.ConversationService.GetMedia:output_type -> wxbus.agentrouting.v1.GetMediaResponse
+	71, // [71:100] is the sub-list for method output_type
+	42, // [42:71] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_conversation_service_proto_init() }
@@ -4462,7 +4655,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_init() {
 		(*PersonEntry_Message)(nil),
 		(*PersonEntry_Change)(nil),
 	}
-	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[40].OneofWrappers = []any{
+	file_wxbus_agentrouting_v1_conversation_service_proto_msgTypes[43].OneofWrappers = []any{
 		(*TransferRequest_ToAgent)(nil),
 		(*TransferRequest_ToGroup)(nil),
 	}
@@ -4472,7 +4665,7 @@ func file_wxbus_agentrouting_v1_conversation_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc), len(file_wxbus_agentrouting_v1_conversation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

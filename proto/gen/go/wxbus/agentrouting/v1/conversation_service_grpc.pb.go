@@ -31,6 +31,7 @@ const (
 	ConversationService_ListMessages_FullMethodName      = "/wxbus.agentrouting.v1.ConversationService/ListMessages"
 	ConversationService_ListPersonEntries_FullMethodName = "/wxbus.agentrouting.v1.ConversationService/ListPersonEntries"
 	ConversationService_Search_FullMethodName            = "/wxbus.agentrouting.v1.ConversationService/Search"
+	ConversationService_ListMentions_FullMethodName      = "/wxbus.agentrouting.v1.ConversationService/ListMentions"
 	ConversationService_Decline_FullMethodName           = "/wxbus.agentrouting.v1.ConversationService/Decline"
 	ConversationService_Take_FullMethodName              = "/wxbus.agentrouting.v1.ConversationService/Take"
 	ConversationService_TakeOver_FullMethodName          = "/wxbus.agentrouting.v1.ConversationService/TakeOver"
@@ -92,6 +93,8 @@ type ConversationServiceClient interface {
 	ListPersonEntries(ctx context.Context, in *ListPersonEntriesRequest, opts ...grpc.CallOption) (*ListPersonEntriesResponse, error)
 	// Search finds messages whose text contains the words, newest first. It works for Chinese.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (*SearchResponse, error)
+	// ListMentions names the conversations in which a note of a colleague names somebody, the newest first. What the note says is not in the answer.
+	ListMentions(ctx context.Context, in *ListMentionsRequest, opts ...grpc.CallOption) (*ListMentionsResponse, error)
 	// Decline gives an offer back: the next agent is asked.
 	Decline(ctx context.Context, in *DeclineRequest, opts ...grpc.CallOption) (*DeclineResponse, error)
 	// Take picks a conversation that waits or left a message by hand. FAILED_PRECONDITION when the agent is full.
@@ -249,6 +252,16 @@ func (c *conversationServiceClient) Search(ctx context.Context, in *SearchReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SearchResponse)
 	err := c.cc.Invoke(ctx, ConversationService_Search_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *conversationServiceClient) ListMentions(ctx context.Context, in *ListMentionsRequest, opts ...grpc.CallOption) (*ListMentionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMentionsResponse)
+	err := c.cc.Invoke(ctx, ConversationService_ListMentions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -476,6 +489,8 @@ type ConversationServiceServer interface {
 	ListPersonEntries(context.Context, *ListPersonEntriesRequest) (*ListPersonEntriesResponse, error)
 	// Search finds messages whose text contains the words, newest first. It works for Chinese.
 	Search(context.Context, *SearchRequest) (*SearchResponse, error)
+	// ListMentions names the conversations in which a note of a colleague names somebody, the newest first. What the note says is not in the answer.
+	ListMentions(context.Context, *ListMentionsRequest) (*ListMentionsResponse, error)
 	// Decline gives an offer back: the next agent is asked.
 	Decline(context.Context, *DeclineRequest) (*DeclineResponse, error)
 	// Take picks a conversation that waits or left a message by hand. FAILED_PRECONDITION when the agent is full.
@@ -554,6 +569,9 @@ func (UnimplementedConversationServiceServer) ListPersonEntries(context.Context,
 }
 func (UnimplementedConversationServiceServer) Search(context.Context, *SearchRequest) (*SearchResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Search not implemented")
+}
+func (UnimplementedConversationServiceServer) ListMentions(context.Context, *ListMentionsRequest) (*ListMentionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMentions not implemented")
 }
 func (UnimplementedConversationServiceServer) Decline(context.Context, *DeclineRequest) (*DeclineResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Decline not implemented")
@@ -836,6 +854,24 @@ func _ConversationService_Search_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ConversationServiceServer).Search(ctx, req.(*SearchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConversationService_ListMentions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMentionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConversationServiceServer).ListMentions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConversationService_ListMentions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConversationServiceServer).ListMentions(ctx, req.(*ListMentionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1168,6 +1204,10 @@ var ConversationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Search",
 			Handler:    _ConversationService_Search_Handler,
+		},
+		{
+			MethodName: "ListMentions",
+			Handler:    _ConversationService_ListMentions_Handler,
 		},
 		{
 			MethodName: "Decline",

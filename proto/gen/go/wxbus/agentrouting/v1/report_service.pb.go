@@ -995,6 +995,116 @@ func (x *ExportConversationsResponse) GetTruncated() bool {
 	return false
 }
 
+// GetOwnReportRequest is the request of GetOwnReport.
+type GetOwnReportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// agent whose measures these are; the console fills in who asks.
+	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// from_unix_ms is the first moment, Unix milliseconds.
+	FromUnixMs int64 `protobuf:"varint,2,opt,name=from_unix_ms,json=fromUnixMs,proto3" json:"from_unix_ms,omitempty"`
+	// to_unix_ms is the moment after the last, Unix milliseconds; at most 93 days later.
+	ToUnixMs      int64 `protobuf:"varint,3,opt,name=to_unix_ms,json=toUnixMs,proto3" json:"to_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOwnReportRequest) Reset() {
+	*x = GetOwnReportRequest{}
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOwnReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOwnReportRequest) ProtoMessage() {}
+
+func (x *GetOwnReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOwnReportRequest.ProtoReflect.Descriptor instead.
+func (*GetOwnReportRequest) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetOwnReportRequest) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *GetOwnReportRequest) GetFromUnixMs() int64 {
+	if x != nil {
+		return x.FromUnixMs
+	}
+	return 0
+}
+
+func (x *GetOwnReportRequest) GetToUnixMs() int64 {
+	if x != nil {
+		return x.ToUnixMs
+	}
+	return 0
+}
+
+// GetOwnReportResponse is the response of GetOwnReport.
+type GetOwnReportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// total of the span over every account.
+	Total         *ReportRow `protobuf:"bytes,1,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOwnReportResponse) Reset() {
+	*x = GetOwnReportResponse{}
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOwnReportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOwnReportResponse) ProtoMessage() {}
+
+func (x *GetOwnReportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_wxbus_agentrouting_v1_report_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOwnReportResponse.ProtoReflect.Descriptor instead.
+func (*GetOwnReportResponse) Descriptor() ([]byte, []int) {
+	return file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetOwnReportResponse) GetTotal() *ReportRow {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
 var File_wxbus_agentrouting_v1_report_service_proto protoreflect.FileDescriptor
 
 const file_wxbus_agentrouting_v1_report_service_proto_rawDesc = "" +
@@ -1067,15 +1177,24 @@ const file_wxbus_agentrouting_v1_report_service_proto_rawDesc = "" +
 	"\x06filter\x18\x01 \x01(\v2#.wxbus.agentrouting.v1.ReportFilterR\x06filter\"M\n" +
 	"\x1bExportConversationsResponse\x12\x10\n" +
 	"\x03csv\x18\x01 \x01(\fR\x03csv\x12\x1c\n" +
-	"\ttruncated\x18\x02 \x01(\bR\ttruncated*w\n" +
+	"\ttruncated\x18\x02 \x01(\bR\ttruncated\"k\n" +
+	"\x13GetOwnReportRequest\x12\x14\n" +
+	"\x05agent\x18\x01 \x01(\tR\x05agent\x12 \n" +
+	"\ffrom_unix_ms\x18\x02 \x01(\x03R\n" +
+	"fromUnixMs\x12\x1c\n" +
+	"\n" +
+	"to_unix_ms\x18\x03 \x01(\x03R\btoUnixMs\"N\n" +
+	"\x14GetOwnReportResponse\x126\n" +
+	"\x05total\x18\x01 \x01(\v2 .wxbus.agentrouting.v1.ReportRowR\x05total*w\n" +
 	"\bReportBy\x12\x19\n" +
 	"\x15REPORT_BY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rREPORT_BY_DAY\x10\x01\x12\x13\n" +
 	"\x0fREPORT_BY_GROUP\x10\x02\x12\x13\n" +
 	"\x0fREPORT_BY_AGENT\x10\x03\x12\x13\n" +
-	"\x0fREPORT_BY_TOTAL\x10\x042\xc8\x03\n" +
+	"\x0fREPORT_BY_TOTAL\x10\x042\xb1\x04\n" +
 	"\rReportService\x12^\n" +
-	"\tGetReport\x12'.wxbus.agentrouting.v1.GetReportRequest\x1a(.wxbus.agentrouting.v1.GetReportResponse\x12p\n" +
+	"\tGetReport\x12'.wxbus.agentrouting.v1.GetReportRequest\x1a(.wxbus.agentrouting.v1.GetReportResponse\x12g\n" +
+	"\fGetOwnReport\x12*.wxbus.agentrouting.v1.GetOwnReportRequest\x1a+.wxbus.agentrouting.v1.GetOwnReportResponse\x12p\n" +
 	"\x0fListDefinitions\x12-.wxbus.agentrouting.v1.ListDefinitionsRequest\x1a..wxbus.agentrouting.v1.ListDefinitionsResponse\x12g\n" +
 	"\fExportReport\x12*.wxbus.agentrouting.v1.ExportReportRequest\x1a+.wxbus.agentrouting.v1.ExportReportResponse\x12|\n" +
 	"\x13ExportConversations\x121.wxbus.agentrouting.v1.ExportConversationsRequest\x1a2.wxbus.agentrouting.v1.ExportConversationsResponseB\xef\x01\n" +
@@ -1094,7 +1213,7 @@ func file_wxbus_agentrouting_v1_report_service_proto_rawDescGZIP() []byte {
 }
 
 var file_wxbus_agentrouting_v1_report_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_wxbus_agentrouting_v1_report_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_wxbus_agentrouting_v1_report_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_wxbus_agentrouting_v1_report_service_proto_goTypes = []any{
 	(ReportBy)(0),                       // 0: wxbus.agentrouting.v1.ReportBy
 	(*ReportFilter)(nil),                // 1: wxbus.agentrouting.v1.ReportFilter
@@ -1110,6 +1229,8 @@ var file_wxbus_agentrouting_v1_report_service_proto_goTypes = []any{
 	(*ExportReportResponse)(nil),        // 11: wxbus.agentrouting.v1.ExportReportResponse
 	(*ExportConversationsRequest)(nil),  // 12: wxbus.agentrouting.v1.ExportConversationsRequest
 	(*ExportConversationsResponse)(nil), // 13: wxbus.agentrouting.v1.ExportConversationsResponse
+	(*GetOwnReportRequest)(nil),         // 14: wxbus.agentrouting.v1.GetOwnReportRequest
+	(*GetOwnReportResponse)(nil),        // 15: wxbus.agentrouting.v1.GetOwnReportResponse
 }
 var file_wxbus_agentrouting_v1_report_service_proto_depIdxs = []int32{
 	4,  // 0: wxbus.agentrouting.v1.ReportRow.waiting_ms:type_name -> wxbus.agentrouting.v1.Distribution
@@ -1126,19 +1247,22 @@ var file_wxbus_agentrouting_v1_report_service_proto_depIdxs = []int32{
 	1,  // 11: wxbus.agentrouting.v1.ExportReportRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
 	0,  // 12: wxbus.agentrouting.v1.ExportReportRequest.by:type_name -> wxbus.agentrouting.v1.ReportBy
 	1,  // 13: wxbus.agentrouting.v1.ExportConversationsRequest.filter:type_name -> wxbus.agentrouting.v1.ReportFilter
-	6,  // 14: wxbus.agentrouting.v1.ReportService.GetReport:input_type -> wxbus.agentrouting.v1.GetReportRequest
-	8,  // 15: wxbus.agentrouting.v1.ReportService.ListDefinitions:input_type -> wxbus.agentrouting.v1.ListDefinitionsRequest
-	10, // 16: wxbus.agentrouting.v1.ReportService.ExportReport:input_type -> wxbus.agentrouting.v1.ExportReportRequest
-	12, // 17: wxbus.agentrouting.v1.ReportService.ExportConversations:input_type -> wxbus.agentrouting.v1.ExportConversationsRequest
-	7,  // 18: wxbus.agentrouting.v1.ReportService.GetReport:output_type -> wxbus.agentrouting.v1.GetReportResponse
-	9,  // 19: wxbus.agentrouting.v1.ReportService.ListDefinitions:output_type -> wxbus.agentrouting.v1.ListDefinitionsResponse
-	11, // 20: wxbus.agentrouting.v1.ReportService.ExportReport:output_type -> wxbus.agentrouting.v1.ExportReportResponse
-	13, // 21: wxbus.agentrouting.v1.ReportService.ExportConversations:output_type -> wxbus.agentrouting.v1.ExportConversationsResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	2,  // 14: wxbus.agentrouting.v1.GetOwnReportResponse.total:type_name -> wxbus.agentrouting.v1.ReportRow
+	6,  // 15: wxbus.agentrouting.v1.ReportService.GetReport:input_type -> wxbus.agentrouting.v1.GetReportRequest
+	14, // 16: wxbus.agentrouting.v1.ReportService.GetOwnReport:input_type -> wxbus.agentrouting.v1.GetOwnReportRequest
+	8,  // 17: wxbus.agentrouting.v1.ReportService.ListDefinitions:input_type -> wxbus.agentrouting.v1.ListDefinitionsRequest
+	10, // 18: wxbus.agentrouting.v1.ReportService.ExportReport:input_type -> wxbus.agentrouting.v1.ExportReportRequest
+	12, // 19: wxbus.agentrouting.v1.ReportService.ExportConversations:input_type -> wxbus.agentrouting.v1.ExportConversationsRequest
+	7,  // 20: wxbus.agentrouting.v1.ReportService.GetReport:output_type -> wxbus.agentrouting.v1.GetReportResponse
+	15, // 21: wxbus.agentrouting.v1.ReportService.GetOwnReport:output_type -> wxbus.agentrouting.v1.GetOwnReportResponse
+	9,  // 22: wxbus.agentrouting.v1.ReportService.ListDefinitions:output_type -> wxbus.agentrouting.v1.ListDefinitionsResponse
+	11, // 23: wxbus.agentrouting.v1.ReportService.ExportReport:output_type -> wxbus.agentrouting.v1.ExportReportResponse
+	13, // 24: wxbus.agentrouting.v1.ReportService.ExportConversations:output_type -> wxbus.agentrouting.v1.ExportConversationsResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_wxbus_agentrouting_v1_report_service_proto_init() }
@@ -1152,7 +1276,7 @@ func file_wxbus_agentrouting_v1_report_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wxbus_agentrouting_v1_report_service_proto_rawDesc), len(file_wxbus_agentrouting_v1_report_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ReportService_GetReport_FullMethodName           = "/wxbus.agentrouting.v1.ReportService/GetReport"
+	ReportService_GetOwnReport_FullMethodName        = "/wxbus.agentrouting.v1.ReportService/GetOwnReport"
 	ReportService_ListDefinitions_FullMethodName     = "/wxbus.agentrouting.v1.ReportService/ListDefinitions"
 	ReportService_ExportReport_FullMethodName        = "/wxbus.agentrouting.v1.ReportService/ExportReport"
 	ReportService_ExportConversations_FullMethodName = "/wxbus.agentrouting.v1.ReportService/ExportConversations"
@@ -34,6 +35,8 @@ const (
 type ReportServiceClient interface {
 	// GetReport returns the measures of a span, by day, group or agent.
 	GetReport(ctx context.Context, in *GetReportRequest, opts ...grpc.CallOption) (*GetReportResponse, error)
+	// GetOwnReport returns the measures of one agent over a span in one row: what people may know of their own day.
+	GetOwnReport(ctx context.Context, in *GetOwnReportRequest, opts ...grpc.CallOption) (*GetOwnReportResponse, error)
 	// ListDefinitions says in words what each measure counts.
 	ListDefinitions(ctx context.Context, in *ListDefinitionsRequest, opts ...grpc.CallOption) (*ListDefinitionsResponse, error)
 	// ExportReport returns the same as CSV (UTF-8 with a byte order mark, so that spreadsheets read Chinese).
@@ -54,6 +57,16 @@ func (c *reportServiceClient) GetReport(ctx context.Context, in *GetReportReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetReportResponse)
 	err := c.cc.Invoke(ctx, ReportService_GetReport_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *reportServiceClient) GetOwnReport(ctx context.Context, in *GetOwnReportRequest, opts ...grpc.CallOption) (*GetOwnReportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOwnReportResponse)
+	err := c.cc.Invoke(ctx, ReportService_GetOwnReport_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +112,8 @@ func (c *reportServiceClient) ExportConversations(ctx context.Context, in *Expor
 type ReportServiceServer interface {
 	// GetReport returns the measures of a span, by day, group or agent.
 	GetReport(context.Context, *GetReportRequest) (*GetReportResponse, error)
+	// GetOwnReport returns the measures of one agent over a span in one row: what people may know of their own day.
+	GetOwnReport(context.Context, *GetOwnReportRequest) (*GetOwnReportResponse, error)
 	// ListDefinitions says in words what each measure counts.
 	ListDefinitions(context.Context, *ListDefinitionsRequest) (*ListDefinitionsResponse, error)
 	// ExportReport returns the same as CSV (UTF-8 with a byte order mark, so that spreadsheets read Chinese).
@@ -117,6 +132,9 @@ type UnimplementedReportServiceServer struct{}
 
 func (UnimplementedReportServiceServer) GetReport(context.Context, *GetReportRequest) (*GetReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetReport not implemented")
+}
+func (UnimplementedReportServiceServer) GetOwnReport(context.Context, *GetOwnReportRequest) (*GetOwnReportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOwnReport not implemented")
 }
 func (UnimplementedReportServiceServer) ListDefinitions(context.Context, *ListDefinitionsRequest) (*ListDefinitionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDefinitions not implemented")
@@ -162,6 +180,24 @@ func _ReportService_GetReport_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ReportServiceServer).GetReport(ctx, req.(*GetReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ReportService_GetOwnReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOwnReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReportServiceServer).GetOwnReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ReportService_GetOwnReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReportServiceServer).GetOwnReport(ctx, req.(*GetOwnReportRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -230,6 +266,10 @@ var ReportService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetReport",
 			Handler:    _ReportService_GetReport_Handler,
+		},
+		{
+			MethodName: "GetOwnReport",
+			Handler:    _ReportService_GetOwnReport_Handler,
 		},
 		{
 			MethodName: "ListDefinitions",
