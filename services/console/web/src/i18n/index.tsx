@@ -1,4 +1,5 @@
 import { createContext, useCallback, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
+import { zone } from "../ui/zone";
 import { words, type Key } from "./words";
 
 export type Locale = "zh-CN" | "en";
@@ -13,6 +14,7 @@ interface I18n {
   time(ms: number): string;
   day(ms: number): string;
   dateTime(ms: number): string;
+  instant(ms: number): string; // to the millisecond
 }
 
 const Context = createContext<I18n | null>(null);
@@ -32,9 +34,6 @@ function stored(): Locale {
   }
 }
 
-// Times are those of the fans and the desk, wherever the browser is.
-const zone = "Asia/Shanghai";
-
 export function I18nProvider({ children }: { children: ReactNode }) {
   const [locale, set] = useState<Locale>(stored);
   const setLocale = useCallback((next: Locale) => {
@@ -50,10 +49,12 @@ export function I18nProvider({ children }: { children: ReactNode }) {
   }, [locale]);
 
   const value = useMemo<I18n>(() => {
+    const timeZone = zone();
     const number = new Intl.NumberFormat(locale);
-    const time = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
-    const day = new Intl.DateTimeFormat(locale, { timeZone: zone, month: locale === "en" ? "short" : "numeric", day: "numeric" });
-    const full = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "medium" });
+    const time = new Intl.DateTimeFormat("en-GB", { timeZone, hour: "2-digit", minute: "2-digit" });
+    const day = new Intl.DateTimeFormat(locale, { timeZone, month: locale === "en" ? "short" : "numeric", day: "numeric" });
+    const full = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short", timeStyle: "medium" });
+    const exact = new Intl.DateTimeFormat("en-GB", { timeZone, hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
     return {
       locale, setLocale,
       t: (key, holes) => translate(locale, key, holes),
@@ -61,6 +62,7 @@ export function I18nProvider({ children }: { children: ReactNode }) {
       time: (ms) => time.format(ms),
       day: (ms) => day.format(ms),
       dateTime: (ms) => full.format(ms),
+      instant: (ms) => exact.format(ms),
     };
   }, [locale, setLocale]);
   return <Context.Provider value={value}>{children}</Context.Provider>;
