@@ -16,11 +16,25 @@ export function launch() {
   });
 }
 
+// notified lets the page show notifications and counts the sounds that it makes. Nobody looks at it, as when somebody
+// works in another window.
+async function notified(context) {
+  await context.grantPermissions(["notifications"]);
+  await context.addInitScript(() => {
+    localStorage.setItem("wxbus.sounds", JSON.stringify({ desktop: true }));
+    globalThis.rang = 0;
+    const start = OscillatorNode.prototype.start;
+    OscillatorNode.prototype.start = function ring(...args) { globalThis.rang++; return start.apply(this, args); };
+    Document.prototype.hasFocus = () => false;
+  });
+}
+
 // opener returns how somebody opens the page: in a browser of their own, with nothing left over from others.
 export function opener({ browser, url: home }) {
   const axe = require("axe-core").source;
-  return async ({ user, width = 1440, height = 900, theme = "light", locale = "zh-CN", url = home } = {}) => {
-    const context = await browser.newContext({ viewport: { width, height }, locale, colorScheme: theme });
+  return async ({ user, width = 1440, height = 900, theme = "light", locale = "zh-CN", timezoneId = "Asia/Shanghai", notifications = false, url = home } = {}) => {
+    const context = await browser.newContext({ viewport: { width, height }, locale, timezoneId, colorScheme: theme });
+    if (notifications) await notified(context);
     await context.addInitScript(([t, l]) => { localStorage.setItem("wxbus.theme", t); localStorage.setItem("wxbus.locale", l); }, [theme, locale]);
     const page = await context.newPage();
     page.setDefaultTimeout(90_000); // a slow machine is no failure

@@ -1,10 +1,12 @@
 // Tests of the page in a real browser over the real system. The short form runs in CI; --all is everything.
-//   node tests/web/run.mjs [--all] [--only NAME] [--verbose]
+//   node tests/web/run.mjs [--all] [--only PATTERN] [--verbose]
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { launch, opener } from "./browser.mjs";
 import { API, demoUsers, startWorld } from "./world.mjs";
+import { operators } from "./operators.mjs";
+import { people } from "./people.mjs";
 import { tests } from "./tests.mjs";
 
 const args = process.argv.slice(2);
@@ -21,8 +23,8 @@ assert.ok(users.admin && users.agent && users.supervisor, "the demo has an agent
 const open = opener({ browser, url: world.url });
 const admin = await new API(world).logIn(users.admin.name, users.admin.password);
 let failed = 0;
-for (const test of tests) {
-  if (only ? !test.name.includes(only) : !all && !test.short) continue;
+for (const test of [...tests, ...people, ...operators]) {
+  if (only ? !new RegExp(only).test(test.name) : !all && !test.short) continue;
   const begin = Date.now();
   const pages = [];
   try {

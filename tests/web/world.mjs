@@ -9,8 +9,6 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-// Ports below the range from which the system takes those of outgoing connections, so that none is taken
-// between its choice and its use.
 // freePorts takes ports below the range from which systems hand out ports on their own, so that no connection
 // takes one between its choice and its use.
 async function freePorts(count) {
@@ -51,10 +49,10 @@ function withMini(demo, sim) {
 
 export async function startWorld({ verbose = false } = {}) {
   const dir = await mkdtemp(join(tmpdir(), "wxbus-web-"));
-  const [gateway, consolePort, sim, admin] = await freePorts(4);
+  const [gateway, consolePort, sim, admin, bus] = await freePorts(5);
   const demo = await readFile(join(root, "services/allinone/demo/wxbus.yaml"), "utf8");
   const config = withMini(demo, sim).replaceAll("127.0.0.1:8080", `127.0.0.1:${gateway}`).replaceAll("127.0.0.1:8081", `127.0.0.1:${consolePort}`).replaceAll("127.0.0.1:8082", `127.0.0.1:${sim}`)
-    + `\nadmin: {listen: "127.0.0.1:${admin}"}\ngrpc: {listen: "127.0.0.1:0"}\nnats: {listen: "-1"}\nrules_file: ${join(root, "services/allinone/demo/rules.yaml")}\n`;
+    + `\nadmin: {listen: "127.0.0.1:${admin}"}\ngrpc: {listen: "127.0.0.1:0"}\nnats: {listen: "127.0.0.1:${bus}"}\nrules_file: ${join(root, "services/allinone/demo/rules.yaml")}\n`;
   const file = join(dir, "wxbus.yaml");
   await writeFile(file, config);
   const child = spawn(join(root, "bin/wxbus"), ["up", "--config", file, "--data", join(dir, "data")], { stdio: ["ignore", "pipe", "pipe"] });
@@ -64,6 +62,8 @@ export async function startWorld({ verbose = false } = {}) {
   child.once("exit", () => { exited = true; });
   const world = {
     dir, child, url: `http://127.0.0.1:${consolePort}`, sim: `http://127.0.0.1:${sim}`, log: () => log,
+    // poison stores a push that no service can read.
+    poison: (account) => publish(bus, `wx.in.${account}.0.message.poison`, "not a push"),
     async stop() {
       if (!exited) {
         child.kill("SIGTERM");
@@ -82,6 +82,21 @@ export async function startWorld({ verbose = false } = {}) {
     throw err;
   }
   return world;
+}
+
+// publish says one thing on the bus, in the bus's own words, and waits until the stream has it.
+function publish(port, subject, body) {
+  return new Promise((done, fail) => {
+    const socket = connect(port, "127.0.0.1");
+    let heard = "";
+    socket.on("error", fail);
+    socket.on("data", (b) => {
+      heard += b;
+      if (/^MSG answer /m.test(heard)) { socket.end(); done(); }
+      else if (/^-ERR/m.test(heard)) { socket.end(); fail(new Error(heard)); }
+    });
+    socket.write(`CONNECT {"verbose":false}\r\nSUB answer 1\r\nPUB ${subject} answer ${body.length}\r\n${body}\r\n`);
+  });
 }
 
 // startLink is a way to the console that can be cut, as a train does in a tunnel: what is open breaks, and nothing new gets through.
@@ -131,6 +146,9 @@ export function tone(seconds) {
   return wav;
 }
 
+// picture is 16 pixels of one colour.
+export const picture = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGNkYPjPQApgIkn1qIZRDUNKAwBM9gEf2s3xVwAAAABJRU5ErkJggg==", "base64");
+
 // film is a short clip whose index stands behind so many bytes of nothing, as cameras write it: a player that can
 // ask for a part jumps there, one that cannot must read everything.
 export async function film(padding) {
@@ -170,7 +188,13 @@ export class Fan {
   }
 
   sendsImage() {
-    return this.sends("image", Buffer.from("iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGNkYPjPQApgIkn1qIZRDUNKAwBM9gEf2s3xVwAAAABJRU5ErkJggg==", "base64"));
+    return this.sends("image", picture);
+  }
+
+  // followsToo follows another account: the simulator derives the unionid from the openid, so it is the same person.
+  async followsToo(account) {
+    await call(this.world, "POST", `accounts/${account}/fans`, { openid: this.openid, following: true });
+    return new Fan(this.world, account, this.openid);
   }
 
   // screen is what the fan's phone shows.

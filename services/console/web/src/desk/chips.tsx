@@ -65,7 +65,7 @@ export function Chips({ c, quota, cost }: { c: Conversation; quota: Quota; cost:
             {t("chip.window")} <b data-testid="window">{until > now ? clockText(until - now) : t("chip.closed", { time: until > 0 ? clockText(now - until) : "" })}</b>
           </Chip>
           <Chip tone={left - cost <= 1 ? "amber" : "calm"} title={kept > 0 ? t("chip.keptTip", { count: kept }) : ""}>
-            {t("chip.quota")} <b data-testid="quota">{left}/{quota.total}</b>{kept > 0 && <span data-testid="kept"> {t("chip.kept", { count: kept })}</span>} <Pips total={quota.total} reserved={q.reserved + kept} used={Math.max(0, quota.total - left - kept - q.reserved)} tone={left - cost <= 1 ? "amber" : "calm"} />
+            {t("chip.quota")} <b data-testid="quota">{left}/{quota.total}</b>{kept > 0 && <span className="kept" data-testid="kept"> {t("chip.kept", { count: kept })}</span>} <Pips total={quota.total} reserved={q.reserved + kept} used={Math.max(0, quota.total - left - kept - q.reserved)} tone={left - cost <= 1 ? "amber" : "calm"} />
           </Chip>
         </>
       )}

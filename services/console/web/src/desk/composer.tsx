@@ -15,6 +15,8 @@ import { Icon } from "../ui/icon";
 import { Kbd } from "../ui/parts";
 import { useChanged, useKept, useStable } from "../ui/stable";
 import { fanKey } from "../feed/store";
+import { CardDialog, cardTitle } from "./card";
+import { EmojiTool } from "./emoji";
 import { CannedPopup, type CannedChoice } from "./canned";
 import { Chips, forAgents, useQuota, WindowClosed } from "./chips";
 import { imageContent, kindOf, textContent, videoContent, voiceContent } from "./content";
@@ -65,7 +67,11 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
   const setStaged = (change: (list: readonly Staged[]) => readonly Staged[]) => write((w) => ({ ...w, staged: change(w.staged) }));
   const setGuard = (messages: readonly Message[] | undefined) => write((w) => ({ ...w, guard: messages }));
   const [canned, setCanned] = useState(false);
-  if (useChanged(fan)) setCanned(false);
+  const [card, setCard] = useState(false);
+  if (useChanged(fan)) {
+    setCanned(false);
+    setCard(false);
+  }
   const quota = useQuota(c, messages.length);
   const lastSeq = messages.at(-1)?.seq ?? 0n;
   const { text, note } = draft;
@@ -172,6 +178,16 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
   };
 
   const openCanned = useCallback(() => setCanned(true), []);
+  const openCard = useCallback(() => setCard(true), []);
+  const insert = useStable((piece: string) => {
+    const el = area.current;
+    const at = el?.selectionStart ?? text.length;
+    change({ text: text.slice(0, at) + piece + text.slice(el?.selectionEnd ?? at) });
+    requestAnimationFrame(() => {
+      el?.focus();
+      el?.setSelectionRange(at + piece.length, at + piece.length);
+    });
+  });
   const take = useStable((file: File) => void upload(file));
   const onKeyDown = (e: React.KeyboardEvent<HTMLTextAreaElement>) => {
     if (e.nativeEvent.isComposing || popup) return;
@@ -191,6 +207,7 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
   return (
     <div className="composer" id="composer" data-zone onDragOver={(e) => e.preventDefault()} onDrop={(e) => { e.preventDefault(); for (const f of e.dataTransfer.files) void upload(f); }}>
       {popup && <CannedPopup key={fan} c={c} query={query} onChoose={choose} onClose={() => { setCanned(false); if (query !== undefined) change({ text: "" }); area.current?.focus(); }} />}
+      {card && <CardDialog account={c.account} onClose={() => setCard(false)} onDone={(content) => { setCard(false); setStaged((list) => [...list, { content, text: cardTitle(content) }]); area.current?.focus(); }} />}
       {note && <Mentions area={area.current} text={text} onPick={(next) => change({ text: next })} />}
       <div className="chips">
         <Chips c={c} quota={quota} cost={cost} />
@@ -218,8 +235,7 @@ export function Composer({ conversation: c, messages, outbox, nameOf, wanted, on
             onChange={(e) => { change({ text: e.target.value }); if (e.target.value && !note) tellTyping(); }} onKeyDown={onKeyDown} onPaste={(e) => { const files = [...e.clipboardData.files]; if (files.length > 0) { e.preventDefault(); for (const f of files) void upload(f); } }} />
           {parts.length > 1 && <SplitPreview parts={parts} />}
           <div className="tools">
-            <Tools disabled={note} onCanned={openCanned} onFile={take} />
-            <span className="grow" />
+            <span className="toolbar"><Tools disabled={note} onCanned={openCanned} onCard={openCard} onFile={take} onEmoji={insert} /></span>
             <span className="t12 t3 cost" aria-live="polite">
               {tooMany ? <b className="tone-amber">{t("composer.tooMany", { need: cost, left: quota.data?.remaining ?? 0 })}</b>
                 : usesKept ? <b className="tone-amber" role="status">{t("composer.usesKept")}</b>
@@ -260,7 +276,7 @@ function SplitPreview({ parts }: { parts: readonly string[] }) {
 }
 
 // Tools is drawn once: what it is given stays the same from fan to fan.
-const Tools = memo(function Tools({ disabled, onCanned, onFile }: { disabled: boolean; onCanned(): void; onFile(f: File): void }) {
+const Tools = memo(function Tools({ disabled, onCanned, onCard, onFile, onEmoji }: { disabled: boolean; onCanned(): void; onCard(): void; onFile(f: File): void; onEmoji(text: string): void }) {
   const { t } = useI18n();
   return (
     <>
@@ -268,11 +284,13 @@ const Tools = memo(function Tools({ disabled, onCanned, onFile }: { disabled: bo
       <FileTool icon="img" label={t("composer.image")} accept="image/jpeg,image/png,image/gif" disabled={disabled} onFile={onFile} />
       <FileTool icon="mic" label={t("composer.voice")} accept="audio/amr,audio/mpeg,.amr,.mp3" disabled={disabled} onFile={onFile} />
       <FileTool icon="video" label={t("composer.video")} accept="video/mp4" disabled={disabled} onFile={onFile} />
+      <Tool icon="mini" label={t("composer.card")} disabled={disabled} onClick={onCard} />
+      <EmojiTool disabled={disabled} onPick={onEmoji} />
     </>
   );
 });
 
-function Tool({ icon, label, hint, disabled, onClick }: { icon: "bolt"; label: string; hint?: string; disabled?: boolean; onClick(): void }) {
+function Tool({ icon, label, hint, disabled, onClick }: { icon: "bolt" | "mini"; label: string; hint?: string; disabled?: boolean; onClick(): void }) {
   return <Tooltip title={`${label} ${hint ?? ""}`}><button type="button" className="icon-button" aria-label={label} disabled={disabled} onClick={onClick}><Icon name={icon} /></button></Tooltip>;
 }
 

@@ -1,4 +1,4 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { App, Button, Input } from "antd";
 import { useState } from "react";
 import { useNavigate } from "react-router";
@@ -8,16 +8,16 @@ import { useI18n } from "../i18n";
 import { reasonText } from "../i18n/said";
 import { useActions, useKeys } from "../keys/keys";
 import { useClients } from "../rpc/clients";
-import { keepOf } from "../rpc/keep";
 import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { Icon } from "../ui/icon";
 import { accountHue, Facts, Kbd, Monogram, Skeleton } from "../ui/parts";
-import { useChanged, useSoon } from "../ui/stable";
+import { useChanged } from "../ui/stable";
 import { conversationKey } from "../feed/store";
 import { useQuota } from "./chips";
 import { useColleagueNames, useGroupNames } from "./names";
 import { useChanges } from "./thread-pane";
+import { useFan } from "./use-fan";
 import { excludedText, whyOf } from "./why";
 
 const shownHistory = 8;
@@ -34,8 +34,7 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
   const nameOf = useColleagueNames();
   const groupOf = useGroupNames();
   const quota = useQuota(c, Number(c.lastSeq));
-  const key = ["fan", c.account, c.openid];
-  const known = useQuery({ queryKey: [...key, String(c.number)], queryFn: () => conversations.getFan({ account: c.account, openid: c.openid }), enabled: useSoon(conversationKey(c)), placeholderData: keepOf(key, 3) });
+  const known = useFan(c);
   const fan = known.data?.fan;
   const opened = useChanges(c)?.find((e) => e.event.case === "conversationChanged" && e.event.value.change === "opened");
   const source = opened?.event.case === "conversationChanged" ? reasonText(opened.event.value.reason, t, { group: groupOf, agent: nameOf }) : "";
@@ -89,6 +88,7 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
           <h3><Icon name="link" size={14} />{t("context.linked")}<span className="grow" /><span className="label line">UnionID</span></h3>
           <div className="row linked"><Monogram account={c.account} /><span className="cut grow">{c.account}</span><span className="t12 t3">{t("context.current")}</span></div>
           {fan.linked.map((l) => <div className="row linked" key={`${l.account}/${l.openid}`}><Monogram account={l.account} /><span className="cut grow">{l.account}</span><span className="t12 t3">{l.name}</span></div>)}
+          {fan.linked.length > 0 && <Button type="text" size="small" onClick={() => keys.run("person")}>{t("person.open")} <Kbd chord={keys.chord("person")} /></Button>}
         </section>
       )}
       {quota.data && (

@@ -101,6 +101,7 @@ export function Desk() {
     next: () => step(1), previous: () => step(-1),
     accept: nextUp && (() => void accept(nextUp)),
     decline: offer && (() => void decline(offer)),
+    preview: offer && (() => open(offer)), // a picture of an open thread comes first
     context: () => setShowContext((v) => !v),
     presence: me && (() => void setPresence(me.presence === Presence.ONLINE ? Presence.AWAY : Presence.ONLINE).catch(fail)),
   });

@@ -1,6 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
-import { AuthorKind } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
 import { conversationKey } from "../feed/store";
 import { useClients } from "../rpc/clients";
@@ -65,17 +64,14 @@ export function useMentioned(): ReadonlySet<string> {
   const cache = useQueryClient();
   const names = useMemo(() => [...new Set([user, displayName].filter(Boolean))], [user, displayName]);
   const { data } = useQuery({
-    queryKey: ["mentions", ...names], enabled: can(ConversationService.method.search), staleTime: Infinity, retry: false,
-    queryFn: () => Promise.all(names.map((name) => conversations.search({ query: `@${name}`, fromUnixMs: BigInt(Date.now() - recent), pageSize: 50 }))),
+    queryKey: ["mentions", ...names], enabled: can(ConversationService.method.listMentions), staleTime: Infinity, retry: false,
+    queryFn: () => conversations.listMentions({ agent: user, names, fromUnixMs: BigInt(Date.now() - recent) }),
   });
   useEffect(() => onEvent((e) => {
     const text = e.event.case === "noteAdded" ? e.event.value.message?.text ?? "" : "";
     if (names.some((name) => text.includes(`@${name}`))) void cache.invalidateQueries({ queryKey: ["mentions"] });
   }), [onEvent, cache, names]);
-  return useMemo(() => new Set((data ?? []).flatMap((res) => res.hits).flatMap(({ message: m }) => {
-    const named = m?.authorKind === AuthorKind.NOTE && m.author !== user && m.conversation && names.some((name) => m.text.includes(`@${name}`)); // the search folds letters
-    return named ? [conversationKey({ account: m.account, id: m.conversation })] : [];
-  })), [data, user, names]);
+  return useMemo(() => new Set((data?.mentions ?? []).map((m) => conversationKey({ account: m.account, id: m.conversation }))), [data]);
 }
 
 // useKnown loads those of the conversations that the page does not have yet.

@@ -1,11 +1,11 @@
 import { useQuery } from "@tanstack/react-query";
 import { App, Button, Dropdown, Modal, Tooltip } from "antd";
 import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
-import { AuthorKind, ConversationState, MessageState, type Conversation, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { AuthorKind, ConversationState, MessageState, type Conversation, type LinkedFan, type Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import type { ConversationEvent } from "../gen/wxbus/agentrouting/v1/conversation_events_pb";
 import { ConversationService } from "../gen/wxbus/agentrouting/v1/conversation_service_pb";
 import { FanAvatar } from "../fan/avatar";
-import { conversationKey } from "../feed/store";
+import { conversationKey, fanKey } from "../feed/store";
 import { useI18n, type Translate } from "../i18n";
 import { reasonText } from "../i18n/said";
 import type { Key } from "../i18n/words";
@@ -19,10 +19,12 @@ import { Icon } from "../ui/icon";
 import { AgentAvatar, Kbd, Monogram } from "../ui/parts";
 import { DeadlineRing } from "../ui/ring";
 import { useChanged, useSoon, useStable } from "../ui/stable";
+import { dayNumber, hourOfDay } from "../ui/zone";
 import { Bubble, PendingBubble, type BubbleActions } from "./bubble";
 import { ClosedBar } from "./closed-bar";
 import { Composer } from "./composer";
 import { PromiseChips } from "./chips";
+import { PersonThread } from "./person";
 import { follow, useFollowed } from "./followed";
 import { useColleagueNames, useGroupNames } from "./names";
 import { deadlineOf, promised } from "./order";
@@ -31,6 +33,7 @@ import { useColleagues, useDesk, useThread } from "./provider";
 import { Thread, type ThreadRow } from "./thread";
 import { Trace } from "./trace";
 import { TransferDialog } from "./transfer";
+import { useFan } from "./use-fan";
 import { useOutbox } from "./use-outbox";
 import { whyOf } from "./why";
 
@@ -50,12 +53,15 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
   const { user, can } = useMe();
   const { notification, modal } = App.useApp();
   const { store } = useDesk();
+  const keys = useKeys();
   const thread = useThread(c);
   const { outbox, pending } = useOutbox(c);
   const [selected, setSelected] = useState<bigint>();
   const [traced, setTraced] = useState<Message>();
   const [transferring, setTransferring] = useState(false);
   const [wanted, setWanted] = useState<"reply" | "note">();
+  const [merged, setMerged] = useState(false);
+  if (useChanged(fanKey(c))) setMerged(false);
   if (useChanged(conversationKey(c))) {
     setSelected(undefined);
     setTraced(undefined);
@@ -65,6 +71,7 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
   const nameOf = useColleagueNames();
   const groupOf = useGroupNames();
   const changes = useChanges(c);
+  const linked = useLinked(c);
 
   const fail = useCallback((err: unknown) => {
     const said = say(err, t);
@@ -85,16 +92,27 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
   const mine = c.agent === user && (c.state === ConversationState.ACTIVE || c.state === ConversationState.ON_HOLD);
   const active = mine && c.state === ConversationState.ACTIVE;
 
+  // offerUndo says what was done, and takes it back for 10 s by a button or its key.
+  const [undo, setUndo] = useState<() => void>();
+  const offerUndo = (key: string, title: string, back: () => Promise<{ conversation?: Conversation | undefined }>) => {
+    const once = () => {
+      notification.destroy(key);
+      setUndo(undefined);
+      void run(back);
+    };
+    setUndo(() => once);
+    const over = () => setUndo((now) => (now === once ? undefined : now));
+    notification.success({ key, title, description: c.fanName, duration: undoFor, onClose: over, actions: <Button size="small" onClick={once}>{t("act.undo")} <Kbd chord={keys.chord("undo")} /></Button> });
+  };
+
   const end = async (next: boolean) => {
     if (!(await run(() => conversations.close({ account: c.account, openid: c.openid, agent: user, conversation: c.id })))) return;
-    const key = `end/${c.id}`;
-    notification.success({
-      key, title: t("thread.ended"), description: c.fanName, duration: undoFor,
-      actions: <Button size="small" onClick={() => { notification.destroy(key); void run(() => conversations.reopen(ref)); }}>{t("act.undo")}</Button>,
-    });
+    offerUndo(`end/${c.id}`, t("thread.ended"), () => conversations.reopen(ref));
     if (next) onEnded(c);
   };
-  const hold = (until: number) => run(() => conversations.hold({ ...ref, untilUnixMs: BigInt(until) }));
+  const hold = async (until: number) => {
+    if (await run(() => conversations.hold({ ...ref, untilUnixMs: BigInt(until) }))) offerUndo(`hold/${c.id}`, t("inbox.held"), () => conversations.unhold(ref));
+  };
   const act = useStable((what: HeadAction, until?: number) => {
     switch (what) {
       case "transfer":
@@ -142,7 +160,8 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
     transfer: mine ? () => setTransferring(true) : undefined,
     hold: active ? () => void hold(0) : c.state === ConversationState.ON_HOLD && mine ? () => void run(() => conversations.unhold(ref)) : undefined,
     end: mine ? () => void end(false) : undefined, endAndNext: mine ? () => void end(true) : undefined,
-    follow: () => follow(user, c),
+    follow: () => follow(user, c), undo,
+    person: linked.length > 0 ? () => setMerged((v) => !v) : undefined,
     trace: chosen ? () => setTraced(chosen) : undefined,
     messageUp: () => move(-1), messageDown: () => move(1),
     play: () => element()?.querySelector<HTMLElement>("[data-play]")?.click(),
@@ -156,7 +175,8 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
       <ThreadHead c={c} nameOf={nameOf} onBack={onBack} onContext={onContext}>
         <HeadActions state={c.state} mine={mine} idleWarned={c.idleWarned} reopenUntil={Number(c.reopenUntilUnixMs)} mayTakeOver={can(ConversationService.method.takeOver)} run={act} />
       </ThreadHead>
-      <Thread key={`${c.account}/${c.openid}`} rows={rows} onTop={older} label={t("desk.thread")} reveal={selected === undefined ? undefined : `m/${selected}`} />
+      {linked.length > 0 && <PersonBar c={c} count={linked.length + 1} merged={merged} onMerge={setMerged} />}
+      {merged ? <PersonThread c={c} actions={actions} nameOf={nameOf} groupOf={groupOf} /> : <Thread key={`${c.account}/${c.openid}`} rows={rows} onTop={older} label={t("desk.thread")} reveal={selected === undefined ? undefined : `m/${selected}`} />}
       {mine ? <Composer conversation={c} messages={thread.messages} outbox={outbox} nameOf={nameOf} wanted={wanted} onWanted={() => setWanted(undefined)} onHold={() => void hold(0)} />
         : <ClosedBar key={conversationKey(c)} c={c} nameOf={nameOf} onAccept={onAccept} wanted={wanted} onWanted={() => setWanted(undefined)} />}
       {c.state === ConversationState.CLOSED && c.surveyScore > 0 && <p className="survey" role="status">{t("thread.survey", { score: c.surveyScore, max: 5 })} · {time(Number(c.closedUnixMs))}</p>}
@@ -165,6 +185,28 @@ export function ThreadPane({ conversation: c, onEnded, onBack, onAccept, onConte
         <TransferDialog c={c} onDone={(name) => { setTransferring(false); notification.success({ title: t("thread.transferred", { name }) }); onEnded(c); }} onError={fail} />
       </Modal>
     </>
+  );
+}
+
+// useLinked returns the fans of other accounts who are the same person, as WeChat says by the unionid.
+function useLinked(c: Conversation): readonly LinkedFan[] {
+  return useFan(c).data?.fan?.linked ?? none;
+}
+
+const none: readonly LinkedFan[] = [];
+
+// PersonBar says that the fan is known in other accounts too, and shows them in one thread or apart.
+function PersonBar({ c, count, merged, onMerge }: { c: Conversation; count: number; merged: boolean; onMerge(v: boolean): void }) {
+  const { t } = useI18n();
+  const keys = useKeys();
+  return (
+    <div className="person-bar">
+      <Icon name="link" size={14} /><span className="t12 t2 cut grow">{t("person.same", { count })}</span>
+      <div className="mode" role="tablist" aria-label={t("person.thread")}>
+        <button type="button" role="tab" aria-selected={!merged} onClick={() => onMerge(false)}>{c.account}</button>
+        <button type="button" role="tab" aria-selected={merged} onClick={() => onMerge(true)} data-testid="merge">{t("person.all")} <Kbd chord={keys.chord("person")} /></button>
+      </div>
+    </div>
   );
 }
 
@@ -245,12 +287,7 @@ function Reopen({ until, onReopen }: { until: number; onReopen(): void }) {
 function HoldMenu({ onHold }: { onHold(until: number): void }) {
   const { t } = useI18n();
   const keys = useKeys();
-  const tomorrow = () => {
-    const day = 86_400_000;
-    const offset = 8 * 3_600_000; // the desk lives in Asia/Shanghai
-    return (Math.floor((Date.now() + offset) / day) + 1) * day - offset + 9 * 3_600_000;
-  };
-  const untils: Record<string, () => number> = { fan: () => 0, hour: () => Date.now() + 3_600_000, afternoon: () => Date.now() + 3 * 3_600_000, tomorrow };
+  const untils: Record<string, () => number> = { fan: () => 0, hour: () => Date.now() + 3_600_000, afternoon: () => Date.now() + 3 * 3_600_000, tomorrow: () => hourOfDay(Date.now(), 1, 9) };
   return (
     <Dropdown trigger={["click"]} menu={{ items: Object.keys(untils).map((key) => ({ key, label: t(`hold.${key}` as Key) })), onClick: ({ key }) => onHold(untils[key]?.() ?? 0) }}>
       <Button type="text" size="small" className="head-action" icon={<Icon name="moon" />}><span className="wide">{t("thread.hold")}</span> <Kbd chord={keys.chord("hold")} /></Button>
@@ -272,8 +309,6 @@ interface RowsOf {
   onDiscard(p: RowsOf["pending"][number]): void;
   onRetry(p: RowsOf["pending"][number]): void;
 }
-
-const dayNumber = (ms: number) => Math.floor((ms + 8 * 3_600_000) / 86_400_000); // of Asia/Shanghai, where the desk lives
 
 const estimates: Record<string, number> = { image: 180, voice: 96, location: 130, video: 200, miniprogrampage: 72, news: 96, link: 96, msgmenu: 120 };
 
@@ -302,7 +337,7 @@ function useRows(o: RowsOf): ThreadRow[] {
 }
 
 type Entry = { at: number; m: Message } | { at: number; c: ConversationEvent };
-const told = new Set(["opened", "assigned", "accepted", "declined", "offer_expired", "requeued", "transferred", "taken", "taken_over", "held", "resumed", "closed", "reopened", "left_message", "idle_warned", "surveyed", "promise_broken"]);
+export const told = new Set(["opened", "assigned", "accepted", "declined", "offer_expired", "requeued", "transferred", "taken", "taken_over", "held", "resumed", "closed", "reopened", "left_message", "idle_warned", "surveyed", "promise_broken"]);
 
 // timeline puts messages and the changes of the open conversation in one order of time.
 export function timeline(messages: readonly Message[], changes: readonly ConversationEvent[] | undefined): Entry[] {
@@ -311,7 +346,7 @@ export function timeline(messages: readonly Message[], changes: readonly Convers
   return changes?.length ? list.sort((a, b) => a.at - b.at) : list;
 }
 
-function changeText(e: ConversationEvent, t: Translate, nameOf: (id: string) => string, groupOf: (id: string) => string): string {
+export function changeText(e: ConversationEvent, t: Translate, nameOf: (id: string) => string, groupOf: (id: string) => string): string {
   if (e.event.case !== "conversationChanged") return "";
   const v = e.event.value;
   const key = `change.${v.change}`;

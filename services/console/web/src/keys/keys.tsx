@@ -87,7 +87,7 @@ export function KeysProvider({ children }: { children: ReactNode }) {
     const onKey = (e: KeyboardEvent) => {
       if (e.isComposing || e.defaultPrevented || paused.current > 0) return;
       const chord = chordOf(e);
-      const plain = !/^(mod|alt)\+/.test(chord) && !/^(f\d+)$/.test(chord);
+      const plain = (!/^(mod|alt)\+/.test(chord) && !/^(f\d+)$/.test(chord)) || chord === "mod+z"; // a text field undoes its own
       if ((plain && typing(e.target)) || taken(e.target, chord)) return;
       for (const id of actionIDs) {
         if ((ownRef.current[id] ?? actions[id]) !== chord) continue;

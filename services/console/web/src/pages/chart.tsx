@@ -63,6 +63,28 @@ export function LineChart({ labels, median, p90, label, format }: { labels: read
   );
 }
 
+// AreaChart draws one quantity over time, with a dashed line for what is allowed.
+export function AreaChart({ points, label, limit }: { points: readonly { label: string; value: number }[]; label: string; limit?: { value: number; label: string } | undefined }) {
+  const width = 1120;
+  const height = 170;
+  const left = 40;
+  const bottom = 24;
+  const most = nice(Math.max(0.1, limit?.value ?? 0, ...points.map((p) => p.value)));
+  const x = (i: number) => left + (i * (width - left - 8)) / Math.max(1, points.length - 1);
+  const y = (v: number) => height - bottom - (v / most) * (height - bottom - 16);
+  const line = points.map((p, i) => `${x(i).toFixed(1)},${y(p.value).toFixed(1)}`).join(" ");
+  const every = Math.max(1, Math.ceil(points.length / 6));
+  return (
+    <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label} className="chart">
+      {[0, 0.5, 1].map((share) => <g key={share}><line x1={left} x2={width} y1={y(most * share)} y2={y(most * share)} stroke="var(--line)" /><text x={left - 6} y={y(most * share) + 4} textAnchor="end">{Number((most * share).toFixed(2))}</text></g>)}
+      {limit && <g><line x1={left} x2={width} y1={y(limit.value)} y2={y(limit.value)} stroke="var(--line-ctl)" strokeDasharray="4 4" /><text x={width - 4} y={y(limit.value) - 5} textAnchor="end">{limit.label}</text></g>}
+      <polygon points={`${x(0)},${y(0)} ${line} ${x(points.length - 1)},${y(0)}`} fill="var(--chart-3)" opacity="0.5" />
+      <polyline points={line} fill="none" stroke="var(--chart)" strokeWidth="1.5" />
+      {points.map((p, i) => <g key={`${i}/${p.label}`}><rect x={x(i) - 4} y={0} width="8" height={height - bottom} fill="transparent"><title>{`${p.label} ${p.value.toFixed(1)}`}</title></rect>{i % every === 0 && <text x={x(i)} y={height - 8} textAnchor={i === 0 ? "start" : "middle"}>{p.label}</text>}</g>)}
+    </svg>
+  );
+}
+
 // nice rounds up to 1, 2, 4, 5 or 8 times a power of ten, so that the quarter lines are readable.
 export function nice(n: number): number {
   const power = 10 ** Math.floor(Math.log10(n));

@@ -10,12 +10,11 @@ import { useMe } from "../session/session";
 import { useAccounts } from "../shell/accounts";
 import { clockText } from "../ui/duration";
 import { Empty } from "../ui/parts";
+import { dayKey, midnight, zone } from "../ui/zone";
 import { BarChart, LineChart } from "./chart";
 import { Data, save, useFailure } from "./data";
 
 const spans = [1, 7, 30, 90];
-const day = 86_400_000;
-const shanghai = 8 * 3_600_000;
 
 // Reports counts what the desk did. The numbers come from the numbered changes, so yesterday's stay what they were.
 export default function Reports() {
@@ -30,8 +29,8 @@ export default function Reports() {
   const [by, setBy] = useState<ReportBy>(ReportBy.DAY);
   const [account, setAccount] = useState("");
   const filter = useMemo(() => {
-    const end = (Math.floor((Date.now() + shanghai) / day) + 1) * day - shanghai; // the end of today
-    return { fromUnixMs: BigInt(end - days * day), toUnixMs: BigInt(end), account };
+    const now = Date.now();
+    return { fromUnixMs: BigInt(midnight(now, 1 - days)), toUnixMs: BigInt(midnight(now, 1)), account, timeZone: zone() };
   }, [days, account]);
   const report = useQuery({ queryKey: ["report", days, by, account], queryFn: () => reports.getReport({ filter, by }) });
   const definitions = useQuery({ queryKey: ["definitions"], queryFn: () => reports.listDefinitions({}), staleTime: Infinity });
@@ -64,6 +63,7 @@ export default function Reports() {
         <Segmented size="small" value={by} onChange={setBy} aria-label={t("reports.by")} options={([[ReportBy.DAY, "day"], [ReportBy.GROUP, "group"], [ReportBy.AGENT, "agent"]] as const).map(([value, name]) => ({ value, label: t(`reports.by.${name}`) }))} />
         <Select size="small" style={{ minWidth: 140 }} value={account} onChange={setAccount} aria-label={t("account")} options={[{ value: "", label: t("nav.allAccounts") }, ...accounts.map((a) => ({ value: a, label: a }))]} />
         <span className="grow" />
+        <span className="t12 t3 nowrap">{t("reports.zone", { zone: zone() })}</span>
         {can(ReportService.method.exportReport) && <Button size="small" onClick={() => void csv(false).catch(fail)}>{t("act.download")}</Button>}
         {can(ReportService.method.exportConversations) && <Button size="small" onClick={() => void csv(true).catch(fail)}>{t("reports.rows")}</Button>}
       </header>
@@ -97,10 +97,10 @@ export default function Reports() {
 }
 
 // everyDay puts days on which nothing happened where they belong, so that a gap is seen as one.
-export function everyDay(rows: readonly ReportRow[], from: number, days: number): ReportRow[] {
+export function everyDay(rows: readonly ReportRow[], from: number, days: number, tz = zone()): ReportRow[] {
   const known = new Map(rows.map((r) => [r.key, r]));
   return Array.from({ length: days }, (_, i) => {
-    const key = new Date(from + i * day + shanghai).toISOString().slice(0, 10);
+    const key = dayKey(midnight(from, i, tz), tz);
     return known.get(key) ?? create(ReportRowSchema, { key });
   });
 }

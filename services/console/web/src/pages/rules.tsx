@@ -1,6 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { App, Button, Dropdown, Input, Modal, Select, Switch } from "antd";
 import { useEffect, useMemo, useState } from "react";
+import { useSearchParams } from "react-router";
 import { RuleState, type RuleInfo } from "../gen/wxbus/rule/v1/rule_service_pb";
 import { RuleService } from "../gen/wxbus/rule/v1/rule_service_pb";
 import { useGroupNames } from "../desk/names";
@@ -33,7 +34,8 @@ export default function Rules() {
   const { notification } = App.useApp();
   const accounts = useAccounts();
   const [account, setAccount] = useState("");
-  const [search, setSearch] = useState("");
+  const [params] = useSearchParams();
+  const [search, setSearch] = useState(params.get("search") ?? "");
   const [openID, setOpenID] = useState<string>();
   const [draft, setDraft] = useState<string>(); // YAML in the editor, also while it is not saved
   const [panel, setPanel] = useState<"versions" | "coverage" | "shadow" | "import">();
@@ -134,7 +136,7 @@ export function summaryOf(r: Pick<RuleInfo, "yaml" | "kinds">, t: Translate, gro
   if (!form) return r.kinds.map((k) => keyed("kind", k, t)).join(t("said.and"));
   const waits = form.any ? [...form.on.map((k) => keyed("kind", k, t)), ...(form.on.length === 0 ? [t("match.any")] : [])]
     : matchKinds.flatMap((kind) => (form.match[kind].length > 0 ? [`${t(`match.${kind}`)} ${form.match[kind].join(" | ")}`] : []));
-  const does = form.actions.map((a) => (a.kind === "text" ? a.text.split("\n")[0] : a.kind === "queue" ? t("said.toGroup", { group: groupOf(a.queue) }) : a.kind === "tag" ? `${t("action.tag")} ${a.tag}` : a.kind === "yaml" ? (/^(\w+)/.exec(a.yaml)?.[1] ?? "") : t(`action.${a.kind}`)));
+  const does = form.actions.map((a) => (a.kind === "text" ? a.text.split("\n")[0] : a.kind === "queue" ? t("said.toGroup", { group: groupOf(a.queue) }) : a.kind === "tag" ? `${t("action.tag")} ${a.tag}` : a.kind === "yaml" ? keyed("does", /^(\w+)/.exec(a.yaml)?.[1] ?? "", t) : t(`action.${a.kind}`)));
   return `${(waits.length > 0 ? waits : r.kinds.map((k) => keyed("kind", k, t))).join(" · ")} → ${does.join(" + ")}`.slice(0, 160);
 }
 

@@ -6,7 +6,7 @@ import { create } from "@bufbuild/protobuf";
 import { CampaignState, type CampaignRecord } from "../gen/wxbus/sender/v1/campaign_events_pb";
 import { CampaignService } from "../gen/wxbus/sender/v1/campaign_service_pb";
 import { SenderService } from "../gen/wxbus/sender/v1/sender_service_pb";
-import { ContentSchema } from "../gen/wxbus/event/v1/content_pb";
+import { ContentSchema, type Content } from "../gen/wxbus/event/v1/content_pb";
 import { DeadLetterService } from "../gen/wxbus/console/v1/dead_letter_service_pb";
 import { useI18n } from "../i18n";
 import { keyed } from "../i18n/said";
@@ -17,11 +17,12 @@ import { useMe } from "../session/session";
 import { useAccounts } from "../shell/accounts";
 import { Icon } from "../ui/icon";
 import { Empty, Facts, Kbd, Monogram, Skeleton, Tag } from "../ui/parts";
+import { zone } from "../ui/zone";
 import { textContent } from "../desk/content";
 import { Data, save, useFailure } from "./data";
 import { DeadLetters } from "./dead-letters";
 import { CampaignList, stateTone } from "./sends/list";
-import { Failures, Progress } from "./sends/progress";
+import { Failures, Progress, Speed } from "./sends/progress";
 
 // Sends is everything that goes out without a conversation: campaigns, single messages, and what could not be handled.
 export default function Sends() {
@@ -72,6 +73,7 @@ function Campaigns() {
   );
 }
 
+// CreateCampaign makes a campaign of a text or of a template. What stands in braces is filled in for each recipient.
 function CreateCampaign({ onClose, onDone }: { onClose(): void; onDone(c: CampaignRecord): void }) {
   const { t } = useI18n();
   const { campaigns } = useClients();
@@ -80,17 +82,56 @@ function CreateCampaign({ onClose, onDone }: { onClose(): void; onDone(c: Campai
   const fail = useFailure();
   const [account, setAccount] = useState(accounts[0] ?? "");
   const [name, setName] = useState("");
+  const [kind, setKind] = useState<"text" | "template">("text");
   const [text, setText] = useState("");
-  const make = useMutation({ mutationFn: () => campaigns.createCampaign({ account, name, actor: user, message: { content: textContent(text) } }), onSuccess: (res) => res.campaign && onDone(res.campaign), onError: fail });
+  const [template, setTemplate] = useState<TemplateChoice>(noTemplate);
+  const content = kind === "text" ? textContent(text) : templateContent(template);
+  const ready = account && name && (kind === "text" ? text.trim() : template.id);
+  const make = useMutation({ mutationFn: () => campaigns.createCampaign({ account, name, actor: user, message: { content } }), onSuccess: (res) => res.campaign && onDone(res.campaign), onError: fail });
   return (
-    <Modal open onCancel={onClose} title={t("campaign.new")} okText={t("act.create")} cancelText={t("act.cancel")} okButtonProps={{ disabled: !account || !name || !text, loading: make.isPending }} onOk={() => make.mutate()}>
+    <Modal open onCancel={onClose} title={t("campaign.new")} okText={t("act.create")} cancelText={t("act.cancel")} okButtonProps={{ disabled: !ready, loading: make.isPending }} onOk={() => make.mutate()}>
       <div className="col">
-        <label className="col g4 t12 t2">{t("account")}<Select value={account} onChange={setAccount} options={accounts.map((a) => ({ value: a, label: a }))} /></label>
+        <label className="col g4 t12 t2">{t("account")}<Select value={account} onChange={(v) => { setAccount(v); setTemplate(noTemplate); }} options={accounts.map((a) => ({ value: a, label: a }))} /></label>
         <label className="col g4 t12 t2">{t("name")}<Input value={name} maxLength={100} onChange={(e) => setName(e.target.value)} /></label>
-        <label className="col g4 t12 t2">{t("campaign.text")}<Input.TextArea rows={4} value={text} onChange={(e) => setText(e.target.value)} placeholder={t("campaign.text.hint")} /></label>
+        <label className="col g4 t12 t2">{t("one.kind")}<Select value={kind} onChange={setKind} options={[{ value: "text", label: t("block.text") }, { value: "template", label: t("one.template") }]} /></label>
+        {kind === "text" ? <label className="col g4 t12 t2">{t("campaign.text")}<Input.TextArea rows={4} value={text} onChange={(e) => setText(e.target.value)} placeholder={t("campaign.text.hint")} /></label>
+          : <TemplateFields account={account} value={template} onChange={setTemplate} />}
       </div>
     </Modal>
   );
+}
+
+interface TemplateChoice {
+  id: string;
+  fields: readonly string[];
+  values: Record<string, string>;
+}
+
+const noTemplate: TemplateChoice = { id: "", fields: [], values: {} };
+const templateContent = (c: TemplateChoice) => create(ContentSchema, { body: { case: "template", value: { templateId: c.id, data: Object.fromEntries(c.fields.map((f) => [f, { value: c.values[f] ?? "" }])) } } });
+
+// TemplateFields chooses one of the templates that the account has, and fills its fields in.
+function TemplateFields({ account, value, onChange }: { account: string; value: TemplateChoice; onChange(c: TemplateChoice): void }) {
+  const { t } = useI18n();
+  const { sender } = useClients();
+  const templates = useQuery({ queryKey: ["templates", account], queryFn: () => sender.listTemplates({ account }), enabled: account !== "" });
+  const all = templates.data?.templates ?? [];
+  const chosen = all.find((x) => x.templateId === value.id);
+  return (
+    <>
+      <label className="col g4 t12 t2">{t("one.template")}<Select loading={templates.isLoading} value={value.id || undefined} onChange={(id) => onChange({ id, fields: all.find((x) => x.templateId === id)?.fields ?? [], values: {} })} options={all.map((x) => ({ value: x.templateId, label: x.title || x.templateId }))} /></label>
+      {chosen && <p className="code">{chosen.content}</p>}
+      {value.fields.map((f) => <label key={f} className="col g4 t12 t2">{f}<Input value={value.values[f] ?? ""} onChange={(e) => onChange({ ...value, values: { ...value.values, [f]: e.target.value } })} /></label>)}
+    </>
+  );
+}
+
+// MessageText shows what a campaign says.
+function MessageText({ content }: { content: Content | undefined }) {
+  const { t } = useI18n();
+  if (content?.body.case === "text") return <p className="words">{content.body.value.content}</p>;
+  if (content?.body.case === "template") return <Facts rows={[[t("one.template"), <span key="id" className="mono">{content.body.value.templateId}</span>], ...Object.entries(content.body.value.data).map(([name, v]) => [name, v.value] as const)]} />;
+  return <p>{t("block.other")}</p>;
 }
 
 // useCampaign follows a campaign while it is on the screen.
@@ -146,8 +187,9 @@ function Campaign({ account, id }: { account: string; id: string }) {
       </div>
       {p && <Progress record={record} />}
       {p && p.failures.length > 0 && <Failures record={record} onDone={setFresh} />}
+      <Speed record={record} />
       {record.reason && <div className="banner amber"><Icon name="info" />{record.reason}</div>}
-      <div className="card"><header><h3>{t("campaign.text")}</h3></header><div className="body"><p className="words">{record.message?.content?.body.case === "text" ? record.message.content.body.value.content : t("block.other")}</p></div></div>
+      <div className="card"><header><h3>{t("campaign.text")}</h3></header><div className="body"><MessageText content={record.message?.content} /></div></div>
       {draft && may && (
         <div className="card">
           <header><h3>{t("campaign.audience")}</h3></header>
@@ -160,7 +202,7 @@ function Campaign({ account, id }: { account: string; id: string }) {
           </div>
         </div>
       )}
-      {record.count && <Counted record={record} canStart={record.state === CampaignState.COUNTED && may} onStart={(canary) => act.mutate(() => campaigns.startCampaign({ account, id, actor: user, expectedRecipients: record.count?.recipients ?? 0, canary: canary > 0 ? { size: { case: "percent", value: canary }, holdMs: 600_000n, confirm: true } : undefined, maxFailurePercent: 20 }))} />}
+      {record.count && <Counted record={record} canStart={record.state === CampaignState.COUNTED && may} onStart={(canary, startAt) => act.mutate(() => campaigns.startCampaign({ account, id, actor: user, expectedRecipients: record.count?.recipients ?? 0, startAt, timeZone: zone(), canary: canary > 0 ? { size: { case: "percent", value: canary }, holdMs: 600_000n, confirm: true } : undefined, maxFailurePercent: 20 }))} />}
       {record.history.length > 0 && (
         <div className="card"><header><h3>{t("campaign.history")}</h3></header><table className="table"><tbody>{record.history.toReversed().map((h) => <tr key={`${h.atUnixMs}/${h.to}`}><td className="nowrap t3">{dateTime(Number(h.atUnixMs))}</td><td>{t(`campaign.state.${h.to}` as Key)}</td><td>{h.actor}</td><td className="t2">{h.reason}</td></tr>)}</tbody></table></div>
       )}
@@ -168,11 +210,12 @@ function Campaign({ account, id }: { account: string; id: string }) {
   );
 }
 
-function Counted({ record, canStart, onStart }: { record: CampaignRecord; canStart: boolean; onStart(canary: number): void }) {
+function Counted({ record, canStart, onStart }: { record: CampaignRecord; canStart: boolean; onStart(canary: number, startAt: string): void }) {
   const { t, number } = useI18n();
   const [canary, setCanary] = useState(5);
+  const [startAt, setStartAt] = useState("");
   const c = record.count;
-  useActions({ confirm: canStart ? () => onStart(canary) : undefined });
+  useActions({ confirm: canStart ? () => onStart(canary, startAt) : undefined });
   if (!c) return null;
   return (
     <div className="card">
@@ -181,7 +224,7 @@ function Counted({ record, canStart, onStart }: { record: CampaignRecord; canSta
         <p className="hero" data-testid="will-get">{t("campaign.willGet", { count: number(c.reachable) })}</p>
         <Facts rows={[[t("campaign.recipients"), number(c.recipients)], ...c.unreachable.map((u) => [keyed("reach", u.reason, t, u.text || u.reason), `− ${number(u.recipients)}`] as const), [t("campaign.takes"), t("campaign.minutes", { minutes: Math.ceil(Number(c.durationMs) / 60_000), days: c.days })]]} />
         {c.warnings.map((w) => <div key={w} className="banner amber">{w}</div>)}
-        {canStart && <div className="row"><span>{t("campaign.canary")}</span><InputNumber size="small" min={0} max={99} value={canary} onChange={(v) => setCanary(v ?? 0)} suffix="%" aria-label={t("campaign.canary")} /><span className="grow" /><Button type="primary" onClick={() => onStart(canary)}>{t("campaign.start", { count: number(c.reachable) })} <Kbd chord="mod+enter" /></Button></div>}
+        {canStart && <div className="row"><span>{t("campaign.canary")}</span><InputNumber size="small" min={0} max={99} value={canary} onChange={(v) => setCanary(v ?? 0)} suffix="%" aria-label={t("campaign.canary")} /><label className="row g4">{t("campaign.startAt")}<Input size="small" type="datetime-local" style={{ width: 190 }} value={startAt} onChange={(e) => setStartAt(e.target.value)} title={t("reports.zone", { zone: zone() })} /></label><span className="grow" /><Button type="primary" onClick={() => onStart(canary, startAt)}>{t(startAt ? "campaign.schedule" : "campaign.start", { count: number(c.reachable) })} <Kbd chord="mod+enter" /></Button></div>}
       </div>
     </div>
   );
@@ -199,14 +242,11 @@ function SendOne() {
   const [openid, setOpenid] = useState(params.get("openid") ?? "");
   const [kind, setKind] = useState<"text" | "template">(params.get("openid") ? "template" : "text");
   const [text, setText] = useState("");
-  const [template, setTemplate] = useState("");
-  const [values, setValues] = useState<Record<string, string>>({});
+  const [template, setTemplate] = useState<TemplateChoice>(noTemplate);
   const [key, setKey] = useState(() => crypto.randomUUID());
   const acct = account || accounts[0] || "";
-  const templates = useQuery({ queryKey: ["templates", acct], queryFn: () => sender.listTemplates({ account: acct }), enabled: kind === "template" && acct !== "" });
   const quota = useQuery({ queryKey: ["quota-one", acct, openid], queryFn: () => sender.getQuota({ account: acct, openid }), enabled: openid.length > 3 && acct !== "" });
-  const chosen = templates.data?.templates.find((x) => x.templateId === template);
-  const content = () => kind === "text" ? textContent(text) : create(ContentSchema, { body: { case: "template", value: { templateId: template, data: Object.fromEntries((chosen?.fields ?? []).map((f) => [f, { value: values[f] ?? "" }])) } } });
+  const content = () => kind === "text" ? textContent(text) : templateContent(template);
   const send = useMutation({
     mutationFn: () => sender.send({ account: acct, openid, idempotencyKey: key, content: content() }),
     onSuccess: () => setKey(crypto.randomUUID()), onError: fail,
@@ -217,19 +257,15 @@ function SendOne() {
   return (
     <div className="page-body"><div className="card narrow"><header><h2>{t("sends.one")}</h2></header>
       <div className="body col">
-        <label className="col g4 t12 t2">{t("account")}<Select value={acct} onChange={setAccount} options={accounts.map((a) => ({ value: a, label: a }))} /></label>
+        <label className="col g4 t12 t2">{t("account")}<Select value={acct} onChange={(v) => { setAccount(v); setTemplate(noTemplate); }} options={accounts.map((a) => ({ value: a, label: a }))} /></label>
         <label className="col g4 t12 t2">openid<Input className="mono" value={openid} onChange={(e) => setOpenid(e.target.value.trim())} maxLength={128} /></label>
         {quota.data && <p className="t12 t3">{quota.data.remaining > 0 ? t("one.open", { left: quota.data.remaining, time: dateTime(Number(quota.data.deadlineUnixMs)) }) : t("one.closed", { reason: quota.data.reason })}</p>}
         <label className="col g4 t12 t2">{t("one.kind")}<Select value={kind} onChange={setKind} options={[{ value: "text", label: t("block.text") }, { value: "template", label: t("one.template") }]} /></label>
         {kind === "text" ? <label className="col g4 t12 t2">{t("block.text")}<Input.TextArea rows={4} value={text} onChange={(e) => setText(e.target.value)} /></label> : (
-          <>
-            <label className="col g4 t12 t2">{t("one.template")}<Select loading={templates.isLoading} value={template || undefined} onChange={setTemplate} options={(templates.data?.templates ?? []).map((x) => ({ value: x.templateId, label: x.title || x.templateId }))} /></label>
-            {chosen && <p className="code">{chosen.content}</p>}
-            {chosen?.fields.map((f) => <label key={f} className="col g4 t12 t2">{f}<Input value={values[f] ?? ""} onChange={(e) => setValues({ ...values, [f]: e.target.value })} /></label>)}
-          </>
+<TemplateFields account={acct} value={template} onChange={setTemplate} />
         )}
         <div className="row"><span className="grow">{record && <Tag tone={record.state === 3 ? "green" : record.state >= 4 && record.state !== 7 ? "red" : undefined}>{t(`send.state.${record.state}` as Key)} {record.reason} {record.errcode !== 0 && record.errcode}</Tag>}</span>
-          <Button type="primary" disabled={!acct || !openid || !can(SenderService.method.send) || (kind === "text" ? !text.trim() : !template)} loading={send.isPending} onClick={() => send.mutate()}>{t("one.send")}</Button></div>
+          <Button type="primary" disabled={!acct || !openid || !can(SenderService.method.send) || (kind === "text" ? !text.trim() : !template.id)} loading={send.isPending} onClick={() => send.mutate()}>{t("one.send")}</Button></div>
       </div>
     </div></div>
   );

@@ -18,6 +18,7 @@ import { Icon } from "../ui/icon";
 import { AgentAvatar, Empty, Kbd, Pips, Tag } from "../ui/parts";
 import { DeadlineRing } from "../ui/ring";
 import { toneOf } from "../ui/tone";
+import { todayOf } from "../ui/zone";
 import { Bubble, type BubbleActions } from "../desk/bubble";
 import { useColleagueNames } from "../desk/names";
 import { NoteField } from "../desk/note-field";
@@ -26,11 +27,11 @@ import { useColleagues, useConversations, useDesk, useThread } from "../desk/pro
 import { Thread, type ThreadRow } from "../desk/thread";
 import { Trace } from "../desk/trace";
 import { useOpenThread } from "../desk/use-thread";
+import { useCast } from "./cast";
 import { useFailure } from "./data";
 import type { Message } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 
 const dots = { [Presence.UNSPECIFIED]: "off", [Presence.ONLINE]: "green", [Presence.AWAY]: "amber", [Presence.OFFLINE]: "off" } as const;
-const midnight = () => Math.floor((Date.now() + 8 * 3_600_000) / 86_400_000) * 86_400_000 - 8 * 3_600_000;
 
 // Wall is the supervisor's view: who has how much, who waits how long. Read only until take over.
 export default function Wall() {
@@ -48,10 +49,11 @@ export default function Wall() {
   const [lateOnly, setLateOnly] = useState(false);
   const [chosen, setChosen] = useState<{ account: string; id: string }>();
   const [moving, setMoving] = useState(false);
+  const [cast, toggleCast] = useCast();
   const people = useQuery({ queryKey: ["agents", ""], queryFn: () => agents.listAgents({}), refetchInterval: 5_000 });
   const groups = useQuery({ queryKey: ["groups"], queryFn: () => agents.listGroups({}), enabled: can(AgentService.method.listGroups), refetchInterval: 10_000 });
-  const today = useQuery({ queryKey: ["report-today"], queryFn: () => reports.getReport({ filter: { fromUnixMs: BigInt(midnight()), toUnixMs: BigInt(midnight() + 86_400_000) }, by: ReportBy.TOTAL }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
-  const each = useQuery({ queryKey: ["report-today", "agents"], queryFn: () => reports.getReport({ filter: { fromUnixMs: BigInt(midnight()), toUnixMs: BigInt(midnight() + 86_400_000) }, by: ReportBy.AGENT }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
+  const today = useQuery({ queryKey: ["report-today"], queryFn: () => reports.getReport({ filter: todayOf(Date.now()), by: ReportBy.TOTAL }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
+  const each = useQuery({ queryKey: ["report-today", "agents"], queryFn: () => reports.getReport({ filter: todayOf(Date.now()), by: ReportBy.AGENT }), enabled: can(ReportService.method.getReport), refetchInterval: 30_000 });
   const firsts = useMemo(() => new Map(each.data?.rows.flatMap((r) => (r.firstResponseMs?.count ? [[r.key, Number(r.firstResponseMs.median)] as const] : []))), [each.data]);
   const everything = [...store.all()].filter((c) => c.state !== ConversationState.CLOSED && (!group || c.group === group) && (!account || c.account === account));
   const late = everything.filter((c) => isLate(c, now));
@@ -86,6 +88,7 @@ export default function Wall() {
     next: () => step(1), previous: () => step(-1),
     takeOver: current && current.agent !== user && current.state === ConversationState.ACTIVE ? () => void takeOver(current) : undefined,
     move: current ? () => setMoving(true) : undefined,
+    cast: toggleCast,
   });
   const free = list.filter((a) => a.presence === Presence.ONLINE);
   return (
@@ -93,7 +96,7 @@ export default function Wall() {
       <header className="page-head"><h1>{t("nav.wall")}</h1>
         <Segmented size="small" value={group} onChange={setGroup} aria-label={t("transfer.groups")} options={[{ value: "", label: t("wall.allGroups") }, ...(groups.data?.groups ?? []).map((g) => ({ value: g.id, label: g.name || g.id }))]} />
         <label className="row g4 t12"><Switch size="small" checked={lateOnly} onChange={setLateOnly} aria-label={t("wall.lateOnly")} />{t("wall.lateOnly")}</label>
-        <span className="grow" /><span className="t12 t3">{t("wall.readOnly")}</span></header>
+        <span className="grow" /><span className="t12 t3">{t("wall.readOnly")}</span><Button size="small" icon={<Icon name="wall" size={14} />} aria-pressed={cast} onClick={toggleCast} data-testid="cast">{t(cast ? "wall.castEnd" : "wall.cast")} <Kbd chord={keys.chord("cast")} /></Button></header>
       <div className="kpis">
         <Kpi label={t("wall.queue")} value={number(waiting.length)} />
         <Kpi label={t("wall.oldest")} value={waiting.length > 0 ? clockText(now - oldest) : "—"} tone={waiting.length > 0 ? toneOf({ kind: "reply", at: oldest + targets.firstReply, total: targets.firstReply }, now) : "calm"} note={t("wall.target", { time: clockText(targets.firstReply) })} />
@@ -121,7 +124,7 @@ export default function Wall() {
               return <div key={g.id} className="queue-line"><div><b className="cut">{g.name || g.id}</b><div className="t12 t3">{t("wall.groupLine", { waiting: rows.length, online: g.agentsOnline })}</div></div><Waits values={histogram(rows, now)} /><span className={`num deadline-text ${rows.length > 0 ? toneOf({ kind: "reply", at: first + targets.firstReply, total: targets.firstReply }, now) : ""}`}>{rows.length > 0 ? clockText(now - first) : "—"}</span></div>;
             })}
           </section>
-          <section className="card watch" aria-label={t("desk.thread")}>{current ? <WatchPane c={current} onTakeOver={() => void takeOver(current)} onMove={() => setMoving(true)} /> : <Empty title={t("wall.pick")} text={t("wall.pick.text")} />}</section>
+          {!cast && <section className="card watch" aria-label={t("desk.thread")}>{current ? <WatchPane c={current} onTakeOver={() => void takeOver(current)} onMove={() => setMoving(true)} /> : <Empty title={t("wall.pick")} text={t("wall.pick.text")} />}</section>}
         </div>
       </div>
       {moving && current && <MoveBar list={list} c={current} onMove={(to) => { setMoving(false); move.mutate({ c: current, to }); }} onClose={() => setMoving(false)} keyHint={keys.chord("move")} />}

@@ -2,16 +2,22 @@
 // makes the browser ask this policy for every such text: one without "<" cannot become an element, so
 // it is let through; everything else is refused, whoever asks.
 
-type Policies = { createPolicy(name: string, rules: { createHTML(text: string): string }): unknown };
+type Policies = { createPolicy(name: string, rules: { createHTML(text: string): string; createScriptURL(url: string): string }): unknown };
 
 export function onlyStyles(text: string): string {
   if (text.includes("<")) throw new TypeError("markup from text is not allowed");
   return text;
 }
 
+// onlyWorker lets the page start its one worker, and no other script by its address.
+export function onlyWorker(url: string): string {
+  if (url !== "/worker.js") throw new TypeError("a script from an address is not allowed");
+  return url;
+}
+
 export function protect(): void {
   const policies = (globalThis as { trustedTypes?: Policies }).trustedTypes;
-  policies?.createPolicy("default", { createHTML: onlyStyles });
+  policies?.createPolicy("default", { createHTML: onlyStyles, createScriptURL: onlyWorker });
   const nonce = styleNonce();
   if (nonce) giveStyles(nonce);
 }

@@ -39,6 +39,11 @@ export function CheatSheet({ onClose }: { onClose: () => void }) {
             </button>
           </div>
         ))}
+        <div><span>{t("keys.accounts")}</span><Kbd chord="alt+1" />–<Kbd chord="9" /></div>
+        <div><span>{t("keys.canned")}</span><Kbd chord="/" /></div>
+        <div><span>{t("keys.mention")}</span><Kbd chord="@" /></div>
+        <div><span>{t("keys.send")}</span><Kbd chord="enter" /></div>
+        <div><span>{t("keys.newline")}</span><Kbd chord="shift+enter" /></div>
       </div>
     </Modal>
   );

@@ -1,14 +1,19 @@
 import { useEffect, useMemo, useRef } from "react";
+import { App } from "antd";
 import { useMatch, useNavigate } from "react-router";
 import { AuthorKind, ConversationState, MessageState } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { useConversations, useDesk, useFeed } from "../desk/provider";
 import { useI18n } from "../i18n";
+import { useClients } from "../rpc/clients";
+import { say } from "../rpc/error";
 import { useMe } from "../session/session";
 import { useSecond } from "../ui/clock";
 import { attentionOf, showIcon } from "./attention";
+import { desktop, onDesktop, startWorker, takeBack } from "./desktop";
 import { loadSounds, play } from "./sounds";
 
 const repeatOffer = 5_000;
+const offerTag = (c: { account: string; id: string }) => `wxbus-offer-${c.account}/${c.id}`;
 
 // Notifications turns facts and deadlines into sounds, desktop notifications, the title and the icon of the tab.
 // It draws nothing itself, so the clock that it follows draws nothing else again.
@@ -18,6 +23,8 @@ export function Notifications(): null {
   const { user, displayName } = useMe();
   const { t } = useI18n();
   const go = useNavigate();
+  const { conversations } = useClients();
+  const { notification } = App.useApp();
   const open = useRef(current);
   open.current = current;
 
@@ -25,14 +32,20 @@ export function Notifications(): null {
     if (!live) return;
     const v = e.event;
     const mine = e.agent === user;
+    if (v.case === "conversationChanged" && v.value.to !== ConversationState.OFFERED) void takeBack(offerTag({ account: e.account, id: e.conversation }));
     if (v.case === "conversationChanged" && v.value.to === ConversationState.OFFERED && v.value.conversation?.agent === user) {
       play("offer");
       const c = v.value.conversation;
-      if (c) desktop(t("desk.offer.desktop", { name: c.fanName }), c.preview, () => go(`/desk/${c.account}/${c.id}`));
+      if (c) {
+        void desktop({
+          tag: offerTag(c), title: t("desk.offer.desktop", { name: c.fanName }), body: c.preview, about: { account: c.account, conversation: c.id }, onClick: () => go(`/desk/${c.account}/${c.id}`),
+          actions: [{ action: "accept", title: t("offer.accept") }, { action: "decline", title: t("offer.decline") }],
+        });
+      }
     } else if (v.case === "conversationChanged" && v.value.change === "promise_broken") {
       play("late");
       const c = v.value.conversation;
-      if (c && loadSounds().events.late !== "off") desktop(t("desk.late.desktop", { name: c.fanName }), c.preview, () => go(`/desk/${c.account}/${c.id}`), `wxbus-late-${c.id}`);
+      if (c && loadSounds().events.late !== "off") void desktop({ tag: `wxbus-late-${c.id}`, title: t("desk.late.desktop", { name: c.fanName }), body: c.preview, about: { account: c.account, conversation: c.id }, onClick: () => go(`/desk/${c.account}/${c.id}`) });
     } else if (v.case === "messageAdded" && mine && v.value.message?.authorKind === AuthorKind.FAN) {
       const shown = open.current?.conversation === e.conversation && document.hasFocus();
       if (!shown) play("message");
@@ -42,6 +55,17 @@ export function Notifications(): null {
       if (forMe) play("mention");
     } else if (v.case === "messageStateChanged" && mine && (v.value.state === MessageState.FAILED || v.value.state === MessageState.AMBIGUOUS)) play("failed");
   }), [onEvent, user, displayName, t, go]);
+
+  useEffect(startWorker, []);
+  useEffect(() => onDesktop((about, action) => {
+    const ref = { account: about.account, conversation: about.conversation };
+    const done = action === "accept" ? conversations.accept({ ...ref, agent: user }) : action === "decline" ? conversations.decline({ ...ref, actor: user }) : undefined;
+    if (action !== "decline") void go(`/desk/${about.account}/${about.conversation}`);
+    done?.then((res) => res.conversation && store.put([res.conversation]), (err: unknown) => {
+      const said = say(err, t);
+      notification.error({ title: said.text, description: said.code });
+    });
+  }), [conversations, user, store, notification, t, go]);
 
   const version = useConversations();
   const now = useSecond();
@@ -75,14 +99,4 @@ export function Notifications(): null {
     document.title = `${count > 0 ? `(${count}) ` : ""}${name ? `${name} · ` : ""}wxbus`;
   }, [count, name]);
   return null;
-}
-
-function desktop(title: string, body: string, onClick: () => void, tag = "wxbus-offer"): void {
-  if (!loadSounds().desktop || typeof Notification === "undefined" || Notification.permission !== "granted" || document.hasFocus()) return;
-  const n = new Notification(title, { body, tag, icon: "/icon.svg" });
-  n.addEventListener("click", () => {
-    window.focus();
-    onClick();
-    n.close();
-  });
 }

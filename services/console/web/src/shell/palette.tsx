@@ -38,9 +38,10 @@ export function Palette({ onClose }: { onClose: () => void }) {
   useEffect(() => keys.pause(), [keys]);
 
   const word = query.trim().toLowerCase();
+  const asked = useRested(word);
   const found = useQuery({
-    queryKey: ["search", word], enabled: [...word].length >= 2 && can(ConversationService.method.search),
-    queryFn: () => conversations.search({ query: word, pageSize: 8 }),
+    queryKey: ["search", asked], enabled: [...asked].length >= 2 && can(ConversationService.method.search),
+    queryFn: () => conversations.search({ query: asked, pageSize: 8 }),
   });
   const entries = useMemo<Entry[]>(() => {
     const fits = (text: string) => text.toLowerCase().includes(word);
@@ -54,12 +55,12 @@ export function Palette({ onClose }: { onClose: () => void }) {
       if (list.length > 60) break;
     }
     for (const a of accounts) if (word && fits(a)) list.push({ id: `account/${a}`, label: t("nav.onlyAccount", { name: a }), icon: <Monogram account={a} />, run: () => setAccount(a) });
-    for (const hit of found.data?.hits ?? []) {
+    for (const hit of asked === word ? found.data?.hits ?? [] : []) {
       const m = hit.message;
       if (m?.conversation) list.push({ id: `hit/${m.account}/${m.seq}/${m.openid}`, label: hit.fanName, hint: m.text, icon: <Icon name="search" />, run: () => void go(`/desk/${m.account}/${m.conversation}`) });
     }
     return list;
-  }, [actions, word, store, accounts, found.data, t, keys, go, setAccount]);
+  }, [actions, word, asked, store, accounts, found.data, t, keys, go, setAccount]);
 
   const run = (e: Entry | undefined) => {
     if (!e) return;
@@ -89,4 +90,16 @@ export function Palette({ onClose }: { onClose: () => void }) {
       </div>
     </Modal>
   );
+}
+
+const rest = 300;
+
+// useRested returns what was typed once the hands rest: half a word is no search.
+function useRested(word: string): string {
+  const [rested, set] = useState(word);
+  useEffect(() => {
+    const timer = setTimeout(() => set(word), rest);
+    return () => clearTimeout(timer);
+  }, [word]);
+  return rested;
 }

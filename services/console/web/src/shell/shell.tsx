@@ -1,5 +1,5 @@
 import { Dropdown, Tooltip } from "antd";
-import { memo, useCallback, useMemo, useState, type ReactNode } from "react";
+import { memo, useCallback, useEffect, useMemo, useState, type ReactNode } from "react";
 import { NavLink, useNavigate } from "react-router";
 import { Presence } from "../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { AuditService } from "../gen/wxbus/console/v1/audit_service_pb";
@@ -15,7 +15,7 @@ import { useI18n } from "../i18n";
 import type { Key } from "../i18n/words";
 import type { ActionID } from "../keys/actions";
 import { useActions, useKeys } from "../keys/keys";
-import { keyCaps } from "../keys/chord";
+import { chordOf, keyCaps } from "../keys/chord";
 import { PasswordDialog } from "../session/password";
 import { useMe } from "../session/session";
 import { useTheme, type Choice } from "../theme/mode";
@@ -127,11 +127,22 @@ const AccountSwitch = memo(function AccountSwitch() {
   const names = useAccounts();
   // oxlint-disable-next-line react/exhaustive-deps -- the version stands for what the store holds
   const unread = useMemo(() => unreadOf(store.all(), user), [store, version, user]);
+  useEffect(() => {
+    const onKey = (e: KeyboardEvent) => {
+      const digit = /^alt\+([1-9])$/.exec(chordOf(e))?.[1];
+      const name = digit && names.length > 1 ? names[Number(digit) - 1] : undefined;
+      if (!name || e.isComposing) return;
+      e.preventDefault();
+      setAccount(account === name ? "" : name);
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [names, account, setAccount]);
   if (names.length < 2) return null;
-  return names.slice(0, 12).map((name) => {
+  return names.slice(0, 12).map((name, i) => {
     const count = unread.get(name) ?? 0;
     return (
-      <Tooltip key={name} placement="right" title={name}>
+      <Tooltip key={name} placement="right" title={`${name}${i < 9 ? ` ${keyCaps(`alt+${i + 1}`).join(" ")}` : ""}`}>
         <button type="button" className="acct" aria-pressed={account === name} aria-label={`${t("nav.onlyAccount", { name })}${count > 0 ? ` ${count > 99 ? "99+" : count}` : ""}`} onClick={() => setAccount(account === name ? "" : name)}>
           <Monogram account={name} size={32} />
           {count > 0 && <span className="count">{count > 99 ? "99+" : count}</span>}

@@ -1,9 +1,14 @@
 import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
+import { useQuery } from "@tanstack/react-query";
+import { ReportService } from "../gen/wxbus/agentrouting/v1/report_service_pb";
 import { useConversations, useDesk, useFeed } from "../desk/provider";
+import { useClients } from "../rpc/clients";
+import { useMe } from "../session/session";
 import { useI18n } from "../i18n";
 import { useKeys } from "../keys/keys";
 import { threshold } from "../theme/theme";
-import { useSecond } from "../ui/clock";
+import { clock, useSecond } from "../ui/clock";
+import { todayOf } from "../ui/zone";
 import { clockText } from "../ui/duration";
 import { Icon } from "../ui/icon";
 import { Dot, Kbd } from "../ui/parts";
@@ -24,6 +29,27 @@ export function ConnectionChip() {
   return (
     <span className="conn" title={heardAt ? t("conn.age", { seconds: Math.max(0, Math.round((now - heardAt) / 1000)) }) : undefined}>
       <Dot tone={tone} />{t("conn.up")} {latency !== undefined && <b>{t("conn.latency", { ms: latency })}</b>}
+    </span>
+  );
+}
+
+// OwnDay is what an agent did today: so much as one may know of oneself.
+function OwnDay() {
+  const { t, number } = useI18n();
+  const { reports } = useClients();
+  const { user, can } = useMe();
+  const { me } = useDesk();
+  const { data } = useQuery({
+    queryKey: ["own-day", user], enabled: me !== undefined && can(ReportService.method.getOwnReport), refetchInterval: 60_000, retry: false,
+    queryFn: () => { const { fromUnixMs, toUnixMs } = todayOf(clock.now()); return reports.getOwnReport({ agent: user, fromUnixMs, toUnixMs }); },
+  });
+  const day = data?.total;
+  if (!day) return null;
+  return (
+    <span className="row g12 wide" data-testid="own-day">
+      <span>{t("status.served")} <b>{number(day.served)}</b></span>
+      {day.firstResponseMs && day.firstResponseMs.count > 0n && <span>{t("status.first")} <b>{clockText(Number(day.firstResponseMs.median))}</b></span>}
+      {day.surveysAnswered > 0n && <span>{t("status.survey")} <b>{day.surveyAverage.toFixed(1)}</b></span>}
     </span>
   );
 }
@@ -60,6 +86,7 @@ export const StatusBar = memo(function StatusBar({ onPalette, onKeys }: { onPale
       {seq !== undefined && <span data-testid="seq">{t("status.seq", { seq: number(seq) })}</span>}
       <span>{t("status.queue", { count: waiting.count })}{waiting.count > 0 && <> · {t("status.longest", { time: clockText(now - waiting.oldest) })}</>}</span>
       <span className="grow" />
+      <OwnDay />
       <button type="button" className="plain row g4 wide" onClick={toggle} aria-pressed={!quiet}><Icon name="vol" size={14} />{quiet ? t("status.soundOff") : t("status.soundOn")}</button>
       <button type="button" className="plain row g4" onClick={onPalette}><Kbd chord={keys.chord("palette")} /> {t("status.commands")}</button>
       <button type="button" className="plain row g4" onClick={onKeys}><Kbd chord={keys.chord("keys")} /> {t("status.keys")}</button>

@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { Input, Segmented, Select } from "antd";
+import { Button, Input, Segmented, Select } from "antd";
 import { useDeferredValue, useState } from "react";
 import { useGroupNames } from "../../desk/names";
 import { useI18n } from "../../i18n";
@@ -9,6 +9,9 @@ import { say } from "../../rpc/error";
 import { Dot, Tag } from "../../ui/parts";
 import type { Content } from "../../gen/wxbus/event/v1/content_pb";
 import { kindOf } from "../../desk/content";
+import { Cases, useCases } from "./cases";
+
+const live = new Uint8Array(); // the rules that answer now
 
 // DryRun tells while one types what the draft or the live rules would do, and why. Nothing is sent.
 export function DryRun({ account, accounts, version }: { account: string; accounts: string[]; version: string }) {
@@ -23,8 +26,9 @@ export function DryRun({ account, accounts, version }: { account: string; accoun
   const draft = useQuery({ queryKey: ["draft", version], queryFn: () => rules.exportRules({ set: { set: { case: "draft", value: true } } }), enabled: of === "draft" });
   const run = useQuery({
     queryKey: ["dry-run", acct, words, of, version, draft.data?.yaml.length ?? 0], enabled: words !== "" && acct !== "" && (of === "live" || draft.data !== undefined), placeholderData: (before) => before, retry: false,
-    queryFn: () => rules.dryRun({ account: acct, on: "text", text: words, yaml: of === "draft" ? draft.data?.yaml ?? new Uint8Array() : new Uint8Array() }),
+    queryFn: () => rules.dryRun({ account: acct, on: "text", text: words, yaml: of === "draft" ? draft.data?.yaml ?? new Uint8Array() : live }),
   });
+  const { cases, add, remove } = useCases();
   const r = run.data;
   const problem = run.error ?? draft.error;
   return (
@@ -38,7 +42,7 @@ export function DryRun({ account, accounts, version }: { account: string; accoun
       {problem && <p className="tone-red t12" role="alert" style={{ padding: "0 16px" }}>{say(problem, t).text}</p>}
       {r && words && (
         <div className="dry-result" data-testid="try-result">
-          <div className="row"><Dot tone={r.rule ? "green" : "calm"} /><b className="grow cut">{r.rule ? t("try.hit", { rule: r.rule }) : t("try.miss")}</b>{r.queue && <Tag>{t("try.queue", { queue: groupOf(r.queue) })}</Tag>}</div>
+          <div className="row"><Dot tone={r.rule ? "green" : "calm"} /><b className="grow cut">{r.rule ? t("try.hit", { rule: r.rule }) : t("try.miss")}</b>{r.queue && <Tag>{t("try.queue", { queue: groupOf(r.queue) })}</Tag>}<Button size="small" type="text" onClick={() => add({ account: acct, text: words, rule: r.rule })}>{t("cases.save")}</Button></div>
           {r.matched && <p className="t14"><Marked text={words} part={r.matched} /></p>}
           <h3 className="t12 t3">{t("try.considered")}</h3>
           {r.candidates.map((c) => (
@@ -50,6 +54,7 @@ export function DryRun({ account, accounts, version }: { account: string; accoun
           {r.asks.map((a) => <p key={a} className="t12 t3">{a}</p>)}
         </div>
       )}
+      <Cases cases={cases} yaml={of === "draft" ? draft.data?.yaml : live} version={`${of}/${version}`} onOpen={(c) => { setText(c.text); setChosen(c.account); }} onRemove={remove} />
     </section>
   );
 }

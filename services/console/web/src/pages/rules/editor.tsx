@@ -47,7 +47,7 @@ export function RuleEditor({ rule, live, fields, initial, onChange, onSaved, onD
     <>
       <div className="pane-head">
         <h2 className="t14 m cut grow">{form?.name || rule?.name || t("rules.new")}</h2>
-        {rule?.changedBy && <span className="t12 t3 cut">{t("rules.changedBy", { name: rule.changedBy })}</span>}
+        {rule?.changedBy && <span className="t12 t3 cut">{rule.changedBy === "file" ? t("rules.fromFile") : t("rules.changedBy", { name: rule.changedBy })}</span>}
         <Segmented size="small" value={asText ? "text" : "form"} onChange={(v) => setAsText(v === "text")} options={[{ value: "form", label: t("rules.form"), disabled: form === undefined }, { value: "text", label: "YAML" }]} aria-label={t("rules.editor")} />
         <label className="row g4 t12 t3">{t("rules.enabled")}<Switch size="small" checked={enabled} onChange={setEnabled} disabled={!editable} aria-label={t("rules.enabled")} /></label>
       </div>
@@ -82,7 +82,7 @@ function FormFields({ form, edit, disabled }: { form: RuleForm; edit(part: Parti
       <label htmlFor="rule-accounts">{t("account")}</label>
       <Select id="rule-accounts" mode="multiple" value={form.accounts} disabled={disabled} placeholder={t("nav.allAccounts")} onChange={(v) => edit({ accounts: v })} options={accounts.map((a) => ({ value: a, label: a }))} />
       <label htmlFor="rule-on">{t("rules.on")}</label>
-      <Select id="rule-on" mode="multiple" value={form.on} disabled={disabled} placeholder="text" onChange={(v) => edit({ on: v })} options={kinds.map((k) => ({ value: k, label: t(`kind.${k}` as never) }))} />
+      <Select id="rule-on" mode="multiple" value={form.on} disabled={disabled} placeholder={t("kind.text")} onChange={(v) => edit({ on: v })} options={kinds.map((k) => ({ value: k, label: t(`kind.${k}` as never) }))} />
       <span className="label-text">{t("rules.trigger")}</span>
       <div className="col">
         <div className="row wrap">

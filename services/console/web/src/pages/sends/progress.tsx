@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { Button } from "antd";
 import { useState } from "react";
-import { RecipientState, type CampaignFailure, type CampaignRecord } from "../../gen/wxbus/sender/v1/campaign_events_pb";
+import { RecipientState, type CampaignFailure, type CampaignMinute, type CampaignRecord } from "../../gen/wxbus/sender/v1/campaign_events_pb";
 import { CampaignService } from "../../gen/wxbus/sender/v1/campaign_service_pb";
 import { codeReason } from "../../desk/advice";
 import { useI18n, type Locale, type Translate } from "../../i18n";
@@ -9,6 +9,7 @@ import { useActions } from "../../keys/keys";
 import { useClients } from "../../rpc/clients";
 import { useMe } from "../../session/session";
 import { Facts, Kbd, Skeleton, Tag } from "../../ui/parts";
+import { AreaChart } from "../chart";
 import { useFailure } from "../data";
 import { Bar, partsOf } from "./list";
 
@@ -28,6 +29,33 @@ export function Progress({ record }: { record: CampaignRecord }) {
       </div>
     </section>
   );
+}
+
+// Speed draws how many results came in each minute, and what the account or the plan allows.
+export function Speed({ record }: { record: CampaignRecord }) {
+  const { t, time } = useI18n();
+  const minutes = everyMinute(record.progress?.minutes ?? []);
+  const limit = record.plan?.rate ?? 0;
+  if (minutes.length < 2) return null;
+  const peak = minutes.reduce((a, b) => (b.value > a.value ? b : a));
+  return (
+    <section className="card" aria-label={t("campaign.speed")} data-testid="speed">
+      <header><h3>{t("campaign.speed")}</h3><span className="t12 t3 grow">{t("campaign.speed.unit")}</span><span className="t12 t3">{t("campaign.speed.peak", { rate: (peak.value / 60).toFixed(1), time: time(peak.at) })}</span></header>
+      <div className="body"><AreaChart label={t("campaign.speed")} points={minutes.map((m) => ({ label: time(m.at), value: m.value / 60 }))} limit={limit > 0 ? { value: limit, label: t("campaign.speed.limit", { rate: limit }) } : undefined} /></div>
+    </section>
+  );
+}
+
+const minute = 60_000;
+
+// everyMinute puts minutes without a result where they belong, so that a pause is seen as one.
+export function everyMinute(known: readonly Pick<CampaignMinute, "beginUnixMs" | "results">[]): { at: number; value: number }[] {
+  if (known.length === 0) return [];
+  const first = Number(known[0]?.beginUnixMs ?? 0);
+  const last = Number(known.at(-1)?.beginUnixMs ?? 0);
+  const values = new Map(known.map((m) => [Number(m.beginUnixMs), m.results]));
+  const from = Math.max(first, last - 239 * minute); // a pause of days is not drawn
+  return Array.from({ length: Math.max(0, Math.round((last - from) / minute) + 1) }, (_, i) => ({ at: from + i * minute, value: values.get(from + i * minute) ?? 0 }));
 }
 
 // failureText says what went wrong with a group of recipients, and what to do about it.

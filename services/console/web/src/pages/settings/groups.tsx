@@ -10,6 +10,7 @@ import { useClients } from "../../rpc/clients";
 import { useMe } from "../../session/session";
 import { Icon } from "../../ui/icon";
 import { Empty, Kbd, Tag } from "../../ui/parts";
+import { zone } from "../../ui/zone";
 import { Data, useFailure } from "../data";
 import { Holidays } from "./holidays";
 
@@ -51,7 +52,7 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
   const edit = (part: Partial<Group>) => set({ ...g, ...part });
   const textOf = (kind: AutoTextKind): AutoText => g.texts.find((x) => x.kind === kind) ?? defaults.data?.texts.find((x) => x.kind === kind) ?? create(AutoTextSchema, { kind });
   const setText = (kind: AutoTextKind, part: Partial<AutoText>) => edit({ texts: [...g.texts.filter((x) => x.kind !== kind), { ...textOf(kind), ...part }] });
-  const hours = g.hours ?? create(WorkingHoursSchema, { timeZone: "Asia/Shanghai" });
+  const hours = g.hours ?? create(WorkingHoursSchema, { timeZone: zone() });
   const always = hours.week.length === 0 && hours.holidays.length === 0;
   const number = (label: string, value: number, key: keyof Group, placeholder: number, min = -1) => <label className="col g4 t12 t2">{label}<InputNumber value={value || null} min={min} placeholder={String(placeholder)} onChange={(v) => edit({ [key]: v ?? 0 })} /></label>;
   return (
@@ -77,6 +78,7 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
         </div>
         <section className="col"><h3 className="m">{t("groups.hours")}</h3>
           <label className="row"><Switch checked={always} onChange={(v) => edit({ hours: { ...hours, holidays: [], week: v ? [] : weekdays.slice(0, 5).map((weekday) => create(WeekIntervalSchema, { weekday, from: "09:00", to: "18:00" })) } })} aria-label={t("groups.always")} />{t("groups.always")}</label>
+          {!always && <label className="row t12 t2">{t("groups.zone")}<Select size="small" showSearch style={{ minWidth: 220 }} value={hours.timeZone || "Asia/Shanghai"} onChange={(timeZone) => edit({ hours: { ...hours, timeZone } })} options={zones(hours.timeZone).map((value) => ({ value, label: value }))} aria-label={t("groups.zone")} /></label>}
           {!always && weekdays.map((d) => {
             const i = hours.week.find((w) => w.weekday === d);
             const put = (part: { from?: string; to?: string } | undefined) => {
@@ -104,3 +106,6 @@ function GroupDrawer({ group, others, onClose }: { group: Group; others: Group[]
     </Drawer>
   );
 }
+
+// zones are those that the browser knows, and the one that is set.
+const zones = (set: string): string[] => [...new Set([...(set ? [set] : []), zone(), "Asia/Shanghai", "UTC", ...Intl.supportedValuesOf("timeZone")])];
