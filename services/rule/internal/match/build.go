@@ -103,9 +103,19 @@ func build(patterns []pattern, links bool, r *rest.Rest) *automaton {
 		}
 	}
 	r.Long()
-	b.nodes, b.terms = slices.Clone(b.nodes), slices.Clone(b.terms) // give the spare room back
+	b.nodes = fitting(b.nodes)
+	r.Long()
+	b.terms = fitting(b.terms)
 	r.Long()
 	return &b.automaton
+}
+
+// fitting gives spare room back when it is more than a quarter.
+func fitting[T any](list []T) []T {
+	if cap(list)-len(list) <= len(list)/4 {
+		return list
+	}
+	return slices.Clone(list)
 }
 
 // grow makes room for the most that patterns can need.
@@ -121,6 +131,7 @@ func (b *builder) grow(patterns []pattern) {
 	b.own = make([]uint32, 0, runes)
 	b.outs = make([]out, 0, len(patterns))
 	b.terms = make([]term, 0, len(patterns)+1)
+	b.edges = make([]edge, 0, len(patterns))
 }
 
 func (b *builder) newNode(parent uint32, depth int, r rune) uint32 {

@@ -18,6 +18,7 @@ type compiler struct {
 	entries []entry
 	scopes  map[string]*draft
 	order   []string // names of scopes in the order of their first use
+	kept    map[string]string
 }
 
 // draft is a scope before its ranks are known: outs hold numbers of entries instead of ranks.
@@ -49,13 +50,13 @@ func Compile(rules []Rule) (*Set, error) {
 	return CompileGently(Of(rules), nil)
 }
 
-// CompileGently builds a set and rests between its steps. It keeps no rule. It fails for a pattern that is empty, longer than 512 characters or that
+// CompileGently builds a set and rests between its steps. It keeps no rule and no text of one. It fails for a pattern that is empty, longer than 512 characters or that
 // holds NUL, and for more than 32 different triggers of text rules.
 func CompileGently(rules Source, r *rest.Rest) (*Set, error) {
 	c := &compiler{
 		rest: r, entries: make([]entry, 0, rules.Len+rules.Len/8),
 		set:    &Set{count: rules.Len, bits: map[string]uint32{}, accounts: map[string]*scope{}},
-		scopes: map[string]*draft{},
+		scopes: map[string]*draft{}, kept: map[string]string{},
 	}
 	c.draft("")
 	for i := range rules.Len {
@@ -77,9 +78,20 @@ func CompileGently(rules Source, r *rest.Rest) (*Set, error) {
 	return c.set, nil
 }
 
+// keep returns a text of its own, which stays when the one that it was made from, part of a longer one maybe, is gone.
+func (c *compiler) keep(text string) string {
+	own, ok := c.kept[text]
+	if !ok {
+		own = strings.Clone(text)
+		c.kept[own] = own
+	}
+	return own
+}
+
 func (c *compiler) draft(account string) *draft {
 	d := c.scopes[account]
 	if d == nil {
+		account = c.keep(account)
 		d = &draft{groups: map[Fold]*groupDraft{}}
 		c.scopes[account] = d
 		c.order = append(c.order, account)
@@ -110,7 +122,7 @@ func (c *compiler) add(index uint32, r *Rule) error {
 	for _, account := range accounts {
 		d := c.draft(account)
 		for _, name := range r.Triggers {
-			d.addKeys(r, name, entryOf)
+			c.addKeys(d, r, c.keep(name), entryOf)
 		}
 		if err := d.addTexts(r, mask, entryOf); err != nil {
 			return err
@@ -120,7 +132,7 @@ func (c *compiler) add(index uint32, r *Rule) error {
 }
 
 // addKeys adds what the rule matches beside text, for one of its triggers.
-func (d *draft) addKeys(r *Rule, name string, entryOf func(Class, int) uint32) {
+func (c *compiler) addKeys(d *draft, r *Rule, name string, entryOf func(Class, int) uint32) {
 	if r.Any {
 		d.any = append(d.any, trigger{name, entryOf(Any, 0)})
 	}
@@ -129,11 +141,11 @@ func (d *draft) addKeys(r *Rule, name string, entryOf func(Class, int) uint32) {
 	}
 	for of, keys := range [...][]string{eventKey: r.EventKeys, scene: r.Scenes, media: r.Media} {
 		for _, key := range keys {
-			d.keys = append(d.keys, keyUse{keyRef{keySpace(of), name, key}, entryOf(Exact, 0)})
+			d.keys = append(d.keys, keyUse{keyRef{keySpace(of), name, c.keep(key)}, entryOf(Exact, 0)})
 		}
 	}
 	for _, begin := range r.ScenePrefixes {
-		d.scenes = append(d.scenes, keyUse{keyRef{scene, name, begin}, entryOf(Prefix, utf8.RuneCountInString(begin))})
+		d.scenes = append(d.scenes, keyUse{keyRef{scene, name, c.keep(begin)}, entryOf(Prefix, utf8.RuneCountInString(begin))})
 	}
 }
 
@@ -150,7 +162,7 @@ func (c *compiler) mask(r *Rule) (uint32, error) {
 				return 0, fmt.Errorf("more than 32 kinds of events are matched by text")
 			}
 			bit = 1 << len(c.set.bits)
-			c.set.bits[name] = bit
+			c.set.bits[c.keep(name)] = bit
 		}
 		mask |= bit
 	}
@@ -293,11 +305,11 @@ func (g *group) addExact(patterns []pattern, r *rest.Rest) {
 	if len(patterns) == 0 {
 		return
 	}
-	g.exact = make(map[string]span, len(patterns))
+	g.exact = newTexts(patterns)
 	for text, uses := range textsOf(patterns, r) {
 		first := uint32(len(g.outs))
 		g.outs = appendOuts(g.outs, uses)
-		g.exact[text] = span{first, uint32(len(g.outs))}
+		g.exact.put(text, span{first, uint32(len(g.outs))})
 	}
 }
 

@@ -44,12 +44,13 @@ func (f Fold) Rune(r rune) rune {
 
 // String folds every rune of s.
 func (f Fold) String(s string) string {
-	var room [64]rune // for most keywords
-	folded := string(f.appendRunes(room[:0], s))
-	if folded == s {
-		return s // the text that is kept anyhow
+	for i, r := range s {
+		if r == utf8.RuneError || f.Rune(r) != r {
+			var room [64]rune // for most keywords
+			return s[:i] + string(f.appendRunes(room[:0], s[i:]))
+		}
 	}
-	return folded
+	return s
 }
 
 // appendRunes appends the folded runes of s. Bytes that are not UTF-8 become one U+FFFD each.

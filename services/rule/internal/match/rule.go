@@ -58,7 +58,7 @@ type Rule struct {
 // Source gives rules one after the other, so that a set can be made of rules that are kept elsewhere in another form.
 type Source struct {
 	Len int
-	// Rule gives the rule with an index, the same one every time.
+	// Rule gives the rule with an index, the same one every time. Its lists and texts are good until the next call.
 	Rule func(i int) Rule
 }
 

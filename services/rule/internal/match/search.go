@@ -126,7 +126,7 @@ func (v *search) begin(n int) {
 // group holds the text rules of one account, or of every account, that fold alike.
 type group struct {
 	fold     Fold
-	exact    map[string]span
+	exact    *texts
 	outs     []out // of exact texts
 	prefix   *automaton
 	contains *automaton
@@ -150,7 +150,7 @@ func (g *group) search(text string, v *search) {
 	}
 	encoded := g.exact != nil
 	if encoded {
-		at := g.exact[string(v.encode(runes))]
+		at := g.exact.get(v.encode(runes))
 		for _, o := range g.outs[at.first:at.end] {
 			if o.mask&v.mask != 0 && o.rank < v.best && v.allows(o.rank) {
 				v.best, v.found, v.start, v.end = o.rank, byText, 0, len(runes)

@@ -232,12 +232,11 @@ func (l *Live) load(ctx context.Context, info Info, rests *rest.Rest) error {
 }
 
 func (l *Live) compile(ctx context.Context, info Info, rests *rest.Rest) (*ruleset.Set, error) {
-	before := l.Set()
-	rules, err := l.store.rulesGently(ctx, info, before, rests)
+	stored, err := l.store.stored(ctx, info, rests)
 	if err != nil {
 		return nil, err
 	}
-	set, err := ruleset.CompileGently(info.Version, rules, before, rests)
+	set, err := stored.Compile(info.Version, l.Set(), rests)
 	if err != nil {
 		return nil, fault.Wrap(fault.Permanent, err)
 	}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/fault"
-	"github.com/wxbus/wxbus/services/rule/internal/rest"
 )
 
 // keyLive is the key of the pointer.
@@ -98,17 +97,9 @@ func (p Pointer) with(info Info) (next Pointer, dropped []Info) {
 }
 
 // sum returns the hash that identifies a rule file.
-func sum(file []byte) string { return sumGently(file, nil) }
-
-// sumGently is sum that rests between its steps.
-func sumGently(file []byte, rests *rest.Rest) string {
-	const step = 64 << 10
-	h := sha256.New()
-	for part := range slices.Chunk(file, step) {
-		_, _ = h.Write(part) // a hash never fails
-		rests.Long()
-	}
-	return hex.EncodeToString(h.Sum(nil))
+func sum(file []byte) string {
+	h := sha256.Sum256(file)
+	return hex.EncodeToString(h[:])
 }
 
 // versionOf names a publication: a short hash of the content and its number.

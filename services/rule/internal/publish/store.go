@@ -3,9 +3,13 @@ package publish
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -191,29 +195,32 @@ func (s *Store) forget(ctx context.Context, infos ...Info) {
 
 // File returns the rule file of a version. It fails with Permanent when it is not what was published.
 func (s *Store) File(ctx context.Context, info Info) ([]byte, error) {
-	file, err := s.object(ctx, info.Object)
+	file, hash, err := s.object(ctx, info.Object, nil)
 	if err != nil {
 		return nil, err
 	}
-	if got := sum(file); got != info.SHA256 {
-		return nil, fault.Errorf(fault.Permanent, "rules %s are damaged: hash %s, want %s", info.Version, got, info.SHA256)
+	if hash != info.SHA256 {
+		return nil, fault.Errorf(fault.Permanent, "rules %s are damaged: hash %s, want %s", info.Version, hash, info.SHA256)
 	}
-	return file, nil
+	return []byte(file), nil
 }
 
-// Rules returns the rules of a version: in the form that loads fast, or, when that is damaged or of
-// another release, from the rule file.
+// Rules returns the rules of a version.
 func (s *Store) Rules(ctx context.Context, info Info) (*ruleset.File, error) {
-	return s.rulesGently(ctx, info, nil, nil)
+	stored, err := s.stored(ctx, info, nil)
+	if err != nil {
+		return nil, err
+	}
+	return stored.File(), nil
 }
 
-// rulesGently is Rules that rests between its steps and takes what it can from the set before.
-func (s *Store) rulesGently(ctx context.Context, info Info, before *ruleset.Set, rests *rest.Rest) (*ruleset.File, error) {
-	compiled, err := s.object(ctx, info.Object+compiledSuffix)
-	rests.Long()
-	if err == nil && sumGently(compiled, rests) == info.Compiled {
-		if rules, err := ruleset.DecodeGently(compiled, before, rests); err == nil {
-			return rules, nil
+// stored returns the rules of a version as they are stored: in the form that loads fast, or, when that is damaged or of
+// another release, made of the rule file. It rests between its steps.
+func (s *Store) stored(ctx context.Context, info Info, rests *rest.Rest) (*ruleset.Stored, error) {
+	compiled, hash, err := s.object(ctx, info.Object+compiledSuffix, rests)
+	if err == nil && hash == info.Compiled {
+		if stored, err := ruleset.Open(compiled, rests); err == nil {
+			return stored, nil
 		}
 	}
 	file, err := s.File(ctx, info)
@@ -224,18 +231,46 @@ func (s *Store) rulesGently(ctx context.Context, info Info, before *ruleset.Set,
 	if err != nil {
 		return nil, fault.Errorf(fault.Permanent, "rules %s cannot be read: %w", info.Version, err)
 	}
-	return rules, nil
+	return ruleset.Store(rules)
 }
 
-// object reads an object whose digest NATS has checked.
-func (s *Store) object(ctx context.Context, name string) ([]byte, error) {
-	content, err := s.objects.GetBytes(ctx, name)
+// object reads an object whose digest NATS has checked, into one piece, and returns its hash.
+func (s *Store) object(ctx context.Context, name string, rests *rest.Rest) (text, hash string, err error) {
+	var content strings.Builder
+	h := sha256.New()
+	object, err := s.objects.Get(ctx, name)
+	if err == nil {
+		var info *jetstream.ObjectInfo
+		if info, err = object.Info(); err == nil {
+			content.Grow(int(min(info.Size, keptBytes)))
+			err = copyGently(io.MultiWriter(&content, h), object, rests)
+		}
+		err = errors.Join(err, object.Close())
+	}
 	switch {
 	case errors.Is(err, jetstream.ErrDigestMismatch):
-		return nil, fault.Errorf(fault.Permanent, "rules %s are damaged: %w", name, err)
+		return "", "", fault.Errorf(fault.Permanent, "rules %s are damaged: %w", name, err)
 	case err != nil:
 		// Also when it is not found: a follower of the stream may not have it yet.
-		return nil, fault.Errorf(fault.Unavailable, "read rules %s: %w", name, err)
+		return "", "", fault.Errorf(fault.Unavailable, "read rules %s: %w", name, err)
 	}
-	return content, nil
+	return content.String(), hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// copyGently copies in steps and rests between them.
+func copyGently(to io.Writer, from io.Reader, rests *rest.Rest) error {
+	step := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(step)
+		if _, writeErr := to.Write(step[:n]); writeErr != nil {
+			return writeErr
+		}
+		rests.Long()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

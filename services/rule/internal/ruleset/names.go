@@ -1,12 +1,15 @@
 package ruleset
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Names returns the names of the rules, in the order of the file.
 func (s *Set) Names() []string {
-	names := make([]string, 0, s.file.Len())
-	for i := range s.file.Rules {
-		names = append(names, s.file.Rules[i].Name)
+	names := make([]string, 0, s.Len())
+	for i := range s.Len() {
+		names = append(names, s.rules.name(i))
 	}
 	return names
 }
@@ -14,10 +17,11 @@ func (s *Set) Names() []string {
 // CatchAll returns the names of the rules that take every text: what they decide, no rule asked for.
 func (s *Set) CatchAll() map[string]bool {
 	names := map[string]bool{}
-	for i := range s.file.Rules {
-		r := &s.file.Rules[i]
+	var r Rule
+	for i := range s.Len() {
+		s.rules.find(i, &r)
 		if r.Match.Any && (slices.Contains(r.On, "text") || slices.Contains(r.On, anyMessage)) {
-			names[r.Name] = true
+			names[strings.Clone(r.Name)] = true
 		}
 	}
 	return names

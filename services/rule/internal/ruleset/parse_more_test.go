@@ -105,14 +105,15 @@ func TestEverythingOfTheReferenceIsReadAndStored(t *testing.T) {
 
 	encoded, err := ruleset.Encode(file)
 	require.NoError(t, err)
-	decoded, err := ruleset.Decode(encoded)
+	stored, err := ruleset.Open(string(encoded), nil)
 	require.NoError(t, err)
+	decoded := stored.File()
 	require.Equal(t, file.Rules, decoded.Rules)
 	require.Equal(t, file.Calendars, decoded.Calendars)
 	require.Equal(t, file.Places, decoded.Places)
-	set, err := ruleset.Compile("v", decoded)
+	set, err := stored.Compile("v", nil, nil)
 	require.NoError(t, err)
-	require.NotNil(t, set.RuleWithForm("repair"))
+	require.Equal(t, repair, *set.RuleWithForm("repair"))
 	require.Nil(t, set.RuleWithForm("model"))
 }
 

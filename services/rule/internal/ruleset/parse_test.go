@@ -247,8 +247,8 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err, "what is accepted can be compiled")
 		encoded, err := ruleset.Encode(rules)
 		require.NoError(t, err)
-		decoded, err := ruleset.Decode(encoded)
+		stored, err := ruleset.Open(string(encoded), nil)
 		require.NoError(t, err)
-		require.Equal(t, rules.Len(), decoded.Len())
+		require.Equal(t, rules.Rules, stored.File().Rules)
 	})
 }

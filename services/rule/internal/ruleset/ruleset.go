@@ -34,15 +34,13 @@ const (
 )
 
 // File is a rule file as read. Its fields are plain, so that a published set can be stored in a form
-// that loads fast (Encode).
+// that loads fast (Encode); a field that comes is written in write.go.
 type File struct {
 	Rules []Rule
 	// Places are tables of places by name.
 	Places map[string][]place.Place
 	// Calendars are working times by name.
 	Calendars map[string]worktime.Calendar
-
-	parts []part // of a file that was decoded
 }
 
 // Len returns the number of rules.

@@ -2,8 +2,6 @@ package ruleset
 
 import (
 	"fmt"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -19,46 +17,40 @@ import (
 // Set is a compiled version of the rules. It is immutable and safe for concurrent use.
 type Set struct {
 	Version string
-	file    *File
+	rules   sheet
+	won     won
 	index   *match.Set
 	places  map[string]*place.Table
-	// conditions by rule; nil for a rule without. It is nil when no rule has any.
-	conditions []*condition.Condition
-	// conditional is true when some rule has the last word about itself.
-	conditional bool
-	forms       map[string]int // rules with a form, by name
-	regexes     map[int][]match.Regex
+	near    map[int]*Near // by rule
+	// conditions by rule.
+	conditions map[int]*condition.Condition
+	forms      map[string]int // rules with a form, by name
+	regexes    map[int][]match.Regex
 }
 
 // Compile makes a set of a parsed file as fast as it can. Its error is Invalid.
-func Compile(version string, file *File) (*Set, error) { return CompileGently(version, file, nil, nil) }
-
-// CompileGently is Compile that rests between its steps, for a set that is made beside the traffic. When the rules match as
-// those of the set before it, which may be nil, the two share what finds them.
-func CompileGently(version string, file *File, before *Set, rests *rest.Rest) (*Set, error) {
-	s := &Set{Version: version, file: file, places: map[string]*place.Table{}, forms: map[string]int{}, regexes: map[int][]match.Regex{}}
-	for name, table := range file.Places {
-		s.places[name] = place.NewTable(table)
-	}
-	if err := s.compileConditions(rests); err != nil {
+func Compile(version string, file *File) (*Set, error) {
+	stored, err := Store(file)
+	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	for i := range file.Rules {
-		rests.Step()
-		r := &file.Rules[i]
-		s.conditional = s.conditional || s.isConditional(i)
-		if r.Form() != nil {
-			s.forms[r.Name] = i
-		}
-		for j, expression := range r.Match.Regex {
-			re, err := match.ParseRegex(expression, r.Match.Fold)
-			if err != nil {
-				return nil, fault.Errorf(fault.Invalid, "rules[%d].match.regex[%d]: %w", i, j, err)
-			}
-			s.regexes[i] = append(s.regexes[i], re)
-		}
+	return stored.Compile(version, nil, nil)
+}
+
+// Compile makes a set that uses what is stored, and rests between its steps when it is made beside the traffic. When the
+// rules match as those of the set before it, which may be nil, the two share what finds them.
+func (f *Stored) Compile(version string, before *Set, rests *rest.Rest) (*Set, error) {
+	s := &Set{
+		Version: version, rules: f.rules, places: map[string]*place.Table{}, near: map[int]*Near{},
+		conditions: map[int]*condition.Condition{}, forms: map[string]int{}, regexes: map[int][]match.Regex{},
 	}
-	if before != nil && file.matchesAs(before.file, rests) {
+	for name, table := range f.places {
+		s.places[name] = place.NewTable(table)
+	}
+	if err := s.compileRules(f.calendars, rests); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	if before != nil && s.rules.foundAs(&before.rules, rests) {
 		s.index = before.index
 		return s, nil
 	}
@@ -70,91 +62,87 @@ func CompileGently(version string, file *File, before *Set, rests *rest.Rest) (*
 	return s, nil
 }
 
-// source gives the rules as far as finding them goes.
-func (s *Set) source() match.Source { return match.Source{Len: len(s.file.Rules), Rule: s.matchOf} }
-
-// matchOf returns what finding a rule needs to know.
-func (s *Set) matchOf(rule int) match.Rule {
-	r := &s.file.Rules[rule]
-	return match.Rule{
-		Name: r.Name, Accounts: r.Accounts, Priority: r.Priority, Triggers: r.On, Fold: r.Match.Fold, Any: r.Match.Any,
-		Exact: r.Match.Exact, Prefix: r.Match.Prefix, Contains: r.Match.Contains, Regex: s.regexes[rule], EventKeys: r.Match.EventKeys,
-		Scenes: r.Match.Scenes, ScenePrefixes: r.Match.ScenePrefixes, Media: r.Match.Media, Near: r.Match.Near != nil,
-		Conditional: s.isConditional(rule),
-	}
+// source gives the rules as far as finding them goes. It belongs to one goroutine.
+func (s *Set) source() match.Source {
+	var r Rule // its lists are used again for the next one
+	return match.Source{Len: s.Len(), Rule: func(rule int) match.Rule {
+		conditional := s.rules.find(rule, &r)
+		return match.Rule{
+			Name: r.Name, Accounts: r.Accounts, Priority: r.Priority, Triggers: r.On, Fold: r.Match.Fold, Any: r.Match.Any,
+			Exact: r.Match.Exact, Prefix: r.Match.Prefix, Contains: r.Match.Contains, Regex: s.regexes[rule], EventKeys: r.Match.EventKeys,
+			Scenes: r.Match.Scenes, ScenePrefixes: r.Match.ScenePrefixes, Media: r.Match.Media, Near: r.Match.Near != nil,
+			Conditional: conditional,
+		}
+	}}
 }
 
-// isConditional tells whether a rule has the last word about itself.
-func (s *Set) isConditional(rule int) bool {
-	return s.condition(rule) != nil || s.file.Rules[rule].Match.Near != nil
-}
-
-// matchesAs tells whether rule by rule two files are found by the same: then they differ at most in what is said, and in
-// conditions. Rules that share their memory are not compared.
-func (f *File) matchesAs(o *File, rests *rest.Rest) bool {
-	if len(f.Rules) != len(o.Rules) {
+// foundAs tells whether rule by rule two sheets are found by the same: then they differ at most in what is said, and in
+// conditions.
+func (s *sheet) foundAs(o *sheet, rests *rest.Rest) bool {
+	if s.len() != o.len() {
 		return false
 	}
-	for i := range f.Rules {
+	for i := range s.len() {
 		rests.Step()
-		a, b := &f.Rules[i], &o.Rules[i]
-		if a.same(b) {
-			continue
-		}
-		if a.Name != b.Name || a.Priority != b.Priority || a.When.IsZero() != b.When.IsZero() ||
-			!slices.Equal(a.Accounts, b.Accounts) || !slices.Equal(a.On, b.On) || !reflect.DeepEqual(a.Match, b.Match) {
+		if s.finding(i) != o.finding(i) {
 			return false
 		}
 	}
 	return true
 }
 
-// same tells that a rule was copied from another one: every rule has actions, and a copy has the very same.
-func (r *Rule) same(o *Rule) bool {
-	return len(r.Actions) > 0 && len(o.Actions) > 0 && &r.Actions[0] == &o.Actions[0]
-}
-
-// compileConditions compiles the conditions of the rules that have some.
-func (s *Set) compileConditions(rests *rest.Rest) error {
-	clocks := make(map[string]*worktime.Clock, len(s.file.Calendars))
-	for name, calendar := range s.file.Calendars {
+// compileRules compiles what rules have beside texts: conditions, expressions, positions and forms.
+func (s *Set) compileRules(calendars map[string]worktime.Calendar, rests *rest.Rest) error {
+	clocks := make(map[string]*worktime.Clock, len(calendars))
+	for name, calendar := range calendars {
 		clock, err := worktime.NewClock(calendar)
 		if err != nil {
 			return fmt.Errorf("calendars.%s.timezone: %w", name, err)
 		}
 		clocks[name] = clock
 	}
-	for i := range s.file.Rules {
+	for i := range s.Len() {
 		rests.Step()
-		r := &s.file.Rules[i]
-		if near := r.Match.Near; near != nil && s.places[near.Places] == nil {
-			return fmt.Errorf("rules[%d].match.near.places: there is no table %q", i, near.Places)
-		}
-		if r.When.IsZero() {
+		if !s.rules.special(i) {
 			continue
 		}
-		c, err := condition.Compile(*r.When, clocks)
-		if err != nil {
-			return fmt.Errorf("rules[%d].when: %w", i, err)
+		if err := s.compileRule(i, s.rules.rule(i), clocks); err != nil {
+			return fmt.Errorf("rules[%d].%w", i, err)
 		}
-		if s.conditions == nil {
-			s.conditions = make([]*condition.Condition, len(s.file.Rules))
-		}
-		s.conditions[i] = c
 	}
 	return nil
 }
 
-// condition returns the conditions of a rule, or nil.
-func (s *Set) condition(rule int) *condition.Condition {
-	if s.conditions == nil {
+func (s *Set) compileRule(i int, r *Rule, clocks map[string]*worktime.Clock) error {
+	if near := r.Match.Near; near != nil {
+		if s.places[near.Places] == nil {
+			return fmt.Errorf("match.near.places: there is no table %q", near.Places)
+		}
+		s.near[i] = near
+	}
+	if r.Form() != nil {
+		s.forms[r.Name] = i
+	}
+	for j, expression := range r.Match.Regex {
+		re, err := match.ParseRegex(expression, r.Match.Fold)
+		if err != nil {
+			return fmt.Errorf("match.regex[%d]: %w", j, err)
+		}
+		s.regexes[i] = append(s.regexes[i], re)
+	}
+	if r.When.IsZero() {
 		return nil
 	}
-	return s.conditions[rule]
+	c, err := condition.Compile(*r.When, clocks)
+	if err != nil {
+		return fmt.Errorf("when: %w", err)
+	}
+	s.conditions[i] = c
+	return nil
 }
 
 // Len returns the number of rules.
-func (s *Set) Len() int { return s.file.Len() }
+func (s *Set) Len() int { return s.rules.len() }
 
 // Facts are what conditions look at beside the message itself.
 type Facts struct {
@@ -179,18 +167,18 @@ type Found struct {
 // Find returns the rule that wins for an input, or false when no rule does.
 func (s *Set) Find(in match.Input, facts Facts) (Found, bool) {
 	var allows func(int) bool
-	if s.conditional {
+	if len(s.conditions)+len(s.near) > 0 {
 		allows = func(rule int) bool { return s.failed(in, rule, facts) == "" }
 	}
 	hit, ok := s.index.MatchIf(in, allows)
 	if !ok {
 		return Found{}, false
 	}
-	found := Found{Rule: &s.file.Rules[hit.Rule], Hit: hit}
-	if near := found.Rule.Match.Near; near != nil && in.Position {
+	found := Found{Rule: s.rule(hit.Rule), Hit: hit}
+	if near := s.near[hit.Rule]; near != nil && in.Position {
 		found.Place, found.Distance = s.places[near.Places].Nearest(in.Latitude, in.Longitude)
 	}
-	if c := s.condition(hit.Rule); c != nil && c.Paced() {
+	if c := s.conditions[hit.Rule]; c != nil && c.Paced() {
 		found.SilentUntil = c.SilentUntil(facts.Now)
 	}
 	return found, true
@@ -206,7 +194,7 @@ func (s *Set) failed(in match.Input, rule int, facts Facts) string {
 	if failed := s.tooFar(in, rule); failed != "" {
 		return failed
 	}
-	c := s.condition(rule)
+	c := s.conditions[rule]
 	if c == nil {
 		return ""
 	}
@@ -214,12 +202,12 @@ func (s *Set) failed(in match.Input, rule int, facts Facts) string {
 	if fan == nil {
 		fan = func() *rulev1.FanRecord { return &rulev1.FanRecord{} }
 	}
-	return c.Failed(condition.Facts{Rule: s.file.Rules[rule].Name, Now: facts.Now, Message: messageOf(in), Fan: fan})
+	return c.Failed(condition.Facts{Rule: s.rules.name(rule), Now: facts.Now, Message: messageOf(in), Fan: fan})
 }
 
 // tooFar tells why a rule that wants a position does not get it.
 func (s *Set) tooFar(in match.Input, rule int) string {
-	near := s.file.Rules[rule].Match.Near
+	near := s.near[rule]
 	if near == nil || !in.Position || near.Within == 0 {
 		return ""
 	}
@@ -258,7 +246,7 @@ func (s *Set) Explain(in match.Input, facts Facts, limit int) []match.Candidate 
 }
 
 // Rule returns the rule of a hit.
-func (s *Set) Rule(hit match.Hit) *Rule { return &s.file.Rules[hit.Rule] }
+func (s *Set) Rule(hit match.Hit) *Rule { return s.rule(hit.Rule) }
 
 // HasForms tells whether a fan can be in the middle of a form of these rules.
 func (s *Set) HasForms() bool { return len(s.forms) > 0 }
@@ -266,7 +254,7 @@ func (s *Set) HasForms() bool { return len(s.forms) > 0 }
 // RuleWithForm returns the rule of a name that has a form, or nil.
 func (s *Set) RuleWithForm(name string) *Rule {
 	if i, ok := s.forms[name]; ok {
-		return &s.file.Rules[i]
+		return s.rule(i)
 	}
 	return nil
 }

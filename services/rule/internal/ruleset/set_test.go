@@ -7,10 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -95,35 +97,104 @@ func TestAStoredSetIsTheSameSet(t *testing.T) {
 	rules := parse(t, string(file))
 	encoded, err := ruleset.Encode(rules)
 	require.NoError(t, err)
-	decoded, err := ruleset.Decode(encoded)
+	stored, err := ruleset.Open(string(encoded), nil)
 	require.NoError(t, err)
+	decoded := stored.File()
 	require.Equal(t, rules.Rules, decoded.Rules)
 	require.Equal(t, rules.Places, decoded.Places)
 	require.Equal(t, rules.Calendars, decoded.Calendars)
 
-	_, err = ruleset.Decode(encoded[:len(encoded)/2])
+	_, err = ruleset.Open(string(encoded[:len(encoded)/2]), nil)
 	require.Error(t, err)
 }
 
-// TestASetThatIsMadeBesideTheTrafficIsTheSameSet: in parts, and with rests between the steps.
+// TestASetThatIsMadeBesideTheTrafficIsTheSameSet: in steps, and with rests between them.
 func TestASetThatIsMadeBesideTheTrafficIsTheSameSet(t *testing.T) {
 	rules := parse(t, string(bigFile(1000)))
 	encoded, err := ruleset.Encode(rules)
 	require.NoError(t, err)
 	rests := rest.New()
-	decoded, err := ruleset.DecodeGently(encoded, nil, rests)
+	stored, err := ruleset.Open(string(encoded), rests)
 	require.NoError(t, err)
-	require.Equal(t, rules.Rules, decoded.Rules)
-	fast, err := ruleset.Compile("v", decoded)
+	require.Equal(t, rules.Rules, stored.File().Rules)
+	fast, err := stored.Compile("v", nil, nil)
 	require.NoError(t, err)
-	gentle, err := ruleset.CompileGently("v", decoded, nil, rests)
+	gentle, err := stored.Compile("v", nil, rests)
 	require.NoError(t, err)
 	require.Equal(t, fast, gentle)
 
 	for n := range 50 {
-		_, err := ruleset.Decode(encoded[:len(encoded)*n/50])
+		_, err := ruleset.Open(string(encoded[:len(encoded)*n/50]), nil)
 		require.Error(t, err, "part %d of 50", n)
 	}
+}
+
+// TestASetKeepsNoRuleOfTheOneBefore: what both sets share, and what was taken out of a set, is no part of its text.
+func TestASetKeepsNoRuleOfTheOneBefore(t *testing.T) {
+	var rules strings.Builder
+	rules.WriteString("rules:\n  - {name: key, account: shop, on: click, match: {event_key: [K]}, do: [{tag: t}]}\n" +
+		"  - {name: code, on: scan, match: {scene: {exact: [s], prefix: [p]}}, do: [none]}\n")
+	for i := range 2000 { // a text that is too large to share its place with others
+		fmt.Fprintf(&rules, "  - {name: r%d, match: {exact: [e%d], prefix: [p%d], contains: [c%d]}, do: [{reply: a}]}\n", i, i, i, i)
+	}
+	encoded, err := ruleset.Encode(parse(t, rules.String()))
+	require.NoError(t, err)
+	gone := make(chan struct{})
+	open := func() (text string) {
+		text = string(encoded)
+		runtime.AddCleanup(unsafe.StringData(text), func(struct{}) { close(gone) }, struct{}{})
+		return text
+	}
+	before, names := func() (*ruleset.Set, []string) {
+		stored, err := ruleset.Open(open(), nil)
+		require.NoError(t, err)
+		before, err := stored.Compile("1", nil, nil)
+		require.NoError(t, err)
+		for range before.CatchAll() {
+			require.Fail(t, "no rule takes every text")
+		}
+		return before, before.Names()
+	}()
+	found, ok := before.Find(match.Input{Triggers: []string{"text"}, HasText: true, Text: "e7"}, ruleset.Facts{})
+	require.True(t, ok)
+	other, err := ruleset.Open(string(encoded), nil)
+	require.NoError(t, err)
+	after, err := other.Compile("2", before, nil)
+	require.NoError(t, err)
+	before = nil
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		select {
+		case <-gone:
+			return true
+		default:
+			return false
+		}
+	}, 30*time.Second, time.Millisecond, "the text of the set before is still in use")
+	require.Equal(t, "r7", found.Rule.Name)
+	require.Equal(t, names, after.Names())
+}
+
+// TestADamagedSetIsRefusedOrRead: whatever was changed in the bytes, nothing breaks later.
+func TestADamagedSetIsRefusedOrRead(t *testing.T) {
+	file, err := os.ReadFile("../../testdata/demo.yaml")
+	require.NoError(t, err)
+	rules := parse(t, everything)
+	rules.Rules = append(rules.Rules, parse(t, string(file)).Rules...)
+	whole, err := ruleset.Encode(rules)
+	require.NoError(t, err)
+	rapid.Check(t, func(t *rapid.T) {
+		encoded := slices.Clone(whole)
+		for range rapid.IntRange(1, 4).Draw(t, "changes") {
+			encoded[rapid.IntRange(0, len(encoded)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
+		}
+		stored, err := ruleset.Open(string(encoded), nil)
+		if err != nil {
+			return
+		}
+		require.Equal(t, stored.Len(), stored.File().Len())
+		_, _ = stored.Compile("v", nil, nil)
+	})
 }
 
 // TestAReloadTakesWhatItHasFromTheSetBefore: whatever was changed, what is taken and what is read give together the same
@@ -145,9 +216,9 @@ func TestAReloadTakesWhatItHasFromTheSetBefore(t *testing.T) {
 			return encoded, file
 		}
 		encoded, _ := read(lines)
-		decoded, err := ruleset.Decode(encoded)
+		stored, err := ruleset.Open(string(encoded), nil)
 		require.NoError(t, err)
-		before, err := ruleset.Compile("1", decoded)
+		before, err := stored.Compile("1", nil, nil)
 		require.NoError(t, err)
 		for range rapid.IntRange(0, 5).Draw(t, "changes") {
 			at := rapid.IntRange(0, len(lines)-1).Draw(t, "at")
@@ -169,10 +240,10 @@ func TestAReloadTakesWhatItHasFromTheSetBefore(t *testing.T) {
 			}
 		}
 		encoded, file := read(lines)
-		taken, err := ruleset.DecodeGently(encoded, before, nil)
+		stored, err = ruleset.Open(string(encoded), nil)
 		require.NoError(t, err)
-		require.Equal(t, file.Rules, taken.Rules)
-		after, err := ruleset.CompileGently("2", taken, before, nil)
+		require.Equal(t, file.Rules, stored.File().Rules)
+		after, err := stored.Compile("2", before, nil)
 		require.NoError(t, err)
 		whole, err := ruleset.Compile("2", file)
 		require.NoError(t, err)
@@ -188,7 +259,7 @@ func TestAReloadTakesWhatItHasFromTheSetBefore(t *testing.T) {
 	})
 }
 
-// TestWhatIsStoredOfARuleIsPlain: the digest of a part sees every field, so no two parts that differ have one digest.
+// TestWhatIsStoredOfARuleIsPlain: what is written as JSON is written whole.
 func TestWhatIsStoredOfARuleIsPlain(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)
@@ -247,7 +318,7 @@ func BenchmarkParse100k(b *testing.B) {
 	}
 }
 
-// BenchmarkReload100k is what a replica does with a published set: take what it has, decode and compile the rest.
+// BenchmarkReload100k is what a replica does with a published set: copy it, open it, and compile what the set before does not have.
 func BenchmarkReload100k(b *testing.B) {
 	encoded := func(text []byte) []byte {
 		rules, err := ruleset.Parse(text, ruleset.Options{})
@@ -258,9 +329,9 @@ func BenchmarkReload100k(b *testing.B) {
 	}
 	file := bigFile(100_000)
 	load := func(encoded []byte, before *ruleset.Set) *ruleset.Set {
-		decoded, err := ruleset.DecodeGently(encoded, before, nil)
+		stored, err := ruleset.Open(string(encoded), nil)
 		require.NoError(b, err)
-		set, err := ruleset.CompileGently("v", decoded, before, nil)
+		set, err := stored.Compile("v", before, nil)
 		require.NoError(b, err)
 		return set
 	}
