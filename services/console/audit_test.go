@@ -282,3 +282,30 @@ func TestWhoReadsAPersonReadsEachOfTheirFans(t *testing.T) {
 	read(s.person(admin, "one", []string{"shop"}, consolev1.Role_ROLE_AGENT), "shop")
 	require.Equal(t, []string{"shop", "-"}, s.backend.accountsTold(), "the service leaves out what the caller may not see")
 }
+
+func TestListsThatAreReadByKeyAreWrittenDown(t *testing.T) {
+	s := demoSite(t, busy)
+	admin := s.as("admin")
+	made, err := admin.keys.CreateApiKey(t.Context(), connect.NewRequest(&consolev1.CreateApiKeyRequest{Name: "crm", Scopes: []string{"desk:read"}, Accounts: []string{"shop", "club"}}))
+	require.NoError(t, err)
+	read := func(path string) int {
+		return s.call("GET", "/api/v1"+path, "", "Authorization", "Bearer "+made.Msg.GetSecret()).status
+	}
+	for range 3 { // a page asks every two seconds
+		require.Equal(t, http.StatusOK, read("/accounts/shop/waiting"))
+		require.Equal(t, http.StatusOK, read("/desk"))
+	}
+	require.Equal(t, http.StatusNotFound, read("/accounts/none/waiting"), "who sees nothing leaves nothing")
+	want := map[[2]string]int{
+		{"GET /api/v1/accounts/{account}/waiting", "shop"}: 1, {"GET /api/v1/desk", "shop"}: 1, {"GET /api/v1/desk", "club"}: 1,
+	}
+	var seen map[[2]string]int
+	require.Eventually(t, func() bool {
+		seen = map[[2]string]int{}
+		for _, e := range admin.entries(t, &consolev1.ListAuditRequest{Actor: "key:" + made.Msg.GetKey().GetId(), Action: "GET /api/v1/"}) {
+			seen[[2]string{e.GetAction(), e.GetAccount()}]++
+		}
+		return len(seen) == len(want)
+	}, 30*time.Second, 20*time.Millisecond)
+	require.Equal(t, want, seen)
+}

@@ -190,7 +190,7 @@ func (s *Service) routes(deps Deps) (http.Handler, error) {
 		Sender:        senderv1.NewSenderServiceClient(deps.Services["sender"]),
 		Conversations: agentroutingv1.NewConversationServiceClient(deps.Services["agent-routing"]),
 		Campaigns:     senderv1.NewCampaignServiceClient(deps.Services["sender"]),
-		Letters:       &rpc.DeadLetters{Letters: deps.Bus.DeadLetters()}, Webhooks: s.webhooks(deps), Record: s.audit.Queue, Begin: s.audit.Begin,
+		Letters:       &rpc.DeadLetters{Letters: deps.Bus.DeadLetters()}, Webhooks: s.webhooks(deps), Record: s.audit.Queue, Begin: s.audit.Begin, Read: methods.Read,
 	})
 	for _, service := range policy.Services() {
 		mux.Handle("/api/"+service+"/", http.StripPrefix("/api", methods))

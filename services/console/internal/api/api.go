@@ -45,6 +45,8 @@ type Options struct {
 	// Begin notes that a write is about to be made and returns the attempt; Record notes its end.
 	Begin  func(ctx context.Context, e *store.Entry) (attempt string)
 	Record func(ctx context.Context, e *store.Entry)
+	// Read notes that fans or what they said were read, once in a while for each.
+	Read   func(ctx context.Context, e *store.Entry)
 	Status Status
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -75,6 +77,8 @@ type call struct {
 	header  http.Header   // of the answer
 	status  int           // of a successful answer
 	request proto.Message // what a service was asked, for the audit log
+	// shows are the accounts whose fans the answer lists, for the audit log; an empty name for all.
+	shows []string
 }
 
 // anyScope marks a path that every caller may ask for.
@@ -147,6 +151,7 @@ func (a *api) note(ctx context.Context, c *call, begin time.Time, err error) {
 		p := problemOf(err)
 		attrs = append(attrs, logkey.Outcome, p.Code, logkey.Error, errorText(p))
 	case c.Method == http.MethodGet:
+		a.noteShown(ctx, c, err)
 		return
 	case err != nil:
 		attrs = append(attrs, logkey.Outcome, problemOf(err).Code)
@@ -174,6 +179,18 @@ func (a *api) record(ctx context.Context, c *call, err error) {
 		e.RequestDigest = audit.Digest(c.request)
 	}
 	a.Record(ctx, e)
+}
+
+// noteShown writes the entries of a read that lists fans.
+func (a *api) noteShown(ctx context.Context, c *call, err error) {
+	if err != nil || c.caller == nil {
+		return
+	}
+	for _, account := range c.shows {
+		e := a.entry(ctx, c)
+		e.Account = account
+		a.Read(ctx, e)
+	}
 }
 
 // entry is what the log says of a call.

@@ -48,6 +48,7 @@ func (a *api) listWaiting(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.shows = []string{c.account}
 	return waitingAnswer{Waiting: messages(got.GetWaiting()), Total: got.GetTotal()}, nil
 }
 
@@ -65,7 +66,8 @@ func (a *api) desk(ctx context.Context, c *call) (any, error) {
 	agent := c.URL.Query().Get("agent")
 	var waiting, serving []*agentroutingv1.OwnerRecord
 	var answer deskAnswer
-	for _, name := range a.accountsOf(c) {
+	c.shows = a.accountsOf(c)
+	for _, name := range c.shows {
 		w, err := a.Conversations.ListWaiting(ctx, &agentroutingv1.ListWaitingRequest{Account: name, Limit: deskRows})
 		if err != nil {
 			return nil, err

@@ -297,8 +297,8 @@ func (d *Door) audited(ctx context.Context, c *call, request proto.Message, chan
 	e := entryOf(c, request)
 	e.TraceID = traceID(ctx)
 	if c.access.Read {
-		if err == nil && d.noteRead(c, e) {
-			d.o.Audit.Queue(ctx, e)
+		if err == nil && c.access.Logged && c.caller != nil {
+			d.Read(ctx, e)
 		}
 		return
 	}

@@ -45,24 +45,24 @@ func (r *reads) first(x read) bool {
 	return true
 }
 
-// noteRead tells whether a read is worth an entry: of a fan, a list of fans or what a fan said, once in a while for each. Nobody waits for it.
-func (d *Door) noteRead(c *call, e *store.Entry) bool {
-	return c.access.Logged && c.caller != nil && d.reads.first(read{c.caller.Actor(), e.Account, c.method + " " + e.Target})
+// Read writes the entry of a read of a fan, a list of fans or what a fan said, once in a while for each. Nobody waits for it.
+func (d *Door) Read(ctx context.Context, e *store.Entry) {
+	if d.reads.first(read{e.Actor, e.Account, e.Action + " " + e.Target}) {
+		d.o.Audit.Queue(ctx, e)
+	}
 }
 
 // noteShown writes an entry for each fan whom an answer shows, where those are more than the fan of the request.
 func (d *Door) noteShown(ctx context.Context, c *call, answer any) {
 	m, ok := answer.(proto.Message)
-	if !ok || c.access.Shows == "" {
+	if !ok || c.access.Shows == "" || c.caller == nil {
 		return
 	}
 	accounts, openIDs := values(m.ProtoReflect(), c.access.Shows+".account"), values(m.ProtoReflect(), c.access.Shows+".openid")
 	for i, openID := range openIDs {
 		e := entryOf(c, nil)
 		e.Account, e.Target, e.TraceID = accounts[i], fanOf(accounts[i], openID), traceID(ctx)
-		if d.noteRead(c, e) {
-			d.o.Audit.Queue(ctx, e)
-		}
+		d.Read(ctx, e)
 	}
 }
 
