@@ -229,8 +229,8 @@ func (s sender) Send(ctx context.Context, in *senderv1.SendRequest) (*senderv1.S
 	return out, nil
 }
 
-func (s sender) Window(ctx context.Context, account, openID string) (app.Window, error) {
-	out, err := s.client.GetQuota(ctx, &senderv1.GetQuotaRequest{Account: account, Openid: openID})
+func (s sender) Window(ctx context.Context, account, openID string, catchUp bool) (app.Window, error) {
+	out, err := s.client.GetQuota(ctx, &senderv1.GetQuotaRequest{Account: account, Openid: openID, CatchUp: catchUp})
 	if err != nil {
 		return app.Window{}, fault.FromStatus(err)
 	}

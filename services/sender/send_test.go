@@ -328,6 +328,12 @@ func TestWhoAnswersFasterThanTheWindowsAreReadIsNotRefused(t *testing.T) {
 
 	_, err = s.Send(t.Context(), answer("stranger", "s1", text("hello")))
 	require.ErrorContains(t, err, "no action of the fan is known")
+
+	f.push(t, "asker", "asked-1", eventv1.EventKind_EVENT_KIND_MESSAGE, "")
+	require.Equal(t, senderv1.QuotaClass_QUOTA_CLASS_NEVER_OPENED, quota(t, s, "shop", "asker").GetClass())
+	now, err := s.GetQuota(t.Context(), &senderv1.GetQuotaRequest{Account: "shop", Openid: "asker", CatchUp: true})
+	require.NoError(t, err)
+	require.EqualValues(t, 5, now.GetRemaining(), "who wants to know exactly is told what the fan did a moment ago")
 }
 
 // push stores a push as the gateway does.

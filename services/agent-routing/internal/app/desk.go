@@ -53,8 +53,9 @@ func (l Line) AtUnixMs() int64 {
 // Sender sends to fans.
 type Sender interface {
 	Send(ctx context.Context, in *senderv1.SendRequest) (*senderv1.SendResponse, error)
-	// Window returns what the fan's window still allows.
-	Window(ctx context.Context, account, openID string) (Window, error)
+	// Window returns what the fan's window still allows. It may be some milliseconds older than the fan's last message, unless it is to
+	// catch up first, which costs more.
+	Window(ctx context.Context, account, openID string, catchUp bool) (Window, error)
 }
 
 // Window is what may still be sent to a fan. Remaining counts only while it is open.

@@ -80,6 +80,21 @@ func TestAgentsLeaveOneMessageForTheEnd(t *testing.T) {
 	})
 }
 
+// The sender counts what a fan does some milliseconds after the desk has heard it.
+func TestAReplyToAMessageThatTheSenderHasNotCountedYetIsNotHeldBack(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		id := served(t, w, domain.Group{Survey: true})
+		for n := range 3 {
+			require.NoError(t, w.replies(id, "a", fmt.Sprint(n), false))
+		}
+		require.NoError(t, w.says("fan", "还有一个问题"))
+		w.late = map[string]int{"fan": 1}
+		require.NoError(t, w.replies(id, "a", "请讲", false))
+		w.window("fan", 1)
+		require.Error(t, w.replies(id, "a", "one more", false), "it is not there whatever is counted")
+	})
+}
+
 func TestAnEndThatDoesNotFitIsLeftOutWithItsReason(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		id := served(t, w, domain.Group{})

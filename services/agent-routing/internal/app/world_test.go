@@ -81,6 +81,8 @@ type around struct {
 	refuse error
 	// windows holds what may still be sent to the fans that have one; to all others everything may.
 	windows map[string]int
+	// late holds, for fans whose last message the sender has not counted yet, what their window was before.
+	late map[string]int
 	// said is what the streams hold.
 	said   map[string][]app.Line
 	purged []string
@@ -282,13 +284,16 @@ func (a *around) Send(_ context.Context, in *senderv1.SendRequest) (*senderv1.Se
 	return &senderv1.SendResponse{Id: fmt.Sprint("send-", n), Replayed: known}, nil
 }
 
-func (a *around) Window(_ context.Context, _, openID string) (app.Window, error) {
+func (a *around) Window(_ context.Context, _, openID string, catchUp bool) (app.Window, error) {
 	leave, err := a.enter()
 	if err != nil {
 		return app.Window{}, err
 	}
 	defer leave()
 	left := a.windows[openID]
+	if before, late := a.late[openID]; late && !catchUp {
+		left = before
+	}
 	return app.Window{Open: left > 0, Remaining: left}, nil
 }
 

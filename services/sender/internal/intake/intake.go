@@ -274,7 +274,13 @@ func (i *Intake) Quota(ctx context.Context, req *senderv1.GetQuotaRequest) (*sen
 	if err := checkOpenID(req.GetOpenid()); err != nil {
 		return nil, err
 	}
-	q, err := i.Windows.Quota(ctx, windows.Fan{Account: a.Name, Kind: a.ProtoKind(), OpenID: req.GetOpenid()})
+	fan := windows.Fan{Account: a.Name, Kind: a.ProtoKind(), OpenID: req.GetOpenid()}
+	if req.GetCatchUp() {
+		if _, err := i.CatchUp.Fold(ctx, fan); err != nil {
+			return nil, err
+		}
+	}
+	q, err := i.Windows.Quota(ctx, fan)
 	if err != nil {
 		return nil, err
 	}

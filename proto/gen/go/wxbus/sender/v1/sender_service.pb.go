@@ -864,7 +864,10 @@ type GetQuotaRequest struct {
 	// account that would send.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	// openid that would receive.
-	Openid        string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	Openid string `protobuf:"bytes,2,opt,name=openid,proto3" json:"openid,omitempty"`
+	// catch_up counts what the fan did a moment ago before the answer; otherwise the answer may be some milliseconds older than the
+	// fan's last message.
+	CatchUp       bool `protobuf:"varint,3,opt,name=catch_up,json=catchUp,proto3" json:"catch_up,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -911,6 +914,13 @@ func (x *GetQuotaRequest) GetOpenid() string {
 		return x.Openid
 	}
 	return ""
+}
+
+func (x *GetQuotaRequest) GetCatchUp() bool {
+	if x != nil {
+		return x.CatchUp
+	}
+	return false
 }
 
 // GetQuotaResponse is the response of GetQuota.
@@ -2740,10 +2750,11 @@ const file_wxbus_sender_v1_sender_service_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"F\n" +
 	"\x0fGetSendResponse\x123\n" +
-	"\x06record\x18\x01 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\"C\n" +
+	"\x06record\x18\x01 \x01(\v2\x1b.wxbus.sender.v1.SendRecordR\x06record\"^\n" +
 	"\x0fGetQuotaRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
-	"\x06openid\x18\x02 \x01(\tR\x06openid\"\xc1\x01\n" +
+	"\x06openid\x18\x02 \x01(\tR\x06openid\x12\x19\n" +
+	"\bcatch_up\x18\x03 \x01(\bR\acatchUp\"\xc1\x01\n" +
 	"\x10GetQuotaResponse\x12\x1c\n" +
 	"\tremaining\x18\x01 \x01(\x05R\tremaining\x12(\n" +
 	"\x10deadline_unix_ms\x18\x02 \x01(\x03R\x0edeadlineUnixMs\x12\x16\n" +
