@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wxbus/wxbus/pkg/httpx/internal/direct"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 )
 
@@ -42,6 +43,10 @@ type Options struct {
 	IdleTimeout       time.Duration
 	MaxHeaderBytes    int
 	MaxConns          int // accepted at the same time; further ones wait in the kernel's queue; negative for no limit
+	// Direct serves requests in the plainest form without net/http, for ports whose traffic is hardly anything else
+	// (ADR 0062). The handler must not keep the request, its header or the writer when it has returned, and hears that a
+	// client hung up only while somebody waits for the context to end.
+	Direct bool
 }
 
 // Server is an HTTP server as a lifecycle component. Create it with NewServer.
@@ -53,6 +58,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards the fields below
 	http     *http.Server
+	direct   *direct.Listener // nil without Direct
 	listener net.Listener
 	cancel   context.CancelFunc
 	serving  chan struct{} // closed when Serve has returned
@@ -128,7 +134,15 @@ func (s *Server) Start(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
 	}
 	s.listener, s.cancel, s.serving = listener, cancel, make(chan struct{})
-	go s.serve(s.http, limitListener(listener, s.opts.MaxConns), s.serving)
+	accepting := limitListener(listener, s.opts.MaxConns)
+	if s.opts.Direct {
+		s.direct = direct.Listen(base, accepting, direct.Options{
+			Handler: s.opts.Handler, Log: s.opts.Log, ReadHeaderTimeout: s.opts.ReadHeaderTimeout,
+			ReadTimeout: s.opts.ReadTimeout, WriteTimeout: s.opts.WriteTimeout, IdleTimeout: s.opts.IdleTimeout,
+		})
+		accepting = s.direct
+	}
+	go s.serve(s.http, accepting, s.serving)
 	s.opts.Log.InfoContext(ctx, "listening", "component", s.opts.Name, "address", listener.Addr().String())
 	return nil
 }
@@ -154,17 +168,29 @@ func Stopping(ctx context.Context) <-chan struct{} {
 // contexts end and their connections are closed, and the error says so.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
-	server, cancel, serving := s.http, s.cancel, s.serving
+	server, plain, cancel, serving := s.http, s.direct, s.cancel, s.serving
 	s.mu.Unlock()
 	if server == nil {
 		return nil
 	}
 	s.stopOnce.Do(func() { close(s.stopping) })
-	err := server.Shutdown(ctx)
+	err := drain(ctx, server, plain)
 	cancel()
 	if err != nil {
 		err = errors.Join(fmt.Errorf("drain requests: %w", err), server.Close())
+		if plain != nil {
+			plain.Cut()
+		}
 	}
 	<-serving
 	return err
+}
+
+// drain ends the direct connections first: what they hand over still finds net/http.
+func drain(ctx context.Context, server *http.Server, plain *direct.Listener) error {
+	if plain == nil {
+		return server.Shutdown(ctx)
+	}
+	server.SetKeepAlivesEnabled(false)
+	return errors.Join(plain.Drain(ctx), server.Shutdown(ctx))
 }

@@ -58,6 +58,7 @@ type Runtime struct {
 type listener struct {
 	name, addr string
 	handler    http.Handler
+	direct     bool
 }
 
 // GRPC is where a module registers its services during Build.
@@ -71,7 +72,13 @@ func (rt *Runtime) Dial(ctx context.Context, service string) (grpc.ClientConnInt
 
 // HTTP adds a public listener. It starts after all modules and drains before they stop.
 func (rt *Runtime) HTTP(name, addr string, h http.Handler) {
-	rt.http = append(rt.http, listener{name, addr, h})
+	rt.http = append(rt.http, listener{name: name, addr: addr, handler: h})
+}
+
+// HTTPDirect is HTTP for a port that takes the same kind of small request all day; see httpx.Options.Direct for what
+// that asks of h.
+func (rt *Runtime) HTTPDirect(name, addr string, h http.Handler) {
+	rt.http = append(rt.http, listener{name: name, addr: addr, handler: h, direct: true})
 }
 
 // Runs tells whether this process runs the named service.

@@ -57,7 +57,7 @@ func (p *Process) buildModules(ctx context.Context) error {
 		cs = append(cs, p.rt.rpc.components()...)
 	}
 	for _, l := range p.rt.http {
-		srv := httpx.NewServer(httpx.Options{Name: l.name, Addr: l.addr, Handler: l.handler, Log: p.rt.Log})
+		srv := httpx.NewServer(httpx.Options{Name: l.name, Addr: l.addr, Handler: l.handler, Log: p.rt.Log, Direct: l.direct})
 		p.public = append(p.public, bound{l.name, srv})
 		cs = append(cs, srv)
 	}

@@ -42,7 +42,7 @@ func BenchmarkPush(b *testing.B) {
 		b.Run(fmt.Sprintf("gateway/%d", conns), func(b *testing.B) {
 			r := quietRig(b, bustest.WithTopology(topology.Options{Partitions: 4}))
 			g := r.gateway(b, quick(), shop(nil))
-			benchmark(b, g.server.Listener.Addr().String(), conns)
+			benchmark(b, g.server.Addr(), conns)
 		})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/decision"
+	"github.com/wxbus/wxbus/pkg/httpx"
 	"github.com/wxbus/wxbus/pkg/secret"
 	"github.com/wxbus/wxbus/pkg/telemetry/telemetrytest"
 	"github.com/wxbus/wxbus/pkg/testkit"
@@ -93,11 +93,11 @@ func newRigOn(t testing.TB, env *bustest.Env) *rig {
 	return &rig{env: env, tel: telemetrytest.New(t), store: decision.NewStore(env.Conn, env.Topology), readTimeout: shortRead}
 }
 
-// replica is one gateway behind an HTTP server.
+// replica is one gateway behind the HTTP server of production.
 type replica struct {
 	*gateway.Service
 	url    string
-	server *httptest.Server
+	server *httpx.Server
 	// accounts is the directory of the replica.
 	accounts *account.Directory
 }
@@ -136,11 +136,11 @@ func (r *rig) newReplica(t testing.TB, cfg gateway.Config, accounts []account.Ac
 }
 
 func (g *replica) listen(t testing.TB, readTimeout time.Duration) {
-	g.server = httptest.NewUnstartedServer(g.Handler())
-	g.server.Config.ReadTimeout = readTimeout
-	g.server.Start()
-	t.Cleanup(g.server.Close)
-	g.url = g.server.URL
+	t.Helper()
+	g.server = httpx.NewServer(httpx.Options{Addr: "127.0.0.1:0", Handler: g.Handler(), ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, Direct: true})
+	require.NoError(t, g.server.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, g.server.Stop(context.Background())) })
+	g.url = "http://" + g.server.Addr()
 }
 
 // message is a push of a fan before it is sealed.

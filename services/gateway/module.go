@@ -25,7 +25,7 @@ func Module() process.Module {
 			if err != nil {
 				return nil, err
 			}
-			rt.HTTP("gateway", cfg.Listen, s.Handler())
+			rt.HTTPDirect("gateway", cfg.Listen, s.Handler())
 			return s, nil
 		},
 	}

@@ -220,7 +220,7 @@ func TestDrainServesTheAttemptsThatWait(t *testing.T) {
 	e := r.nextEvent(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { // the composition root: first the listener, then the service
-		if err := g.server.Config.Shutdown(context.Background()); err != nil {
+		if err := g.server.Stop(context.Background()); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
 		if err := g.Stop(context.Background()); err != nil {
