@@ -119,8 +119,8 @@ func TestThreeReplicasOfACluster(t *testing.T) {
 	}
 	cluster := bustest.Cluster(t, 3)
 	r := newRigOn(t, cluster.Env)
-	cfg := quick()
-	cfg.Publish.PrimaryTimeout, cfg.Publish.Total = 600*time.Millisecond, 650*time.Millisecond
+	cfg := patient()
+	cfg.Publish.PrimaryTimeout, cfg.Publish.Total = 13*time.Second, 14*time.Second // three servers beside other tests are slow
 	var gateways []*replica
 	for range 3 {
 		gateways = append(gateways, r.gateway(t, cfg, shop(nil)))

@@ -76,7 +76,7 @@ const (
 
 // Observer hears what the metrics count. It must not block.
 type Observer interface {
-	// Offered hears of each offer that was answered.
+	// Offered hears of each offer that is answered.
 	Offered(ctx context.Context, outcome gatewayv1.OfferOutcome)
 	// Unsettled hears of each own claim that could not be settled: it ends as ambiguous.
 	Unsettled(ctx context.Context)
@@ -141,8 +141,8 @@ func (d *Desk) serveOffer(ctx context.Context, a *Attempt, w *Wait, o Offer) Ver
 		return Success
 	}
 	outcome, reason, verdict := d.writeOffer(ctx, a, o)
+	d.Observer.Offered(ctx, outcome) // before anybody hears of it
 	w.Settle(outcome, reason)
-	d.Observer.Offered(ctx, outcome)
 	if outcome == undeliverable && verdict == Refuse {
 		// Past the deadline: whoever hears of it moves the reply on, and the record will say where to.
 		return d.lastLook(ctx, a)
