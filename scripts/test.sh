@@ -41,6 +41,9 @@ make --no-print-directory manifests
 step "end to end: all in one process, then split over a NATS of three"
 make --no-print-directory e2e
 
+step "faults: the rows of the table that find most"
+make --no-print-directory chaos-short
+
 step "alerts, dashboards and runbooks against a real Prometheus"
 make --no-print-directory observability
 

@@ -16,6 +16,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/account/vault"
 	"github.com/wxbus/wxbus/pkg/bus"
+	"github.com/wxbus/wxbus/pkg/clock"
 	"github.com/wxbus/wxbus/pkg/config"
 	"github.com/wxbus/wxbus/pkg/httpx"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
@@ -55,9 +56,10 @@ func (p *Process) newRuntime(ctx context.Context) (*Runtime, error) {
 	if err := p.loadCertificates(tel); err != nil {
 		return nil, err
 	}
+	p.clock = clock.New(time.Now, tel.Logger)
 	rt := &Runtime{
 		Shared: p.shared, Instance: instance, Version: Version, Log: tel.Logger, Tel: tel,
-		Topology: topo, Accounts: accounts, Sealer: sealer, Ready: lifecycle.NewReadiness(), Now: time.Now,
+		Topology: topo, Accounts: accounts, Sealer: sealer, Ready: lifecycle.NewReadiness(), Now: p.clock.Now,
 	}
 	for _, m := range p.spec.Modules {
 		rt.services = append(rt.services, m.Name)
@@ -156,7 +158,7 @@ func (p *Process) startInfra(ctx context.Context) error {
 			p.nats = embedded
 			cs = append(cs, embedded)
 		}
-		cs = append(cs, &busComponent{p: p}, &accountsComponent{p: p})
+		cs = append(cs, &busComponent{p: p}, &clockComponent{p: p}, &accountsComponent{p: p})
 	}
 	p.infra = lifecycle.NewGroup(p.rt.Log, cs...).With(lifecycle.Options{Name: "infrastructure"})
 	p.rt.Ready.Add("services", func(context.Context) error {

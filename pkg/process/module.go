@@ -47,7 +47,7 @@ type Runtime struct {
 	Accounts *account.Directory
 	Sealer   *secret.Sealer
 	Ready    *lifecycle.Readiness
-	Now      func() time.Time
+	Now      func() time.Time // the time that all processes agree on: pkg/clock
 
 	services []string
 	grpc     grpc.ServiceRegistrar

@@ -19,6 +19,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/wxbus/wxbus/pkg/clock"
 	"github.com/wxbus/wxbus/pkg/config"
 	"github.com/wxbus/wxbus/pkg/lifecycle"
 	"github.com/wxbus/wxbus/pkg/telemetry"
@@ -71,6 +72,7 @@ type Process struct {
 	public []bound
 	nats   Embedded
 	certs  certificates
+	clock  *clock.Clock
 
 	serving atomic.Bool // all modules and listeners have started
 }

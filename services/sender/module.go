@@ -32,7 +32,7 @@ func Module() process.Module {
 			})
 			s, err := New(cfg, Deps{
 				Accounts: rt.Accounts, Bus: rt.Bus, Topology: rt.Topology, Tokens: client,
-				Tel: rt.Tel, Log: rt.Log, Now: rt.Now, Instance: rt.Instance,
+				Tel: rt.Tel, Log: rt.Log, Now: rt.Now, Server: rt.Now, Instance: rt.Instance,
 			})
 			if err != nil {
 				return nil, err

@@ -64,6 +64,9 @@ type Deps struct {
 	Log  *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Server is the clock of NATS, which paces what replicas share and gives back what waits for its time; nil means
+	// time.Now, for tests that shift Now.
+	Server func() time.Time
 	// Rand draws the jitter of pauses; nil means a random seed.
 	Rand *rand.Rand
 	// Instance names the replica in send records; it must be unique among those that run.
@@ -125,6 +128,9 @@ func New(cfg Config, d Deps) (*Service, error) {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Server == nil {
+		d.Server = time.Now
 	}
 	if d.Rand == nil {
 		d.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // jitter, no secret
@@ -209,13 +215,13 @@ func (s *Service) build(ctx context.Context) (*parts, error) {
 	d := s.deps
 	records := sends.New(buckets[topology.BucketSends], d.Now)
 	ledger := windows.New(buckets[topology.BucketGrants], records, s.cfg.Grants, s.cfg.WindowGrace, d.Now)
-	budgets := budget.New(buckets[topology.BucketBudgets], s.cfg.Pace.Rate, s.cfg.Pace.Burst, s.quota, d.Now)
+	budgets := budget.New(buckets[topology.BucketBudgets], s.cfg.Pace.Rate, s.cfg.Pace.Burst, s.quota, d.Now, d.Server)
 	gates := pace.New(s.cfg.Pace, budgets, d.Now, s.metrics.breaker)
 	shared := pauses.New(buckets[topology.BucketSends], gates, d.Log)
 	owner := owners.New(buckets[topology.BucketOwners])
 	told := facts.New(d.Bus, d.Now)
 	calls := api.New(d.Accounts, d.Tokens, d.HTTP, s.cfg.CallTimeout, d.Now)
-	own := later.New(d.Bus)
+	own := later.New(d.Bus, d.Now, d.Server)
 	stand := standing.New(standing.Deps{Bus: d.Bus, Budgets: budgets, Gates: gates, Later: own, API: calls, Quota: s.quota, Rate: s.cfg.Pace.Rate, Now: d.Now})
 	uploads := media.New(buckets[topology.BucketMedia], files, d.Accounts, calls, d.Now)
 	massJobs := mass.NewJobs(buckets[topology.BucketSends], records)

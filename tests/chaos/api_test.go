@@ -93,7 +93,7 @@ func breakAnswers(x *trial) {
 	x.at(0.05)
 	x.notes[noteReset] = x.API.Refuse()
 	x.broke("WeChat's API refuses connections, and resets %d", x.notes[noteReset])
-	require.Eventually(x.t, func() bool { return x.notSent() > before }, time.Minute, 100*time.Millisecond, "nobody calls WeChat")
+	require.Eventually(x.t, func() bool { return x.notSent() > before }, patience, 100*time.Millisecond, "nobody calls WeChat")
 	x.API.Accept(x.t)
 	x.healed("it accepts connections")
 	x.setFaults(x.brokenAnswers()...)
@@ -254,7 +254,7 @@ func endPause(x *trial) {
 	require.NoError(x.t, err)
 	require.NoError(x.t, kv.Delete(x.t.Context(), "pause."+small+".custom_send"))
 	for i := range replicas {
-		require.NoError(x.t, x.Services["sender"][i].Terminate(time.Minute))
+		require.NoError(x.t, x.Services["sender"][i].Terminate(patience))
 		x.Restart(x.t, "sender", i)
 	}
 }

@@ -129,7 +129,7 @@ func (x *trial) limit(name string, limit int64) (was int64) {
 		}
 		_, err = x.js.UpdateStream(ctx, c)
 		return err == nil
-	}, time.Minute, 100*time.Millisecond, "%s does not change its size", name)
+	}, patience, 100*time.Millisecond, "%s does not change its size", name)
 	return was
 }
 
@@ -194,7 +194,7 @@ func (x *trial) complete(server int) {
 			}
 		}
 		return true
-	}, 2*time.Minute, 250*time.Millisecond, "nats-%d does not get its copies", server)
+	}, patience, 250*time.Millisecond, "nats-%d does not get its copies", server)
 }
 
 func copies(c *jetstream.ClusterInfo, want int) bool {

@@ -74,7 +74,7 @@ func (x *trial) publish(m *nats.Msg) {
 		defer cancel()
 		_, err := x.js.PublishMsg(ctx, m)
 		return err == nil
-	}, time.Minute, 100*time.Millisecond, "%s does not take a message", m.Subject)
+	}, patience, 100*time.Millisecond, "%s does not take a message", m.Subject)
 }
 
 func copyChecks(x *trial) []record.Check {

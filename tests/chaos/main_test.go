@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wxbus/wxbus/pkg/sqldb/sqldbtest"
 )
@@ -41,6 +42,10 @@ func TestMain(m *testing.M) {
 	}
 	sqldbtest.Main(m)
 }
+
+// patience bounds the wait for what should happen soon. It is no expectation: a machine that is busy with something else
+// may take its time.
+const patience = 5 * time.Minute
 
 // full tells whether there is time for everything.
 func full() bool { return *form == formFull }

@@ -36,6 +36,7 @@ type envelope struct {
 	appID   string
 	account string
 	token   string
+	stamp   time.Time // default: now
 	// change spoils the request after everything was signed.
 	change func(query url.Values, body *string)
 }
@@ -47,7 +48,11 @@ func (e envelope) request(x *trial, nonce string) (path, body string) {
 	require.NoError(x.t, err)
 	sealed, err := cipher.Encrypt([]byte(e.inner))
 	require.NoError(x.t, err)
-	stamp := strconv.FormatInt(time.Now().Unix(), 10)
+	at := e.stamp
+	if at.IsZero() {
+		at = time.Now()
+	}
+	stamp := strconv.FormatInt(at.Unix(), 10)
 	query := url.Values{
 		"timestamp": {stamp}, "nonce": {nonce}, "openid": {hostile}, "encrypt_type": {"aes"},
 		"signature": {wechat.Sign(e.token, stamp, nonce)}, "msg_signature": {wechat.Sign(e.token, stamp, nonce, sealed)},
@@ -203,7 +208,7 @@ func (x *trial) insist(target, body string) (answer string) {
 // answer returns status and body of the answer.
 func (x *trial) answer(target, body string) string {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(x.t.Context(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(body))
 	require.NoError(x.t, err)
@@ -230,7 +235,7 @@ func (x *trial) slowloris() (closed int) {
 		}
 	}
 	for _, c := range conns {
-		require.NoError(x.t, c.SetReadDeadline(time.Now().Add(time.Minute)))
+		require.NoError(x.t, c.SetReadDeadline(time.Now().Add(patience)))
 		if _, err := io.Copy(io.Discard, c); !errors.Is(err, os.ErrDeadlineExceeded) {
 			closed++
 		}

@@ -50,7 +50,7 @@ func (x *trial) state(stream string) (state jetstream.StreamState) {
 		}
 		state = s.CachedInfo().State
 		return true
-	}, time.Minute, 100*time.Millisecond, "no state of %s", stream)
+	}, patience, 100*time.Millisecond, "no state of %s", stream)
 	return state
 }
 

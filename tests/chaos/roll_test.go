@@ -20,7 +20,7 @@ func roll(x *trial) {
 	var bad []string
 	stop := func(name string, terminate func(time.Duration) error) {
 		x.broke("SIGTERM %s", name)
-		if err := terminate(time.Minute); err != nil {
+		if err := terminate(patience); err != nil {
 			bad = append(bad, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
@@ -59,7 +59,7 @@ func rollChecks(x *trial) []record.Check {
 // scrape returns the metrics of a process.
 func (x *trial) scrape(admin string) string {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(x.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(x.t.Context(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/metrics", nil)
 	require.NoError(x.t, err)

@@ -72,10 +72,15 @@ func start(t *testing.T, w world) *system {
 		config["nats"] = map[string]any{"max_store": diskStore}
 	}
 	s.stores = s.folders(t)
+	off := map[string]time.Duration{}
+	if w == clocks {
+		off = wrongClocks()
+		config["gateway"] = map[string]any{"timestamp_tolerance": tolerance.String()}
+	}
 	o := stack.Options{
 		Mode: stack.Split, Config: config, Rules: "rules: []\n", Gateways: 3, Balance: true, SQL: sqldbtest.URL(t).Reveal(),
 		Replicas: map[string]int{"token": replicas, "sender": replicas, "agent-routing": replicas, "rule": replicas, "console": replicas},
-		Network:  w == wires, API: w == usual, Store: func(i int) string { return s.stores[i] },
+		Network:  w == wires, API: w == usual, Clocks: off, Store: func(i int) string { return s.stores[i] },
 	}
 	s.Stack = stack.Start(t, o)
 	nc, err := nats.Connect(strings.Join(s.NATS, ","), nats.Timeout(5*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
@@ -212,7 +217,7 @@ func (s *system) leader(t *testing.T, stream string) int {
 		}
 		_, err = fmt.Sscanf(info.CachedInfo().Cluster.Leader, "nats-%d", &found)
 		return err == nil
-	}, time.Minute, 100*time.Millisecond, "%s has no leader", stream)
+	}, patience, 100*time.Millisecond, "%s has no leader", stream)
 	return found
 }
 

@@ -94,7 +94,7 @@ func (x *trial) answers(account string) {
 	x.t.Helper()
 	fan := x.prefix + "Warm"
 	x.Sim(x.t, http.MethodPost, "/sim/v1/push", map[string]any{"account": account, "openid": fan, "type": "text", "fields": map[string]any{"Content": "k0001"}}, nil)
-	require.Eventually(x.t, func() bool { return len(x.replies(account, fan)) > 0 }, time.Minute, 50*time.Millisecond, "%s does not answer", account)
+	require.Eventually(x.t, func() bool { return len(x.replies(account, fan)) > 0 }, patience, 50*time.Millisecond, "%s does not answer", account)
 }
 
 // replies returns the numbers whose replies a fan saw, in order.
@@ -164,7 +164,7 @@ func (x *trial) waitForLoad() {
 	require.Eventually(x.t, func() bool {
 		x.Sim(x.t, http.MethodGet, "/sim/v1/load", nil, &status)
 		return !status.Running
-	}, x.span+5*time.Minute, 250*time.Millisecond, "the load does not end")
+	}, x.span+patience, 250*time.Millisecond, "the load does not end")
 	x.facts.Load = status.Progress
 }
 

@@ -19,8 +19,8 @@ func StartGateways(t testing.TB, config map[string]any, n int) *Stack {
 	t.Helper()
 	s := &Stack{owner: t, Mode: Split, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
 	s.configure(t, Options{Mode: All, Config: config, Gateways: n, Rules: "rules: []\n"})
-	file := s.write(t, "nats.conf", fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q }\n",
-		strings.TrimPrefix(s.NATS[0], "nats://"), filepath.Join(s.Dir, "nats")))
+	file := s.write(t, "nats.conf", fmt.Appendf(nil, "listen: %q\njetstream { store_dir: %q, max_file_store: %s }\n",
+		strings.TrimPrefix(s.NATS[0], "nats://"), filepath.Join(s.Dir, "nats"), storeLimit(config)))
 	s.Servers = append(s.Servers, startProcess(t, s.Dir, "nats", filepath.Join(s.bin, "natsd"), []string{"-c", file}, nil))
 	s.provision(t)
 	for i := range n {

@@ -68,7 +68,7 @@ func (s *Stack) PublishNumberedRules(t testing.TB, account string, count int) {
 	out, err := s.CLI(t, "rules", "apply", "-f", file)
 	require.NoError(t, err, out)
 	silent := 0
-	deadline := time.Now().Add(30 * time.Second) // replicas switch by themselves
+	deadline := time.Now().Add(patience) // replicas switch by themselves
 	for fan := 0; fan < probes; {
 		if s.answersPassively(t, account, fmt.Sprintf("oProbe%02d", fan)) {
 			fan++

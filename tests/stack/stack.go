@@ -52,6 +52,8 @@ type Options struct {
 	Store func(server int) string
 	// Network puts a proxy into every connection to and between the NATS servers of split mode.
 	Network bool
+	// Clocks puts the clocks of gateways and services of split mode off, by process, for example of "gateway-0".
+	Clocks map[string]time.Duration
 	// API puts a proxy in front of WeChat's API.
 	API bool
 	// Users gives NATS the users of deploy/k8s in split mode, and each service its own.
@@ -81,7 +83,10 @@ type Stack struct {
 	owner testing.TB // processes end with it, also those that a part of it starts again
 	bin   string
 	env   []string
-	grpc  map[string][]string // where the replicas of a service listen
+
+	clocks   map[string]time.Duration
+	clockBin string              // programs whose clocks can be put off
+	grpc     map[string][]string // where the replicas of a service listen
 }
 
 // Gateway is one replica.
@@ -99,6 +104,9 @@ func Start(t testing.TB, o Options) *Stack {
 	s := &Stack{owner: t, Mode: o.Mode, Dir: t.TempDir(), bin: binDir(t), Services: map[string][]*Process{}}
 	if o.TLS {
 		s.Certificates = certstest.New(t)
+	}
+	if len(o.Clocks) > 0 {
+		s.clocks, s.clockBin = o.Clocks, buildClocks(t, servicesOf(o.Clocks)...)
 	}
 	s.configure(t, o)
 	if o.Mode == Split {
@@ -233,7 +241,7 @@ func (s *Stack) startAll(t testing.TB) {
 		s.startGateway(t, i+1)
 	}
 	for _, gw := range s.Gateways[1:] {
-		gw.WaitReady(t, 60*time.Second)
+		gw.WaitReady(t, patience)
 	}
 }
 
@@ -242,12 +250,15 @@ func (s *Stack) startMain(t testing.TB) {
 	t.Helper()
 	main := s.wxbus(t, "wxbus", "token,sender,agent-routing,rule,console,gateway",
 		[]string{"WXBUS_GATEWAY_LISTEN=" + strings.TrimPrefix(s.Gateways[0].URL, "http://")}, s.grpcListen())
-	main.WaitReady(t, 60*time.Second)
+	main.WaitReady(t, patience)
 	for _, service := range []string{"token", "sender", "agent-routing", "rule", "console", "gateway"} {
 		s.Services[service] = []*Process{main}
 	}
 	s.Gateways[0].Process = main
 }
+
+// Replica returns where one replica of a service listens for gRPC.
+func (s *Stack) Replica(service string, i int) string { return s.grpc[service][i] }
 
 // GRPC returns where a service can be called from outside: in one process all services listen at one address.
 func (s *Stack) GRPC(service string) string {
@@ -305,15 +316,15 @@ func (s *Stack) startSplit(t testing.TB, o Options) {
 func (s *Stack) WaitReady(t testing.TB) {
 	t.Helper()
 	for _, p := range s.Servers {
-		p.WaitReady(t, 90*time.Second)
+		p.WaitReady(t, patience)
 	}
 	for _, ps := range s.Services {
 		for _, p := range ps {
-			p.WaitReady(t, 90*time.Second)
+			p.WaitReady(t, patience)
 		}
 	}
 	for _, gw := range s.Gateways {
-		gw.WaitReady(t, 90*time.Second)
+		gw.WaitReady(t, patience)
 	}
 }
 
@@ -343,13 +354,22 @@ func (s *Stack) startCluster(t testing.TB, o Options) {
 server_name: %s
 listen: %q
 http: %q
-jetstream { store_dir: %q, sync_interval: always }
+jetstream { store_dir: %q, sync_interval: always, max_file_store: %s }
 cluster { name: wxbus, listen: "127.0.0.1:%d", no_advertise: true, %s, %s }
-%[8]s
-`, users, natsName(i), strings.TrimPrefix(u, "nats://"), monitor, store, ports[i], s.routes(i, ports), secured))
+%[9]s
+`, users, natsName(i), strings.TrimPrefix(u, "nats://"), monitor, store, storeLimit(o.Config), ports[i], s.routes(i, ports), secured))
 		s.Servers = append(s.Servers, &Process{Admin: monitor})
 		s.StartServer(i)
 	}
+}
+
+// storeLimit is what a NATS server may store. Without it a server takes a share of the disk that is free when it starts,
+// and on one that is nearly full the streams, which reserve more than a test ever stores, do not fit.
+func storeLimit(config map[string]any) string {
+	if limit, ok := section(config, "nats")["max_store"].(string); ok {
+		return limit
+	}
+	return "16GB"
 }
 
 func natsName(i int) string { return fmt.Sprintf("nats-%d", i) }
@@ -387,7 +407,7 @@ func (s *Stack) provision(t testing.TB) {
 		cmd.Env = append(os.Environ(), s.Login(t, topology.UserProvision)...)
 		out, err = cmd.CombinedOutput()
 		return err == nil
-	}, 90*time.Second, 500*time.Millisecond, "wxbus provision: %s", &lazy{&out})
+	}, patience, 500*time.Millisecond, "wxbus provision: %s", &lazy{&out})
 }
 
 type lazy struct{ b *[]byte }
@@ -401,7 +421,7 @@ func (s *Stack) startService(t testing.TB, service string, replicas int) {
 		s.Services[service] = append(s.Services[service], s.replica(service, i))
 	}
 	if service == "simulator" {
-		s.Services[service][0].WaitReady(t, 30*time.Second)
+		s.Services[service][0].WaitReady(t, patience)
 	}
 }
 
@@ -422,7 +442,7 @@ func (s *Stack) replica(service string, i int) *Process {
 func (s *Stack) Restart(t testing.TB, service string, i int) {
 	t.Helper()
 	s.Services[service][i] = s.replica(service, i)
-	s.Services[service][i].WaitReady(t, 90*time.Second)
+	s.Services[service][i].WaitReady(t, patience)
 }
 
 func (s *Stack) startGateway(t testing.TB, i int) {
@@ -439,7 +459,11 @@ func (s *Stack) service(t testing.TB, name, binary, grpc string, env []string) *
 		urls = s.Network.urls(t, name)
 	}
 	args := []string{"-config", s.File, "-nats", strings.Join(urls, ","), "-admin", admin, "-grpc", grpc}
-	p := startProcess(t, s.Dir, name, filepath.Join(s.bin, binary), args, append(append(env, s.env...), s.Login(t, binary)...))
+	bin := s.bin
+	if offset, off := s.clocks[name]; off {
+		bin, env = s.clockBin, append(env, clockVariable+"="+offset.String())
+	}
+	p := startProcess(t, s.Dir, name, filepath.Join(bin, binary), args, append(append(env, s.env...), s.Login(t, binary)...))
 	p.Admin = admin
 	return p
 }
@@ -457,7 +481,7 @@ func (s *Stack) wxbus(t testing.TB, name, target string, env []string, more ...s
 func (s *Stack) RestartGateway(t testing.TB, i int) {
 	t.Helper()
 	s.startGateway(s.owner, i)
-	s.Gateways[i].WaitReady(t, 60*time.Second)
+	s.Gateways[i].WaitReady(t, patience)
 }
 
 // BinDir is where the binaries are.
@@ -472,6 +496,9 @@ func (s *Stack) CLI(t testing.TB, args ...string) (string, error) {
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
+
+// patience bounds the start of a process, and of a cluster.
+const patience = 3 * time.Minute
 
 // HTTP is the client of the tests.
 var HTTP = &http.Client{Timeout: 30 * time.Second}

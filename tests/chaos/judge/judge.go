@@ -43,11 +43,10 @@ type Verdict struct {
 	// Counts of each class, exact; Violations are the first of each class, with their ids.
 	Counts     map[string]int `json:"counts"`
 	Violations []Violation    `json:"violations,omitempty"`
-	// Excused are incidents that do not fail the trial and are reported: of the classes that the row allows, and
-	// AfterSpill, replies out of order whose push took the spill stream. Until it is home the fan's next push can
-	// be faster; docs/guarantees.md says so.
-	Excused    map[string]int `json:"excused,omitempty"`
-	AfterSpill []Violation    `json:"after_spill,omitempty"`
+	// Excused are incidents that do not fail the trial and are reported: those of the classes that the row allows.
+	Excused map[string]int `json:"excused,omitempty"`
+	// AfterSpill are the replies out of order whose push took the spill stream. That explains them and excuses none.
+	AfterSpill []Violation `json:"after_spill,omitempty"`
 	// Fates of the numbered pushes, and the ids of those with a fate that somebody will ask about.
 	Fates   map[string]int      `json:"fates"`
 	FateIDs map[string][]string `json:"fate_ids,omitempty"`
@@ -89,22 +88,19 @@ func Judge(f Facts, allowed ...string) Verdict {
 
 // incidents takes over a class of the simulator's violations.
 func (v *Verdict) incidents(class string, in Incidents, spilled map[string]bool, allowed bool) {
-	n := in.Count
 	for _, i := range in.Incidents {
+		found := Violation{class, i.ID, i.Detail}
+		v.Violations = append(v.Violations, found)
 		if class == ClassOrder && spilled[i.ID] {
-			v.AfterSpill = append(v.AfterSpill, Violation{class, i.ID, i.Detail})
-			v.Excused[class]++
-			n--
-			continue
+			v.AfterSpill = append(v.AfterSpill, found)
 		}
-		v.Violations = append(v.Violations, Violation{class, i.ID, i.Detail})
 	}
 	switch {
-	case n == 0:
+	case in.Count == 0:
 	case allowed:
-		v.Excused[class] += n
+		v.Excused[class] = in.Count
 	default:
-		v.Counts[class] += n
+		v.Counts[class] = in.Count
 	}
 }
 

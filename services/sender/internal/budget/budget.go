@@ -41,7 +41,8 @@ type Budgets struct {
 	rate  float64
 	burst int
 	quota Quota
-	now   func() time.Time
+	// now counts the days; server is the clock of NATS, which all replicas go by.
+	now, server func() time.Time
 
 	mu   sync.Mutex // guards last
 	last map[pace.Key]seen
@@ -54,8 +55,8 @@ type seen struct {
 }
 
 // New returns budgets on the bucket: rate calls a second for each account and API, burst at once after a quiet time.
-func New(kv jetstream.KeyValue, rate float64, burst int, quota Quota, now func() time.Time) *Budgets {
-	return &Budgets{kv: kv, rate: rate, burst: burst, quota: quota, now: now, last: map[pace.Key]seen{}}
+func New(kv jetstream.KeyValue, rate float64, burst int, quota Quota, now, server func() time.Time) *Budgets {
+	return &Budgets{kv: kv, rate: rate, burst: burst, quota: quota, now: now, server: server, last: map[pace.Key]seen{}}
 }
 
 // Lease implements pace.Lender.
@@ -74,7 +75,7 @@ func (b *Budgets) Lease(ctx context.Context, key pace.Key, want int, lane sender
 		if room == 0 {
 			return pace.Grant{Spent: shares.spent(cur.rec, 0, b.now())}, nil
 		}
-		next, granted, wait := Take(cur.rec, int(min(int64(want), room)), b.rate, b.burst, time.Now(), b.now())
+		next, granted, wait := Take(cur.rec, int(min(int64(want), room)), b.rate, b.burst, b.server(), b.now())
 		if granted == 0 {
 			return pace.Grant{Wait: wait, Spent: shares.spent(cur.rec, 1, b.now())}, nil
 		}
@@ -183,8 +184,8 @@ func (b *Budgets) Use(ctx context.Context, key pace.Key, usual int64) (Use, erro
 	return Forecast(cur.rec, usual, b.now()), nil
 }
 
-// Take leases up to want calls from a record and returns the new record, or how long to wait. wall is the real clock, which
-// paces; now is the clock of days. It leaves rec alone.
+// Take leases up to want calls from a record and returns the new record, or how long to wait. wall is the clock that paces:
+// one that all replicas go by, for they write it into the record; now is the clock of days. It leaves rec alone.
 //
 // The pace is that of a virtual clock: next_unix_us is when the next call is due; it may lag behind by the burst.
 func Take(rec *senderv1.BudgetRecord, want int, rate float64, burst int, wall, now time.Time) (*senderv1.BudgetRecord, int, time.Duration) {

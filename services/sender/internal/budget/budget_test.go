@@ -96,7 +96,7 @@ func TestReplicasShareOneBudget(t *testing.T) {
 	counts := make(chan int)
 	for range 2 {
 		go func() {
-			b, n := budget.New(kv, rate, burst, endless, time.Now), 0
+			b, n := budget.New(kv, rate, burst, endless, time.Now, time.Now), 0
 			for time.Since(began) < time.Second {
 				grant, err := b.Lease(t.Context(), key, 5, senderv1.Lane_LANE_NOTIFY)
 				if err != nil {
@@ -114,7 +114,7 @@ func TestReplicasShareOneBudget(t *testing.T) {
 	total := <-counts + <-counts
 	require.LessOrEqual(t, float64(total), burst+rate*time.Since(began).Seconds()+1)
 	require.GreaterOrEqual(t, total, burst)
-	b := budget.New(kv, rate, burst, endless, time.Now)
+	b := budget.New(kv, rate, burst, endless, time.Now, time.Now)
 	use, err := b.Use(t.Context(), key, 1000)
 	require.NoError(t, err)
 	require.EqualValues(t, total, use.Used)

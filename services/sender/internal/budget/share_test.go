@@ -42,7 +42,7 @@ func TestWhatIsReservedIsLeftToMoreUrgentLanes(t *testing.T) {
 		quota := func(pace.Key) (int64, budget.Reserve) { return limit, reserve }
 		var replicas []*budget.Budgets
 		for range 2 {
-			replicas = append(replicas, budget.New(kv, 1e6, 1_000_000, quota, func() time.Time { return now }))
+			replicas = append(replicas, budget.New(kv, 1e6, 1_000_000, quota, func() time.Time { return now }, time.Now))
 		}
 		key := pace.Key{Account: fmt.Sprint("shop", runs.Add(1)), Endpoint: "custom_send"}
 		used := int64(0)

@@ -156,7 +156,7 @@ func (w *Worker) park(ctx context.Context, j *job, p sendstate.Park) error {
 	w.lot.add(w.spot(j), j.m.GetId(), j.order, p.Until)
 	m := proto.CloneOf(j.m)
 	m.Returned, m.Order = true, j.order
-	switch err := w.Later.Put(ctx, later.Parked, w.wall(p.Until), m); {
+	switch err := w.Later.Put(ctx, later.Parked, p.Until, m); {
 	case errors.Is(err, later.ErrFull):
 		return fault.After(p.Until.Sub(w.Now()), fmt.Errorf("park message: %w", err))
 	case err != nil:
@@ -165,6 +165,3 @@ func (w *Worker) park(ctx context.Context, j *job, p sendstate.Park) error {
 	w.Observer.Parked(ctx, j.account.Name, p.Errcode)
 	return errParked
 }
-
-// wall turns a time of our clock into one of the server's.
-func (w *Worker) wall(at time.Time) time.Time { return time.Now().Add(at.Sub(w.Now())) }

@@ -44,7 +44,7 @@ func (w *Worker) waitForResult(ctx context.Context, j *job) error {
 		Id: m.GetId(), Account: m.GetAccount(), Openid: m.GetOpenid(), Lane: m.GetLane(), Partition: m.GetPartition(),
 		Cause: m.GetCause(), Campaign: m.GetCampaign(), AcceptedUnixMs: m.GetAcceptedUnixMs(), ResultDue: true,
 	}
-	return w.Later.Put(ctx, later.Result, w.wall(w.Now().Add(wait)), reminder)
+	return w.Later.Put(ctx, later.Result, w.Now().Add(wait), reminder)
 }
 
 // overdue ends a message whose event did not come. WeChat took it, so it counts as sent; a mass message is asked for first.

@@ -145,7 +145,7 @@ func unfinished(rec *senderv1.SendRecord) bool {
 // queue does what is left to do for a message that was not called yet. All of it may be repeated.
 func (i *Intake) queue(ctx context.Context, a account.Account, m *senderv1.OutboundMessage, ev *senderv1.GrantEvidence, rec sends.Record) (sends.Record, error) {
 	if own := time.UnixMilli(m.GetNotBeforeUnixMs()); own.After(i.Now()) {
-		if err := i.Later.Put(ctx, later.OwnTime, time.Now().Add(own.Sub(i.Now())), m); err != nil {
+		if err := i.Later.Put(ctx, later.OwnTime, own, m); err != nil {
 			return rec, fmt.Errorf("keep message until its time: %w", err)
 		}
 		return rec, nil

@@ -37,15 +37,19 @@ var ErrFull = fault.New(fault.Exhausted, "too many messages wait for their own t
 
 // Later is safe for concurrent use.
 type Later struct {
-	conn *bus.Conn
+	conn        *bus.Conn
+	now, server func() time.Time
 
 	mu     sync.Mutex // guards full and looked
 	full   bool
 	looked time.Time
 }
 
-// New returns the messages that wait on the stream LATER.
-func New(conn *bus.Conn) *Later { return &Later{conn: conn} }
+// New returns the messages that wait on the stream LATER. now is the caller's clock and server that of NATS: they differ
+// in tests only.
+func New(conn *bus.Conn, now, server func() time.Time) *Later {
+	return &Later{conn: conn, now: now, server: server}
+}
 
 // Why is why a message is kept.
 type Why string
@@ -57,7 +61,7 @@ const (
 	Result  Why = "result" // it was sent, and its result may become overdue
 )
 
-// Put keeps m until at, by the clock of the server. Of several puts of one message for one reason the last one counts.
+// Put keeps m until at, by the caller's clock. Of several puts of one message for one reason the last one counts.
 // Messages of one fan that are due at the same time come back in the order in which they were put.
 func (l *Later) Put(ctx context.Context, why Why, at time.Time, m *senderv1.OutboundMessage) error {
 	name := string(why) + "-" + topology.LaneToken(m.GetLane()) + "-" + m.GetId()
@@ -72,6 +76,7 @@ func (l *Later) Put(ctx context.Context, why Why, at time.Time, m *senderv1.Outb
 	if err != nil {
 		return fmt.Errorf("encode outbound message: %w", err)
 	}
+	at = l.server().Add(at.Sub(l.now()))
 	return facts.Publish(ctx, l.conn, bus.Msg{
 		Subject: schedule, Data: data, ExpectStream: topology.StreamLater,
 		Header: nats.Header{
