@@ -7,14 +7,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// answerTimeout bounds the wait for one server. Half of the way there and back is what a measurement may be wrong by, so
-// it is less than tolerance.
-const answerTimeout = 2 * time.Second
+const (
+	// answerTimeout bounds the wait for one server. Half of the way there and back is what a measurement may be wrong by,
+	// so that is less than tolerance.
+	answerTimeout = 2 * time.Second
+	// lookTimeout bounds them all: a process starts also while streams are without leaders.
+	lookTimeout = 4 * time.Second
+)
 
 // Servers is a Source that asks the servers that lead these streams; own is the clock that is compared. Of a NATS
 // without replicas there is one, whose name is empty.
 func Servers(js jetstream.JetStream, own func() time.Time, streams []string, servers int) Source {
 	return func(ctx context.Context) map[string]time.Duration {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
 		found := map[string]time.Duration{}
 		for _, name := range streams {
 			if len(found) >= servers || ctx.Err() != nil {

@@ -156,7 +156,7 @@ func (x *trial) metric(of []*stack.Process, name, label string) (sum float64) {
 	x.t.Helper()
 	for _, p := range of {
 		for line := range strings.Lines(x.scrape(p.Admin)) {
-			if strings.HasPrefix(line, name+"{") && strings.Contains(line, label) {
+			if rest, ok := strings.CutPrefix(line, name); ok && strings.ContainsAny(rest[:1], "{ ") && strings.Contains(line, label) {
 				var v float64
 				_, err := fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &v)
 				require.NoError(x.t, err, line)

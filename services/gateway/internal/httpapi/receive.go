@@ -166,7 +166,7 @@ func (h *Handler) reply(req *request, p *push.Push, stored intake.Stored, wait *
 	}
 	attempt := &reply.Attempt{
 		Push: p, Arrived: req.arrived, Times: h.Times(p.Account),
-		Client: &client{req: req},
+		Client: &client{req: req, now: h.Now},
 	}
 	switch h.waitFor(req, attempt, stored, wait) {
 	case reply.Success:

@@ -57,20 +57,23 @@ const maxDrain = 8 << 20
 func drain(req *request) { _, _ = io.CopyN(io.Discard, req.r.Body, maxDrain) }
 
 // client is the connection of an attempt that waits for a reply.
-type client struct{ req *request }
+type client struct {
+	req *request
+	now func() time.Time // the clock of deadlines, which need not be that of connections
+}
 
 // Write writes a reply and flushes it. It reports WroteAll only when the system took all bytes before
 // the deadline.
 func (c *client) Write(body []byte, contentType string, deadline time.Time) reply.Written {
-	req := c.req
-	if req.ctx.Err() != nil || !time.Now().Before(deadline) {
+	req, left := c.req, deadline.Sub(c.now())
+	if req.ctx.Err() != nil || left <= 0 {
 		req.outcome = outcomeBroken
 		return reply.WroteNothing
 	}
 	control := http.NewResponseController(req.w)
 	// Where a deadline cannot be set, the check above is all there is; the write of a reply fits into the
 	// buffer of a socket.
-	_ = control.SetWriteDeadline(deadline)
+	_ = control.SetWriteDeadline(time.Now().Add(left))
 	header := req.w.Header()
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Length", strconv.Itoa(len(body)))

@@ -231,7 +231,7 @@ func (d *Desk) follow(ctx context.Context, a *Attempt, until time.Time, claims b
 	}
 }
 
-// real turns a moment of our clock into one of the clock of contexts; they differ only in tests.
+// real turns a moment of our clock into one of the clock of contexts; they differ when that of the machine is wrong.
 func (d *Desk) real(t time.Time) time.Time { return time.Now().Add(t.Sub(d.Now())) }
 
 // serveAgain writes a reply that was delivered once: WeChat asks again because it did not get it.
