@@ -11,21 +11,24 @@ LDFLAGS  := -s -w -X github.com/wxbus/wxbus/pkg/process.Version=$(VERSION)
 GOBUILD  := $(if $(STATIC),CGO_ENABLED=0 go build -trimpath,go build) -ldflags '$(LDFLAGS)'
 SOURCES  := $(shell find proto pkg services -name '*.go' -not -name '*_test.go' -o -name 'go.mod' -not -path '*/node_modules/*') \
             $(shell find services -path '*/internal/*' \( -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.json' -o -name '*.yaml' \) )
-# The page of the console is built when npm is there; without it the program says how to get the page.
-PAGE     := $(if $(shell command -v npm),services/console/internal/web/dist/index.html)
+# The page of the console is built where Node is there; without it the program says how to get the page.
+PAGE     := $(if $(shell scripts/web.sh can),services/console/internal/web/dist/index.html)
 WEB      := $(shell find services/console/web -type f -not -path '*/node_modules/*' -not -path '*/bench/*' -not -name '*.test.ts*')
 DATA     ?= data/demo
 FUZZTIME ?= 60s
 
 .PHONY: help
 help: ## show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z0-9_-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: bin/wxbus ## build and start everything with two demo accounts; prints the URLs
 	bin/wxbus up --demo --data $(DATA)
 
 bin/wxbus: $(SOURCES) $(PAGE)
+	@scripts/need-go.sh
+	@$(if $(PAGE),,scripts/web.sh missing)
+	@echo "building $@ (the first time takes minutes)" >&2
 	$(GOBUILD) -o $@ ./services/allinone/cmd/wxbus
 
 .PHONY: build
@@ -134,6 +137,11 @@ generate: ## regenerate protobuf code and generated docs
 .PHONY: docs
 docs: bin/wxbus ## regenerate docs/configuration.md, docs/events.md and the index of decisions
 	scripts/docs.sh
+
+.PHONY: docs-check
+docs-check: bin/wxbus ## generated documents are those of the code; links, commands, flags, settings, metrics and tests that documents name exist
+	scripts/docs.sh --check
+	go test -count=1 ./tests/docs
 
 .PHONY: fmt
 fmt: ## format Go and proto files

@@ -29,8 +29,8 @@ scripts/web.sh check
 step "binaries"
 make --no-print-directory build
 
-step "generated documents"
-scripts/docs.sh --check
+step "generated documents, and what documents name"
+make --no-print-directory docs-check
 
 step "unit and integration tests"
 make --no-print-directory unit

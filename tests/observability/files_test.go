@@ -6,11 +6,9 @@ package observability
 import (
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -144,75 +142,6 @@ func TestEveryAlertHasARunbookAndEveryRunbookAnAlert(t *testing.T) {
 	for _, e := range entries {
 		require.True(t, want[e.Name()], "no alert leads to docs/runbooks/%s", e.Name())
 	}
-}
-
-// command is a command of ours as documents write it.
-var command = regexp.MustCompile("`wxbus ((?:[a-z][a-z-]* ?)+)")
-
-// setting is a key of the configuration file as documents write it.
-var setting = regexp.MustCompile("`((?:gateway|rule|token|sender|console|nats|admin|telemetry)\\.[a-z_]+(?:\\.[a-z_]+)*)`")
-
-func TestRunbooksNameCommandsAndSettingsThatExist(t *testing.T) {
-	reference, err := os.ReadFile(root(t, "docs", "configuration.md"))
-	require.NoError(t, err)
-	files, err := filepath.Glob(root(t, "docs", "runbooks", "*.md"))
-	require.NoError(t, err)
-	for _, name := range []string{"operations", "security", "capacity"} {
-		files = append(files, root(t, "docs", name+".md"))
-	}
-	commands := map[string]string{}
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		require.NoError(t, err)
-		for _, m := range setting.FindAllStringSubmatch(string(text), -1) {
-			require.Contains(t, string(reference), "`"+m[1]+"`", "%s: no such setting", filepath.Base(f))
-		}
-		for _, m := range command.FindAllStringSubmatch(string(text), -1) {
-			commands[strings.TrimSpace(m[1])] = filepath.Base(f)
-		}
-	}
-	require.NotEmpty(t, commands)
-	wxbus := root(t, "bin", "wxbus")
-	require.FileExists(t, wxbus, "run make build first")
-	for c, file := range commands {
-		// An unknown subcommand prints the help of its parent, which does not begin with its own usage.
-		out, err := exec.CommandContext(t.Context(), wxbus, append(strings.Fields(c), "--help")...).CombinedOutput()
-		require.NoError(t, err, "%s: wxbus %s: %s", file, c, out)
-		require.Regexp(t, `(?m)^  wxbus `+regexp.QuoteMeta(c)+`(\s|$)`, string(out), "%s: no command wxbus %s", file, c)
-	}
-}
-
-// promised is a test that the security page names.
-var promised = regexp.MustCompile("`(Test[A-Za-z0-9]+)`")
-
-func TestTheSecurityPageNamesTestsThatExist(t *testing.T) {
-	page, err := os.ReadFile(root(t, "docs", "security.md"))
-	require.NoError(t, err)
-	names := map[string]bool{}
-	for _, m := range promised.FindAllStringSubmatch(string(page), -1) {
-		names[m[1]] = true
-	}
-	require.Greater(t, len(names), 40)
-	definition := regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9]+)\(`)
-	for _, dir := range []string{"pkg", "services", "tests"} {
-		require.NoError(t, filepath.WalkDir(root(t, dir), func(path string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if e.IsDir() && e.Name() == "node_modules" {
-				return filepath.SkipDir
-			}
-			if !strings.HasSuffix(path, "_test.go") {
-				return nil
-			}
-			text, err := os.ReadFile(path)
-			for _, m := range definition.FindAllStringSubmatch(string(text), -1) {
-				delete(names, m[1])
-			}
-			return err
-		}))
-	}
-	require.Empty(t, names, "docs/security.md names tests that do not exist")
 }
 
 func TestDashboardsAreComplete(t *testing.T) {
