@@ -10,12 +10,12 @@ if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
   ln -sf "$(command -v promtool)" bin/promtool
   exit 0
 fi
+command -v apt-get >/dev/null || { echo "the tests need prometheus and promtool, and there is no apt-get here: install Prometheus 2 so that both are on the PATH" >&2; exit 1; }
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 chmod 755 "$dir"
-[ "$(id -u)" = 0 ] && sudo="" || sudo=sudo
 (cd "$dir" && timeout 120 apt-get download -q prometheus) || {
-  $sudo timeout 300 apt-get update -q
+  scripts/debian.sh
   (cd "$dir" && timeout 300 apt-get download -q prometheus)
 }
 dpkg-deb -x "$dir"/prometheus_*.deb "$dir/root"
