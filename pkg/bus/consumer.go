@@ -89,8 +89,8 @@ const (
 // time; the others stand by and take over. It is a lifecycle.Component.
 //
 // Within a lane messages are handled one after the other in the order of the stream, whatever fails:
-// a message that waits for its next try holds its lane, and only its lane. After a takeover,
-// lanes with messages that the former reader may still have are held until those came again.
+// a message that waits for its next try holds its lane, and only its lane. After a takeover, and when a
+// delivery got lost, lanes with messages that nobody here has are held until those came again.
 type Consumer struct {
 	conn   *Conn
 	cfg    ConsumerConfig

@@ -43,6 +43,7 @@ type partition struct {
 	draining   bool
 	pin        string    // under which the newest message came
 	pinned     time.Time // when
+	delivery   uint64    // its number among all deliveries of the durable
 	blindUntil time.Time // until when no lane goes on, because nobody knows what a former reader had; zero for not
 }
 
@@ -176,7 +177,7 @@ func (p *partition) accept(msg jetstream.Msg) {
 		Seq: meta.Sequence.Stream, NumDelivered: meta.NumDelivered, Stored: meta.Timestamp, attempt: meta.NumDelivered,
 		behind: make(chan struct{}),
 	}
-	p.notePin(d)
+	p.noteDelivery(d.Header.Get(pinHeader), meta.Sequence.Consumer)
 	h := &holding{msg: msg, delivery: d, key: p.c.laneOf(d), touched: time.Now()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -199,14 +200,15 @@ func (p *partition) skip(h *holding) {
 	}
 }
 
-// notePin recovers the lanes when the messages come under a new pin: another reader had the partition.
-func (p *partition) notePin(d *Delivery) {
-	pin := d.Header.Get(pinHeader)
+// noteDelivery recovers the lanes when the message came under a new pin, because another reader had the partition,
+// and when the server counts deliveries that did not come here: what it sent on a connection that broke is lost, and
+// comes again only after AckWait, behind newer messages.
+func (p *partition) noteDelivery(pin string, number uint64) {
 	p.mu.Lock()
-	changed := pin != p.pin
-	p.pin, p.pinned = pin, time.Now()
+	missed := pin != p.pin || number != p.delivery+1
+	p.pin, p.pinned, p.delivery = pin, time.Now(), number
 	p.mu.Unlock()
-	if changed {
+	if missed {
 		p.recoverLanes()
 	}
 }

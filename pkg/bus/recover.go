@@ -16,9 +16,9 @@ const (
 	recoveryPoll  = 100 * time.Millisecond
 )
 
-// recoverLanes runs when the partition came to this reader. The former one may have died with messages
-// in work; the server delivers those again only after AckWait, in any order, and meanwhile delivers
-// newer ones. Without care a fan's second message would be handled before the first.
+// recoverLanes runs when the partition came to this reader, and when deliveries to it got lost. A former
+// reader may have died with messages in work; the server delivers those again only after AckWait, in any
+// order, and meanwhile delivers newer ones. Without care a fan's second message would be handled before the first.
 //
 // The server does not tell which messages those are, only that they lie between the ack floor and the
 // last delivered one. So the lanes of all messages in that range are held until they came again, or until

@@ -64,6 +64,7 @@ type deadLetter struct {
 type books struct {
 	judge.Books
 	stored []readback.Stored
+	steps  []step
 	odd    int // messages on INBOUND that are no events
 	dead   []deadLetter
 	tried  map[string]tries // by id of the send
@@ -100,6 +101,9 @@ func (x *trial) read() {
 	}
 }
 
+// clock is how moments of a trial are written.
+const clock = "15:04:05.000"
+
 const noteBooks = "books"
 
 // books are what read found.
@@ -125,12 +129,14 @@ func (b *books) event(m jetstream.Msg) {
 	b.stored = append(b.stored, readback.StoredOf(&e))
 	key := judge.Key{Account: e.GetAccount(), OpenID: e.GetOpenid(), MsgID: e.GetMsgId()}
 	b.Events[key] = append(b.Events[key], e.GetId())
+	b.trail(m, e.GetAccount(), e.GetOpenid(), e.GetMsgId(), "received %s at %s", time.UnixMilli(e.GetReceivedUnixMs()).UTC().Format(clock), e.GetGatewayInstance())
 }
 
 func (b *books) spilled(m jetstream.Msg) {
 	var e eventv1.InboundEvent
 	if proto.Unmarshal(m.Data(), &e) == nil {
 		b.Spilled[judge.Key{Account: e.GetAccount(), OpenID: e.GetOpenid(), MsgID: e.GetMsgId()}] = true
+		b.trail(m, e.GetAccount(), e.GetOpenid(), e.GetMsgId(), "received %s at %s", time.UnixMilli(e.GetReceivedUnixMs()).UTC().Format(clock), e.GetGatewayInstance())
 	}
 }
 
@@ -144,6 +150,7 @@ func (b *books) decision(m jetstream.Msg) {
 		out.Delivered = out.Delivered || c.GetState() == rulev1.ClaimState_CLAIM_STATE_DELIVERED
 	}
 	b.Decisions[d.GetId()] = out
+	b.trail(m, d.GetAccount(), d.GetOpenid(), "", "decision %s of %d: %s %s", d.GetId(), d.GetInboundSequence(), out.Route, d.GetReason())
 }
 
 // delivery notes what the sender says about a send: an attempt, or its end.
@@ -158,6 +165,7 @@ func (b *books) delivery(m jetstream.Msg) {
 	case string(d.ProtoReflect().Descriptor().FullName()):
 		if proto.Unmarshal(m.Data(), &d) == nil && d.GetCause() != "" {
 			b.settled(&d)
+			b.trail(m, d.GetAccount(), d.GetOpenid(), "", "%s %s after %d calls", d.GetCause(), d.GetState(), d.GetAttempts())
 		}
 	}
 }

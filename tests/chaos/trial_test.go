@@ -232,7 +232,9 @@ func (x *trial) judge() {
 		x.row.after(x)
 	}
 	if *outFolder != "" {
-		require.NoError(x.t, r.Write(filepath.Join(*outFolder, r.Folder())))
+		dir := filepath.Join(*outFolder, r.Folder())
+		require.NoError(x.t, r.Write(dir))
+		x.tellOrder(dir)
 	}
 }
 
