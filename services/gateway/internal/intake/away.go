@@ -13,9 +13,11 @@ import (
 const (
 	// DefaultMaxAway bounds the pushes that are known to be away, about 10 MB.
 	DefaultMaxAway = 50_000
-	// orderPatience is how long the order of a fan is worth a refusal: it covers an election, and ends before WeChat
-	// makes its last attempt, so that no push is lost for the sake of order.
-	orderPatience = 10 * time.Second
+	// orderPatience is how long the order of a fan is worth a refusal of the attempts before the last one. It covers
+	// the time in which a message that got lost on its way to the mover comes again.
+	orderPatience = time.Minute
+	// blindPatience is how long a gateway that nobody answers takes every fan for away.
+	blindPatience = 10 * time.Second
 	// settleTime is how long after it was sent a message may still be stored, and how long what came home is
 	// remembered against what arrives late.
 	settleTime = 5 * time.Second
@@ -81,7 +83,7 @@ const (
 	free hold = iota
 	// spillFirst: to the spill stream, and home when that does not take it.
 	spillFirst
-	// spillOnly: to the spill stream and nowhere else.
+	// spillOnly: to the spill stream and nowhere else, but for WeChat's last attempt.
 	spillOnly
 )
 
@@ -106,7 +108,7 @@ func (a *Away) hold(subject, id string) (hold, error) {
 	switch {
 	case a.blind.pending:
 		return strict(age), ErrBlind
-	case age < orderPatience:
+	case age < blindPatience:
 		return spillFirst, ErrBlind
 	default:
 		return free, nil // whom nobody answers for so long must not cost every push its time

@@ -117,7 +117,7 @@ func TestNobodyWaitsForEverForAServerThatDoesNotAnswer(t *testing.T) {
 		a := intake.NewAway(10)
 		home, _ := subjectsOf(t, "o_1")
 		a.Blind()
-		<-time.After(intake.OrderPatience - time.Second)
+		<-time.After(intake.BlindPatience - time.Second)
 		require.ErrorIs(t, a.Held(home, "1"), intake.ErrBlind)
 		<-time.After(time.Second)
 		require.NoError(t, a.Held(home, "1"))
@@ -151,25 +151,56 @@ func TestTooManyToKnowIsBlind(t *testing.T) {
 	})
 }
 
-// What an away fan sends goes home only when the spill stream has not taken it for long: WeChat's retries are the
-// buffer before that.
-func TestOrderIsWorthARefusalForAWhile(t *testing.T) {
-	event := &eventv1.InboundEvent{Id: "id", Account: "shop", Openid: "o_1", Kind: message}
+// What an away fan sends is refused when the spill stream does not take it, however long its fan has been away: WeChat's
+// next attempt is the buffer. Only after the last one there is none.
+func TestOrderIsWorthARefusalUntilTheLastAttempt(t *testing.T) {
 	times := intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second}
+	for _, tc := range []struct {
+		name string
+		away time.Duration // how long the fan is
+		late time.Duration // of the attempt
+		home bool
+	}{
+		{"first attempt", 0, 0, false},
+		{"second attempt", 0, 6 * time.Second, false},
+		{"first attempt, away for long", intake.OrderPatience - 10*time.Second, 0, false},
+		{"last attempt", 0, 10 * time.Second, true},
+		{"away for so long that something else is wrong", intake.OrderPatience, 0, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := intake.NewAway(10)
+				_, spill := subjectsOf(t, "o_1")
+				a.Leave(spill, "before")
+				<-time.After(tc.away)
+				s := &script{home: []any{bus.Ack{Stream: "INBOUND", Seq: 1}}, spill: repeat(bus.ErrStreamFull, 1000)}
+				event := &eventv1.InboundEvent{Id: "id", Account: "shop", Openid: "o_1", Kind: message,
+					CreateTime: time.Now().Add(-tc.late).Unix(), ReceivedUnixMs: time.Now().UnixMilli()}
+				got, err := intake.NewPublisher(intake.Ways{Home: s, Single: s, Away: a}, times).Publish(t.Context(), event)
+				if tc.home {
+					require.NoError(t, err)
+					require.Equal(t, intake.Stored{Stream: "INBOUND", Seq: 1}, got)
+					return
+				}
+				require.ErrorIs(t, err, bus.ErrStreamFull)
+				require.NotContains(t, s.calls, "home")
+			})
+		})
+	}
+}
+
+func TestTheLastAttemptGoesHomeWithItsLastTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := intake.NewAway(10)
 		_, spill := subjectsOf(t, "o_1")
 		a.Leave(spill, "before")
-		s := &script{home: []any{bus.Ack{Stream: "INBOUND", Seq: 1}}, spill: repeat(bus.ErrStreamFull, 1000)}
-		p := intake.NewPublisher(intake.Ways{Home: s, Single: s, Away: a}, times)
-		_, err := p.Publish(t.Context(), event)
-		require.ErrorIs(t, err, bus.ErrStreamFull)
-		require.NotContains(t, s.calls, "home")
-
-		<-time.After(intake.OrderPatience)
-		got, err := p.Publish(t.Context(), event)
+		s := &script{spill: []any{time.Hour, time.Hour, bus.Ack{Stream: "INBOUND_SPILL", Seq: 2}}}
+		event := &eventv1.InboundEvent{Id: "id", Account: "shop", Openid: "o_1", Kind: message,
+			CreateTime: time.Now().Add(-10 * time.Second).Unix(), ReceivedUnixMs: time.Now().UnixMilli()}
+		got, err := intake.NewPublisher(intake.Ways{Home: s, Single: s, Away: a}, intake.Times{Primary: 800 * time.Millisecond, Total: 4 * time.Second}).Publish(t.Context(), event)
 		require.NoError(t, err)
-		require.Equal(t, intake.Stored{Stream: "INBOUND", Seq: 1}, got)
+		require.True(t, got.Spilled, "a connection that hangs is no reason to overtake anybody")
+		require.Equal(t, "spill spill spill", strings.Join(s.calls, " "))
 	})
 }
 

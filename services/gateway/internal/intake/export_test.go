@@ -30,8 +30,9 @@ func (a *Away) LearnAfterSilence(asked time.Time, last, floor, waiting uint64) {
 // Look asks now.
 func (l *Lookout) Look(ctx context.Context) bool { return l.look(ctx, false) }
 
-// OrderPatience and SettleTime are the constants.
+// The constants.
 const (
 	OrderPatience = orderPatience
+	BlindPatience = blindPatience
 	SettleTime    = settleTime
 )

@@ -66,7 +66,7 @@ func (l *Lookout) Start(ctx context.Context) error {
 
 // lookAtStart looks until there is an answer, as long as somebody who is blind waits for one.
 func (l *Lookout) lookAtStart(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, orderPatience)
+	ctx, cancel := context.WithTimeout(ctx, blindPatience)
 	defer cancel()
 	for {
 		if l.look(ctx, false) {

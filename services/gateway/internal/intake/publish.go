@@ -98,7 +98,22 @@ func (p *Publisher) Publish(ctx context.Context, e *eventv1.InboundEvent) (Store
 		return Stored{}, serr
 	}
 	p.Spills(ctx, err)
-	return p.tryBoth(ctx, msg, spill, err)
+	return p.tryBoth(ctx, msg, way{spill: spill, last: isLast(e)}, err)
+}
+
+// way is that of a push which the home stream did not take.
+type way struct {
+	spill string // its subject on the spill stream
+	last  bool   // WeChat does not send it again
+}
+
+// lastAttempt is how late WeChat's last attempt seems at least, and none before it: attempts begin five seconds apart,
+// and the moment of the first one is told in whole seconds.
+const lastAttempt = 7 * time.Second
+
+// isLast tells whether WeChat will not send the push again if this attempt is refused.
+func isLast(e *eventv1.InboundEvent) bool {
+	return e.GetReceivedUnixMs()-1000*e.GetCreateTime() >= lastAttempt.Milliseconds()
 }
 
 // tryHome tries the home stream until it acknowledges, says that another stream is needed, or its time
@@ -122,16 +137,16 @@ func (p *Publisher) tryHome(ctx context.Context, msg bus.Msg) (Stored, error) {
 }
 
 // tryBoth tries the spill stream and, in between, the home stream again unless the push would overtake others of
-// its fan there, until one acknowledges. The error is the last one that was not only the end of the time; cause is
-// that of the home stream.
-func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, spillSubject string, cause error) (Stored, error) {
+// its fan there, until one acknowledges. A push that would be lost otherwise may overtake them with its last tries.
+// The error is the last one that was not only the end of the time; cause is that of the home stream.
+func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, w way, cause error) (Stored, error) {
 	home, toSpill := msg.Subject, true
 	// The others hear it from the server; this gateway must know it before the fan's next push is here.
 	nowhere := p.Away.Leave(home, msg.ID)
 	for {
 		msg.Subject = home
 		if toSpill {
-			msg.Subject = spillSubject
+			msg.Subject = w.spill
 		}
 		ack, err := p.tryOnce(ctx, msg)
 		if err == nil {
@@ -152,9 +167,15 @@ func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, spillSubject strin
 		// A stream that has the message in process acknowledges it next time.
 		if move != again {
 			held, _ := p.Away.hold(home, msg.ID)
-			toSpill = !toSpill || held == spillOnly
+			toSpill = !toSpill || held == spillOnly && !(w.last && p.ending(ctx))
 		}
 	}
+}
+
+// ending tells whether there is time for a few more tries only.
+func (p *Publisher) ending(ctx context.Context) bool {
+	end, _ := ctx.Deadline()
+	return time.Until(end) < 2*p.times.Primary
 }
 
 // arrived notes where a push is that was sent to the spill stream.
