@@ -24,12 +24,28 @@ func (l *looks) Info(context.Context) (*jetstream.ConsumerInfo, error) {
 	return l.info, nil
 }
 
+// shelf is a stream of one fan, with some of its messages.
+type shelf struct {
+	jetstream.Stream
+	seqs []uint64
+}
+
+func (s *shelf) GetMsg(_ context.Context, from uint64, _ ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	for _, seq := range s.seqs {
+		if seq >= from {
+			return &jetstream.RawStreamMsg{Sequence: seq}, nil
+		}
+	}
+	return nil, jetstream.ErrMsgNotFound
+}
+
 // blind returns a partition that took over without knowing what the former reader had, and a lane with a message.
 func blind(t *testing.T) (*partition, *lane, *looks) {
 	t.Helper()
 	reader := &looks{}
 	p := &partition{
-		c: &Consumer{conn: &Conn{log: slog.New(slog.DiscardHandler)}}, reader: reader, base: t.Context(), expiry: time.Minute,
+		c:      &Consumer{conn: &Conn{log: slog.New(slog.DiscardHandler)}, cfg: ConsumerConfig{Lane: func(*Delivery) string { return "fan" }}},
+		reader: reader, stream: &shelf{seqs: []uint64{5, 7}}, config: jetstream.ConsumerConfig{FilterSubject: ">", AckWait: time.Minute}, base: t.Context(), expiry: time.Minute,
 		watch: make(chan struct{}, 1), lanes: map[string]*lane{},
 		draining: true, // nothing starts by itself
 	}
@@ -42,20 +58,27 @@ func blind(t *testing.T) (*partition, *lane, *looks) {
 
 func TestABlindTakeoverWaitsForTheServer(t *testing.T) {
 	p, l, reader := blind(t)
+	other := &lane{key: "other", waiting: []*holding{{delivery: &Delivery{Seq: 8}}}}
+	p.lanes[other.key] = other
 	require.True(t, p.endRecovery(), "the server does not answer")
 	require.Nil(t, p.takeNext(l))
-	reader.info = &jetstream.ConsumerInfo{NumAckPending: 2} // ours, and one of the former reader
+	require.Nil(t, p.takeNext(other))
+	floor, last := jetstream.SequenceInfo{Stream: 4}, jetstream.SequenceInfo{Stream: 8}
+	reader.info = &jetstream.ConsumerInfo{AckFloor: floor, Delivered: last, NumAckPending: 3} // ours, and 5 of the former reader
 	require.True(t, p.endRecovery())
 	require.Nil(t, p.takeNext(l))
-	reader.info = &jetstream.ConsumerInfo{NumAckPending: 1}
+	require.NotNil(t, p.takeNext(other), "now it is known whose message is on the server")
+	p.expire(time.Now().Add(2 * time.Minute))
+	require.Nil(t, p.takeNext(l), "the former reader may be at work on it for longer than AckWait")
+	reader.info = &jetstream.ConsumerInfo{AckFloor: floor, Delivered: last, NumAckPending: 2}
 	require.False(t, p.endRecovery())
 	require.NotNil(t, p.takeNext(l))
 }
 
 func TestABlindTakeoverDoesNotWaitForEver(t *testing.T) {
 	p, l, _ := blind(t)
-	p.expire(time.Now().Add(slowServer - time.Second))
+	p.expire(time.Now().Add(p.config.AckWait + slowServer - time.Second))
 	require.Nil(t, p.takeNext(l))
-	p.expire(time.Now().Add(slowServer + time.Second))
+	p.expire(time.Now().Add(p.config.AckWait + slowServer + time.Second))
 	require.NotNil(t, p.takeNext(l))
 }

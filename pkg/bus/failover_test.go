@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -220,6 +221,46 @@ func TestAFullPartitionKeepsItsPin(t *testing.T) {
 	close(release)
 	require.Eventually(t, func() bool { return handled.Load() == 12 }, wait, 5*time.Millisecond)
 	require.Zero(t, stolen.Load())
+}
+
+// TestAReaderThatLostItsPartitionPassesOnWhatItHas moves the pin away from a reader that lives. What it has not begun
+// must not wait until it has time for it, nor until AckWait is over: the new reader's lanes wait for it.
+func TestAReaderThatLostItsPartitionPassesOnWhatItHas(t *testing.T) {
+	e := bustest.Start(t, bustest.WithTopology(topology.Options{Partitions: 1, PinnedTTL: 5 * time.Second, AckWait: 5 * time.Minute}))
+	release := make(chan struct{})
+	var former, next, done record
+	full := ruleConsumer(func(cfg *bus.ConsumerConfig) { cfg.MaxInFlight = 3 })
+	c := e.NewConn(t, "former").NewConsumer(full, func(ctx context.Context, d *bus.Delivery) error {
+		former.add(string(d.Data))
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		done.add(string(d.Data))
+		return nil
+	})
+	bustest.Run(t, c)
+	for i := range 3 {
+		publish(t, e.Conn, "a", fmt.Sprint("a", i+1))
+	}
+	require.Eventually(t, func() bool { _, held := c.Lanes(); return held == 3 }, wait, 5*time.Millisecond) // it asks for no more
+	bustest.Run(t, e.NewConn(t, "next").NewConsumer(ruleConsumer(nil), func(_ context.Context, d *bus.Delivery) error {
+		next.add(string(d.Data))
+		done.add(string(d.Data))
+		return nil
+	}))
+	stream, err := e.JS.Stream(t.Context(), "INBOUND")
+	require.NoError(t, err)
+	for n := 1; next.len() == 0; n++ { // again, should the former one have asked for a message more at this very moment
+		require.NoError(t, stream.UnpinConsumer(t.Context(), "rule-00", topology.PriorityGroup))
+		publish(t, e.Conn, fmt.Sprint("b", n), fmt.Sprint("b", n))
+		require.Eventually(t, func() bool { return next.len() > 0 || former.len() > n }, wait, 5*time.Millisecond)
+	}
+	require.Eventually(t, func() bool { _, held := c.Lanes(); return held == former.len() }, wait, 5*time.Millisecond, "it gives back what waits")
+	close(release)
+	fans := func() []string { return slices.DeleteFunc(done.all(), func(s string) bool { return s[0] == 'b' }) }
+	require.Eventually(t, func() bool { return len(fans()) == 3 }, wait, 5*time.Millisecond)
+	require.Equal(t, []string{"a1", "a2", "a3"}, fans())
 }
 
 func TestConsumerSurvivesALostConnection(t *testing.T) {

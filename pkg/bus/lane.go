@@ -118,7 +118,7 @@ func (p *partition) postpone(l *lane, h *holding, before uint64) {
 	}
 }
 
-// slowServer is how late the server may deliver a former reader's message again before its lane goes on without it.
+// slowServer is how late the server may be to tell what a former reader had before all lanes go on without knowing.
 const slowServer = 10 * time.Second
 
 // park notes that a message of the lane is on the server. If it is gone from there, by age or by a
@@ -127,11 +127,7 @@ func (p *partition) park(l *lane, seq uint64, delay time.Duration, givenBack uin
 	if l.parked == nil {
 		l.parked = make(map[uint64]parking)
 	}
-	grace := 3 * p.config.AckWait
-	if foreign {
-		grace = p.config.AckWait + slowServer
-	}
-	l.parked[seq] = parking{until: time.Now().Add(delay + grace), givenBack: givenBack, foreign: foreign}
+	l.parked[seq] = parking{until: time.Now().Add(delay + 3*p.config.AckWait), givenBack: givenBack, foreign: foreign}
 }
 
 // advance starts the next message of the lane unless one runs or an earlier one is parked; a lane without
@@ -191,14 +187,24 @@ func (p *partition) run(l *lane, h *holding) {
 	}
 }
 
-// giveBack returns what no handler has begun, in the order of the stream and without a delay: the
-// server delivers such messages before any new one, so the next reader gets them in order.
+// giveBack returns what no handler has begun when the partition ends.
 func (p *partition) giveBack() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.giveWaitingBack()
+	p.lanes = make(map[string]*lane)
+}
+
+// giveWaitingBack returns what no handler has begun, in the order of the stream and without a delay: the
+// server delivers such messages before any new one, so the next reader gets them in order. p.mu is held.
+func (p *partition) giveWaitingBack() {
 	var rest []*holding
 	for _, l := range p.lanes {
 		rest = append(rest, l.waiting...)
+		l.waiting = nil
+		if l.running == nil && len(l.parked) == 0 {
+			delete(p.lanes, l.key)
+		}
 	}
 	slices.SortFunc(rest, func(a, b *holding) int { return bySeq(a, b.delivery.Seq) })
 	for _, h := range rest {
@@ -207,7 +213,14 @@ func (p *partition) giveBack() {
 		}
 	}
 	p.leave(len(rest))
-	p.lanes = make(map[string]*lane)
+}
+
+// waiting counts what no handler has begun. p.mu is held.
+func (p *partition) waiting() (n int) {
+	for _, l := range p.lanes {
+		n += len(l.waiting)
+	}
+	return n
 }
 
 // tick keeps what we hold from being delivered again, lets lanes go on whose parked message is overdue,
@@ -232,6 +245,7 @@ func (p *partition) tick() {
 		case now := <-ticker.C:
 			p.touch(now)
 			p.expire(now)
+			p.passOn(now)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxbus/wxbus/pkg/bus"
@@ -119,16 +120,19 @@ func TestWhatGotLostOnTheWayHoldsItsLane(t *testing.T) {
 		return nil
 	}))
 	publish(t, e.Conn, "a", "a1")
-	done.eventually(t, "a1")
+	durable, err := e.JS.Consumer(t.Context(), "INBOUND", "rule-00")
+	require.NoError(t, err)
+	server := func(knows func(*jetstream.ConsumerInfo) bool) {
+		require.Eventually(t, func() bool {
+			info, err := durable.Info(t.Context())
+			return err == nil && knows(info)
+		}, wait, 5*time.Millisecond)
+	}
+	server(func(i *jetstream.ConsumerInfo) bool { return i.AckFloor.Stream == 1 })
 
 	way.lose()
-	lost := publish(t, e.Conn, "a", "a2")
-	reader, err := e.JS.Consumer(t.Context(), "INBOUND", "rule-00")
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		info, err := reader.Info(t.Context())
-		return err == nil && info.Delivered.Stream == lost.Seq
-	}, wait, 5*time.Millisecond)
+	publish(t, e.Conn, "a", "a2")
+	server(func(i *jetstream.ConsumerInfo) bool { return i.Delivered.Stream == 2 })
 	way.reset()
 	require.Eventually(t, func() bool { return conn.NC().Stats().Reconnects > 0 && conn.Healthy() == nil }, wait, 5*time.Millisecond)
 	publish(t, e.Conn, "a", "a3")

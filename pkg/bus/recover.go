@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/wxbus/wxbus/pkg/topology"
 )
 
 const (
@@ -22,19 +24,31 @@ const (
 //
 // The server does not tell which messages those are, only that they lie between the ack floor and the
 // last delivered one. So the lanes of all messages in that range are held until they came again, or until
-// the server counts none that we do not have. When the range cannot be read in time, all lanes are held that
-// long. It runs before the first message enters.
+// the server counts none that we do not have. While the range cannot be read, all lanes are held. It runs
+// before the first message enters.
 func (p *partition) recoverLanes() {
+	err := p.holdInDoubt()
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.blindUntil = time.Now().Add(p.config.AckWait + slowServer)
+	p.wakeRecovery()
+	p.c.conn.log.Warn("takeover without knowing what the former reader had: all lanes wait until the server tells",
+		"service", p.c.cfg.Service, "durable", p.durable, "error", err)
+}
+
+// holdInDoubt holds the lanes of what is in doubt, and no others.
+func (p *partition) holdInDoubt() error {
 	// Not longer, or the pin runs out meanwhile.
 	ctx, cancel := context.WithTimeout(p.base, p.expiry)
 	defer cancel()
 	pending, floor, err := p.inDoubt(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil {
-		p.blindUntil = time.Now().Add(p.config.AckWait + slowServer)
-		p.c.conn.log.Warn("takeover without knowing what the former reader had: all lanes wait until the server has nothing of it any more",
-			"service", p.c.cfg.Service, "durable", p.durable, "error", err)
+	if err == nil {
+		p.blindUntil = time.Time{}
 	}
 	for _, l := range p.lanes {
 		for seq := range l.parked {
@@ -49,11 +63,17 @@ func (p *partition) recoverLanes() {
 	for _, l := range p.lanes {
 		p.advance(l)
 	}
-	if len(pending) > 0 || err != nil {
-		select {
-		case p.watch <- struct{}{}:
-		default:
-		}
+	if len(pending) > 0 {
+		p.wakeRecovery()
+	}
+	return err
+}
+
+// wakeRecovery lets tick look whether the recovery is over.
+func (p *partition) wakeRecovery() {
+	select {
+	case p.watch <- struct{}{}:
+	default:
 	}
 }
 
@@ -110,6 +130,9 @@ func (p *partition) inDoubt(ctx context.Context) (pending []*Delivery, floor uin
 // The count of the server and our own are not of the same moment. Only messages that we had before the
 // question and still have unanswered after it were certainly among those that the server counted.
 func (p *partition) endRecovery() bool {
+	if p.blind() && p.holdInDoubt() != nil {
+		return true // at the latest blindUntil ends it
+	}
 	ctx, cancel := context.WithTimeout(p.base, time.Second)
 	defer cancel()
 	before := p.unanswered()
@@ -126,9 +149,6 @@ func (p *partition) endRecovery() bool {
 	done := info.NumAckPending <= ours
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if done {
-		p.blindUntil = time.Time{}
-	}
 	foreign := 0
 	for _, l := range p.lanes {
 		for seq, parked := range l.parked {
@@ -142,6 +162,37 @@ func (p *partition) endRecovery() bool {
 		p.advance(l)
 	}
 	return foreign > 0 || !p.blindUntil.IsZero()
+}
+
+func (p *partition) blind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.blindUntil.IsZero()
+}
+
+// passOn gives back what waits here after another reader got the partition, so that it does not wait for what this
+// one has: only messages that are being handled stay. A reader that was cut off for a while does not hear that its
+// pin is gone, so it asks when nothing came for some time.
+func (p *partition) passOn(now time.Time) {
+	p.mu.Lock()
+	silent := p.pin != "" && now.Sub(p.pinned) > p.expiry && p.waiting() > 0
+	p.mu.Unlock()
+	if !silent {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.base, time.Second)
+	defer cancel()
+	info, err := p.reader.Info(ctx)
+	if err != nil {
+		return // the next tick asks again
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range info.PriorityGroups {
+		if g.Group == topology.PriorityGroup && g.PinnedClientID != "" && g.PinnedClientID != p.pin {
+			p.giveWaitingBack()
+		}
+	}
 }
 
 // unanswered returns the sequences of the messages that we hold without having answered the server, and of
