@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -39,9 +40,14 @@ func gatewayStreams() []streamSpec {
 	}
 }
 
+// moverAckWait is how long a spilled push waits that got lost between the server and the mover, and its fan's next ones
+// with it. What the mover holds is confirmed three times within it, so that an election of up to 9 s does not deliver it again.
+const moverAckWait = 15 * time.Second
+
 func gatewayConsumers(t *Topology) []Consumer {
-	return []Consumer{t.consumer(ServiceGateway, StreamSpill, DurableSpillMover,
-		"brings spilled pushes to INBOUND", []string{prefixSpill + ">"})}
+	c := t.consumer(ServiceGateway, StreamSpill, DurableSpillMover, "brings spilled pushes to INBOUND", []string{prefixSpill + ">"})
+	c.Config.AckWait = min(c.Config.AckWait, moverAckWait)
+	return []Consumer{c}
 }
 
 // inboundOf returns the filter of one partition of INBOUND.
