@@ -183,6 +183,7 @@ func (s *Service) newHandler(cfg Config, accounts *account.Derived[*push.Account
 		Publisher: intake.NewPublisher(intake.Ways{
 			Home: s.batcher, Single: d.Bus, Away: s.away, AtHome: s.lookout.Home, Spills: spilled,
 		}, times),
+		Away:     s.away.Holds,
 		Parker:   intake.NewParker(d.Bus),
 		Attempts: intake.NewAttempts(d.Bus.JS(), cfg.AttemptTimeout),
 		Desk:     desk, Registry: s.registry, Meter: s.meter,

@@ -84,6 +84,8 @@ type Options struct {
 	Desk      Desk
 	Registry  *reply.Registry
 	Meter     *meter.Meter
+	// Away tells whether a push that was spilled is not home yet.
+	Away func(id string) bool
 	// Book remembers what was seen of each account; Proxies and Lists tell where requests came from, and
 	// whether WeChat says that it pushes from there. Nothing is refused because of an address.
 	Book      *evidence.Book

@@ -168,6 +168,9 @@ func (h *Handler) reply(req *request, p *push.Push, stored intake.Stored, wait *
 		Push: p, Arrived: req.arrived, Times: h.Times(p.Account),
 		Client: &client{req: req, now: h.Now},
 	}
+	if stored.Spilled {
+		attempt.Undecided = func() bool { return h.Away(p.ID) }
+	}
 	switch h.waitFor(req, attempt, stored, wait) {
 	case reply.Success:
 		h.success(req, outcomeSuccess)

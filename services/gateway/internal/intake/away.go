@@ -268,6 +268,16 @@ func (a *Away) sweep(s spillState, passed bool) {
 	}
 }
 
+// Holds tells whether a push is known to be on the spill stream, or on the way there, and not home.
+func (a *Away) Holds(id string) bool {
+	if !a.busy.Load() {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pushes[id] != nil
+}
+
 // Busy tells whether there is anything to learn.
 func (a *Away) Busy() bool { return a.busy.Load() }
 

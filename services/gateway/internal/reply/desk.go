@@ -72,6 +72,10 @@ const (
 	grace = 50 * time.Millisecond
 	// settleTimeout bounds the change of a claim after the answer was written.
 	settleTimeout = 3 * time.Second
+	// lastDecision is how long before the deadline a push must be where it is decided about. The rule service needs
+	// that long and does not choose a passive reply with less. It is short because a later attempt that ends this much
+	// earlier must still end after the deadline of the one before it.
+	lastDecision = 150 * time.Millisecond
 )
 
 // Observer hears what the metrics count. It must not block.
@@ -110,15 +114,24 @@ type Attempt struct {
 	Arrived time.Time
 	Times   Times
 	Client  Client
+	// Undecided tells whether nobody can decide about the push yet, because it is not where that is done; nil when
+	// it is.
+	Undecided func() bool
 }
 
+// doomed is when an attempt gets no passive reply any more unless somebody can decide about its push by then.
+func (a *Attempt) doomed() time.Time   { return a.deadline().Add(-lastDecision) }
 func (a *Attempt) deadline() time.Time { return a.Arrived.Add(a.Times.Deadline) }
 func (a *Attempt) end() time.Time      { return a.Arrived.Add(a.Times.End) }
 
-// Offered serves an attempt whose event names this process: it waits for an offer until the deadline.
-// ctx ends when the client is gone.
+// Offered serves an attempt whose event names this process: it waits for an offer until the deadline, or until none
+// can come in time. ctx ends when the client is gone.
 func (d *Desk) Offered(ctx context.Context, a *Attempt, w *Wait) Verdict {
-	timer := time.NewTimer(a.deadline().Sub(d.Now()))
+	until := a.deadline()
+	if a.Undecided != nil {
+		until = a.doomed()
+	}
+	timer := time.NewTimer(until.Sub(d.Now()))
 	defer timer.Stop()
 	select {
 	case o := <-w.Offers():
@@ -126,13 +139,17 @@ func (d *Desk) Offered(ctx context.Context, a *Attempt, w *Wait) Verdict {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+	if a.Undecided != nil && ctx.Err() == nil && !a.Undecided() {
+		a.Undecided = nil
+		return d.Offered(ctx, a, w)
+	}
 	if o, ok := w.Close(); ok { // it came in the last moment
 		return d.serveOffer(ctx, a, w, o)
 	}
 	if ctx.Err() != nil {
 		return Break
 	}
-	return d.lastLook(ctx, a)
+	return d.lastLook(ctx, a, until)
 }
 
 // serveOffer writes the offered reply and settles the offer.
@@ -145,7 +162,7 @@ func (d *Desk) serveOffer(ctx context.Context, a *Attempt, w *Wait, o Offer) Ver
 	w.Settle(outcome, reason)
 	if outcome == undeliverable && verdict == Refuse {
 		// Past the deadline: whoever hears of it moves the reply on, and the record will say where to.
-		return d.lastLook(ctx, a)
+		return d.lastLook(ctx, a, a.deadline())
 	}
 	return verdict
 }
@@ -179,7 +196,7 @@ func (d *Desk) ByRecord(ctx context.Context, a *Attempt) Verdict {
 	if verdict, done := d.follow(ctx, a, a.deadline(), true); done {
 		return verdict
 	}
-	return d.lastLook(ctx, a)
+	return d.lastLook(ctx, a, a.deadline())
 }
 
 // Hold serves an attempt that must not be answered with a reply: it is held until WeChat has given it
@@ -246,13 +263,14 @@ func (d *Desk) serveAgain(a *Attempt, rec *rulev1.DecisionMade) Verdict {
 	return Break
 }
 
-// lastLook ends an attempt whose deadline is past. It claims nothing any more. Success needs that there
-// is no record, so that nobody can have written, or a record with a route that gives no passive reply.
-func (d *Desk) lastLook(ctx context.Context, a *Attempt) Verdict {
+// lastLook ends an attempt that waited until a moment: the deadline, or when it was doomed. It claims nothing any
+// more. Success needs that there is no record, so that nobody can have written, or a record with a route that gives
+// no passive reply.
+func (d *Desk) lastLook(ctx context.Context, a *Attempt, waited time.Time) Verdict {
 	look, cancel := context.WithDeadline(ctx, d.real(a.end()))
 	defer cancel()
 	select {
-	case <-time.After(a.deadline().Add(grace).Sub(d.Now())):
+	case <-time.After(waited.Add(grace).Sub(d.Now())):
 	case <-ctx.Done():
 		return Break
 	}

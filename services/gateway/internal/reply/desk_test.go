@@ -156,3 +156,57 @@ func TestClientGoneWhileItWaits(t *testing.T) {
 	require.Empty(t, b.claims(t))
 	require.Zero(t, w.writes.Load())
 }
+
+func TestAnAttemptWhosePushIsNotWhereItIsDecidedAboutEndsBeforeItsDeadline(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		undecided bool // still, when no decision would come in time any more
+		verdict   reply.Verdict
+		outcome   gatewayv1.OfferOutcome
+	}{
+		{"the push is away", true, reply.Success, undeliverable},
+		{"the push came home", false, reply.Replied, delivered},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := newBench(t)
+			w := open(t, b.registry, b.push.ID)
+			defer w.End()
+			a, written := b.attempt(reply.WroteAll)
+			a.Times = reply.Times{Deadline: 2 * time.Minute, End: 4 * time.Minute}
+			var late atomic.Int64 // how much later than it is the desk believes that it is
+			late.Store(int64(a.Times.Deadline - reply.LastDecision))
+			b.desk.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+			asked := make(chan struct{})
+			a.Undecided = func() bool {
+				if !tc.undecided {
+					late.Store(0) // so that there is time for the offer, however slow the test is
+				}
+				close(asked)
+				return tc.undecided
+			}
+			verdict := make(chan reply.Verdict, 1)
+			go func() { verdict <- b.desk.Offered(t.Context(), a, w) }()
+			<-asked
+			if tc.undecided {
+				require.Equal(t, tc.verdict, <-verdict)
+			}
+			require.Equal(t, tc.outcome, <-offerIn(t, b.registry, b.push.ID, time.Now().Add(time.Minute)))
+			if !tc.undecided {
+				require.Equal(t, tc.verdict, <-verdict)
+			}
+			require.Equal(t, tc.verdict == reply.Replied, written.writes.Load() == 1)
+		})
+	}
+}
+
+// Another gateway's earlier attempt may have been decided about although this one's push was spilled.
+func TestADoomedAttemptGoesByTheRecordThatIsThere(t *testing.T) {
+	b := newBench(t)
+	b.create(t)
+	w := open(t, b.registry, b.push.ID)
+	defer w.End()
+	a, _ := b.attempt(reply.WroteAll)
+	a.Arrived = time.Now().Add(reply.LastDecision - a.Times.Deadline)
+	a.Undecided = func() bool { return true }
+	require.Equal(t, reply.Refuse, b.desk.Offered(t.Context(), a, w), "the record is open: success would end what a retry can still bring")
+}

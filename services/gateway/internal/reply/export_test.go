@@ -1,0 +1,4 @@
+package reply
+
+// LastDecision is the constant.
+const LastDecision = lastDecision
