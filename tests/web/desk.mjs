@@ -29,6 +29,14 @@ export async function desk({ admin, users }, ...people) {
   }
 }
 
+// join adds somebody to the group while it works.
+export async function join({ admin }, person) {
+  const { agents = [] } = await admin.call("wxbus.agentrouting.v1.AgentService/ListAgents");
+  const known = agents.find((a) => a.id === person.name);
+  await admin.call("wxbus.agentrouting.v1.AgentService/PutAgent", { agent: { ...known, id: person.name, name: known?.name || person.name, groups: [group], capacity: 5, autoAccept: false } });
+  await admin.call("wxbus.agentrouting.v1.AgentService/SetPresence", { agent: person.name, presence: "PRESENCE_ONLINE" });
+}
+
 export const composer = (page) => page.locator(".composer textarea");
 export const bubble = (page, text) => page.locator(".msg", { hasText: text });
 

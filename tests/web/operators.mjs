@@ -4,7 +4,7 @@ import { desk, group, say } from "./desk.mjs";
 import { Fan, until } from "./world.mjs";
 
 const choose = async (page, within, label, option) => {
-  await within.getByLabel(label).first().click();
+  await within.getByRole("combobox", { name: new RegExp(`^${label}(\\s|$)`) }).first().click();
   await page.locator(".ant-select-dropdown:visible .ant-select-item", { hasText: option }).first().click();
 };
 
@@ -39,20 +39,29 @@ export const operators = [
       const page = await t.open({ user: t.users.admin });
       await page.goto(`${t.world.url}/sends/dead`);
       const row = page.locator("main tbody tr").first();
+      const seq = () => row.locator("button.link").innerText({ timeout: 1_000 }).catch(() => "");
       await row.waitFor();
       await row.locator("button.link").click();
       const drawer = page.getByRole("dialog");
       await drawer.locator(".facts").waitFor();
       await page.a11y("dead letter");
       await page.keyboard.press("Escape");
+      await drawer.waitFor({ state: "hidden" });
+      const before = await seq();
       await row.locator("input[type=checkbox]").check();
-      await page.getByRole("button", { name: /放回/ }).click();
-      await page.locator("main tbody input[type=checkbox]:checked").first().waitFor({ state: "detached" });
-      await row.waitFor(); // it is as broken as before
-      await row.locator("input[type=checkbox]").check();
-      await page.getByRole("button", { name: /丢弃/ }).first().click();
-      await page.locator(".ant-popconfirm").getByRole("button", { name: /丢弃/ }).click();
-      await page.locator("main .empty").waitFor();
+      await page.getByRole("button", { name: /^放回/ }).click();
+      await until("it to come back, as broken as before", async () => {
+        await page.reload();
+        await row.waitFor();
+        const all = await page.locator("main tbody button.link").allInnerTexts();
+        return all.length > 0 && !all.includes(before);
+      });
+      await until("all to be thrown away", async () => {
+        await page.locator("main thead input[type=checkbox]").check({ timeout: 1_000 }).catch(() => undefined);
+        await page.getByRole("button", { name: "丢弃", exact: false }).first().click({ timeout: 1_000 }).catch(() => undefined);
+        await page.locator(".ant-popconfirm").getByRole("button", { name: /丢\s*弃/ }).click({ timeout: 2_000 }).catch(() => undefined);
+        return page.locator("main .empty").waitFor({ timeout: 2_000 }).then(() => true, () => false);
+      });
     },
   },
   {

@@ -75,7 +75,7 @@ export const people = [
       await dialog.getByLabel("标题").first().fill("尺码表");
       await dialog.getByLabel("短码").fill("cm");
       const choose = async (label, option) => {
-        await dialog.getByLabel(label).click();
+        await dialog.getByRole("combobox", { name: new RegExp(`^${label}(\\s|$)`) }).click();
         await boss.locator(".ant-select-dropdown:visible .ant-select-item", { hasText: option }).first().click();
       };
       await choose("谁能用", "一个组");

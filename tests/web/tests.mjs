@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
-import { acceptOffer, bubble, composer, desk, groupWith, say, talk, write } from "./desk.mjs";
+import { acceptOffer, bubble, composer, desk, groupWith, join, say, talk, write } from "./desk.mjs";
 import { hostile } from "./hostile.mjs";
-import { API, Fan, film, mini, startLink, tone, until } from "./world.mjs";
+import { API, Fan, film, mini, picture, startLink, tone, until } from "./world.mjs";
+
+const rules = "wxbus.rule.v1.RuleService";
+
+// toPeople publishes that what no rule of the shop has words for goes to the group.
+async function toPeople({ admin }) {
+  const yaml = "name: nothing-fits\naccount: shop\npriority: -50\non: [text]\nmatch: any\ndo:\n  - transfer: {queue: aftersales}\n";
+  const { rules: known = [] } = await admin.call(`${rules}/ListRules`, { pageSize: 200, search: "nothing-fits" });
+  if (known.length === 0) await admin.call(`${rules}/SaveRule`, { yaml });
+  await admin.call(`${rules}/PublishDraft`, { note: "test" });
+  await until("the rule to be live", async () => (await admin.call(`${rules}/DryRun`, { account: "shop", on: "text", text: "qwerty" })).rule === "nothing-fits");
+}
 
 export const tests = [
   {
@@ -47,6 +58,53 @@ export const tests = [
       await page.locator(".survey").waitFor();
       assert.match(await page.locator(".survey").innerText(), /[1-5]\/5 分/);
       await fan.sees("the thanks", (c) => /感谢您的评价/.test(c.text ?? ""));
+    },
+  },
+  {
+    name: "the whole story: no rule fits, the queue, an offer, pictures both ways, a canned reply, another agent, silence, the end and the score",
+    async run(t) {
+      await desk(t, t.users.agent);
+      await t.admin.call("wxbus.agentrouting.v1.AgentService/PutCannedReply", { reply: { title: "退款时间", shortcut: "tk", scope: "CANNED_SCOPE_ALL", blocks: [{ content: { text: { content: "签收后 3 个工作日内原路退回。" } } }] } });
+      const page = await t.open({ user: t.users.agent });
+      const fan = await Fan.follow(t.world, "shop", "Story");
+      await page.getByText(/已连接/).waitFor();
+      await toPeople(t);
+      const asked = "鞋子穿着有点挤脚怎么办呀"; // which no rule has words for
+      await fan.says(asked);
+      await acceptOffer(page);
+      await bubble(page, asked).first().waitFor();
+      await fan.sendsImage();
+      await page.locator(".msg.fan img.picture, .msg.fan .picture img").first().waitFor();
+      await page.locator('input[type=file][accept^="image"]').setInputFiles({ name: "slip.png", mimeType: "image/png", buffer: picture });
+      await page.locator(".staged-block").waitFor();
+      await page.getByTestId("send").click();
+      await fan.sees("the picture", (c) => c.type === "image");
+      await composer(page).fill("/tk");
+      await page.locator(".canned-preview").waitFor();
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(() => document.querySelector(".composer textarea").value.startsWith("签收后"));
+      await page.keyboard.press("Enter");
+      await fan.sees("the canned reply", (c) => /^签收后/.test(c.text ?? ""));
+      await join(t, t.users.supervisor);
+      const other = await t.open({ user: t.users.supervisor });
+      await composer(page).press("Escape");
+      await page.locator("body").press("t");
+      const dialog = page.getByRole("dialog");
+      await dialog.getByPlaceholder("给下一位的备注").fill("退款归你");
+      await dialog.getByRole("option").first().click();
+      await dialog.getByRole("button", { name: "转接" }).click();
+      await acceptOffer(other);
+      await other.getByText("退款归你").first().waitFor();
+      await groupWith(t.admin, { idleTimeoutS: 3600, idleWarningS: 3599 });
+      await fan.says("好的，我等退款"); // a word starts the time, as the group is now
+      await fan.sees("the warning", (c) => /会话将自动结束/.test(c.text ?? ""));
+      await other.locator(".activity", { hasText: "已提醒粉丝会话即将结束" }).first().waitFor();
+      await other.locator("body").press("e");
+      await other.getByText("会话已结束").first().waitFor();
+      const survey = await fan.sees("the survey", (c) => c.type === "msgmenu");
+      const best = survey.content.menu.items[0];
+      await fan.push("text", { Content: best.text, bizmsgmenuid: best.id });
+      await other.locator(".survey").waitFor();
     },
   },
   {
