@@ -91,7 +91,6 @@ export const operators = [
       await fresh.locator(".app").waitFor();
       assert.equal(await fresh.getByRole("link", { name: "设置" }).count(), 0, "an agent has no settings");
       await page.goto(`${t.world.url}/settings/audit`);
-      await page.getByLabel("做了什么").fill("UserService/CreateUser");
       await page.locator("tr", { hasText: name }).first().waitFor();
       await page.getByRole("button", { name: /校验/ }).click();
       await page.locator("main .label.green").waitFor(); // the chain is whole
@@ -105,7 +104,7 @@ export const operators = [
       await page.goto(`${t.world.url}/settings/groups`);
       await page.locator("tr", { hasText: group }).locator("button.link").click();
       const drawer = page.getByRole("dialog");
-      await drawer.getByRole("textbox", { name: /开始接待.*中文/ }).first().fill("我是{agent.name}，马上看。");
+      await drawer.getByRole("textbox", { name: /开始接待.*中文/ }).first().fill("我是{agent}，马上看。");
       await page.a11y("group");
       await drawer.getByRole("button", { name: /保\s*存/ }).click();
       await drawer.waitFor({ state: "hidden" });

@@ -81,6 +81,7 @@ async function arrange(story) {
   const late = await Fan.follow(world, mini, "Late");
   await late.says(story.closed);
   await acceptOffer(page, page.getByTestId("window-closed"));
+  await page.getByTestId("window-closed").waitFor();
   const closed = new URL(page.url()).pathname;
   await fan.says(story.asks);
   await acceptOffer(page);

@@ -3,6 +3,7 @@ import { Button, Drawer, Popconfirm } from "antd";
 import { useState } from "react";
 import { DeadLetterService, type DeadLetterResult } from "../gen/wxbus/console/v1/dead_letter_service_pb";
 import { useI18n } from "../i18n";
+import { keyed } from "../i18n/said";
 import { useClients } from "../rpc/clients";
 import { useMe } from "../session/session";
 import { Empty, Facts, Tag } from "../ui/parts";
@@ -41,7 +42,7 @@ export function DeadLetters() {
           <tbody>{rows.map((r) => (
             <tr key={String(r.seq)}>
               <td><input type="checkbox" aria-label={number(r.seq)} checked={chosen.includes(r.seq)} onChange={(e) => setChosen(e.target.checked ? [...chosen, r.seq] : chosen.filter((x) => x !== r.seq))} /></td>
-              <td className="num"><button type="button" className="link" onClick={() => setOpen(r.seq)}>{number(r.seq)}</button></td><td className="nowrap">{dateTime(Number(r.atUnixMs))}</td><td>{r.service}<div className="t12 t3">{r.stream} {number(r.streamSeq)}</div></td><td>{r.account}</td><td><Tag tone="red">{r.kind}</Tag> {r.reason}</td><td className="num">{number(r.deliveries)}</td>
+              <td className="num"><button type="button" className="link" onClick={() => setOpen(r.seq)}>{number(r.seq)}</button></td><td className="nowrap">{dateTime(Number(r.atUnixMs))}</td><td>{r.service}<div className="t12 t3">{r.stream} {number(r.streamSeq)}</div></td><td>{r.account}</td><td><Tag tone="red">{keyed("fault", r.kind, t)}</Tag> {r.reason}</td><td className="num">{number(r.deliveries)}</td>
             </tr>
           ))}</tbody>
         </table></div>
