@@ -158,24 +158,35 @@ const views = [
   { view: "settings-groups", user: users.admin, at: "/settings/groups", ready: (p) => p.locator("main .card, main table").first().waitFor() },
 ];
 
+// asking returns the page of somebody in this language and theme: who is logged in once is not asked again.
+async function asking(kept, v, locale, theme, home) {
+  const name = v.cut ? `${v.view}/link` : v.user?.name ?? "nobody";
+  if (!kept.has(name)) kept.set(name, await open({ user: v.user, locale, theme, url: home }));
+  const page = kept.get(name);
+  await page.setViewportSize(v.size ?? { width: 1440, height: 900 });
+  await page.evaluate(() => { for (const k of Object.keys(localStorage)) if (k.startsWith("wxbus.draft")) localStorage.removeItem(k); });
+  return page;
+}
+
 for (const [locale, story] of Object.entries(stories)) {
   const scene = await arrange(story);
   for (const theme of ["light", "dark"]) {
+    const kept = new Map();
     for (const v of views) {
       if (only && !only.test(v.view)) continue;
       const link = v.cut ? await startLink(world.url) : undefined;
       const home = link?.url ?? world.url;
-      const page = Object.assign(await open({ user: v.user, locale, theme, width: v.size?.width ?? 1440, height: v.size?.height ?? 900, url: v.user ? home : home + v.at }), { link });
-      if (v.user) await page.goto(home + (typeof v.at === "string" ? v.at : v.at(scene)));
+      const page = Object.assign(await asking(kept, v, locale, theme, home), { link });
+      await page.goto(home + (typeof v.at === "string" ? v.at : v.at(scene)));
       await v.ready(page, story).catch(async (err) => {
         await page.screenshot({ path: fileURLToPath(new URL("out/screens.png", import.meta.url)) });
         console.error(v.view, locale, theme, page.problems);
         throw err;
       });
       await shot(page, v.view, locale, theme);
-      await page.done();
       link?.stop();
     }
+    for (const page of kept.values()) await page.done();
   }
   await scene.done();
 }
