@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 
+	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/secret"
 )
@@ -35,7 +37,7 @@ type Token struct {
 	Generation uint64
 }
 
-// Options of New. All but Now, Log and Timeout are required.
+// Options of New. All but Accounts, Now, Log and Timeout are required.
 type Options struct {
 	// KV is the bucket tokens.
 	KV jetstream.KeyValue
@@ -45,6 +47,9 @@ type Options struct {
 	Token tokenv1.TokenServiceClient
 	// Tickets is asked for tickets; nil when the process needs none.
 	Tickets tokenv1.AccountServiceClient
+	// Accounts say who is disabled: what memory has of such an account is forgotten at once. nil keeps everything until the
+	// bucket says otherwise.
+	Accounts *account.Directory
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Log gets records that cannot be opened and lost watches; default none.
@@ -57,9 +62,11 @@ type Options struct {
 type Client struct {
 	service  tokenv1.TokenServiceClient
 	tickets  tokenv1.AccountServiceClient
+	accounts *account.Directory
 	now      func() time.Time
 	follower *Follower
 	flights  *flights
+	unwatch  func() // ends the watch of accounts; set by Start
 
 	mu      sync.Mutex                       // guards writing of entries
 	entries atomic.Pointer[map[string]entry] // by key of the bucket
@@ -83,10 +90,11 @@ func New(o Options) *Client {
 		o.Timeout = defaultTimeout
 	}
 	c := &Client{
-		service: o.Token,
-		tickets: o.Tickets,
-		now:     o.Now,
-		flights: &flights{timeout: o.Timeout, calls: map[flightKey]*call{}},
+		service:  o.Token,
+		tickets:  o.Tickets,
+		accounts: o.Accounts,
+		now:      o.Now,
+		flights:  &flights{timeout: o.Timeout, calls: map[flightKey]*call{}},
 	}
 	c.follower = NewFollower(o.KV, o.Sealer, o.Log, c.watched)
 	c.entries.Store(&map[string]entry{})
@@ -97,11 +105,23 @@ func New(o Options) *Client {
 func (c *Client) Name() string { return "tokens" }
 
 // Start begins to watch the bucket and returns when its content is in memory.
-func (c *Client) Start(ctx context.Context) error { return c.follower.Start(ctx) }
+func (c *Client) Start(ctx context.Context) error {
+	if c.accounts != nil {
+		c.unwatch = c.accounts.Watch(func(change account.Change) {
+			if c.off(change.Name) {
+				c.remove(change.Name, change.Name+"."+string(JSAPI), change.Name+"."+string(WXCard))
+			}
+		})
+	}
+	return c.follower.Start(ctx)
+}
 
 // Stop ends the watch and waits for questions under way. Lookups fail afterwards unless memory has
 // the token.
 func (c *Client) Stop(ctx context.Context) error {
+	if c.unwatch != nil {
+		c.unwatch()
+	}
 	c.flights.close()
 	return c.follower.Stop(ctx)
 }
@@ -232,24 +252,41 @@ func (c *Client) watched(account string, rec *tokenv1.TokenRecord, _ uint64) {
 	})
 }
 
-func (c *Client) store(account string, change func(old entry, ok bool) (entry, bool)) {
+// store keeps a token or ticket of an account that may use it. Who disables an account makes the directory say so before
+// remove is called, so nothing is kept after that.
+func (c *Client) store(key string, change func(old entry, ok bool) (entry, bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	name, _, _ := strings.Cut(key, ".") // of the account; tickets have a key of theirs
+	if c.off(name) {
+		return
+	}
 	old := *c.entries.Load()
-	e, ok := old[account]
+	e, ok := old[key]
 	e, changed := change(e, ok)
 	if !changed {
 		return
 	}
 	next := maps.Clone(old)
-	next[account] = e
+	next[key] = e
 	c.entries.Store(&next)
 }
 
-func (c *Client) remove(account string) {
+// off tells whether an account is disabled. One that is gone leaves the bucket, which the watch sees.
+func (c *Client) off(name string) bool {
+	if c.accounts == nil {
+		return false
+	}
+	a, ok := c.accounts.Get(name)
+	return ok && a.Disabled
+}
+
+func (c *Client) remove(keys ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := maps.Clone(*c.entries.Load())
-	delete(next, account)
+	for _, key := range keys {
+		delete(next, key)
+	}
 	c.entries.Store(&next)
 }

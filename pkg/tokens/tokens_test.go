@@ -19,6 +19,7 @@ import (
 
 	tokenv1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/token/v1"
 
+	"github.com/wxbus/wxbus/pkg/account"
 	"github.com/wxbus/wxbus/pkg/bus/bustest"
 	"github.com/wxbus/wxbus/pkg/fault"
 	"github.com/wxbus/wxbus/pkg/secret"
@@ -328,4 +329,49 @@ func BenchmarkCurrent(b *testing.B) {
 func benchClock() func() time.Time {
 	shift := -time.Since(start)
 	return func() time.Time { return time.Now().Add(shift) }
+}
+
+func TestAnAccountThatIsDisabledLeavesNothingInMemory(t *testing.T) {
+	f := setUp(t)
+	dir, err := account.NewDirectory(nil)
+	require.NoError(t, err)
+	revision := uint64(0)
+	shop := func(disabled bool) {
+		revision++
+		require.NoError(t, dir.Apply(account.Update{Name: "shop", Account: &account.Account{
+			Name: "shop", AppID: "wx0000000000000001", Kind: account.KindService, Token: secret.New("token"), Mode: account.ModePlaintext, AllowInsecure: true, Disabled: disabled, Revision: revision,
+		}}))
+	}
+	shop(false)
+	for _, key := range []string{"shop", "shop.jsapi", "club"} {
+		f.put(t, key, "first of "+key, 1, time.Hour)
+	}
+	f.client = tokens.New(tokens.Options{KV: f.kv, Sealer: f.sealer, Token: f.service, Accounts: dir, Now: f.clock.Now})
+	bustest.Run(t, f.client)
+	current := func(name string) string {
+		got, err := f.client.Current(t.Context(), name)
+		if err != nil {
+			return "none"
+		}
+		return got.Value.Reveal()
+	}
+	require.Equal(t, "first of shop", current("shop"))
+
+	shop(true)
+	require.Equal(t, "none", current("shop"), "the service was asked, and refuses")
+	require.EqualValues(t, 1, f.service.get.Load())
+	require.Equal(t, "first of club", current("club"), "others keep theirs")
+	f.put(t, "shop", "second of shop", 2, time.Hour)
+	f.put(t, "club", "second of club", 2, time.Hour)
+	require.Eventually(t, func() bool { return current("club") == "second of club" }, 30*time.Second, 5*time.Millisecond)
+	require.Equal(t, "none", current("shop"), "a late write does not bring it back")
+
+	shop(false)
+	f.service.answer = func() (*tokenv1.AccessToken, int64, error) {
+		return &tokenv1.AccessToken{Value: "third of shop", Generation: 3, ExpiresUnixMs: f.clock.Now().Add(time.Hour).UnixMilli()}, 0, nil
+	}
+	asked := f.service.get.Load()
+	require.Equal(t, "third of shop", current("shop"))
+	require.Equal(t, "third of shop", current("shop"))
+	require.EqualValues(t, asked+1, f.service.get.Load(), "from memory again")
 }

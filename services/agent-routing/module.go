@@ -40,7 +40,7 @@ func Module() process.Module {
 				return nil, fmt.Errorf("open bucket %s: %w", topology.BucketTokens, err)
 			}
 			client := tokens.New(tokens.Options{
-				KV: kv, Sealer: rt.Sealer, Token: tokenv1.NewTokenServiceClient(token), Now: rt.Now, Log: rt.Log,
+				KV: kv, Sealer: rt.Sealer, Token: tokenv1.NewTokenServiceClient(token), Accounts: rt.Accounts, Now: rt.Now, Log: rt.Log,
 			})
 			files := cfg.FilesDir
 			if files == "" {

@@ -28,7 +28,7 @@ func Module() process.Module {
 				return nil, fmt.Errorf("open bucket %s: %w", topology.BucketTokens, err)
 			}
 			client := tokens.New(tokens.Options{
-				KV: kv, Sealer: rt.Sealer, Token: tokenv1.NewTokenServiceClient(conn), Now: rt.Now, Log: rt.Log,
+				KV: kv, Sealer: rt.Sealer, Token: tokenv1.NewTokenServiceClient(conn), Accounts: rt.Accounts, Now: rt.Now, Log: rt.Log,
 			})
 			s, err := New(cfg, Deps{
 				Accounts: rt.Accounts, Bus: rt.Bus, Topology: rt.Topology, Tokens: client,

@@ -147,10 +147,49 @@ func TestTheDoctorExplainsRefusedPushes(t *testing.T) {
 			require.Equal(t, isFail, c.GetStatus())
 			require.Contains(t, c.GetEvidence().GetEn(), "5 times")
 			require.Contains(t, c.GetEvidence().GetEn(), "from 203.0.113.5, parameters signature")
+			require.Regexp(t, `at gw\d+×[23], gw\d+×[23]$`, c.GetEvidence().GetEn(), "which gateway saw what")
 			f.sawn(t, &gatewayv1.CollectEvidenceResponse{Taken: 1, LastTakenUnixMs: now.Add(time.Second).UnixMilli()})
-			require.Equal(t, isOK, examine(t, s, "shop")[c.GetName()].GetStatus(), "it is mended")
+			c = examine(t, s, "shop")[c.GetName()]
+			require.Equal(t, isWarn, c.GetStatus(), "those who refused have taken nothing since")
+			require.Contains(t, c.GetEvidence().GetEn(), "only other gateways took pushes since")
 		})
 	}
+}
+
+func TestACauseIsGoneWhenEveryGatewayThatRefusedTookAPushSince(t *testing.T) {
+	f := setUp(t)
+	s := f.replica(t, "a")
+	now := f.clock.Now()
+	for _, count := range []uint64{2, 3} {
+		f.sawn(t, &gatewayv1.CollectEvidenceResponse{
+			Taken: 9, LastTakenUnixMs: now.UnixMilli(),
+			Refused: []*gatewayv1.RefusedRequests{{Mismatch: gatewayv1.Mismatch_MISMATCH_KEY, Count: count, LastUnixMs: now.Add(-time.Duration(count) * time.Minute).UnixMilli()}},
+		})
+	}
+	c := examine(t, s, "shop")["push_signature_key"]
+	require.Equal(t, isOK, c.GetStatus(), c)
+	require.Contains(t, c.GetEvidence().GetEn(), "5 times")
+	require.Contains(t, c.GetEvidence().GetEn(), "pushes were taken since")
+}
+
+func TestTheDoctorSaysWhichGatewaySawWhat(t *testing.T) {
+	f := setUp(t)
+	s := f.replica(t, "a")
+	now := f.clock.Now()
+	f.sawn(t, &gatewayv1.CollectEvidenceResponse{
+		StartedUnixMs: now.Add(-time.Hour).UnixMilli(), Taken: 120, LastTakenUnixMs: now.UnixMilli(), Previous: 4,
+		Refused: []*gatewayv1.RefusedRequests{{Count: 2, LastUnixMs: now.UnixMilli()}, {Mismatch: gatewayv1.Mismatch_MISMATCH_BODY, Count: 5}},
+	})
+	c := examine(t, s, "shop")["gateways"]
+	require.Equal(t, isOK, c.GetStatus())
+	require.Regexp(t, `^gw\d+ \(since 20[0-9T:Z-]+\): 120 taken, 7 refused, 4 by previous keys$`, c.GetEvidence().GetEn())
+
+	f.sawn(t, &gatewayv1.CollectEvidenceResponse{StartedUnixMs: now.Add(-time.Minute).UnixMilli()})
+	require.Equal(t, isOK, examine(t, s, "shop")["gateways"].GetStatus(), "it has just started")
+	f.sawn(t, &gatewayv1.CollectEvidenceResponse{StartedUnixMs: now.Add(-time.Hour).UnixMilli()})
+	c = examine(t, s, "shop")["gateways"]
+	require.Equal(t, isWarn, c.GetStatus())
+	require.Regexp(t, `^gw\d+ got no push for an hour or more: .*load balancer`, c.GetAdvice().GetEn())
 }
 
 func TestTheDoctorWarnsOfAnotherSystemAndOfOldKeys(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -132,5 +133,49 @@ var campaigns = map[string]func(*testing.T, *world){
 		require.Equal(t, 1, rec.Progress.Refused, "who has left is known, and WeChat is not asked: %s", out)
 		require.Zero(t, rec.Progress.Failures[0].Errcode, out)
 		require.Contains(t, rec.Progress.Failures[0].Advice, "see the reason")
+	},
+	"a campaign leaves the reserved calls of the day to more urgent messages, and says what it waits for": func(t *testing.T, w *world) {
+		var fans []*fan
+		for range 7 {
+			f := w.newFan(t, thrifty)
+			f.opens(t)
+			fans = append(fans, f)
+		}
+		f := fans[0]
+		f.state(t, f.accepted(t, "通知一"), "sent")
+		require.True(t, eventually(t, 60*time.Second, func() bool {
+			status, body := w.call(t, http.MethodGet, w.Console+"/api/v1/accounts/"+thrifty+"/sending", nil, nil)
+			require.Equal(t, http.StatusOK, status, string(body))
+			var out struct {
+				Endpoints []struct {
+					Path       string `json:"path"`
+					FromWeChat bool   `json:"limit_from_wechat"`
+					Shares     []struct {
+						Lane  string `json:"lane"`
+						Limit string `json:"limit"`
+					} `json:"shares"`
+				} `json:"endpoints"`
+			}
+			require.NoError(t, json.Unmarshal(body, &out), string(body))
+			custom := out.Endpoints[0]
+			return custom.FromWeChat && len(custom.Shares) == 1 && custom.Shares[0].Lane == "LANE_CAMPAIGN" && custom.Shares[0].Limit == "5"
+		}), "WeChat told the limit of the day, and campaigns have half of it")
+
+		w.campaign(t, "create", "thrift", "--account", thrifty, "--text", "活动", "--csv", w.list(t, "thrift", fans...))
+		require.True(t, eventually(t, 60*time.Second, func() bool {
+			return regexp.MustCompile(`would get it\s+7\b`).MatchString(w.campaign(t, "count", "thrift", "--account", thrifty))
+		}), "the sender knows all windows")
+		w.campaign(t, "start", "thrift", "--account", thrifty, "--yes")
+		require.True(t, eventually(t, 60*time.Second, func() bool {
+			return strings.Contains(w.campaign(t, "status", "thrift", "--account", thrifty), "share of the day's calls")
+		}), "it waits, and says for what")
+		before, codes := w.calls(t, thrifty, sendPath)
+		require.LessOrEqual(t, before, 5, "no call beyond its share: %v", codes)
+
+		f.state(t, f.accepted(t, "通知二"), "sent")
+		after, codes := w.calls(t, thrifty, sendPath)
+		require.Equal(t, before+1, after, "who is more urgent sends, and the campaign still waits")
+		require.Equal(t, make([]int, after), codes, "WeChat refused nothing")
+		w.campaign(t, "cancel", "thrift", "--account", thrifty, "--yes")
 	},
 }

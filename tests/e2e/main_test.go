@@ -48,7 +48,8 @@ const (
 	full       = "full"
 	cold       = "cold" // nobody else sends for these two
 	stale      = "stale"
-	late       = "late" // exists at WeChat only, until the operator adds it
+	thrifty    = "thrifty" // WeChat allows it ten messages a day, and campaigns may use five of them
+	late       = "late"    // exists at WeChat only, until the operator adds it
 )
 
 const (
@@ -92,14 +93,19 @@ func config(w *webhook) map[string]any {
 			accountConfig(18, full, "service", "xml", "secure", "passive", nil),
 			accountConfig(19, cold, "service", "json", "plaintext", "passive", nil),
 			accountConfig(20, stale, "service", "xml", "compatible", "passive", nil),
+			accountConfig(21, thrifty, "service", "xml", "secure", "passive", nil),
 		},
 		"gateway": map[string]any{"attempt_timeout": "2s", "passive_deadline": "1600ms", "publish": map[string]any{"primary_timeout": "400ms", "total": "1400ms"}},
 		"simulator": map[string]any{
 			"attempt_timeout": "2s", "demo_fans": 0,
-			"accounts":       map[string]any{denied: map[string]any{"denied": []string{sendPath}}},
+			"accounts": map[string]any{
+				denied:  map[string]any{"denied": []string{sendPath}},
+				thrifty: map[string]any{"limits": map[string]any{sendPath: map[string]any{"daily": 10}}},
+			},
 			"extra_accounts": []map[string]any{accountConfig(11, late, "service", "xml", "secure", "passive", nil)},
 		},
-		"sender": map[string]any{"quota_pause": quotaPause.String(), "rate_pause": ratePause.String(), "busy_pauses": []string{"200ms", "400ms"}},
+		"sender": map[string]any{"quota_pause": quotaPause.String(), "rate_pause": ratePause.String(), "busy_pauses": []string{"200ms", "400ms"},
+			"reserve": map[string]any{"campaign_of": map[string]any{thrifty: 50}}},
 		"console": map[string]any{
 			"first_admin": map[string]any{"name": "admin", "password": firstPassword},
 			"webhooks":    map[string]any{"allow_http": true, "allow_private": true},

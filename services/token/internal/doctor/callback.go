@@ -87,19 +87,24 @@ func (v *visit) pushes(seen []*gatewayv1.CollectEvidenceResponse) {
 		return
 	}
 	taken, last := uint64(0), int64(0)
-	counts := map[gatewayv1.Mismatch]*gatewayv1.RefusedRequests{}
+	causes := map[gatewayv1.Mismatch]*cause{}
 	for _, s := range seen {
 		taken += s.GetTaken()
 		last = max(last, s.GetLastTakenUnixMs())
 		for _, r := range s.GetRefused() {
 			if v.isRecent(r.GetLastUnixMs()) {
-				merge(counts, r)
+				c, ok := causes[r.GetMismatch()]
+				if !ok {
+					c = &cause{}
+					causes[r.GetMismatch()] = c
+				}
+				c.add(s, r)
 			}
 		}
 	}
 	found := false
-	for _, m := range slices.Sorted(maps.Keys(counts)) {
-		found = v.mismatch(name, counts[m], last) || found
+	for _, m := range slices.Sorted(maps.Keys(causes)) {
+		found = v.mismatch(name, causes[m], last, len(seen) > 1) || found
 	}
 	switch {
 	case found:
@@ -111,40 +116,103 @@ func (v *visit) pushes(seen []*gatewayv1.CollectEvidenceResponse) {
 	}
 }
 
-// merge adds up what several gateways saw, keeping the details of the latest.
-func merge(counts map[gatewayv1.Mismatch]*gatewayv1.RefusedRequests, r *gatewayv1.RefusedRequests) {
-	sum, ok := counts[r.GetMismatch()]
-	if !ok {
-		counts[r.GetMismatch()] = r
-		return
-	}
-	total := sum.GetCount() + r.GetCount()
-	if r.GetLastUnixMs() > sum.GetLastUnixMs() {
-		counts[r.GetMismatch()] = r
-	}
-	counts[r.GetMismatch()].Count = total
+// cause is what the gateways saw of one mismatch.
+type cause struct {
+	count  uint64
+	latest *gatewayv1.RefusedRequests
+	// at are the gateways that refused, with their counts.
+	at []string
+	// stays is true when one of them has taken no push since.
+	stays bool
 }
 
-// mismatch reports one cause; false when it is nobody's fault here. A push that was taken later shows that
-// the cause is gone.
-func (v *visit) mismatch(name string, r *gatewayv1.RefusedRequests, lastTaken int64) bool {
+func (c *cause) add(s *gatewayv1.CollectEvidenceResponse, r *gatewayv1.RefusedRequests) {
+	c.count += r.GetCount()
+	c.at = append(c.at, fmt.Sprintf("%s×%d", s.GetInstance(), r.GetCount()))
+	c.stays = c.stays || s.GetLastTakenUnixMs() <= r.GetLastUnixMs()
+	if r.GetLastUnixMs() > c.latest.GetLastUnixMs() {
+		c.latest = r
+	}
+}
+
+// mismatch reports one cause; false when it is nobody's fault here. Pushes that were taken later show that the cause is
+// gone, when every gateway that refused has taken one.
+func (v *visit) mismatch(name string, c *cause, lastTaken int64, several bool) bool {
+	r := c.latest
 	m := r.GetMismatch()
-	cause, known := mismatches[m]
-	if !known {
+	known, ok := mismatches[m]
+	if !ok {
 		return false // strangers
 	}
 	at := time.UnixMilli(r.GetLastUnixMs()).UTC().Format(time.RFC3339)
-	evidence := say(cause[0].zh+"（%[1]d 次，最近 %[2]s，来自 %[3]s，参数 %[4]s）", cause[0].en+" (%[1]d times, last at %[2]s, from %[3]s, parameters %[4]s)",
-		r.GetCount(), at, r.GetAddress(), strings.Join(r.GetQueryFields(), ","))
+	evidence := say(known[0].zh+"（%[1]d 次，最近 %[2]s，来自 %[3]s，参数 %[4]s）", known[0].en+" (%[1]d times, last at %[2]s, from %[3]s, parameters %[4]s)",
+		c.count, at, r.GetAddress(), strings.Join(r.GetQueryFields(), ","))
+	if several {
+		where := firstOf(c.at)
+		evidence = text{evidence.zh + "；网关 " + where, evidence.en + "; at " + where}
+	}
+	name += "_" + word(m)
 	switch {
+	case !c.stays:
+		v.ok(name, text{evidence.zh + "；之后的推送已被接受", evidence.en + "; pushes were taken since"})
 	case lastTaken > r.GetLastUnixMs():
-		v.ok(name+"_"+word(m), text{evidence.zh + "；之后的推送已被接受", evidence.en + "; pushes were taken since"})
+		v.warn(name, text{evidence.zh + "；之后只有别的网关接受过推送", evidence.en + "; only other gateways took pushes since"},
+			text{"那个网关前面可能另有代理，或它的配置较旧：比较各网关的版本与配置。" + known[1].zh, "another proxy may stand in front of that gateway, or its settings are older: compare versions and settings. " + known[1].en})
 	case m == gatewayv1.Mismatch_MISMATCH_TOKEN && !r.GetFromWechat():
-		v.warn(name+"_"+word(m), evidence, cause[1])
+		v.warn(name, evidence, known[1])
 	default:
-		v.fail(name+"_"+word(m), evidence, cause[1])
+		v.fail(name, evidence, known[1])
 	}
 	return true
+}
+
+// maxNamed is how many gateways are named.
+const maxNamed = 16
+
+func firstOf(list []string) string {
+	if len(list) <= maxNamed {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s … +%d", strings.Join(list[:maxNamed], ", "), len(list)-maxNamed)
+}
+
+const (
+	// settledIn is how long a gateway must run before it is a surprise that it gets no push.
+	settledIn = time.Hour
+	// manyPushes is how many the others must have taken meanwhile.
+	manyPushes = 100
+)
+
+// gateways says which gateway saw what, and which of several gets nothing.
+func (v *visit) gateways(seen []*gatewayv1.CollectEvidenceResponse) {
+	const name = "gateways"
+	if len(seen) == 0 {
+		return // the signatures say that nobody answered
+	}
+	total := uint64(0)
+	for _, s := range seen {
+		total += s.GetTaken()
+	}
+	var zh, en, idle []string
+	for _, s := range seen {
+		refused := uint64(0)
+		for _, r := range s.GetRefused() {
+			refused += r.GetCount()
+		}
+		since := time.UnixMilli(s.GetStartedUnixMs())
+		line := say("%s（%s 起）：接受 %d，拒绝 %d，旧密钥 %d", "%s (since %s): %d taken, %d refused, %d by previous keys",
+			s.GetInstance(), since.UTC().Format(time.RFC3339), s.GetTaken(), refused, s.GetPrevious())
+		zh, en = append(zh, line.zh), append(en, line.en)
+		if s.GetTaken() == 0 && v.Now().Sub(since) >= settledIn && total >= manyPushes {
+			idle = append(idle, s.GetInstance())
+		}
+	}
+	evidence := text{firstOf(zh), firstOf(en)}
+	if len(idle) > 0 {
+		v.warn(name, evidence, say("%s 一小时以上没有收到推送：检查负载均衡是否把它算在内", "%s got no push for an hour or more: see whether the load balancer sends there", firstOf(idle)))
+		return
+	}
+	v.ok(name, evidence)
 }
 
 func word(m gatewayv1.Mismatch) string {

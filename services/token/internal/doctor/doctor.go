@@ -70,6 +70,7 @@ func (d *Doctor) Examine(ctx context.Context, a account.Account) []*tokenv1.Doct
 	v.outsideRefresh()
 	v.callback(ctx)
 	seen := d.Witness(ctx, a.Name)
+	v.gateways(seen)
 	v.pushes(seen)
 	v.previousKeys(seen)
 	v.origins(seen)
