@@ -82,3 +82,15 @@ func TestABlindTakeoverDoesNotWaitForEver(t *testing.T) {
 	p.expire(time.Now().Add(p.config.AckWait + slowServer + time.Second))
 	require.NotNil(t, p.takeNext(l))
 }
+
+// What this reader gave back for a later try goes to whoever has the partition then.
+func TestWhatAnotherReaderTriedAgainHoldsNoLane(t *testing.T) {
+	p, l, reader := blind(t)
+	l.parked = map[uint64]parking{5: {until: time.Now().Add(time.Hour)}}
+	reader.info = &jetstream.ConsumerInfo{AckFloor: jetstream.SequenceInfo{Stream: 4}, Delivered: jetstream.SequenceInfo{Stream: 7}, NumAckPending: 2}
+	require.True(t, p.endRecovery())
+	require.Nil(t, p.takeNext(l), "it is not done")
+	reader.info.NumAckPending = 1 // ours
+	require.False(t, p.endRecovery())
+	require.NotNil(t, p.takeNext(l))
+}

@@ -41,7 +41,7 @@ type lane struct {
 type parking struct {
 	until     time.Time // when we no longer expect it
 	givenBack uint64    // deliveries that were no tries
-	foreign   bool      // a former reader had it; perhaps it is done
+	foreign   bool      // another reader may have it; perhaps it is done
 }
 
 // enter puts h into its lane and starts it if it is its turn. p.mu is held.

@@ -51,10 +51,13 @@ func (p *partition) holdInDoubt() error {
 		p.blindUntil = time.Time{}
 	}
 	for _, l := range p.lanes {
-		for seq := range l.parked {
+		for seq, parked := range l.parked {
 			if seq <= floor {
 				delete(l.parked, seq)
+				continue
 			}
+			parked.foreign = true // what we gave back for a later try, another reader may have got
+			l.parked[seq] = parked
 		}
 	}
 	for _, d := range pending {
