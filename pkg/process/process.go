@@ -93,6 +93,7 @@ func Run(ctx context.Context, spec Spec) error {
 		}
 		return err
 	}
+	telemetry.RedirectErrors(p.rt.Log)
 	if spec.OnReady != nil {
 		spec.OnReady(p)
 	}

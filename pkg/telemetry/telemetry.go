@@ -138,7 +138,7 @@ func Propagator() propagation.TextMapPropagator {
 }
 
 // RedirectErrors sends errors of the OpenTelemetry SDK, such as an unreachable collector, to log.
-// The SDK only has a global hook for them, so main calls this once.
+// The SDK only has a global hook for them, so a program calls this once.
 func RedirectErrors(log *slog.Logger) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		log.Warn("telemetry error", logkey.Error, err)

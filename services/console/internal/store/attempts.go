@@ -16,19 +16,29 @@ type Limit struct {
 	Forget    time.Duration
 }
 
-// maxAttempts bounds the rows: beyond it the oldest are forgotten.
-const maxAttempts = 100_000
+const (
+	// maxAttempts bounds the rows, whatever names somebody tries: beyond it the oldest are forgotten.
+	maxAttempts = 100_000
+	// sweepEvery is the number of attempts of a process from one look at the bound to the next.
+	sweepEvery = 100
+)
 
 // TakeAttempt counts an attempt of a subject before it is made, so that many at once do not get more than
 // their number. It fails with Exhausted and a delay while the subject has to wait.
 func (s *Store) TakeAttempt(ctx context.Context, subject string, l Limit, now time.Time) error {
 	var wait time.Duration
+	sweep := s.attempts.Add(1)%sweepEvery == 1
 	err := s.inTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		wait = 0
 		nowMS := now.UnixMilli()
 		// Rows of others that nobody needs any more go along, so the table stays as small as the trouble.
 		if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE last_ms < ? AND until_ms < ?", now.Add(-l.Forget).UnixMilli(), nowMS); err != nil {
 			return err
+		}
+		if sweep {
+			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE last_ms < (SELECT last_ms FROM attempts ORDER BY last_ms DESC LIMIT 1 OFFSET ?)", maxAttempts-1); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.Exec(ctx, "INSERT INTO attempts (subject, failures, last_ms, until_ms) VALUES (?, 0, ?, 0) ON CONFLICT DO NOTHING", subject, nowMS); err != nil {
 			return err
@@ -98,14 +108,4 @@ func (s *Store) LockedUntil(ctx context.Context, nowMS int64) (map[string]int64,
 		return err
 	})
 	return out, err
-}
-
-// PruneAttempts keeps the newest rows only.
-func (s *Store) PruneAttempts(ctx context.Context) error {
-	db, err := s.get()
-	if err != nil {
-		return err
-	}
-	_, err = db.Exec(ctx, "DELETE FROM attempts WHERE last_ms < (SELECT last_ms FROM attempts ORDER BY last_ms DESC LIMIT 1 OFFSET ?)", maxAttempts)
-	return err
 }

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wxbus/wxbus/pkg/fault"
@@ -49,6 +50,8 @@ type Store struct {
 	mu     sync.RWMutex // guards db
 	db     *sqldb.DB
 	opened chan struct{} // closed when db is set
+
+	attempts atomic.Int64 // that this process counted, for the sweep
 
 	stop context.CancelFunc
 	done chan struct{}

@@ -32,6 +32,7 @@ func each(t *testing.T, test func(t *testing.T, s *store.Store, raw *sqldb.DB)) 
 			s := store.New(o, slog.New(slog.DiscardHandler))
 			require.NoError(t, s.Start(t.Context()))
 			t.Cleanup(func() { require.NoError(t, s.Stop(context.Background())) })
+			<-s.Opened() // Start waits for a slow database for some seconds only
 			test(t, s, sqldbtest.Open(t, o))
 		})
 	}
@@ -185,7 +186,22 @@ func TestAttemptsWaitLongerAndLonger(t *testing.T) {
 		var rows int
 		require.NoError(t, raw.Row(ctx, "SELECT COUNT(*) FROM attempts", nil, &rows))
 		require.Equal(t, 1, rows, "old rows are swept")
-		require.NoError(t, s.PruneAttempts(ctx))
+	})
+}
+
+func TestWhoTriesManyNamesDoesNotFillTheDatabase(t *testing.T) {
+	limit := store.Limit{Free: 3, Base: 10 * time.Second, Max: time.Minute, Forget: time.Hour}
+	each(t, func(t *testing.T, s *store.Store, raw *sqldb.DB) {
+		ctx, now := t.Context(), time.Unix(1_800_000_000, 0)
+		_, err := raw.Exec(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100200)
+			INSERT INTO attempts (subject, failures, last_ms, until_ms) SELECT 'user:guess' || i, 1, CAST(? AS BIGINT) - i, 0 FROM n`, now.UnixMilli())
+		require.NoError(t, err)
+		require.NoError(t, s.TakeAttempt(ctx, "user:li", limit, now))
+		var rows, oldest int
+		require.NoError(t, raw.Row(ctx, "SELECT COUNT(*) FROM attempts", nil, &rows))
+		require.NoError(t, raw.Row(ctx, "SELECT COUNT(*) FROM attempts WHERE subject = 'user:guess100001'", nil, &oldest))
+		require.Equal(t, 100_001, rows, "the newest, and this one")
+		require.Zero(t, oldest)
 	})
 }
 
