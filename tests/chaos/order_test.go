@@ -36,7 +36,7 @@ func (b *books) trail(m jetstream.Msg, account, openid, msg, format string, a ..
 // disordered are the fans who saw replies out of order, with what the simulator says about each.
 func (x *trial) disordered() map[string][]string {
 	out := map[string][]string{}
-	for _, v := range slices.Concat(x.record.Verdict.Violations, x.record.Verdict.AfterSpill) {
+	for _, v := range x.record.Verdict.Violations {
 		if v.Class == judge.ClassOrder {
 			fan, number, _ := strings.Cut(v.ID, " ")
 			out[fan] = append(out[fan], number+" "+v.Detail)
