@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -24,6 +25,7 @@ type acks struct {
 // waiter is one publisher that waits. It is reused after its answer was taken.
 type waiter struct {
 	answer  chan answer
+	timer   *time.Timer // stopped outside of await
 	token   uint64
 	batcher *Batcher // hears when the wait is over; nil outside of batches
 	// In a batch another goroutine sends: link says where, gone says that nobody waits any more.
@@ -42,7 +44,11 @@ type answer struct {
 	err error
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{answer: make(chan answer, 1)} }}
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{answer: make(chan answer, 1), timer: time.NewTimer(time.Hour)}
+	w.timer.Stop()
+	return w
+}}
 
 func newAcks() *acks { return &acks{waiting: make(map[uint64]*waiter)} }
 

@@ -90,7 +90,7 @@ func (b *Batcher) publish(ctx context.Context, m Msg, parent traceParent) (Ack, 
 	batch := b.due()
 	b.mu.Unlock()
 	b.send(batch)
-	return b.await(ctx, w)
+	return b.await(ctx, w, m.patience())
 }
 
 // due takes the queue if it may leave now, else sees to it that it leaves after Window. b.mu is held.
@@ -171,21 +171,11 @@ func (b *Batcher) write(batch []queued) (failed int) {
 }
 
 // await waits for the answer to w, and gives w back unless somebody else may still hold it.
-func (b *Batcher) await(ctx context.Context, w *waiter) (Ack, error) {
-	var expired <-chan time.Time
-	if waitsLonger(ctx) {
-		timer := time.NewTimer(AnswerTimeout)
-		defer timer.Stop()
-		expired = timer.C
-	}
-	cause := context.DeadlineExceeded
-	select {
-	case r := <-w.answer:
+func (b *Batcher) await(ctx context.Context, w *waiter, patience time.Duration) (Ack, error) {
+	r, cause := w.await(ctx, patience)
+	if cause == nil {
 		waiters.Put(w)
 		return r.ack, r.err
-	case <-ctx.Done():
-		cause = ctx.Err()
-	case <-expired:
 	}
 	b.leave(w, cause)
 	return Ack{}, transportFault(cause)

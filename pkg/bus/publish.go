@@ -38,9 +38,20 @@ type Msg struct {
 	ExpectLastSubjectSeq *uint64
 	// ExpectStream refuses the message if another stream would store it; empty for none.
 	ExpectStream string
+	// Patience ends the wait for the server's word, as the end of ctx does, and costs less than a context of its own; 0
+	// is AnswerTimeout, the longest.
+	Patience time.Duration
 }
 
-// Publish stores one message and waits for the server's word: until ctx ends, at most 5 s.
+// patience is how long to wait for an answer.
+func (m *Msg) patience() time.Duration {
+	if m.Patience > 0 && m.Patience < AnswerTimeout {
+		return m.Patience
+	}
+	return AnswerTimeout
+}
+
+// Publish stores one message and waits for the server's word: until ctx or its patience ends, at most 5 s.
 // It never repeats by itself. After ErrTimeout the message may be stored; with an ID the caller may
 // publish it again anywhere. The errors are the Err… of this package, with their fault kinds.
 func (c *Conn) Publish(ctx context.Context, m Msg) (Ack, error) {
@@ -54,7 +65,7 @@ func (c *Conn) Publish(ctx context.Context, m Msg) (Ack, error) {
 	outgoings.Put(out)
 	var ack Ack
 	if err == nil {
-		ack, err = l.await(ctx, w)
+		ack, err = l.await(ctx, w, m.patience())
 	} else {
 		waiters.Put(w)
 	}
@@ -64,21 +75,11 @@ func (c *Conn) Publish(ctx context.Context, m Msg) (Ack, error) {
 }
 
 // await waits for the answer to w and gives w back.
-func (l *link) await(ctx context.Context, w *waiter) (Ack, error) {
-	var expired <-chan time.Time
-	if waitsLonger(ctx) {
-		timer := time.NewTimer(AnswerTimeout)
-		defer timer.Stop()
-		expired = timer.C
-	}
-	cause := context.DeadlineExceeded
-	select {
-	case r := <-w.answer:
+func (l *link) await(ctx context.Context, w *waiter, patience time.Duration) (Ack, error) {
+	r, cause := w.await(ctx, patience)
+	if cause == nil {
 		waiters.Put(w)
 		return r.ack, r.err
-	case <-ctx.Done():
-		cause = ctx.Err()
-	case <-expired:
 	}
 	if !l.acks.drop(w) {
 		r := <-w.answer // the answer won by a hair
@@ -92,10 +93,18 @@ func (l *link) await(ctx context.Context, w *waiter) (Ack, error) {
 	return Ack{}, transportFault(cause)
 }
 
-// waitsLonger tells whether ctx lives longer than AnswerTimeout.
-func waitsLonger(ctx context.Context) bool {
-	deadline, ok := ctx.Deadline()
-	return !ok || time.Until(deadline) > AnswerTimeout
+// await returns the answer, or why nobody waits for it any more.
+func (w *waiter) await(ctx context.Context, patience time.Duration) (answer, error) {
+	w.timer.Reset(patience)
+	defer w.timer.Stop()
+	select {
+	case r := <-w.answer:
+		return r, nil
+	case <-ctx.Done():
+		return answer{}, ctx.Err()
+	case <-w.timer.C:
+		return answer{}, context.DeadlineExceeded
+	}
 }
 
 // outgoing is a message under construction. It is reused, so that a publish does not allocate the

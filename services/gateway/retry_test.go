@@ -281,12 +281,16 @@ func TestStretchSaysSuccessWhenNothingWillCome(t *testing.T) {
 func TestStretchWithoutADecisionOnTheThirdAttempt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	g := r.gateway(t, quick(), shop(stretchShop(false)))
+	cfg := quick()
+	cfg.AttemptTimeout = 6 * time.Second // the third attempt has most of it for its answer
+	g := r.gateway(t, cfg, shop(stretchShop(false)))
 	m := message{id: "1", content: "x"}
 	for range 2 {
-		require.Error(t, g.attempt(t, m).err)
+		ctx, cancel := context.WithTimeout(t.Context(), cfg.AttemptTimeout)
+		require.Error(t, (<-g.begin(ctx, t, m)).err)
+		cancel()
 	}
-	got := g.attempt(t, m)
+	got := g.push(t, m)
 	requireSuccess(t, got)
 	require.Equal(t, http.StatusOK, got.status)
 }

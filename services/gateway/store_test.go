@@ -51,7 +51,8 @@ func TestNoSuccessWhileEveryStreamIsFull(t *testing.T) {
 	require.Positive(t, refused)
 	held := len(r.events(t, topology.StreamInbound)) + len(r.events(t, topology.StreamSpill))
 	require.GreaterOrEqual(t, held, stored, "every success is stored")
-	require.Equal(t, float64(refused), r.metric(t, "wxbus_gateway_refused_total", "reason=stream_full"))
+	require.Equal(t, float64(refused), r.metric(t, "wxbus_gateway_refused_total"))
+	require.Positive(t, r.metric(t, "wxbus_gateway_refused_total", "reason=stream_full"), "a slow machine has other reasons too")
 }
 
 func TestNoSuccessWithoutAServer(t *testing.T) {
@@ -118,7 +119,8 @@ func TestSpillWhileTheHomeStreamIsFull(t *testing.T) {
 func TestPushTooLargeForTheBusIsParked(t *testing.T) {
 	r := newRig(t)
 	r.readTimeout = time.Minute
-	cfg := quick()
+	cfg := patient()
+	cfg.Publish.PrimaryTimeout, cfg.Publish.Total = 10*time.Second, 14*time.Second
 	cfg.MaxBody = 1 << 20
 	g := r.gateway(t, cfg, shop(func(a *account.Account) { a.Mode, a.AllowInsecure = account.ModePlaintext, true }))
 	// The text is in the event twice, in raw and typed: together more than a message may have.

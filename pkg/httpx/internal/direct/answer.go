@@ -57,10 +57,10 @@ func (a *answer) WriteHeader(status int) {
 		return
 	}
 	a.status = status
-	if n, err := strconv.ParseInt(a.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 {
-		a.declared = n
-	} else {
-		delete(a.header, "Content-Length")
+	if length := a.header.Get("Content-Length"); length != "" {
+		if n, err := strconv.ParseInt(length, 10, 64); err == nil && n >= 0 {
+			a.declared = n
+		}
 	}
 	a.last = a.c.l.isDraining() || slices.ContainsFunc(a.header["Connection"], func(v string) bool { return strings.EqualFold(v, "close") })
 	delete(a.header, "Connection")

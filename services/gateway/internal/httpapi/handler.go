@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -26,7 +27,10 @@ import (
 )
 
 // Route is the path of both methods.
-const Route = "/wx/{account}"
+const (
+	Route  = prefix + "{account}"
+	prefix = "/wx/"
+)
 
 const (
 	bodyRefused     = "refused"
@@ -114,19 +118,28 @@ type Handler struct {
 	Options
 	slots chan struct{} // of the attempts that wait without an offer
 	mux   *http.ServeMux
+	push  func(w http.ResponseWriter, r *http.Request, account string)
 }
 
 // New returns a handler.
 func New(o Options, maxWaits int) *Handler {
 	h := &Handler{Options: o, slots: make(chan struct{}, maxWaits), mux: http.NewServeMux()}
-	for name, next := range map[string]func(*request){"GET " + Route: h.verify, "POST " + Route: h.receive} {
-		h.mux.HandleFunc(name, h.serve(name, next))
-	}
+	h.push = h.serve("POST "+Route, h.receive)
+	verify := h.serve("GET "+Route, h.verify)
+	h.mux.HandleFunc("POST "+Route, func(w http.ResponseWriter, r *http.Request) { h.push(w, r, r.PathValue("account")) })
+	h.mux.HandleFunc("GET "+Route, func(w http.ResponseWriter, r *http.Request) { verify(w, r, r.PathValue("account")) })
 	return h
 }
 
-// ServeHTTP serves one request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+// ServeHTTP serves one request. A push to a plain path needs no multiplexer to find its way.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	account, ok := strings.CutPrefix(r.URL.Path, prefix)
+	if ok && account != "" && r.Method == http.MethodPost && r.URL.RawPath == "" && !strings.ContainsAny(account, "/.") {
+		h.push(w, r, account)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
 
 // request is one request on its way through the handler.
 type request struct {
@@ -135,7 +148,8 @@ type request struct {
 	ctx      context.Context // has the span; ends when the client is gone
 	arrived  time.Time
 	admitted bool
-	account  *push.Account
+	name     string        // of the account, as the path has it
+	account  *push.Account // nil before it is found
 	query    wechat.Query
 	outcome  string
 	status   int
@@ -143,10 +157,10 @@ type request struct {
 
 // serve admits a request, finds its account, and records what became of it. name is the pattern of the
 // route, and of the span.
-func (h *Handler) serve(name string, next func(*request)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) serve(name string, next func(*request)) func(w http.ResponseWriter, r *http.Request, account string) {
+	return func(w http.ResponseWriter, r *http.Request, account string) {
 		ctx, span := h.Tracer.Start(r.Context(), name, serverSpan...)
-		req := &request{w: w, r: r, ctx: ctx, arrived: h.Now(), admitted: true}
+		req := &request{w: w, r: r, ctx: ctx, arrived: h.Now(), admitted: true, name: account}
 		defer func() { h.finish(req, span) }()
 		if h.Meter.Enter() > int64(h.MaxInFlight) {
 			h.unavailable(req, "overload")
@@ -163,7 +177,7 @@ func (h *Handler) serve(name string, next func(*request)) http.HandlerFunc {
 // find reads the address of a request; nothing of the body has been read yet.
 func (h *Handler) find(req *request) push.Reason {
 	var err error
-	if req.account, err = h.Account(req.r.PathValue("account")); err != nil {
+	if req.account, err = h.Account(req.name); err != nil {
 		req.account = nil
 		return reasonAccount
 	}

@@ -119,21 +119,38 @@ func isLast(e *eventv1.InboundEvent) bool {
 // tryHome tries the home stream until it acknowledges, says that another stream is needed, or its time
 // is over, and not before everything that the fan sent earlier is there.
 func (p *Publisher) tryHome(ctx context.Context, msg bus.Msg) (Stored, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.times.Primary)
+	// Nearly every push needs one try, and no context for it.
+	msg.Patience = p.times.Primary
+	start := time.Now()
+	stored, err := p.onceHome(ctx, msg)
+	if err == nil || !repeats(err) {
+		return stored, err
+	}
+	ctx, cancel := context.WithDeadline(ctx, start.Add(p.times.Primary))
 	defer cancel()
-	for {
-		if _, err := p.Away.hold(msg.Subject, msg.ID); err != nil {
-			return Stored{}, err
-		}
-		ack, err := p.Home.Publish(ctx, msg)
-		if err == nil {
-			return Stored{Stream: ack.Stream, Seq: ack.Seq, Duplicate: ack.Duplicate}, nil
-		}
-		move := moveFor(err)
-		if move == spill || move == give || !pause(ctx, move) {
-			return Stored{}, err
+	for repeats(err) && pause(ctx, moveFor(err)) {
+		if stored, err = p.onceHome(ctx, msg); err == nil {
+			return stored, nil
 		}
 	}
+	return Stored{}, err
+}
+
+func (p *Publisher) onceHome(ctx context.Context, msg bus.Msg) (Stored, error) {
+	if _, err := p.Away.hold(msg.Subject, msg.ID); err != nil {
+		return Stored{}, err
+	}
+	ack, err := p.Home.Publish(ctx, msg)
+	if err != nil {
+		return Stored{}, err
+	}
+	return Stored{Stream: ack.Stream, Seq: ack.Seq, Duplicate: ack.Duplicate}, nil
+}
+
+// repeats tells whether the same stream shall be asked again.
+func repeats(err error) bool {
+	move := moveFor(err)
+	return move == again || move == slow
 }
 
 // tryBoth tries the spill stream and, in between, the home stream again unless the push would overtake others of
@@ -189,8 +206,7 @@ func (p *Publisher) arrived(id string, ack bus.Ack, spilled bool) {
 
 // tryOnce gives one try as long as the home stream has: a leader that died must not eat the rest.
 func (p *Publisher) tryOnce(ctx context.Context, msg bus.Msg) (bus.Ack, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.times.Primary)
-	defer cancel()
+	msg.Patience = p.times.Primary
 	return p.Single.Publish(ctx, msg)
 }
 

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // script answers publishes with prepared results, one list for each stream. Most of these errors
 // cannot be asked for from a server; the tests of the gateway use a real one.
 type script struct {
-	home, spill []any // error, bus.Ack, or time.Duration: hang so long, at most until the context ends
+	home, spill []any // error, bus.Ack, or time.Duration: hang so long, at most until the context or the patience ends
 	calls       []string
 }
 
@@ -46,6 +46,9 @@ func (s *script) Publish(ctx context.Context, m bus.Msg) (bus.Ack, error) {
 	case error:
 		return bus.Ack{}, next
 	case time.Duration:
+		if m.Patience > 0 {
+			next = min(next, m.Patience)
+		}
 		select {
 		case <-time.After(next):
 		case <-ctx.Done():
