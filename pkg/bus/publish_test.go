@@ -195,6 +195,23 @@ func TestPublishEndsWithItsContext(t *testing.T) {
 	})
 }
 
+func TestPublishEndsWithItsPatience(t *testing.T) {
+	eachPublisher(t, func(t *testing.T, e *bustest.Env, p publisher) {
+		sub, err := e.Conn.NC().SubscribeSync("silent")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = sub.Unsubscribe() })
+		require.NoError(t, e.Conn.NC().Flush())
+		for range 3 { // what waits is used again
+			_, err = p.Publish(context.WithoutCancel(t.Context()), bus.Msg{Subject: "silent", Patience: 20 * time.Millisecond})
+			require.ErrorIs(t, err, bus.ErrTimeout)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		ack, err := p.Publish(t.Context(), bus.Msg{Subject: inbound(t, 0, "a"), Patience: time.Hour})
+		require.NoError(t, err)
+		require.Equal(t, bus.Ack{Stream: "INBOUND", Seq: 1}, ack)
+	})
+}
+
 func TestALostConnectionEndsTheWaitAtOnce(t *testing.T) {
 	server, err := natsembed.Start(natsembed.Options{Memory: true, Listen: "127.0.0.1:-1"})
 	require.NoError(t, err)
