@@ -141,6 +141,9 @@ func busOptions(shared config.Shared, name string) bus.Options {
 // the accounts.
 func (p *Process) startInfra(ctx context.Context) error {
 	var cs []lifecycle.Component
+	if boundsGarbage(p.spec.Modules) {
+		cs = append(cs, &garbage{})
+	}
 	for _, addr := range adminAddresses(p.shared, p.rt.services) {
 		srv := httpx.NewServer(httpx.Options{
 			Name: "admin", Addr: addr, Log: p.rt.Log,
