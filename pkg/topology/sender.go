@@ -38,7 +38,7 @@ func senderStreams() []streamSpec {
 				Name: StreamOutbound, Description: "messages that wait to be sent",
 				Subjects:  []string{prefixOutbound + ">"},
 				Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
-				MaxAge: 3 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
+				MaxAge: 3 * day, Duplicates: repeats, MaxMsgSize: maxMsgSize,
 			},
 		},
 		{
@@ -49,7 +49,7 @@ func senderStreams() []streamSpec {
 				Name: StreamDelivery, Description: "what became of every send",
 				Subjects:  []string{prefixDelivery + ">"},
 				Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
-				MaxAge: 30 * day, Duplicates: duplicates, MaxMsgSize: maxMsgSize,
+				MaxAge: 30 * day, Duplicates: repeats, MaxMsgSize: maxMsgSize,
 			},
 		},
 		{

@@ -30,6 +30,7 @@ const (
 	memoryStore       = 1 << 30
 	maxMsgSize        = 3 << 19 // 1.5 MiB: a push of at most 1 MiB and its envelope
 	duplicates        = 5 * time.Minute
+	repeats           = 75 * time.Second // covers every repeat of one publish, for streams whose ids mean nothing later, see ADR 0075
 	day               = 24 * time.Hour
 )
 

@@ -41,10 +41,13 @@ func (r *Reader) answers(ctx context.Context, account, openID string, events []*
 		return nil, fmt.Errorf("name what became of answers: %w", err)
 	}
 	since := time.UnixMilli(events[0].GetReceivedUnixMs()).Add(-clocks)
+	told := map[string]bool{} // what was published again long after the first time is stored twice
 	_, err = r.read(ctx, topology.StreamDelivery, []string{subject}, &since, func(msg jetstream.Msg) error {
-		if msg.Headers().Get(bus.HeaderType) != wire.TypeSettled {
+		fact := msg.Headers().Get(jetstream.MsgIDHeader)
+		if msg.Headers().Get(bus.HeaderType) != wire.TypeSettled || told[fact] {
 			return nil
 		}
+		told[fact] = fact != ""
 		e := new(senderv1.DeliverySettled)
 		if err := proto.Unmarshal(msg.Data(), e); err != nil {
 			return fault.Errorf(fault.Permanent, "decode delivery: %w", err)
