@@ -5,9 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +34,7 @@ type campaignRun struct {
 // of the fans judge: nobody has two messages, and who has none is known as ambiguous.
 func TestACampaignSurvivesKills(t *testing.T) {
 	config := configuration()
+	config["admin"] = map[string]any{"pprof": *profiles != ""}
 	config["sender"] = map[string]any{
 		"call_timeout": "3s",
 		"pace":         map[string]any{"rate": *campaignRate, "burst": max(1, *campaignRate/10)},
@@ -47,6 +45,7 @@ func TestACampaignSurvivesKills(t *testing.T) {
 	})}
 	c.openWindows(t)
 	idle := c.memory(t)
+	c.profile(t, "idle")
 	c.start(t)
 
 	c.until(t, c.people/4)
@@ -54,10 +53,12 @@ func TestACampaignSurvivesKills(t *testing.T) {
 	c.RestartSender(t)
 	c.peak = 0
 	c.until(t, c.people*3/8)
+	c.profile(t, "three-eighths")
 	from, begun := c.sent(t), time.Now()
 	c.until(t, c.people*5/8)
 	to, took := c.sent(t), time.Since(begun)
 	rate, busy := float64(to-from)/took.Seconds(), c.peak
+	c.profile(t, "five-eighths")
 	c.until(t, c.people*3/4)
 	c.KillSender()
 	c.RestartSender(t)
@@ -202,15 +203,5 @@ func (c *campaignRun) judge(t *testing.T, rec *senderv1.CampaignRecord) (twice i
 // memory is the resident memory of the process of the sender, in MB.
 func (c *campaignRun) memory(t *testing.T) float64 {
 	t.Helper()
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(c.Services["sender"][0].PID()) + "/status")
-	require.NoError(t, err)
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
-			require.NoError(t, err)
-			return kb / 1024
-		}
-	}
-	t.Fatal("no resident memory")
-	return 0
+	return c.kernel(t)["VmRSS:"]
 }
