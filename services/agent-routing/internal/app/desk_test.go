@@ -21,8 +21,9 @@ import (
 	"github.com/wxbus/wxbus/services/agent-routing/internal/store"
 )
 
-// each runs a test against both engines.
+// each runs a test against both engines, beside others: most of its time it waits for the database.
 func each(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Parallel()
 	sqldbtest.Each(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) { test(t, newWorld(t, db)) })
 }
 

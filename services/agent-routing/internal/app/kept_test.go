@@ -157,7 +157,7 @@ func TestTheEndFitsUnlessTheAgentTookItsPlace(t *testing.T) {
 		id, err := w.asks("fan", "g")
 		require.NoError(rt, err)
 		took := false
-		for n := range rapid.IntRange(1, 20).Draw(rt, "steps") {
+		for n := range rapid.IntRange(1, 12).Draw(rt, "steps") {
 			switch rapid.IntRange(0, 5).Draw(rt, "what") {
 			case 0:
 				require.NoError(rt, w.says("fan", "你好"))

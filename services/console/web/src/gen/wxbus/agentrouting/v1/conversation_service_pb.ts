@@ -2272,6 +2272,9 @@ export const GetMediaResponseSchema: GenMessage<GetMediaResponse> = /*@__PURE__*
  * request, else the field actor. An agent who is not configured is enrolled without groups at the first call: they
  * can pick by hand, and nothing is offered to them.
  *
+ * Which accounts they may see, where an answer reaches beyond the account of its request: the metadata wxbus-accounts, one
+ * value for each; all when absent.
+ *
  * Which conversation: requests name it by account and conversation; where openid is accepted instead, the fan's
  * open conversation is meant. ABORTED means that somebody was faster, FAILED_PRECONDITION that the state does not
  * allow it (the text says why), NOT_FOUND that there is no such conversation, UNAVAILABLE that the database is away.
