@@ -14,6 +14,7 @@ import { Icon } from "../ui/icon";
 import { accountHue, Facts, Kbd, Monogram, Skeleton } from "../ui/parts";
 import { useChanged } from "../ui/stable";
 import { conversationKey } from "../feed/store";
+import { skippedText } from "./advice";
 import { useQuota } from "./chips";
 import { useColleagueNames, useGroupNames } from "./names";
 import { useChanges } from "./thread-pane";
@@ -95,7 +96,7 @@ export function ContextPane({ conversation: c, onClose }: { conversation: Conver
         <section>
           <h3>{t("context.allowed")}</h3>
           <Facts rows={[[t("context.kf", { total: quota.total }), <b key="k">{t("context.kf.left", { left: quota.data.remaining })}{quota.data.reserved > 0 && ` · ${t("context.reserved", { count: quota.data.reserved })}`}</b>]]} />
-          {quota.data.reason && <p className="t12 t3">{quota.data.reason}</p>}
+          {quota.data.reason && <p className="t12 t3">{skippedText(quota.data, t)}</p>}
         </section>
       )}
       {c.assignment && (

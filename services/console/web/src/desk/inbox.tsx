@@ -4,8 +4,8 @@ import { Presence } from "../gen/wxbus/agentrouting/v1/agent_service_pb";
 import { ConversationState, type Conversation } from "../gen/wxbus/agentrouting/v1/conversation_pb";
 import { FanAvatar } from "../fan/avatar";
 import { conversationKey } from "../feed/store";
-import { useI18n } from "../i18n";
-import { reasonText } from "../i18n/said";
+import { useI18n, type Translate } from "../i18n";
+import { keyed, reasonText } from "../i18n/said";
 import { useKeys } from "../keys/keys";
 import { useMe } from "../session/session";
 import { clock, useSecond } from "../ui/clock";
@@ -110,7 +110,7 @@ const QueueRow = memo(function QueueRow({ c, open, onOpen }: { c: Conversation; 
       <DeadlineRing deadline={deadline}><FanAvatar fan={c} /></DeadlineRing>
       <div style={{ minWidth: 0 }}>
         <div className="first"><span className="name cut">{c.fanName || c.openid}</span><Monogram account={c.account} size={16} />{c.tags[0] && <Tag>{c.tags[0]}</Tag>}</div>
-        <div className="second cut">{draft ? <span className="tone-red">{t("inbox.draft")} </span> : null}{draft ? draft.text : preview(c, t("inbox.noText"))}</div>
+        <div className="second cut">{draft ? <span className="tone-red">{t("inbox.draft")} </span> : null}{draft ? draft.text : preview(c, t)}</div>
       </div>
       <div className="right">
         <RowTime c={c} />
@@ -123,7 +123,8 @@ const QueueRow = memo(function QueueRow({ c, open, onOpen }: { c: Conversation; 
   );
 });
 
-const preview = (c: Conversation, none: string) => c.preview || none;
+// preview says the kind of a message without words in the reader's language.
+const preview = (c: Conversation, t: Translate) => c.preview.replace(/^\[(\w+)\]$/, (_, kind: string) => `[${keyed("kind", kind, t)}]`) || t("inbox.noText");
 
 function RowTime({ c }: { c: Conversation }) {
   const { t } = useI18n();
@@ -154,7 +155,7 @@ function OfferCard({ c, more, onAccept, onDecline, onPreview }: { c: Conversatio
           <div className="t12 t2 cut" style={{ marginTop: 2 }}>{t("offer.why", { why: whyOf(c.assignment, t) || reasonText(c.reason, t, { group: groupOf, agent: (id) => id }) })}</div>
         </div>
       </div>
-      {c.preview && <p className="quote">{c.preview}</p>}
+      {c.preview && <p className="quote">{preview(c, t)}</p>}
       <div className="row" style={{ marginTop: 8 }}>
         <Button type="primary" size="small" style={{ flex: 1 }} onClick={() => onAccept(c)}>{t("offer.accept")} <Kbd chord={keys.chord("accept")} /></Button>
         <Button size="small" onClick={() => onDecline(c)}>{t("offer.decline")} <Kbd chord={keys.chord("decline")} /></Button>

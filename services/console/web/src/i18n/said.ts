@@ -10,7 +10,7 @@ interface Names {
 }
 
 const reasons: Record<string, Key> = {
-  accepted: "said.accepted", reopened: "said.reopened", "the agent is offline": "said.offline", "the agent is full": "said.full", "outside working hours": "said.outside",
+  accepted: "said.accepted", closed: "said.closed", reopened: "said.reopened", "the agent is offline": "said.offline", "the agent is full": "said.full", "outside working hours": "said.outside",
   "no answer to the offer": "said.noAnswer", "hold is over": "said.holdOver", "working hours began": "said.hoursBegan", "nobody answered in time": "said.nobody",
   "conversation is silent": "said.silent", silent: "said.silent", "the fan wrote": "said.wrote",
 };

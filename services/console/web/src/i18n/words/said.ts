@@ -8,6 +8,7 @@ export const said = {
   "said.offline": ["客服离线", "the agent is offline"],
   "said.full": ["客服已满", "the agent is full"],
   "said.accepted": ["已接受", "accepted"],
+  "said.closed": ["客服结束", "by the agent"],
   "said.reopened": ["结束被撤销", "the end was undone"],
   "said.outside": ["不在服务时间", "outside working hours"],
   "said.noAnswer": ["没有应答邀请", "no answer to the offer"],
