@@ -187,12 +187,11 @@ async function take(list, locale, story, theme, scene) {
   for (const page of kept.values()) await page.done();
 }
 
-// People do not wait for each other, nor does the light for the dark.
 const wanted = views.filter((v) => !only || only.test(v.view));
 const byPerson = [...new Set(wanted.map((v) => v.user?.name))].map((name) => wanted.filter((v) => v.user?.name === name));
 for (const [locale, story] of Object.entries(stories)) {
   const scene = await arrange(story);
-  await Promise.all(["light", "dark"].flatMap((theme) => byPerson.map((list) => take(list, locale, story, theme, scene))));
+  for (const theme of ["light", "dark"]) for (const list of byPerson) await take(list, locale, story, theme, scene);
   await scene.done();
 }
 for (const [locale, theme] of [["zh-CN", "light"], ["zh-CN", "dark"], ["en", "light"], ["en", "dark"]]) {
