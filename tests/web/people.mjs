@@ -86,9 +86,8 @@ export const people = [
       await dialog.getByRole("button", { name: "卡片" }).click();
       await dialog.locator("input[type=file]").setInputFiles({ name: "sizes.png", mimeType: "image/png", buffer: picture });
       await dialog.getByText("已上传").waitFor();
-      const card = dialog.locator(".col", { has: boss.getByText("点开的地址") }).last();
-      await card.getByLabel("标题").fill("怎么量脚长");
-      await card.getByLabel("点开的地址").fill("https://example.com/size");
+      await dialog.getByLabel("标题").nth(1).fill("怎么量脚长");
+      await dialog.getByLabel("点开的地址").fill("https://example.com/size");
       await boss.a11y("canned reply");
       await dialog.getByRole("button", { name: /保\s*存/ }).click();
       await dialog.waitFor({ state: "hidden" });
