@@ -123,7 +123,7 @@ export const operators = [
       const fan = await Fan.follow(t.world, "shop", "Tpl");
       const page = await t.open({ user: t.users.admin });
       await page.goto(`${t.world.url}/sends/one?account=shop&openid=${fan.openid}`);
-      await choose(page, page.locator("main .card"), "模板消息", "");
+      await choose(page, page.locator("main .card"), "模板消息", "DEMO-TEMPLATE");
       const fields = page.locator("main .card input:not([role=combobox]):not(.mono)");
       for (let i = 0; i < (await fields.count()); i++) await fields.nth(i).fill("1");
       await page.locator("main .card").getByRole("button", { name: /发\s*送/ }).click();
@@ -135,7 +135,7 @@ export const operators = [
       const name = `模板 ${fan.openid.slice(-5)}`;
       await dialog.getByLabel("名称").fill(name);
       await choose(page, dialog, "类型", "模板消息");
-      await choose(page, dialog, "模板消息", "");
+      await choose(page, dialog, "模板消息", "DEMO-TEMPLATE");
       const values = dialog.locator("input:not([role=combobox])");
       for (let i = 1; i < (await values.count()); i++) await values.nth(i).fill("2");
       await dialog.getByRole("button", { name: /新\s*建|创\s*建/ }).click();
