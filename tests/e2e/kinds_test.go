@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -156,4 +157,79 @@ var kinds = map[string]func(*testing.T, *world){
 		require.Contains(t, out, "WeChat counts anew at")
 		require.Contains(t, out, "not today")
 	},
+	"every type of customer-service message reaches the fan with all of its parts": func(t *testing.T, w *world) {
+		picture, sound, film, thumb := w.upload(t, compatXML, "image", "\x89PNG\r\n\x1a\n a picture"), w.upload(t, compatXML, "voice", "#!AMR\n a voice"),
+			w.upload(t, compatXML, "video", "\x00\x00\x00\x18ftypmp42 a film"), w.upload(t, compatXML, "thumb", "\xff\xd8\xff a thumb")
+		w.reach(t, compatXML, map[string]shown{
+			"text":  {map[string]any{"content": "<b>你好</b> & 再见"}, map[string]any{"text": "<b>你好</b> & 再见"}},
+			"image": {map[string]any{"media_id": picture}, map[string]any{"media_id": picture}},
+			"voice": {map[string]any{"media_id": sound}, map[string]any{"media_id": sound}},
+			"video": {map[string]any{"media_id": film, "thumb_media_id": thumb, "title": "片", "description": "一部"},
+				map[string]any{"media_id": film, "thumb_media_id": thumb, "title": "片", "description": "一部"}},
+			"music": {map[string]any{"title": "歌", "description": "一首", "musicurl": "https://example.com/a.mp3", "hqmusicurl": "https://example.com/b.mp3", "thumb_media_id": thumb},
+				map[string]any{"title": "歌", "description": "一首", "url": "https://example.com/a.mp3", "hq_url": "https://example.com/b.mp3", "thumb_media_id": thumb}},
+			"news": {map[string]any{"articles": []any{map[string]any{"title": "八折", "description": "今天", "url": "https://example.com", "picurl": "https://example.com/a.png"}}},
+				map[string]any{"articles": []any{map[string]any{"title": "八折", "description": "今天", "url": "https://example.com", "pic_url": "https://example.com/a.png"}}}},
+			"mpnews":        {map[string]any{"media_id": picture}, map[string]any{"media_id": picture}},
+			"mpnewsarticle": {map[string]any{"article_id": "article-1"}, map[string]any{"title": "article-1"}},
+			"msgmenu": {map[string]any{"head_content": "满意吗？", "list": []any{map[string]any{"id": "1", "content": "满意"}, map[string]any{"id": "2", "content": "不满意"}}, "tail_content": "谢谢"},
+				map[string]any{"menu": map[string]any{"head": "满意吗？", "tail": "谢谢", "items": []any{map[string]any{"id": "1", "text": "满意"}, map[string]any{"id": "2", "text": "不满意"}}}}},
+			"wxcard": {map[string]any{"card_id": "card-1"}, map[string]any{"title": "card-1"}},
+			"miniprogrampage": {map[string]any{"title": "小程序", "appid": "wx0123456789abcdef", "pagepath": "pages/index", "thumb_media_id": thumb},
+				map[string]any{"title": "小程序", "appid": "wx0123456789abcdef", "page_path": "pages/index", "thumb_media_id": thumb}},
+		})
+		own := w.upload(t, miniApp, "image", "\x89PNG\r\n\x1a\n a picture")
+		w.reach(t, miniApp, map[string]shown{
+			"text":  {map[string]any{"content": "你好"}, map[string]any{"text": "你好"}},
+			"image": {map[string]any{"media_id": own}, map[string]any{"media_id": own}},
+			"link": {map[string]any{"title": "看", "description": "一眼", "url": "https://example.com", "thumb_url": "https://example.com/a.png"},
+				map[string]any{"title": "看", "description": "一眼", "url": "https://example.com", "pic_url": "https://example.com/a.png"}},
+			"miniprogrampage": {map[string]any{"title": "页", "pagepath": "pages/index", "thumb_media_id": own},
+				map[string]any{"title": "页", "page_path": "pages/index", "thumb_media_id": own}},
+		})
+	},
+}
+
+// shown is the member of a message and what the fan sees of it.
+type shown struct{ member, seen map[string]any }
+
+// upload gives WeChat a file by the API for programs and returns its media id.
+func (w *world) upload(t testing.TB, account, kind, file string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.Console+"/api/v1/accounts/"+account+"/media?type="+kind, strings.NewReader(file))
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var out struct {
+		MediaID string `json:"media_id"`
+	}
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&out))
+	require.NotEmpty(t, out.MediaID, "%s %s", kind, resp.Status)
+	return out.MediaID
+}
+
+// reach sends each type of message to a fan of its own and compares what the fan sees.
+func (w *world) reach(t testing.TB, account string, types map[string]shown) {
+	t.Helper()
+	for kind, one := range types {
+		f := w.newFan(t, account)
+		f.says(t, "嘘")
+		require.True(t, eventually(t, 60*time.Second, func() bool { return f.quota(t).Remaining == 5 }))
+		status, out := f.sendJSON(t, kind, map[string]any{"msgtype": kind, kind: one.member})
+		require.Equal(t, http.StatusAccepted, status, "%s: %+v", kind, out)
+		f.state(t, out.ID, "sent")
+		var view struct {
+			Timeline []struct {
+				Way     string         `json:"way"`
+				Content map[string]any `json:"content"`
+			} `json:"timeline"`
+		}
+		w.sim(t, http.MethodGet, "/sim/v1/accounts/"+account+"/fans/"+f.openid, nil, &view)
+		last := view.Timeline[len(view.Timeline)-1]
+		want := map[string]any{"type": kind}
+		maps.Copy(want, one.seen)
+		require.Equal(t, "kf", last.Way, kind)
+		require.Equal(t, want, last.Content, kind)
+	}
 }
