@@ -277,6 +277,9 @@ func (a *app) printCampaign(rec *senderv1.CampaignRecord) error {
 		if p.GetSkipped() > 0 {
 			fmt.Fprintf(tw, "skipped\t%d\n", p.GetSkipped())
 		}
+		if p.GetWaiting() != "" {
+			fmt.Fprintf(tw, "waiting\t%s\n", p.GetWaiting())
+		}
 	}
 	if err := tw.Flush(); err != nil {
 		return err
