@@ -324,9 +324,9 @@ func TestAnswersOfEveryKind(t *testing.T) {
 		again  bool // the connection can be used again, with the direct way
 	}{
 		"nothing":           {func(http.ResponseWriter) {}, 200, "", true},
-		"a status":          {func(w http.ResponseWriter) { w.WriteHeader(503) }, 503, "", true},
-		"no content":        {func(w http.ResponseWriter) { w.WriteHeader(204); _, _ = io.WriteString(w, "x") }, 204, "", true},
-		"the second status": {func(w http.ResponseWriter) { w.WriteHeader(403); w.WriteHeader(200) }, 403, "", true},
+		"a status":          {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, 503, "", true},
+		"no content":        {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent); _, _ = io.WriteString(w, "x") }, 204, "", true},
+		"the second status": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden); w.WriteHeader(http.StatusOK) }, 403, "", true},
 		"pieces":            {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "a"); _, _ = w.Write([]byte("b")) }, 200, "ab", true},
 		"large":             {func(w http.ResponseWriter) { _, _ = io.WriteString(w, large) }, 200, large, false},
 		"large with a length": {func(w http.ResponseWriter) {
@@ -355,7 +355,7 @@ func TestAnswersOfEveryKind(t *testing.T) {
 		"the end of it": {func(w http.ResponseWriter) { w.Header().Set("Connection", "close"); _, _ = io.WriteString(w, "a") }, 200, "a", false},
 		"a header with a line break": {func(w http.ResponseWriter) {
 			w.Header().Set("X-Sent", "a\r\nX-Forged: b")
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 		}, 200, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {

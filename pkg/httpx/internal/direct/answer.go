@@ -146,7 +146,7 @@ func (a *answer) send(length int64) {
 	a.out = append(a.out, a.body...)
 	a.body = a.body[:0]
 	if len(a.out) > 0 {
-		_, a.err = a.c.Conn.Write(a.out)
+		_, a.err = a.c.Write(a.out)
 	}
 }
 

@@ -32,7 +32,7 @@ type Options struct {
 type Listener struct {
 	Options
 	inner net.Listener
-	base  context.Context //nolint:containedctx // the parent of the contexts of all requests, as BaseContext of net/http
+	base  context.Context // the parent of the contexts of all requests, as BaseContext of net/http
 
 	others   chan net.Conn
 	failed   chan error
