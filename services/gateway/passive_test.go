@@ -228,7 +228,10 @@ func TestDrainServesTheAttemptsThatWait(t *testing.T) {
 		}
 	})
 	require.Eventually(t, func() bool {
-		_, err := client.Get(g.url)
+		res, err := client.Get(g.url)
+		if err == nil {
+			_ = res.Body.Close()
+		}
 		return err != nil
 	}, 30*time.Second, time.Millisecond, "no new connection")
 	res, err := r.offer(t.Context(), e, say("before I go"))
