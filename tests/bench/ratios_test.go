@@ -21,6 +21,16 @@ func TestOnlyARatioThatGrewIsWorse(t *testing.T) {
 	require.Empty(t, run(20, 80).Worse(Scale{}), "nothing to compare with")
 }
 
+func TestACellIsComparedWithTheBareHandlerOfItsRate(t *testing.T) {
+	s := run(20, 50)
+	s.Cells = append(s.Cells,
+		Cell{Name: "bare, 4000/s", Rate: 4000, CPU: map[string]float64{"bare": 10}},
+		Cell{Name: "1 000 fans, 4000/s", Rate: 4000, CPU: map[string]float64{"gateway": 30}})
+	require.InDelta(t, 2.5, s.Ratio(s.Cells[1]), 0)
+	require.InDelta(t, 3, s.Ratio(s.Cells[3]), 0)
+	require.Zero(t, s.Ratio(Cell{Rate: 1}), "no bare handler at that rate")
+}
+
 func TestTableAndPlotHoldEveryCell(t *testing.T) {
 	s := run(20, 50)
 	require.Contains(t, s.Table(), "| 1 gateways | 0 | 50 µs | 2.50 × | 40 µs |")

@@ -17,19 +17,23 @@ type Scale struct {
 	Cores   int       `json:"cores"`
 	Rate    float64   `json:"rate"`
 	Seconds float64   `json:"seconds"`
-	// Cells in the order in which they were measured; the first is the bare handler, to which all are compared.
+	// Cells in the order in which they were measured; the first of each rate is the bare handler, to which the others of
+	// that rate are compared: a process that sleeps between pushes pays for each wake-up.
 	Cells []Cell `json:"cells"`
 }
 
 // Cell is one measurement. Times are in ms, from the time at which a push was due.
 type Cell struct {
-	Name   string `json:"name"`
-	Pushes int    `json:"pushes"`
-	Body   int    `json:"body_bytes"`
+	Name string `json:"name"`
+	// Rate is the pushes a second of this cell where they are not those of the run.
+	Rate   float64 `json:"rate,omitempty"`
+	Pushes int     `json:"pushes"`
+	Body   int     `json:"body_bytes"`
 	// CPU is the time of each kind of process per push, in µs.
 	CPU map[string]float64 `json:"cpu_us"`
-	// MemoryMB is what the first process holds at the end.
+	// MemoryMB is what the process that answers holds at the end, NATSMemoryMB what NATS holds.
 	MemoryMB       float64 `json:"memory_mb"`
+	NATSMemoryMB   float64 `json:"nats_memory_mb,omitempty"`
 	P50, P99, P999 float64
 }
 
@@ -41,12 +45,13 @@ func (c Cell) own() float64 {
 	return c.CPU["bare"]
 }
 
-// Ratio compares the CPU per push of the process that answers with that of the bare handler of the same run.
+// Ratio compares the CPU per push of the process that answers with that of the bare handler at the same rate in the same run.
 func (s Scale) Ratio(c Cell) float64 {
-	if len(s.Cells) == 0 || s.Cells[0].own() == 0 {
+	i := slices.IndexFunc(s.Cells, func(base Cell) bool { return base.Rate == c.Rate })
+	if i < 0 || s.Cells[i].own() == 0 {
 		return 0
 	}
-	return c.own() / s.Cells[0].own()
+	return c.own() / s.Cells[i].own()
 }
 
 // tolerance is how much larger a ratio may be than that of the last run: two cores are not a quiet laboratory.
@@ -71,10 +76,10 @@ func (s Scale) Worse(last Scale) []string {
 func (s Scale) Table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d cores, %s, open loop at %g pushes/s for %g s a cell\n\n", s.At.Format(time.DateOnly), s.Cores, s.Go, s.Rate, s.Seconds)
-	b.WriteString("| cell | bytes | CPU per push | of the bare handler | NATS | memory | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| cell | bytes | CPU per push | of the bare handler | NATS | memory | of NATS | p50 | p99 | p99.9 |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range s.Cells {
-		fmt.Fprintf(&b, "| %s | %d | %.0f µs | %.2f × | %.0f µs | %.0f MB | %.1f ms | %.1f ms | %.1f ms |\n",
-			c.Name, c.Body, c.own(), s.Ratio(c), c.CPU["nats"], c.MemoryMB, c.P50, c.P99, c.P999)
+		fmt.Fprintf(&b, "| %s | %d | %.0f µs | %.2f × | %.0f µs | %.0f MB | %.0f MB | %.1f ms | %.1f ms | %.1f ms |\n",
+			c.Name, c.Body, c.own(), s.Ratio(c), c.CPU["nats"], c.MemoryMB, c.NATSMemoryMB, c.P50, c.P99, c.P999)
 	}
 	return b.String()
 }
