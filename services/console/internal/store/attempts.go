@@ -36,7 +36,7 @@ func (s *Store) TakeAttempt(ctx context.Context, subject string, l Limit, now ti
 			return err
 		}
 		if sweep {
-			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE last_ms < (SELECT last_ms FROM attempts ORDER BY last_ms DESC LIMIT 1 OFFSET ?)", maxAttempts-1); err != nil {
+			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE last_ms < (SELECT last_ms FROM attempts ORDER BY last_ms DESC LIMIT 1 OFFSET ?)", s.maxAttempts-1); err != nil {
 				return err
 			}
 		}

@@ -51,7 +51,8 @@ type Store struct {
 	db     *sqldb.DB
 	opened chan struct{} // closed when db is set
 
-	attempts atomic.Int64 // that this process counted, for the sweep
+	attempts    atomic.Int64 // that this process counted, for the sweep
+	maxAttempts int          // rows that the sweep leaves
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -60,7 +61,7 @@ type Store struct {
 // New returns a store that opens the database when it is started. Migrations need not be set.
 func New(o sqldb.Options, log *slog.Logger) *Store {
 	o.Migrations = Migrations()
-	return &Store{options: o, log: log, opened: make(chan struct{})}
+	return &Store{options: o, log: log, opened: make(chan struct{}), maxAttempts: maxAttempts}
 }
 
 // Start opens the database, or leaves that to a goroutine when it does not answer soon.

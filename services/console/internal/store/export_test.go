@@ -1,0 +1,4 @@
+package store
+
+// RememberAttempts bounds the rows of attempts to n.
+func (s *Store) RememberAttempts(n int) { s.maxAttempts = n }
