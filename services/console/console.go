@@ -113,8 +113,9 @@ type Service struct {
 	events  *webhooks.Engine
 	handler http.Handler
 
-	stop context.CancelFunc
-	done chan struct{}
+	stop     context.CancelFunc
+	done     chan struct{}
+	demoMade chan struct{} // closed when the users of the demo can log in
 }
 
 var _ lifecycle.Component = (*Service)(nil)
@@ -141,7 +142,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if deps.passwords == (password.Params{}) {
 		deps.passwords = password.Default
 	}
-	s := &Service{cfg: cfg, log: deps.Log, data: deps.Data, store: store.New(deps.SQL, deps.Log)}
+	s := &Service{cfg: cfg, log: deps.Log, data: deps.Data, store: store.New(deps.SQL, deps.Log), demoMade: make(chan struct{})}
 	s.audit = audit.New(audit.Options{To: s.store, Log: deps.Log, Now: deps.Now, Retention: cfg.Audit.Retention})
 	meters := metric.MeterProvider(metricnoop.NewMeterProvider())
 	if deps.Tel != nil {
@@ -229,7 +230,7 @@ func (s *Service) newDoor(deps Deps, logins *login.Service, collector *status.Co
 	}
 	opts := connect.WithHandlerOptions(d.HandlerOptions()...)
 	d.Own(consolev1connect.NewSessionServiceHandler(&rpc.Sessions{
-		Login: logins, Store: s.store, Now: deps.Now, Methods: s.cfg.logInMethods(), DemoUsers: shownUsers(s.cfg.Demo),
+		Login: logins, Store: s.store, Now: deps.Now, Methods: s.cfg.logInMethods(), DemoUsers: s.demoUsers,
 	}, opts))
 	d.Own(consolev1connect.NewUserServiceHandler(&rpc.Users{People: s.people, Store: s.store, Login: logins}, opts))
 	d.Own(consolev1connect.NewApiKeyServiceHandler(&rpc.Keys{Keys: apikeys.New(s.store, deps.Now), Store: s.store, File: s.keysOfFile()}, opts))

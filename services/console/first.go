@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	consolev1 "github.com/wxbus/wxbus/proto/gen/go/wxbus/console/v1"
 
@@ -17,8 +18,8 @@ import (
 // firstPassword is the file with the password of the first administrator, below data.
 const firstPassword = "console-first-password"
 
-// demoUsers are the people of the demo. Their passwords are no secrets: the log-in page shows them.
-var demoUsers = []struct {
+// demoPeople are the people of the demo. Their passwords are no secrets: the log-in page shows them.
+var demoPeople = []struct {
 	profile  people.Profile
 	password string
 }{
@@ -30,13 +31,23 @@ var demoUsers = []struct {
 
 var everyAccount = []string{people.EveryAccount}
 
-// shownUsers are the demo's users for the log-in page.
-func shownUsers(demo bool) []*consolev1.DemoUser {
-	var out []*consolev1.DemoUser
-	if !demo {
+// demoPatience is how long the log-in page waits for its users: to make them takes a second, a database that is away longer.
+const demoPatience = 5 * time.Second
+
+// demoUsers are the demo's users for the log-in page, as soon as they can log in.
+func (s *Service) demoUsers(ctx context.Context) []*consolev1.DemoUser {
+	if !s.cfg.Demo {
 		return nil
 	}
-	for _, u := range demoUsers {
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	select {
+	case <-s.demoMade:
+	case <-ctx.Done():
+		return nil
+	}
+	out := make([]*consolev1.DemoUser, 0, len(demoPeople))
+	for _, u := range demoPeople {
 		out = append(out, &consolev1.DemoUser{Name: u.profile.Name, Password: u.password, Roles: u.profile.Roles})
 	}
 	return out
@@ -60,12 +71,13 @@ func (s *Service) makeFirstUsers(ctx context.Context) {
 }
 
 func (s *Service) demo(ctx context.Context) error {
-	for _, u := range demoUsers {
+	for _, u := range demoPeople {
 		_, _, err := s.people.Create(ctx, u.profile, u.password)
 		if err != nil && fault.KindOf(err) != fault.Conflict {
 			return err
 		}
 	}
+	close(s.demoMade)
 	return nil
 }
 

@@ -30,17 +30,19 @@ type Sessions struct {
 	Now   func() time.Time
 	// Methods of log-in that the page offers.
 	Methods []*consolev1.LogInMethod
-	// DemoUsers whose passwords the page may show.
-	DemoUsers []*consolev1.DemoUser
+	// DemoUsers returns those whose passwords the page may show, once they can log in.
+	DemoUsers func(context.Context) []*consolev1.DemoUser
 }
 
 var _ consolev1connect.SessionServiceHandler = (*Sessions)(nil)
 
 // GetSession tells who is logged in, or how to.
 func (s *Sessions) GetSession(ctx context.Context, _ *connect.Request[consolev1.GetSessionRequest]) (*connect.Response[consolev1.GetSessionResponse], error) {
-	out := &consolev1.GetSessionResponse{LogInMethods: s.Methods, DemoUsers: s.DemoUsers, ServerUnixMs: s.Now().UnixMilli()}
+	out := &consolev1.GetSessionResponse{LogInMethods: s.Methods, ServerUnixMs: s.Now().UnixMilli()}
 	if c := access.From(ctx); c != nil && c.Kind == access.Person {
 		out.Session = s.session(c.Session, c.User)
+	} else {
+		out.DemoUsers = s.DemoUsers(ctx)
 	}
 	return connect.NewResponse(out), nil
 }
