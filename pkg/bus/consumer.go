@@ -157,15 +157,19 @@ func (c *Consumer) Start(ctx context.Context) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	stream, err := c.conn.js.Stream(ctx, c.cfg.Stream)
+	stream, err := lookUp(ctx, c, "stream "+c.cfg.Stream, func(ctx context.Context) (jetstream.Stream, error) {
+		return c.conn.js.Stream(ctx, c.cfg.Stream)
+	})
 	if err != nil {
-		return c.lookupFault("stream "+c.cfg.Stream, err)
+		return err
 	}
 	var partitions []*partition
 	for _, durable := range c.cfg.Durables {
-		reader, err := c.conn.js.Consumer(ctx, c.cfg.Stream, durable)
+		reader, err := lookUp(ctx, c, "durable "+durable+" on "+c.cfg.Stream, func(ctx context.Context) (jetstream.Consumer, error) {
+			return c.conn.js.Consumer(ctx, c.cfg.Stream, durable)
+		})
 		if err != nil {
-			return c.lookupFault("durable "+durable+" on "+c.cfg.Stream, err)
+			return err
 		}
 		partitions = append(partitions, newPartition(c, durable, stream, reader))
 	}
@@ -198,6 +202,35 @@ func (c *Consumer) validate() error {
 		return nil
 	}
 	return fault.Errorf(fault.Invalid, "%s: %w", c.Name(), errors.Join(errs...))
+}
+
+const (
+	lookUpTry      = 5 * time.Second
+	lookUpPatience = 20 * time.Second
+	lookUpPause    = 200 * time.Millisecond
+)
+
+// lookUp asks again while the server does not answer, as during an election: a process that ended for it would only
+// start over and ask the same.
+func lookUp[T any](ctx context.Context, c *Consumer, what string, look func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookUpPatience)
+	defer cancel()
+	for {
+		try, end := context.WithTimeout(ctx, lookUpTry)
+		found, err := look(try)
+		end()
+		if err == nil {
+			return found, nil
+		}
+		if err = c.lookupFault(what, err); fault.KindOf(err) != fault.Unavailable {
+			return found, err
+		}
+		select {
+		case <-ctx.Done():
+			return found, err
+		case <-time.After(lookUpPause):
+		}
+	}
 }
 
 func (c *Consumer) lookupFault(what string, err error) error {
