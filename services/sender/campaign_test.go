@@ -214,6 +214,21 @@ func TestADryCountKnowsTheBudgetOfTheDay(t *testing.T) {
 	require.NotEmpty(t, count.GetWarnings())
 }
 
+func TestCampaignsOfAnAccountThatIsUnknownAreNotAnEmptyList(t *testing.T) {
+	f := setUp(t)
+	s := f.replica(t, "a")
+	f.newCampaign(t, s, 1, "hello")
+	list := func(account string) (*senderv1.ListCampaignsResponse, error) {
+		return s.Campaigns().ListCampaigns(t.Context(), &senderv1.ListCampaignsRequest{Account: account})
+	}
+	found, err := list("shop")
+	require.NoError(t, err)
+	require.Len(t, found.GetCampaigns(), 1)
+	_, err = list("shopp")
+	require.Equal(t, fault.NotFound, fault.KindOf(err))
+	require.ErrorContains(t, err, `"shopp"`)
+}
+
 func TestNothingStartsThatWasNotCounted(t *testing.T) {
 	f := setUp(t)
 	s := f.replica(t, "a")

@@ -53,6 +53,10 @@ func (c *Campaigns) ListCampaigns(ctx context.Context, req *senderv1.ListCampaig
 	if err != nil {
 		return nil, err
 	}
+	// An account that is gone keeps its campaigns.
+	if _, known := c.deps.Accounts.Get(req.GetAccount()); !known && req.GetAccount() != "" && len(all) == 0 {
+		return nil, fault.Errorf(fault.NotFound, "account %q is not configured", req.GetAccount())
+	}
 	all = slices.DeleteFunc(all, func(rec *senderv1.CampaignRecord) bool {
 		return len(req.GetStates()) > 0 && !slices.Contains(req.GetStates(), rec.GetState())
 	})
