@@ -45,9 +45,6 @@ func (x *trial) disordered() map[string][]string {
 	return out
 }
 
-// margin is how long before and after a push that is out of order the story of its fan is told.
-const margin = 30 * time.Second
-
 // tellOrder writes order.txt: for each fan who saw replies out of order what happened to its pushes, by what WeChat
 // saw and by what the streams have, and the logs of the gateways, so that the cause can be told from the trial's folder.
 func (x *trial) tellOrder(dir string) {

@@ -198,7 +198,7 @@ func (w *world) upload(t testing.TB, account, kind, file string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.Console+"/api/v1/accounts/"+account+"/media?type="+kind, strings.NewReader(file))
 	require.NoError(t, err)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	var out struct {

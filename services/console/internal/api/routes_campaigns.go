@@ -16,7 +16,7 @@ const maxAudience = 44 << 20
 
 var page = []parameter{{"page_size", "integer", "rows of a page"}, {"page_token", "string", "next_page_token of the page before"}}
 
-func (a *api) campaignRoutes() []route { //nolint:funlen // one table
+func (a *api) campaignRoutes() []route {
 	return []route{
 		{method: http.MethodGet, path: "/accounts/{account}/campaigns", scope: policy.CampaignsRead, query: page,
 			handle:  pass(func() *senderv1.ListCampaignsRequest { return &senderv1.ListCampaignsRequest{} }, client(a.Campaigns.ListCampaigns)),

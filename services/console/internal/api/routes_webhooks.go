@@ -10,7 +10,7 @@ import (
 	"github.com/wxbus/wxbus/services/console/internal/policy"
 )
 
-func (a *api) webhookRoutes() []route { //nolint:funlen // one table
+func (a *api) webhookRoutes() []route {
 	return []route{
 		{method: http.MethodGet, path: "/webhooks", scope: policy.WebhooksRead,
 			handle:  pass(func() *consolev1.ListWebhooksRequest { return &consolev1.ListWebhooksRequest{} }, own(a.Webhooks.ListWebhooks)),

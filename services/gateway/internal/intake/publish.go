@@ -184,7 +184,7 @@ func (p *Publisher) tryBoth(ctx context.Context, msg bus.Msg, w way, cause error
 		// A stream that has the message in process acknowledges it next time.
 		if move != again {
 			held, _ := p.Away.hold(home, msg.ID)
-			toSpill = !toSpill || held == spillOnly && !(w.last && p.ending(ctx))
+			toSpill = !toSpill || held == spillOnly && (!w.last || !p.ending(ctx))
 		}
 	}
 }

@@ -161,7 +161,6 @@ func TestASetKeepsNoRuleOfTheOneBefore(t *testing.T) {
 	require.NoError(t, err)
 	after, err := other.Compile("2", before, nil)
 	require.NoError(t, err)
-	before = nil
 	require.Eventually(t, func() bool {
 		runtime.GC()
 		select {
