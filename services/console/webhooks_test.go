@@ -162,7 +162,7 @@ func TestEventsGoOutSignedAndInTheOrderOfEachFan(t *testing.T) {
 		list, err := admin.webhooks().ListWebhooks(t.Context(), connect.NewRequest(&consolev1.ListWebhooksRequest{}))
 		require.NoError(t, err)
 		w := list.Msg.GetWebhooks()[0]
-		return w.GetLastSuccessUnixMs() > 0 && w.GetPending() == 0 && len(list.Msg.GetKinds()) == 7
+		return w.GetLastSuccessUnixMs() > 0 && w.GetPending() == 0 && len(list.Msg.GetKinds()) == 8
 	}, 30*time.Second, 10*time.Millisecond)
 }
 
