@@ -71,9 +71,6 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		if target != "" {
 			to = path.Join(path.Dir(document), target)
 		}
-		if path.Dir(to) == "docs/screens" && path.Ext(to) == ".png" {
-			return // a picture that make web-screens takes
-		}
 		_, err := os.Stat(filepath.Join(root, to))
 		if err != nil {
 			t.Errorf("%s: the link %s leads nowhere", document, link)
