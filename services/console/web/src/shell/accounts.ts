@@ -22,3 +22,9 @@ export function useAccounts(): string[] {
   if (data) return data.filter(Boolean);
   return seen.filter((a) => a !== "*");
 }
+
+// searched names the accounts that are asked one by one: who may see some of several must say which.
+export function searched(own: readonly string[], shown: readonly string[]): string[] {
+  const most = 8;
+  return own.includes("*") || own.length < 2 ? [""] : shown.filter((a) => own.includes(a)).slice(0, most);
+}

@@ -11,7 +11,7 @@ import { useClients } from "../rpc/clients";
 import { useMe } from "../session/session";
 import { Icon } from "../ui/icon";
 import { Kbd, Monogram } from "../ui/parts";
-import { useAccounts } from "./accounts";
+import { searched, useAccounts } from "./accounts";
 
 interface Entry {
   id: string;
@@ -31,7 +31,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const store = useStore();
   const accounts = useAccounts();
   const { conversations } = useClients();
-  const { can } = useMe();
+  const { can, session } = useMe();
   const [query, setQuery] = useState("");
   const [at, setAt] = useState(0);
   const [actions] = useState(() => keys.available()); // before the pause below
@@ -41,7 +41,10 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const asked = useRested(word);
   const found = useQuery({
     queryKey: ["search", asked], enabled: [...asked].length >= 2 && can(ConversationService.method.search),
-    queryFn: () => conversations.search({ query: asked, pageSize: 8 }),
+    queryFn: async () => {
+      const hits = await Promise.all(searched(session?.user?.accounts ?? [], accounts).map((account) => conversations.search({ query: asked, account, pageSize: 8 })));
+      return hits.flatMap((h) => h.hits);
+    },
   });
   const entries = useMemo<Entry[]>(() => {
     const fits = (text: string) => text.toLowerCase().includes(word);
@@ -55,7 +58,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       if (list.length > 60) break;
     }
     for (const a of accounts) if (word && fits(a)) list.push({ id: `account/${a}`, label: t("nav.onlyAccount", { name: a }), icon: <Monogram account={a} />, run: () => setAccount(a) });
-    for (const hit of asked === word ? found.data?.hits ?? [] : []) {
+    for (const hit of asked === word ? found.data ?? [] : []) {
       const m = hit.message;
       if (m?.conversation) list.push({ id: `hit/${m.account}/${m.seq}/${m.openid}`, label: hit.fanName, hint: m.text, icon: <Icon name="search" />, run: () => void go(`/desk/${m.account}/${m.conversation}`) });
     }
