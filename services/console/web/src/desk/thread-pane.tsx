@@ -268,7 +268,7 @@ const HeadActions = memo(function HeadActions({ state, mine, idleWarned, reopenU
   }
   return (
     <>
-      <Tooltip title={t("thread.transfer")}><Button type="text" size="small" className="head-action" aria-label={t("thread.transfer")} icon={<Icon name="xfer" />} onClick={() => run("transfer")}><span className="wide">{t("thread.transfer")}</span> <Kbd chord={keys.chord("transfer")} /></Button></Tooltip>
+      <Tooltip title={t("thread.transfer")}><Button type="text" size="small" className="head-action" icon={<Icon name="xfer" />} onClick={() => run("transfer")}><span className="wide">{t("thread.transfer")}</span> <Kbd chord={keys.chord("transfer")} /></Button></Tooltip>
       {state === ConversationState.ON_HOLD
         ? <Button type="text" size="small" icon={<Icon name="undo" />} onClick={() => run("unhold")}>{t("thread.unhold")} <Kbd chord={keys.chord("hold")} /></Button>
         : <HoldMenu onHold={(until) => run("hold", until)} />}
@@ -290,7 +290,7 @@ function HoldMenu({ onHold }: { onHold(until: number): void }) {
   const untils: Record<string, () => number> = { fan: () => 0, hour: () => Date.now() + 3_600_000, afternoon: () => Date.now() + 3 * 3_600_000, tomorrow: () => hourOfDay(Date.now(), 1, 9) };
   return (
     <Dropdown trigger={["click"]} menu={{ items: Object.keys(untils).map((key) => ({ key, label: t(`hold.${key}` as Key) })), onClick: ({ key }) => onHold(untils[key]?.() ?? 0) }}>
-      <Button type="text" size="small" className="head-action" aria-label={t("thread.hold")} icon={<Icon name="moon" />}><span className="wide">{t("thread.hold")}</span> <Kbd chord={keys.chord("hold")} /></Button>
+      <Button type="text" size="small" className="head-action" icon={<Icon name="moon" />}><span className="wide">{t("thread.hold")}</span> <Kbd chord={keys.chord("hold")} /></Button>
     </Dropdown>
   );
 }
