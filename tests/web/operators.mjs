@@ -130,6 +130,7 @@ export const operators = [
       await page.locator("main .card").getByRole("button", { name: /发\s*送/ }).click();
       await fan.sees("the template", (c) => c.type === "template");
       await page.goto(`${t.world.url}/sends`);
+      await page.getByRole("button", { name: /新建群发/ }).waitFor();
       await page.locator("body").press("c");
       const dialog = page.getByRole("dialog");
       await choose(page, dialog, "账号", "shop");
