@@ -1,7 +1,9 @@
 // The reader's days: where somebody reads decides when a day begins for them, and the browser knows where that is.
 // Working hours of a group are in the group's own zone, which their form names.
 
-export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+// A thread asks once for each message, and the browser takes longer to say it than to draw one: it is asked once.
+let own: string | undefined;
+export const zone = (): string => (own ??= Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
@@ -14,8 +16,25 @@ function formatOf(tz: string): Intl.DateTimeFormat {
   return f;
 }
 
-// wall is what a clock on the wall shows there, written as if it were UTC.
+const quarter = 900_000;
+const most = 4096;
+const offsets = new Map<string, number>();
+
+// wall is what a clock on the wall shows there, written as if it were UTC. Clocks are put forward and back at quarters of
+// an hour, so what is found for one holds for all of it.
 function wall(ms: number, tz: string): number {
+  const begin = Math.floor(ms / quarter) * quarter;
+  const key = `${tz} ${begin}`;
+  let offset = offsets.get(key);
+  if (offset === undefined) {
+    if (offsets.size >= most) offsets.clear();
+    offset = shown(begin, tz) - begin;
+    offsets.set(key, offset);
+  }
+  return Math.floor(ms / 1000) * 1000 + offset;
+}
+
+function shown(ms: number, tz: string): number {
   const part: Record<string, number> = {};
   for (const p of formatOf(tz).formatToParts(ms)) part[p.type] = Number(p.value);
   return Date.UTC(part["year"] ?? 0, (part["month"] ?? 1) - 1, part["day"], part["hour"], part["minute"], part["second"]);
