@@ -125,9 +125,6 @@ func (s *Service) AddFan(account, openID string, following bool) error {
 // SetFaults replaces the fault script; the zero script ends every fault.
 func (s *Service) SetFaults(script FaultScript) error { return s.faults.Set(script) }
 
-// ParseFaults reads a fault script from JSON.
-func ParseFaults(data []byte) (FaultScript, error) { return faults.Parse(data) }
-
 // InvalidateTokens plays another system that refreshes an account's tokens; calls with an old one get errCode
 // (40001, 40014 or 42001). It reports whether the account exists.
 func (s *Service) InvalidateTokens(account string, errCode int) bool {

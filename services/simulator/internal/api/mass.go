@@ -15,7 +15,6 @@ import (
 const (
 	massSending = "SENDING"
 	massDone    = "SEND_SUCCESS"
-	massFailed  = "SEND_FAIL"
 	massDeleted = "DELETE"
 )
 
@@ -286,24 +285,6 @@ func massSpeedSet(c *call) (any, error) {
 	}
 	c.st.jobs.speed = *b.Speed
 	return done, nil
-}
-
-// FailMass makes a mass job that still waits end with another status, like err(40002). It reports whether there was one.
-func (s *Server) FailMass(name string, id int64, status string) bool {
-	st := s.byName[name]
-	if st == nil {
-		return false
-	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	job := st.jobs.mass[id]
-	if job == nil || job.status != massSending {
-		return false
-	}
-	job.status = massFailed
-	s.deps.Later(time.Duration(0), name, "oPlatformMassSend00000000001", "MASSSENDJOBFINISH", map[string]any{
-		"MsgID": strconv.FormatInt(id, 10), "Status": status, "TotalCount": len(job.to), "FilterCount": 0, "SentCount": 0, "ErrorCount": 0})
-	return true
 }
 
 func massRoutes(m map[string]endpoint) {
