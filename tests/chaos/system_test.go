@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"github.com/wxbus/wxbus/pkg/topology"
 
 	"github.com/wxbus/wxbus/tests/chaos/record"
+	"github.com/wxbus/wxbus/tests/readback"
 	"github.com/wxbus/wxbus/tests/stack"
 )
 
@@ -162,46 +162,7 @@ const restLimit = 6 * time.Minute
 // waitForRest returns when no service has anything left to do.
 func (s *system) waitForRest(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), restLimit)
-	defer cancel()
-	var busy error
-	tell := time.NewTicker(20 * time.Second)
-	defer tell.Stop()
-	for quiet := 0; quiet < 3; { // a message that left one stream may not have reached the next one
-		if busy = s.busy(ctx); busy != nil {
-			quiet = 0
-		} else {
-			quiet++
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not at rest after %s: %v", restLimit, busy)
-		case <-tell.C:
-			t.Logf("still busy: %v", busy)
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
-// busy tells what is left to do, or nil.
-func (s *system) busy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	var errs []error
-	for _, name := range []string{topology.StreamInbound, topology.StreamSpill, topology.StreamDecisions, topology.StreamOutbound, topology.StreamDelivery} {
-		stream, err := s.js.Stream(ctx, name)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		consumers := stream.ListConsumers(ctx)
-		for c := range consumers.Info() {
-			if c.Config.Durable != "" && (c.NumPending > 0 || c.NumAckPending > 0) {
-				errs = append(errs, fmt.Errorf("%s %s: %d pending, %d in hand", name, c.Name, c.NumPending, c.NumAckPending))
-			}
-		}
-		errs = append(errs, consumers.Err())
-	}
-	return errors.Join(errs...)
+	readback.WaitForRest(t, s.js, restLimit, topology.StreamInbound, topology.StreamSpill, topology.StreamDecisions, topology.StreamOutbound, topology.StreamDelivery)
 }
 
 // leader returns the server that leads a stream.

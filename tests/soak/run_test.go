@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/wxbus/wxbus/pkg/topology"
+
 	"github.com/wxbus/wxbus/tests/readback"
 	"github.com/wxbus/wxbus/tests/stack"
 )
@@ -65,7 +67,7 @@ func run(t *testing.T, size size) {
 
 	s.Load(t, map[string]any{"accounts": accounts, "fans": size.fans, "rate": size.rate, "count": size.pushes, "keywords": perFan, "settle": "1s"},
 		time.Duration(size.pushes/size.rate)*time.Second+size.rest)
-	s.waitForRest(t, size.rest)
+	readback.WaitForRest(t, s.js, size.rest, topology.StreamInbound, topology.StreamSpill, topology.StreamDecisions, topology.StreamOutbound)
 	readback.TellInbound(t, s.js, stack.Control(s.Simulator))
 	s.struck(t)
 	s.judge(t, size)

@@ -1,4 +1,4 @@
-package soak
+package readback
 
 import (
 	"context"
@@ -7,18 +7,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wxbus/wxbus/pkg/topology"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
-// waitForRest returns when no service has anything left to do. It decides only when to look, not what
-// is right.
-func (s *system) waitForRest(t *testing.T, limit time.Duration) {
+// WaitForRest returns when nobody has anything left to do on some streams. It decides only when to look, not what is
+// right; after limit the test fails.
+func WaitForRest(t *testing.T, js jetstream.JetStream, limit time.Duration, streams ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var busy error
+	tell := time.NewTicker(20 * time.Second)
+	defer tell.Stop()
 	for quiet := 0; quiet < 3; { // a message that left one stream may not have reached the next one
-		if busy = s.busy(ctx); busy != nil {
+		if busy = leftToDo(ctx, js, streams); busy != nil {
 			quiet = 0
 		} else {
 			quiet++
@@ -26,18 +28,22 @@ func (s *system) waitForRest(t *testing.T, limit time.Duration) {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("not at rest after %s: %v", limit, busy)
+		case <-tell.C:
+			t.Logf("still busy: %v", busy)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
 
-// busy tells what is left to do, or nil.
-func (s *system) busy(ctx context.Context) error {
+// leftToDo tells what is left to do, or nil.
+func leftToDo(ctx context.Context, js jetstream.JetStream, streams []string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	var errs []error
-	for _, name := range []string{topology.StreamInbound, topology.StreamSpill, topology.StreamDecisions, topology.StreamOutbound} {
-		stream, err := s.js.Stream(ctx, name)
+	for _, name := range streams {
+		stream, err := js.Stream(ctx, name)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		consumers := stream.ListConsumers(ctx)
 		for c := range consumers.Info() {
